@@ -1,0 +1,233 @@
+"""What a configuration says, as immutable values.
+
+Every other room speaks of a site by the values in this module. Nothing here reads a file,
+knows how an option is spelled in the INI text, or changes after it was made; two values that
+say the same thing are equal, whatever line they were written on, so that the difference of two
+configurations is a comparison.
+
+Units: durations are seconds (``float``; ``math.inf`` means *never*), sizes are bytes (``int``).
+Paths are absolute. Host names are lower-case A-labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from attrs import field, frozen
+
+NEVER = math.inf
+
+
+@frozen(order=True)
+class Where:
+    """The place in a file that said something."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@frozen
+class Fault:
+    """One thing that is wrong with a configuration, in words for the person who wrote it."""
+
+    where: Where
+    section: str
+    """The section's title as written, or ``""`` where there is none."""
+    option: str
+    """The option's name, or ``""`` when the section as a whole is at fault."""
+    message: str
+    """What is wrong and what would be right."""
+
+    def __str__(self) -> str:
+        place = f"{self.where}: [{self.section}]" if self.section else f"{self.where}:"
+        return f"{place} {self.option}: {self.message}" if self.option else f"{place} {self.message}"
+
+
+@frozen
+class Listen:
+    """One listening address, from a Twisted server endpoint string."""
+
+    family: str
+    """``"tcp"`` (IPv4), ``"tcp6"`` or ``"unix"``."""
+    interface: str
+    """The address to bind, ``""`` for all; the path for ``unix``."""
+    port: int
+    """0 for ``unix``."""
+    backlog: int = 1024
+
+
+@frozen
+class Lifecycle:
+    """When a personal server runs, for the types ``container`` and ``process``."""
+
+    wake: str = "demand"
+    """``"demand"``, ``"always"`` or ``"manual"``."""
+    health: str = "tcp"
+    """``"tcp"``, ``"docker"`` or a path that begins with ``/`` and must answer 200-399."""
+    wake_within: float = 60.0
+    hold: float = 2.0
+    idle_after: float = 1800.0
+    stop_within: float = 10.0
+    drain_within: float = 30.0
+
+
+@frozen
+class Container:
+    """A site whose server runs in a Docker container."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    """Empty: what the image says."""
+    port: int = 80
+    data: str = ""
+    """Where the site's own folder is mounted in the container; empty: nowhere."""
+    volumes: tuple[str, ...] = ()
+    """``SOURCE:TARGET`` or ``SOURCE:TARGET:ro``."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Sorted by name; ``env file`` already merged in, an ``env.NAME`` winning."""
+    user: str = ""
+    memory: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    read_only: bool = False
+    capabilities: tuple[str, ...] = ()
+    """Kept on top of none; empty: Docker's default set."""
+    network: str = ""
+    """Empty: one of its own."""
+    pull: str = "missing"
+    """``"missing"``, ``"always"`` or ``"never"``."""
+    life: Lifecycle = Lifecycle()
+
+
+@frozen
+class Process:
+    """A site whose server is a process beside Snickers; needs no Docker."""
+
+    command: tuple[str, ...]
+    port: int = 0
+    """0: a free one is chosen and given as ``$PORT``."""
+    directory: str = ""
+    """Working directory; the site's own data folder when empty."""
+    environment: tuple[tuple[str, str], ...] = ()
+    user: str = ""
+    life: Lifecycle = Lifecycle()
+
+
+@frozen
+class Static:
+    """A folder of files."""
+
+    root: str
+    index: tuple[str, ...] = ("index.html",)
+    listing: bool = False
+    fallback: str = ""
+    """A path below the root that is served, 200, for what does not exist; empty: 404."""
+    precompressed: bool = False
+    """Serve ``FILE.br``, ``FILE.zst`` or ``FILE.gz`` beside FILE to clients that take them."""
+
+
+@frozen
+class Redirect:
+    """Every request is sent elsewhere."""
+
+    to: str
+    status: int = 308
+    keep_path: bool = True
+
+
+@frozen
+class Proxy:
+    """A server that somebody else runs."""
+
+    to: tuple[str, ...]
+    """``http://HOST[:PORT]`` or ``unix:/path``."""
+
+
+Kind = Container | Process | Static | Redirect | Proxy
+
+
+@frozen
+class Site:
+    """One site: what a section of its own says."""
+
+    name: str
+    """The section's title: a host name, or ``*.`` and a host name."""
+    kind: Kind
+    also: tuple[str, ...] = ()
+    certificates: str = "internal"
+    """``"internal"`` or ``"files"``."""
+    enabled: bool = True
+    answer_within: float = 300.0
+    """How long an upstream may take to begin its answer."""
+    data: str = ""
+    """The site's own folder on this host: DATA/HOST."""
+    where: Where = field(default=Where("", 0), eq=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every host name the site answers to, its own first."""
+        return (self.name, *self.also)
+
+    @property
+    def life(self) -> Lifecycle | None:
+        """The lifecycle of a site that has a server of its own, else ``None``."""
+        return self.kind.life if isinstance(self.kind, Container | Process) else None
+
+
+@frozen
+class Settings:
+    """What ``[snickers]`` says."""
+
+    https: tuple[Listen, ...] = (Listen("tcp", "", 443),)
+    http: tuple[Listen, ...] = ()
+    state: str = "/var/lib/snickers"
+    data: str = "/data/domains"
+    reload_every: float = 5.0
+    certificate_directory: str = "/etc/snitch"
+    default_site: str = ""
+    alarm_command: tuple[str, ...] = ()
+    docker: str = ""
+    """Where the engine is; empty: the environment's."""
+    connections: int = 10000
+    """Client connections open at once."""
+    connections_per_address: int = 250
+    handshake_within: float = 10.0
+    """From accept to the end of the TLS handshake."""
+    head_within: float = 60.0
+    """From the first byte of a request head to its last."""
+    keep_alive: float = 120.0
+    """How long an idle client connection is kept."""
+    progress_within: float = 60.0
+    """How long a body may stand still, either way, while somebody waits for bytes of it."""
+    drain_within: float = 30.0
+    """At the end: how long open exchanges are given."""
+    where: Where = field(default=Where("", 0), eq=False)
+
+
+def _frozen_mapping(value: Mapping[str, Site]) -> Mapping[str, Site]:
+    return MappingProxyType(dict(value))
+
+
+def _frozen_faults(value: Mapping[str, tuple[Fault, ...]]) -> Mapping[str, tuple[Fault, ...]]:
+    return MappingProxyType(dict(value))
+
+
+@frozen
+class Configuration:
+    """A whole configuration: what holds, and what is at fault."""
+
+    settings: Settings | None
+    """``None`` when ``[snickers]`` itself, or the text as a whole, is at fault."""
+    sites: Mapping[str, Site] = field(default=MappingProxyType({}), converter=_frozen_mapping)
+    """The sites without a fault, by name."""
+    broken: Mapping[str, tuple[Fault, ...]] = field(
+        default=MappingProxyType({}), converter=_frozen_faults
+    )
+    """The sites whose section is in error, by name (a valid host name each)."""
+    faults: tuple[Fault, ...] = ()
+    """Every fault, those of broken sites included, in the order of files and lines."""
