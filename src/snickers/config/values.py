@@ -45,7 +45,9 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.where}: [{self.section}]" if self.section else f"{self.where}:"
-        return f"{place} {self.option}: {self.message}" if self.option else f"{place} {self.message}"
+        return (
+            f"{place} {self.option}: {self.message}" if self.option else f"{place} {self.message}"
+        )
 
 
 @frozen

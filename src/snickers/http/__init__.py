@@ -1,0 +1,1 @@
+"""HTTP: messages, fronts, upstreams and the kinds of site that answer."""

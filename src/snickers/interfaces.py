@@ -1,0 +1,358 @@
+"""Where the rooms meet: the small interfaces one room implements and another one uses.
+
+A room imports this module, the values of ``snickers.config`` and nothing of another room; the
+pieces are put together in ``snickers.tap``. Nothing here does anything. What travels through
+these interfaces between the data plane, the lifecycle and the control room is a name, a number
+or a frozen value, so that one day it can cross a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from snickers.config.values import Configuration, Container, Process, Site
+
+Address = tuple[str, int] | str
+"""Where a server listens: a numeric address and a port, or the path of a unix socket."""
+
+Fields = list[tuple[bytes, bytes]]
+"""Header fields in order, names as they were or shall be sent."""
+
+
+# The exchange: one request and its answer, whatever carried it (snickers.http)
+
+
+class IRequest(Interface):
+    """A request head that was checked: no field of it can desynchronise anybody."""
+
+    method: bytes = Attribute("Upper case as sent, such as ``b'GET'``.")
+    target: bytes = Attribute("Origin form: path and query, percent-encoded; ``b'*'`` for OPTIONS.")
+    host: bytes = Attribute("The host asked for: lower case, no port, no trailing dot.")
+    authority: bytes = Attribute("The Host field as sent: with its port.")
+    version: int = Attribute("10 or 11 (HTTP/1.0, HTTP/1.1); 20 for HTTP/2.")
+    fields: Fields = Attribute(
+        "End-to-end fields only, spoofable forwarding fields removed, Host among them."
+    )
+    length: int | None = Attribute("Bytes of the body; 0: none; None: not known (chunked).")
+    upgrade: bytes = Attribute("``b'websocket'`` for a well-formed WebSocket handshake, else b''.")
+
+    def get(name: bytes) -> bytes | None:
+        """Return the value of the field *name* (lower case); several are joined by ``b', '``."""
+
+
+class IExchange(Interface):
+    """One request being answered. The front calls its responder; the handler calls this.
+
+    Every exchange ends exactly once: by `finish` (or `answer` with ``end``), by `abort`, by
+    `upgrade`, or by the responder's ``gone()``. After its end the handler calls nothing of it.
+    """
+
+    request: IRequest = Attribute("What is asked.")
+    peer: bytes = Attribute("The client's numeric address.")
+    secure: bool = Attribute("Whether the client came by https.")
+    responder: IResponder | None = Attribute("Set by the handler before it returns or receives.")
+
+    def receive() -> None:
+        """Take the request's body: ``responder.body`` is called for its pieces from now on.
+
+        Sends ``100 Continue`` where the client waits for it. A handler that answers without
+        calling this leaves the body to the front, which drains or closes. Only for a request
+        whose ``length`` is not 0.
+        """
+
+    def pause_body() -> None:
+        """Call ``responder.body`` no more until `resume_body`; the client feels it."""
+
+    def resume_body() -> None:
+        """Undo `pause_body`."""
+
+    def inform(status: int, fields: Fields) -> None:
+        """Send an interim answer (100 to 199, not 101); dropped for HTTP/1.0."""
+
+    def answer(
+        status: int,
+        fields: Fields,
+        length: int | None,
+        data: bytes = b"",
+        end: bool = False,
+    ) -> None:
+        """Send the final head, and *data* of the body with it.
+
+        *fields* are end-to-end fields only: no Connection, Transfer-Encoding or Content-Length;
+        the front frames the body itself from *length*, the bytes of the whole body, ``None``
+        when it is not known. *end*: nothing follows. For HEAD, 204 and 304 the front sends no
+        body whatever it is given, and *length* is only announced (``None``: not announced).
+        """
+
+    def write(data: bytes) -> None:
+        """Send more of the answer's body."""
+
+    def finish(trailers: Fields | None = None) -> None:
+        """End the answer. Fewer bytes than announced: the same as `abort`."""
+
+    def abort() -> None:
+        """The answer cannot be completed: make the client notice, never end it cleanly."""
+
+    def upgrade(fields: Fields) -> Any:
+        """Send ``101`` and return ``(transport, leftover)``: the raw transport, and the bytes
+        that the client had already sent behind its request. The caller gives the transport a
+        new ``protocol`` at once."""
+
+
+class IResponder(Interface):
+    """What a handler leaves with an exchange to hear of the client."""
+
+    def body(data: bytes) -> None:
+        """A piece of the request's body, never empty."""
+
+    def body_end(trailers: Fields | None) -> None:
+        """The request's body is complete. Not called for a request without one."""
+
+    def pause() -> None:
+        """The client reads slowly: call `IExchange.write` no more until `resume`.
+
+        What is written all the same is kept, not lost."""
+
+    def resume() -> None:
+        """Undo `pause`."""
+
+    def gone() -> None:
+        """The client has gone, or broke the rules. The exchange is over; release everything."""
+
+
+class IHandler(Interface):
+    """A kind of site: answers its exchanges. One for each site; made anew when the site changes."""
+
+    def handle(exchange: IExchange) -> None:
+        """Answer *exchange*, now or later. Must not block, and must not raise."""
+
+    def close() -> None:
+        """The site has changed or was removed: let idle connections go. Open exchanges go on."""
+
+
+# Leases: a personal server is kept awake by those who use it (snickers.containers)
+
+
+@frozen
+class Refusal:
+    """Why a personal server cannot answer now."""
+
+    kind: str
+    """``"unreachable"`` 502, ``"slow"`` 504, ``"crashed"`` 503, ``"resting"`` 503 (wake is
+    manual), ``"away"`` 503 (no engine), ``"stopping"`` 503 (Snickers itself ends)."""
+    retry_after: int
+    """Seconds after which asking again makes sense."""
+
+
+class IWaiter(Interface):
+    """One who waits for a lease. Exactly one of the two is called, once, never inside `take`."""
+
+    def leased(address: Address) -> None:
+        """The server is ready at *address*; one use is counted, to be given back."""
+
+    def refused(refusal: Refusal) -> None:
+        """It will not be ready in time; nothing is counted, nothing is to be given back."""
+
+
+class ILeases(Interface):
+    """The data plane's view of personal servers' lives."""
+
+    def take(site: str, waiter: IWaiter) -> Address | None:
+        """Count one more use of *site*'s server and return its address if it is ready now.
+
+        Otherwise return ``None``: *waiter* is told later, and a sleeping server is woken.
+        """
+
+    def give_back(site: str) -> None:
+        """One use less. Exactly once for each address returned or leased."""
+
+    def forget(site: str, waiter: IWaiter) -> None:
+        """*waiter* waits no more (its client has gone); it will not be called."""
+
+    def failed(site: str, address: Address) -> None:
+        """A new connection to *address* was refused or timed out: look whether it still lives."""
+
+    def stage(site: str) -> str:
+        """Return the state's name for a visitor's waking page: ``"starting"``, ``"checking"``..."""
+
+
+# Engines: what runs personal servers (snickers.containers)
+
+
+@frozen
+class Declared:
+    """What an engine is to run for one site."""
+
+    site: str
+    kind: Container | Process
+    data: str
+    """The site's own folder on this host; made if missing, by the engine."""
+
+
+@frozen
+class Instance:
+    """One server an engine knows of."""
+
+    site: str
+    id: str
+    fingerprint: str
+    """Of the `Declared` it was made from: another declaration has another one."""
+    running: bool
+    address: Address | None
+    """Where it listens, when it runs."""
+    started: float | None = None
+    """Seconds since the epoch."""
+
+
+@frozen
+class Exit:
+    """How a server ended."""
+
+    site: str
+    id: str
+    code: int | None
+    out_of_memory: bool = False
+
+
+class IEngineObserver(Interface):
+    """Told by an engine what happened; always in the reactor's thread."""
+
+    def exited(exit: Exit) -> None:
+        """A server ended, whether asked to or not."""
+
+    def lost(reason: str) -> None:
+        """The engine itself cannot be reached; nothing is known of its servers until `found`."""
+
+    def found() -> None:
+        """The engine is there (again): list it."""
+
+
+class IEngine(Interface):
+    """Runs servers. Every call is idempotent; every Deferred fails with `EngineFailed` or
+    `EngineAway` (``snickers.containers.engine``) whose text is in words for the owner.
+
+    An implementation passes ``snickers.testing.engine_contract``.
+    """
+
+    def fingerprint(declared: Declared) -> str:
+        """Return what tells one declaration from another."""
+
+    def watch(observer: IEngineObserver) -> None:
+        """Begin to connect and to tell *observer*: first `found` or `lost`, then what happens."""
+
+    def list() -> Deferred[Sequence[Instance]]:
+        """Fire with every server that Snickers made here, running or not."""
+
+    def start(declared: Declared, progress: Callable[[str], None]) -> Deferred[Instance]:
+        """Have exactly one server of *declared* run; one of another fingerprint is replaced.
+
+        Fires when the server was started, which does not say that it answers yet. *progress* is
+        called with words such as ``"pulling"``.
+        """
+
+    def stop(site: str, within: float) -> Deferred[None]:
+        """Ask the site's server to end, kill it after *within* seconds; fires when it ended.
+
+        Fires too when none runs.
+        """
+
+    def remove(site: str) -> Deferred[None]:
+        """Forget the site: stop its server, remove what was made for it. Data stays."""
+
+    def healthy(instance: Instance) -> Deferred[bool]:
+        """Fire with what the engine's own check says (``health = docker``)."""
+
+    def logs(
+        site: str, tail: int, follow: bool, receive: Callable[[bytes], None]
+    ) -> Deferred[None]:
+        """Give *receive* the last *tail* lines, and with *follow* what comes until cancelled."""
+
+    def close() -> Deferred[None]:
+        """Let go of threads and connections; servers of containers run on."""
+
+
+# Lives: the service that obeys the state machine (snickers.containers.service)
+
+
+class ILives(Interface):
+    """The lives of all personal servers, for the reload and the control room."""
+
+    def apply(added: Sequence[Site], changed: Sequence[Site], removed: Sequence[Site]) -> None:
+        """Take a new configuration's sites of kinds `Container` and `Process`; returns at once.
+
+        A changed site whose server is declared as before keeps it running.
+        """
+
+    def states() -> Mapping[str, Mapping[str, Any]]:
+        """Return for each site ``state`` (a name), ``since`` (epoch seconds), ``uses`` (leases),
+        ``waiting``, ``detail`` (words, or ""), ``id`` (container id or pid, or "")."""
+
+    def wake(site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Wake it and fire when it is ready; fails with `LifeFailed` in words."""
+
+    def sleep(site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Put it to sleep, draining first; fires when it sleeps."""
+
+    def restart(site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Sleep, then wake."""
+
+    def logs(
+        site: str, tail: int, follow: bool, receive: Callable[[bytes], None]
+    ) -> Deferred[None]:
+        """As `IEngine.logs`, for a site by name."""
+
+
+# Certificates (snickers.tls)
+
+
+class ICertificates(Interface):
+    """Certificates of all sites, for the reload and the control room."""
+
+    def apply(added: Sequence[Site], changed: Sequence[Site], removed: Sequence[Site]) -> None:
+        """Take a new configuration's sites; returns at once and reads nothing."""
+
+    def states() -> Mapping[str, Mapping[str, Any]]:
+        """Return for each site whose certificate was loaded: ``source``, ``not_after`` (epoch
+        seconds), ``names``, ``fault`` (words, or "")."""
+
+
+class IAlarm(Interface):
+    """Tells a person."""
+
+    def raised(kind: str, site: str, message: str) -> None:
+        """Raise an alarm: logged, kept for ``status``, given to the alarm command. The same
+        (kind, site, message) is told once until `cleared`."""
+
+    def cleared(kind: str, site: str) -> None:
+        """What was raised holds no more."""
+
+
+# The running whole, for the control room (snickers.control)
+
+
+class IFrontDoor(Interface):
+    """What the control room may ask of the running Snickers. Answers are JSON-able."""
+
+    def status() -> dict[str, Any]:
+        """Return ``{"version", "pid", "since", "config", "faults": [...], "alarms": [...],
+        "sites": [{"site", "kind", "state", "since", "requests", "connections", "waiting",
+        "certificate_days", "detail", ...}]}``."""
+
+    def plan() -> Deferred[dict[str, Any]]:
+        """Fire with what a reload would do: ``{"added": [{"site", "kind"}], "changed": [{"site",
+        "options": {name: [old, new]}, "closes": n}], "removed": [{"site", "closes": n}],
+        "settings": [names that need a restart or apply at once], "faults": [...]}``."""
+
+    def reload() -> Deferred[dict[str, Any]]:
+        """Reload now; fires with the same form as `plan`, of what was done."""
+
+
+class ConfigurationSource(Protocol):
+    """Reads the configuration anew. Runs in a thread: may block, must not touch the reactor."""
+
+    def __call__(self) -> Configuration: ...

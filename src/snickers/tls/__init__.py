@@ -1,0 +1,1 @@
+"""The TLS front: the ClientHello, listening ports and transports, certificates."""
