@@ -1,0 +1,273 @@
+"""Fakes that pass the same contract tests as the real thing, and those contracts.
+
+`MemoryEngine` is an engine without servers; `engine_contract` makes the tests that every engine
+passes. Nothing here is imported by a running Snickers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from snickers.containers.engine import EngineAway, EngineFailed, fingerprint
+from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance
+
+
+@define(eq=False)
+class _Server:
+    instance: Instance
+    lines: list[bytes] = field(factory=list)
+    followers: list[tuple[Callable[[bytes], None], Deferred[None]]] = field(factory=list)
+
+
+class MemoryHost:
+    """The world outside of a `MemoryEngine`: the servers, and what befalls them.
+
+    Several engines may share one host, as two runs of Snickers share one Docker.
+    """
+
+    def __init__(self) -> None:
+        self.servers: dict[str, _Server] = {}
+        self.engines: list[MemoryEngine] = []
+        """Those that watch."""
+        self.stubborn: set[str] = set()
+        """Sites whose servers end only when they are killed."""
+        self.refused: dict[str, str] = {}
+        """Sites that cannot be started, and the words of the failure."""
+        self.unhealthy: set[str] = set()
+        """Sites whose servers fail the engine's own check."""
+        self.away = ""
+        """Why no engine can be reached; empty: it can."""
+        self.made = 0
+        """How many servers were ever made."""
+        self.starts = 0
+        """How many times a server was started."""
+
+    def running(self, site: str) -> Instance | None:
+        """Return *site*'s server if it runs."""
+        server = self.servers.get(site)
+        return server.instance if server is not None and server.instance.running else None
+
+    def start(self, site: str, wanted: str, now: float) -> Instance:
+        """Have one server of the fingerprint *wanted* run."""
+        server = self.servers.get(site)
+        if server is not None and server.instance.fingerprint != wanted:
+            self.end(site, 0)
+            server = None
+        if server is None:
+            self.made += 1
+            made = Instance(site, f"server-{self.made}", wanted, False, None)
+            server = self.servers[site] = _Server(made)
+        if not server.instance.running:
+            self.starts += 1
+            address = ("127.0.0.1", 40000 + self.starts)
+            server.instance = evolve(server.instance, running=True, address=address, started=now)
+        return server.instance
+
+    def end(self, site: str, code: int | None = 1, out_of_memory: bool = False) -> None:
+        """End *site*'s server, as a crash does; observers are told unless the engine is away."""
+        server = self.servers.get(site)
+        if server is None or not server.instance.running:
+            return
+        server.instance = evolve(server.instance, running=False, address=None)
+        followers, server.followers = server.followers, []
+        exit = Exit(site, server.instance.id, code, out_of_memory)
+        if not self.away:
+            for engine in self.engines:
+                engine.tell(lambda observer: observer.exited(exit))
+        for _, done in followers:
+            if not done.called:
+                done.callback(None)
+
+    def lose(self, reason: str = "The engine was lost.") -> None:
+        """Make every call fail with `EngineAway`; servers run on."""
+        self.away = reason
+        for engine in self.engines:
+            engine.tell(lambda observer: observer.lost(reason))
+
+    def find(self) -> None:
+        """Undo `lose`."""
+        self.away = ""
+        for engine in self.engines:
+            engine.tell(lambda observer: observer.found())
+
+    def say(self, site: str, line: bytes) -> None:
+        """Let *site*'s server write *line* (without its newline) to its log."""
+        server = self.servers[site]
+        server.lines.append(line)
+        for receive, done in server.followers:
+            if not done.called:
+                receive(line + b"\n")
+
+
+@implementer(IEngine)
+class MemoryEngine:
+    """An engine whose servers are only remembered. Nothing happens inside a call: everything
+    takes a turn of *clock* (``clock.advance(0)``), or as long as `takes` says.
+
+    :ivar calls: every call in order: ``(verb, site)``, of `list` ``("list", "")``.
+    :ivar takes: seconds that a call takes, by verb; 0 when it is not named.
+    """
+
+    def __init__(self, clock: IReactorTime, host: MemoryHost | None = None) -> None:
+        self.host = MemoryHost() if host is None else host
+        self.calls: list[tuple[str, str]] = []
+        self.takes: dict[str, float] = {}
+        self.closed = False
+        self._clock = clock
+        self._observer: IEngineObserver | None = None
+        self._failures: dict[str, list[Exception]] = {}
+        self._held: dict[str, list[Callable[[], None]]] = {}
+
+    # What a test does with it
+
+    def hold(self, verb: str) -> None:
+        """Let calls of *verb* wait until `release`."""
+        self._held.setdefault(verb, [])
+
+    def release(self, verb: str) -> None:
+        """Let the calls that `hold` kept, and those to come, go on."""
+        for go in self._held.pop(verb, []):
+            go()
+
+    def fail(self, verb: str, error: Exception) -> None:
+        """Let the next call of *verb* fail with *error*."""
+        self._failures.setdefault(verb, []).append(error)
+
+    def tell(self, what: Callable[[IEngineObserver], None]) -> None:
+        """Tell the observer, if there is one, in a later turn."""
+        self._clock.callLater(0, self._tell, what)
+
+    def _tell(self, what: Callable[[IEngineObserver], None]) -> None:
+        if self._observer is not None and not self.closed:
+            what(self._observer)
+
+    def _call(self, verb: str, site: str, act: Callable[[Deferred[Any]], None]) -> Deferred[Any]:
+        self.calls.append((verb, site))
+        cancelled: list[object] = []
+        done: Deferred[Any] = Deferred(cancelled.append)
+        failures = self._failures.get(verb)
+        failure = failures.pop(0) if failures else None
+
+        def go() -> None:
+            self._clock.callLater(self.takes.get(verb, 0), run)
+
+        def run() -> None:
+            if cancelled:
+                return
+            if failure is not None:
+                done.errback(failure)
+            elif self.host.away:
+                done.errback(EngineAway(self.host.away))
+            else:
+                act(done)
+
+        if verb in self._held:
+            self._held[verb].append(go)
+        else:
+            go()
+        return done
+
+    # IEngine
+
+    def fingerprint(self, declared: Declared) -> str:
+        return fingerprint(declared)
+
+    def watch(self, observer: IEngineObserver) -> None:
+        self._observer = observer
+        self.host.engines.append(self)
+        reason = self.host.away
+        self.tell(lambda observer: observer.lost(reason) if reason else observer.found())
+
+    def list(self) -> Deferred[Sequence[Instance]]:
+        def act(done: Deferred[Sequence[Instance]]) -> None:
+            done.callback([server.instance for server in self.host.servers.values()])
+
+        return self._call("list", "", act)
+
+    def start(self, declared: Declared, progress: Callable[[str], None]) -> Deferred[Instance]:
+        site = declared.site
+
+        def act(done: Deferred[Instance]) -> None:
+            progress("starting")
+            if site in self.host.refused:
+                done.errback(EngineFailed(self.host.refused[site]))
+            else:
+                instance = self.host.start(site, self.fingerprint(declared), self._clock.seconds())
+                self._later(done, instance)
+
+        return self._call("start", site, act)
+
+    def stop(self, site: str, within: float) -> Deferred[None]:
+        def act(done: Deferred[None]) -> None:
+            self._end(site, within, lambda: self._later(done, None))
+
+        return self._call("stop", site, act)
+
+    def remove(self, site: str) -> Deferred[None]:
+        def forget(done: Deferred[None]) -> None:
+            self.host.servers.pop(site, None)
+            self._later(done, None)
+
+        def act(done: Deferred[None]) -> None:
+            self._end(site, 0, lambda: forget(done))
+
+        return self._call("remove", site, act)
+
+    def healthy(self, instance: Instance) -> Deferred[bool]:
+        def act(done: Deferred[bool]) -> None:
+            live = self.host.running(instance.site)
+            same = live is not None and live.id == instance.id
+            done.callback(same and instance.site not in self.host.unhealthy)
+
+        return self._call("healthy", instance.site, act)
+
+    def logs(
+        self, site: str, tail: int, follow: bool, receive: Callable[[bytes], None]
+    ) -> Deferred[None]:
+        def act(done: Deferred[None]) -> None:
+            server = self.host.servers.get(site)
+            if server is None:
+                done.errback(EngineFailed(f"{site} has no server, so it has no log."))
+                return
+            for line in server.lines[-tail:] if tail else ():
+                receive(line + b"\n")
+            if follow and server.instance.running:
+                server.followers.append((receive, done))
+            else:
+                done.callback(None)
+
+        return self._call("logs", site, act)
+
+    def close(self) -> Deferred[None]:
+        self.closed = True
+        if self in self.host.engines:
+            self.host.engines.remove(self)
+        done: Deferred[None] = Deferred()
+        self._later(done, None)
+        return done
+
+    def _end(self, site: str, within: float, then: Callable[[], None]) -> None:
+        stubborn = site in self.host.stubborn
+
+        def end() -> None:
+            self.host.end(site, 137 if stubborn else 0)
+            then()
+
+        if stubborn and self.host.running(site) is not None:
+            self._clock.callLater(within, end)
+        else:
+            end()
+
+    def _later(self, done: Deferred[Any], result: object) -> None:
+        # A turn later, so that observers have heard by then of what ended on the way.
+        def tell() -> None:
+            if not done.called:
+                done.callback(result)
+
+        self._clock.callLater(0, tell)
