@@ -1,0 +1,693 @@
+"""HTTP/1.0 and 1.1 to clients (RFC 9112): one connection, its requests in turn.
+
+Heads are read by `snickers.http.message`, answers come from a site's handler through
+`Exchange`. This module must never let one request's bytes be taken for another's: whenever
+where a message ends is in doubt, the connection ends instead.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from math import inf
+from typing import Any
+
+from attrs import frozen
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from snickers.http.chunked import BadChunk, ChunkReader, chunk, last_chunk
+from snickers.http.message import (
+    CHUNKED,
+    MAX_HEAD,
+    MAX_REQUEST_LINE,
+    REASONS,
+    UNTIL_CLOSE,
+    Answer,
+    IForwardingExchange,
+    Refused,
+    Request,
+    forwarding,
+    read_request,
+)
+from snickers.http.pages import answer_error
+from snickers.http.sites import LiveSite, SiteTable
+from snickers.interfaces import Fields, IResponder
+from snickers.stream import Stream, Sweep
+
+MAX_PIPELINED = 64 * 1024
+"""Bytes a client may send ahead while its request is being answered."""
+HALF_CLOSED_WITHIN = 10.0
+"""Seconds without progress that a client which sent its end of stream is waited for: tools that
+half-close get their answer, a browser tab that was closed does not hold a server for long."""
+
+# Where a request's body is.
+_NO_BODY, _HELD, _FLOWING, _COMPLETE = range(4)
+# Where an answer is.
+_OPEN, _ANSWERING, _UPGRADED, _ENDED = range(4)
+
+
+@frozen
+class Deadlines:
+    """How long clients are waited for, in seconds."""
+
+    head_within: float = 60.0
+    keep_alive: float = 120.0
+    progress_within: float = 60.0
+
+
+class Front:
+    """What all connections of the http fronts share."""
+
+    log = Logger()
+
+    def __init__(self, sites: SiteTable, sweep: Sweep, wall: Any, deadlines: Deadlines) -> None:
+        """*wall*: a callable that returns seconds since the epoch."""
+        self.sites = sites
+        self.sweep = sweep
+        self.deadlines = deadlines
+        self.connections: set[Http1] = set()
+        self.draining = False
+        self._wall = wall
+        self._dated_at = -inf
+        self._date = b""
+
+    @property
+    def date(self) -> bytes:
+        """The Date field's line for now (RFC 9110 §6.6.1), made once a sweep."""
+        if self._dated_at != self.sweep.now:
+            self._dated_at = self.sweep.now
+            self._date = b"Date: " + formatdate(self._wall(), usegmt=True).encode("ascii")
+        return self._date
+
+    def drain(self) -> None:
+        """Let idle connections go; those with an exchange follow when it has ended."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def abort(self) -> None:
+        """End what is still open."""
+        for connection in list(self.connections):
+            connection.transport.abortConnection()
+
+
+@implementer(IForwardingExchange)
+class Exchange:
+    """One request and its answer on an `Http1` connection (see `IExchange`)."""
+
+    __slots__ = ("_keep", "_left", "_stage", "connection", "peer", "request", "responder", "secure")
+
+    def __init__(self, connection: Http1, request: Request) -> None:
+        self.connection = connection
+        self.request = request
+        self.peer = connection.peer
+        self.secure = connection.secure
+        self.responder: IResponder | None = None
+        self._stage = _OPEN
+        self._keep = False
+        self._left = 0
+
+    @property
+    def forwarding(self) -> bytes:
+        """The lines that tell a site who asked (see `IForwardingExchange`)."""
+        return self.connection.forwarding(self.request.authority)
+
+    def receive(self) -> None:
+        self.connection.receive(self)
+
+    def pause_body(self) -> None:
+        self.connection.pause_body(self)
+
+    def resume_body(self) -> None:
+        self.connection.resume_body(self)
+
+    def inform(self, status: int, fields: Fields) -> None:
+        if self._stage == _OPEN and self.request.version > 10:
+            self.connection.transport.write(
+                b"HTTP/1.1 %d %b\r\n%b\r\n"
+                % (
+                    status,
+                    REASONS.get(status, b"Interim"),
+                    b"".join(b"%b: %b\r\n" % field for field in fields),
+                )
+            )
+
+    def answer(
+        self,
+        status: int,
+        fields: Fields,
+        length: int | None,
+        data: bytes = b"",
+        end: bool = False,
+    ) -> None:
+        lines = [b"%b: %b" % field for field in fields]
+        lines.append(self.connection.front.date)
+        self._begin(status, REASONS.get(status, b"Unknown"), lines, length, data, end)
+
+    def forward(self, answer: Answer, data: bytes, end: bool) -> None:
+        lines = answer.lines
+        if not answer.dated:
+            lines.append(self.connection.front.date)
+        framing = answer.framing
+        self._begin(
+            answer.status,
+            answer.reason,
+            lines,
+            answer.length if framing <= 0 else framing,
+            data,
+            end,
+        )
+
+    def _begin(
+        self,
+        status: int,
+        reason: bytes,
+        lines: list[bytes],
+        length: int | None,
+        data: bytes,
+        end: bool,
+    ) -> None:
+        if self._stage != _OPEN:
+            return
+        self._stage = _ANSWERING
+        request = self.request
+        connection = self.connection
+        keep = request.keep_alive and not connection.front.draining
+        body = connection.body
+        if body in (_HELD, _FLOWING):
+            # Bytes of this request may still come: nothing can follow it on this connection.
+            keep = False
+        modern = request.version > 10
+        if request.method == b"HEAD" or status == 304 or status == 204:
+            data = b""
+            self._left = 0
+            framing = b"" if length is None or status == 204 else b"\r\nContent-Length: %d" % length
+        elif length is not None:
+            self._left = length - len(data)
+            framing = b"\r\nContent-Length: %d" % length
+            if end and self._left:
+                self._left = 0
+                self._keep = False
+                self.abort()
+                return
+        elif modern:
+            self._left = CHUNKED
+            framing = b"\r\nTransfer-Encoding: chunked"
+            if data:
+                data = chunk(data)
+            if end:
+                data += last_chunk()
+        else:
+            self._left = UNTIL_CLOSE
+            framing = b""
+            keep = False
+        if not keep:
+            framing += b"\r\nConnection: close"
+        elif not modern:
+            framing += b"\r\nConnection: keep-alive"
+        self._keep = keep
+        connection.transport.write(
+            b"HTTP/1.1 %d %b\r\n%b%b\r\n\r\n%b"
+            % (status, reason, b"\r\n".join(lines), framing, data)
+        )
+        if end:
+            self._end()
+
+    def write(self, data: bytes) -> None:
+        if self._stage != _ANSWERING or not data:
+            return
+        left = self._left
+        if left > 0:
+            if len(data) > left:
+                # More than was announced would be read as the next answer.
+                data = data[:left]
+            self._left = left - len(data)
+        elif left == CHUNKED:
+            data = chunk(data)
+        elif left == 0:
+            return
+        self.connection.transport.write(data)
+
+    def finish(self, trailers: Fields | None = None) -> None:
+        if self._stage == _UPGRADED:
+            self._stage = _ENDED
+            self.connection.forget()
+            return
+        if self._stage != _ANSWERING:
+            return
+        if self._left > 0:
+            self.abort()
+            return
+        if self._left == CHUNKED:
+            self.connection.transport.write(last_chunk(trailers))
+        self._end()
+
+    def abort(self) -> None:
+        if self._stage != _ENDED:
+            self._stage = _ENDED
+            self.responder = None
+            self.connection.transport.abortConnection()
+
+    def upgrade(self, fields: Fields) -> tuple[Stream, bytes]:
+        self._stage = _UPGRADED
+        self.responder = None
+        return self.connection.upgrade(fields)
+
+    def _end(self) -> None:
+        self._stage = _ENDED
+        self.responder = None
+        self.connection.ended(self._keep)
+
+    def gone(self) -> None:
+        """The client has gone: tell the handler, once."""
+        if self._stage == _ENDED:
+            return
+        self._stage = _ENDED
+        responder = self.responder
+        self.responder = None
+        if responder is not None:
+            responder.gone()
+
+
+class Http1:
+    """A client's connection, as the protocol of a `Stream`.
+
+    *site* is the connection's own (by SNI). On the plain listener it is ``None`` and *plain*
+    answers for every known host.
+    """
+
+    __slots__ = (
+        "_authority",
+        "_closing",
+        "_forwarding",
+        "_half_closed",
+        "_left",
+        "_mark",
+        "_processing",
+        "_reader",
+        "_scanned",
+        "_slow",
+        "body",
+        "buffer",
+        "exchange",
+        "front",
+        "peer",
+        "secure",
+        "site",
+        "transport",
+    )
+
+    def __init__(
+        self, front: Front, transport: Stream, site: LiveSite | None, secure: bool
+    ) -> None:
+        self.front = front
+        self.transport = transport
+        self.site = site
+        self.secure = secure
+        self.peer: bytes = transport.peer
+        self.exchange: Exchange | None = None
+        self.buffer = b""
+        self.body = _NO_BODY
+        self._left = 0
+        self._reader: ChunkReader | None = None
+        self._scanned = 0
+        self._processing = False
+        self._half_closed = False
+        self._closing = False
+        self._slow = False
+        self._mark = 0
+        self._authority = b""
+        self._forwarding = b""
+        front.connections.add(self)
+        if site is not None:
+            site.connections.add(self)
+        transport.registerProducer(self, True)
+        transport.deadline = front.sweep.now + front.deadlines.head_within
+
+    # What the transport calls
+
+    def dataReceived(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            if self.buffer:
+                data = self.buffer + data
+            if self._slow:
+                self.buffer = data
+                self.transport.pauseProducing()
+            else:
+                self._process(data)
+        elif self.body == _FLOWING:
+            self._feed(exchange, data)
+        else:
+            self.buffer = self.buffer + data if self.buffer else data
+            if len(self.buffer) > MAX_PIPELINED or self.body == _HELD:
+                self.transport.pauseProducing()
+
+    def readConnectionLost(self) -> None:
+        """The client will send no more; what it has asked for is still answered."""
+        exchange = self.exchange
+        if exchange is None:
+            self.transport.loseConnection()
+            return
+        self._half_closed = True
+        exchange._keep = False
+        exchange.request.keep_alive = False
+        if self.body in (_HELD, _FLOWING):
+            exchange.gone()
+            self.transport.abortConnection()
+            return
+        self._arm(HALF_CLOSED_WITHIN)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.forget()
+        exchange = self.exchange
+        if exchange is not None:
+            self.exchange = None
+            exchange.gone()
+
+    def pauseProducing(self) -> None:
+        """The client reads slowly: nothing more is made for it until it has caught up."""
+        self._slow = True
+        self._arm(self.front.deadlines.progress_within)
+        exchange = self.exchange
+        if exchange is not None and exchange.responder is not None:
+            exchange.responder.pause()
+
+    def resumeProducing(self) -> None:
+        """The client has caught up."""
+        self._slow = False
+        exchange = self.exchange
+        if exchange is None:
+            self._next()
+            return
+        if self.body != _FLOWING and not self._half_closed:
+            self.transport.deadline = inf
+        if exchange.responder is not None:
+            exchange.responder.resume()
+
+    def stopProducing(self) -> None:
+        """The transport is going down; `connectionLost` says the rest."""
+
+    def deadlinePassed(self) -> None:
+        transport = self.transport
+        exchange = self.exchange
+        moved = transport.received + transport.sent
+        if exchange is not None:
+            if moved != self._mark:
+                self._arm(
+                    HALF_CLOSED_WITHIN
+                    if self._half_closed
+                    else self.front.deadlines.progress_within
+                )
+                return
+            if exchange._stage == _OPEN and self.body == _FLOWING:
+                self._break_off(exchange, 408, "the body stood still")
+                return
+            exchange.gone()
+            transport.abortConnection()
+        elif self._slow:
+            if moved == self._mark:
+                transport.abortConnection()
+            else:
+                self._arm(self.front.deadlines.progress_within)
+        elif self.buffer:
+            self._refuse(Refused(408, "the head took too long"))
+        else:
+            transport.loseConnection()
+
+    # Requests
+
+    def _process(self, data: bytes) -> None:
+        """Take whole heads off *data* and answer them, until one has to wait."""
+        if self._processing:
+            self.buffer = data
+            return
+        self._processing = True
+        transport = self.transport
+        try:
+            while True:
+                if data[:2] == b"\r\n":
+                    # RFC 9112 §2.2: an empty line or two before a request is forgiven.
+                    data = data.lstrip(b"\r\n")
+                if not data:
+                    self.buffer = b""
+                    return
+                end = data.find(b"\r\n\r\n", self._scanned)
+                if end < 0:
+                    self._wait_for_head(data)
+                    return
+                self._scanned = 0
+                if end > MAX_HEAD:
+                    self._refuse_size(data)
+                    return
+                try:
+                    request = read_request(data[:end])
+                except Refused as refused:
+                    self._refuse(refused)
+                    return
+                self.buffer = b""
+                self._begin(request, data[end + 4 :])
+                if self.exchange is not None or self._slow or self._closing:
+                    return
+                data = self.buffer
+        finally:
+            self._processing = False
+
+    def _wait_for_head(self, data: bytes) -> None:
+        """Keep a head that is not whole; the deadline runs from its first byte."""
+        if not self.buffer or self._scanned == 0:
+            self.transport.deadline = self.front.sweep.now + self.front.deadlines.head_within
+        self.buffer = data
+        self._scanned = max(1, len(data) - 3)
+        if len(data) > MAX_HEAD or (
+            len(data) > MAX_REQUEST_LINE and data.find(b"\n", 0, MAX_REQUEST_LINE + 2) < 0
+        ):
+            self._refuse_size(data)
+        elif data[0] < 0x21 or data[0] > 0x7E:
+            self._refuse(Refused(400, "this is not an HTTP request"))
+
+    def _refuse_size(self, data: bytes) -> None:
+        if data.find(b"\n", 0, MAX_REQUEST_LINE + 2) < 0:
+            self._refuse(Refused(414, "the request line is too long"))
+        else:
+            self._refuse(Refused(431, "the head is too long"))
+
+    def _begin(self, request: Request, rest: bytes) -> None:
+        """Give one request to its site."""
+        self.buffer = rest
+        length = request.length
+        if length == 0:
+            self.body = _NO_BODY
+        else:
+            self.body = _HELD
+            if length is None:
+                self._reader = ChunkReader()
+                self._left = -1
+            else:
+                self._reader = None
+                self._left = length
+        self.transport.deadline = inf
+        exchange = self.exchange = Exchange(self, request)
+        self._dispatch(exchange)
+
+    def _dispatch(self, exchange: Exchange) -> None:
+        """Find who answers. One connection speaks for one site (RFC 9110 §7.4)."""
+        site = self.site
+        if site is None or not site.speaks_for(exchange.request.host):
+            answer_error(exchange, 421)
+            return
+        site.requests += 1
+        site.handler.handle(exchange)
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer what is no request, and close."""
+        request = Request()
+        request.method = b"GET"
+        request.target = b"/"
+        request.host = request.authority = request.upgrade = b""
+        request.version = 11
+        request.length = 0
+        request.lines = []
+        request.fields_ = None
+        request.keep_alive = request.continues = request.trailers = False
+        self.body = _NO_BODY
+        self.buffer = b""
+        self.front.log.info(
+            "{site}: refused a request of {peer}: {status}, {reason}",
+            site=self.site.name if self.site is not None else "-",
+            peer=self.peer.decode("ascii"),
+            status=refused.status,
+            reason=refused.reason,
+        )
+        exchange = self.exchange = Exchange(self, request)
+        answer_error(exchange, refused.status)
+
+    def _break_off(self, exchange: Exchange, status: int, reason: str) -> None:
+        """Answer a request whose body broke the rules, if its answer has not begun, and close."""
+        responder = exchange.responder
+        exchange.responder = None
+        self.body = _HELD
+        self.front.log.info(
+            "{site}: broke off a request of {peer}: {status}, {reason}",
+            site=self.site.name if self.site is not None else "-",
+            peer=self.peer.decode("ascii"),
+            status=status,
+            reason=reason,
+        )
+        if responder is not None:
+            responder.gone()
+        if exchange._stage == _OPEN:
+            answer_error(exchange, status)
+        else:
+            self.transport.abortConnection()
+
+    # Bodies of requests
+
+    def receive(self, exchange: Exchange) -> None:
+        """Begin to give the body to the exchange's responder."""
+        if exchange is not self.exchange or self.body != _HELD:
+            return
+        self.body = _FLOWING
+        if exchange.request.continues and not self.buffer:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._arm(self.front.deadlines.progress_within)
+        held = self.buffer
+        self.transport.resumeProducing()
+        if held:
+            self.buffer = b""
+            self._feed(exchange, held)
+
+    def _feed(self, exchange: Exchange, data: bytes) -> None:
+        responder = exchange.responder
+        if responder is None:
+            # Nobody wants it; the answer has said that the connection ends.
+            return
+        reader = self._reader
+        if reader is None:
+            left = self._left
+            if len(data) > left:
+                self.buffer = data[left:]
+                data = data[:left]
+            self._left = left = left - len(data)
+            if left == 0:
+                self.body = _COMPLETE
+                if not self._slow:
+                    self.transport.deadline = inf
+            if data:
+                responder.body(data)
+            if left == 0 and exchange.responder is responder:
+                responder.body_end(None)
+            return
+        try:
+            pieces, behind = reader.feed(data)
+        except BadChunk as error:
+            self._break_off(exchange, 400, str(error))
+            return
+        if reader.ended:
+            self.body = _COMPLETE
+            self.buffer = behind
+            if not self._slow:
+                self.transport.deadline = inf
+        for piece in pieces:
+            responder.body(piece)
+            if exchange.responder is not responder:
+                return
+        if reader.ended:
+            responder.body_end(reader.trailers or None)
+
+    def pause_body(self, exchange: Exchange) -> None:
+        if exchange is self.exchange and self.body == _FLOWING:
+            # It is not the client who is slow now.
+            self.transport.deadline = inf
+            self.transport.pauseProducing()
+
+    def resume_body(self, exchange: Exchange) -> None:
+        if exchange is self.exchange and self.body == _FLOWING:
+            self._arm(self.front.deadlines.progress_within)
+            self.transport.resumeProducing()
+
+    # Ends
+
+    def ended(self, keep: bool) -> None:
+        """The exchange is over: go on with the next request, or close."""
+        self.exchange = None
+        if not keep or self._half_closed or self.front.draining or self.body == _FLOWING:
+            self._closing = True
+            self.transport.loseConnection()
+            return
+        self.body = _NO_BODY
+        if not self._slow:
+            self._next()
+
+    def _next(self) -> None:
+        """Wait for the next request, or take the one that has already come."""
+        transport = self.transport
+        transport.deadline = self.front.sweep.now + self.front.deadlines.keep_alive
+        if self.buffer:
+            transport.resumeProducing()
+            if not self._processing:
+                self._process(self.buffer)
+
+    def upgrade(self, fields: Fields) -> tuple[Stream, bytes]:
+        """Send 101 and hand the raw transport over."""
+        transport = self.transport
+        transport.write(
+            b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n"
+            % b"".join(b"%b: %b\r\n" % field for field in fields)
+        )
+        transport.unregisterProducer()
+        transport.deadline = inf
+        leftover = self.buffer
+        self.buffer = b""
+        transport.resumeProducing()
+        return transport, leftover
+
+    def forget(self) -> None:
+        """The connection is nobody's any more."""
+        self.front.connections.discard(self)
+        if self.site is not None:
+            self.site.connections.discard(self)
+
+    def close_if_idle(self) -> None:
+        """Close a connection on which nothing is asked or being asked."""
+        if self.exchange is None and not self.buffer:
+            self.transport.loseConnection()
+
+    def forwarding(self, authority: bytes) -> bytes:
+        """Return the forwarding lines; kept, since a connection asks for one host mostly."""
+        if authority != self._authority:
+            self._authority = authority
+            self._forwarding = forwarding(self.peer, self.secure, authority)
+        return self._forwarding
+
+    def _arm(self, seconds: float) -> None:
+        transport = self.transport
+        self._mark = transport.received + transport.sent
+        transport.deadline = self.front.sweep.now + seconds
+
+
+class PlainHttp1(Http1):
+    """A connection to the plain http listener: every known host is sent to https."""
+
+    __slots__ = ("_port",)
+
+    def __init__(self, front: Front, transport: Stream, https_port: int) -> None:
+        super().__init__(front, transport, None, False)
+        self._port = b"" if https_port == 443 else b":%d" % https_port
+
+    def _dispatch(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if self.front.sites.find(request.host) is None:
+            answer_error(exchange, 404)
+            return
+        target = b"/" if request.target == b"*" else request.target
+        location = b"https://%b%b%b" % (request.host, self._port, target)
+        body = b"This site is served over https: %b\n" % location
+        exchange.answer(
+            308,
+            [(b"Location", location), (b"Content-Type", b"text/plain; charset=utf-8")],
+            len(body),
+            body,
+            True,
+        )

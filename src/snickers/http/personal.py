@@ -1,0 +1,154 @@
+"""Sites with a server of their own, a container or a process: woken by whoever comes.
+
+A request takes a lease before it is passed on and gives it back when it is over, a WebSocket
+when it closes. While the server wakes, the request waits; a browser that shows a page is shown
+the waking page after ``hold`` seconds, since it can ask again by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from zope.interface import implementer
+
+from snickers.http.pages import answer_error, waking_page
+from snickers.http.upstream import Upstream
+from snickers.interfaces import (
+    Address,
+    IExchange,
+    IHandler,
+    ILeases,
+    IRequest,
+    IResponder,
+    IWaiter,
+    Refusal,
+)
+from snickers.stream import Sweep
+
+MakeUpstream = Callable[[Address, Callable[[Address], None], Callable[[], None]], Upstream]
+
+STATUS = {
+    "unreachable": 502,
+    "slow": 504,
+    "crashed": 503,
+    "resting": 503,
+    "away": 503,
+    "stopping": 503,
+}
+"""What a refusal of each kind becomes."""
+
+
+def is_navigation(request: IRequest) -> bool:
+    """Say whether a browser is about to show the answer as a page (Fetch §3.2.6)."""
+    if request.method != b"GET" or request.upgrade:
+        return False
+    mode = request.get(b"sec-fetch-mode")
+    if mode is not None:
+        return mode == b"navigate"
+    return b"text/html" in (request.get(b"accept") or b"")
+
+
+@implementer(IWaiter, IResponder)
+class Waiting:
+    """One exchange that waits for its server."""
+
+    __slots__ = ("deadline", "exchange", "handler")
+
+    def __init__(self, handler: PersonalHandler, exchange: IExchange) -> None:
+        self.handler = handler
+        self.exchange = exchange
+        self.deadline = inf
+        """When the waking page is shown, by the sweep's clock; never, unless `hold` is called."""
+
+    def hold(self) -> None:
+        """Begin to wait."""
+        self.exchange.responder = self
+        if is_navigation(self.exchange.request):
+            sweep = self.handler.sweep
+            self.deadline = sweep.now + self.handler.hold
+            sweep.watch(self)
+
+    def leased(self, address: Address) -> None:
+        self._stop_waiting()
+        self.handler.carry(self.exchange, address)
+
+    def refused(self, refusal: Refusal) -> None:
+        self._stop_waiting()
+        answer_error(
+            self.exchange, STATUS.get(refusal.kind, 503), refusal.kind, refusal.retry_after
+        )
+
+    def expired(self) -> None:
+        """The visitor has waited for ``hold``: show that something is going on."""
+        self._stop_waiting()
+        handler = self.handler
+        handler.leases.forget(handler.site, self)
+        fields, body = waking_page(handler.leases.stage(handler.site))
+        self.exchange.answer(503, fields, len(body), body, True)
+
+    def body(self, data: bytes) -> None:
+        """Never called: the body is not received before there is somebody to send it to."""
+
+    def body_end(self, trailers: object) -> None:
+        """Never called, as `body`."""
+
+    def pause(self) -> None:
+        """Nothing is being written."""
+
+    def resume(self) -> None:
+        """Nothing is being written."""
+
+    def gone(self) -> None:
+        self._stop_waiting()
+        self.handler.leases.forget(self.handler.site, self)
+
+    def _stop_waiting(self) -> None:
+        self.exchange.responder = None
+        self.handler.sweep.unwatch(self)
+
+
+@implementer(IHandler)
+class PersonalHandler:
+    """Passes every exchange on to the site's own server, when it is awake."""
+
+    def __init__(
+        self, site: str, hold: float, leases: ILeases, make_upstream: MakeUpstream, sweep: Sweep
+    ) -> None:
+        self.site = site
+        self.hold = hold
+        self.leases = leases
+        self.sweep = sweep
+        self._make_upstream = make_upstream
+        self._upstream: Upstream | None = None
+        self._closed = False
+
+    def handle(self, exchange: IExchange) -> None:
+        waiting = Waiting(self, exchange)
+        address = self.leases.take(self.site, waiting)
+        if address is None:
+            waiting.hold()
+        else:
+            self.carry(exchange, address)
+
+    def carry(self, exchange: IExchange, address: Address) -> None:
+        """Send *exchange*, for which a lease was taken, to *address*."""
+        upstream = self._upstream
+        if upstream is None or upstream.address != address:
+            if upstream is not None:
+                upstream.close()
+            upstream = self._upstream = self._make_upstream(address, self._failed, self._ended)
+            if self._closed:
+                upstream.close()
+        upstream.carry(exchange)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._upstream is not None:
+            self._upstream.close()
+
+    def _failed(self, address: Address) -> None:
+        self.leases.failed(self.site, address)
+
+    def _ended(self) -> None:
+        self.leases.give_back(self.site)

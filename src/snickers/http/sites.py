@@ -1,0 +1,110 @@
+"""The sites that are live now, found by name: by SNI for a connection, by Host for a request.
+
+A `LiveSite` outlives changes of its configuration: connections hold on to it, a reload puts a
+new handler into it. Nothing here may cost more than a look-up in a dictionary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snickers.config.values import Site
+from snickers.interfaces import IHandler
+
+if TYPE_CHECKING:
+    from snickers.http.http1 import Http1
+
+
+class LiveSite:
+    """One site as the fronts see it."""
+
+    __slots__ = ("connections", "handler", "hosts", "name", "requests", "site", "wild")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.site: Site | None = None
+        """What the configuration says; ``None`` for a site that was never without a fault."""
+        self.hosts: frozenset[bytes] = frozenset()
+        self.wild: tuple[bytes, ...] = ()
+        """Suffixes, each with its dot, of the names that begin with ``*``."""
+        self.handler: IHandler
+        self.requests = 0
+        self.connections: set[Http1] = set()
+
+    def speaks_for(self, host: bytes) -> bool:
+        """Say whether *host* (lower case, no port) is a name of this site."""
+        if host in self.hosts:
+            return True
+        if self.wild:
+            dot = host.find(b".")
+            return dot > 0 and host[dot:] in self.wild
+        return False
+
+    def put(self, names: tuple[str, ...], site: Site | None, handler: IHandler) -> None:
+        """Take what a new configuration says; exchanges under way keep the old handler."""
+        self.site = site
+        encoded = [name.encode("ascii") for name in names]
+        self.hosts = frozenset(name for name in encoded if not name.startswith(b"*."))
+        self.wild = tuple(name[1:] for name in encoded if name.startswith(b"*."))
+        self.handler = handler
+
+
+class SiteTable:
+    """All live sites, by every name they answer to."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, LiveSite] = {}
+        self._hosts: dict[bytes, LiveSite] = {}
+        self._wild: dict[bytes, LiveSite] = {}
+        self.default: LiveSite | None = None
+        """Who gets connections without a name, or with an unknown one."""
+
+    def find(self, host: bytes) -> LiveSite | None:
+        """Return the site that answers to *host* (lower case, no port), an exact name first."""
+        site = self._hosts.get(host)
+        if site is None and self._wild:
+            dot = host.find(b".")
+            if dot > 0:
+                site = self._wild.get(host[dot:])
+        return site
+
+    def route(self, server_name: bytes) -> LiveSite | None:
+        """Return the site of a TLS connection: as `find`, else the default site."""
+        return self.find(server_name) or self.default
+
+    def put(
+        self, name: str, names: tuple[str, ...], site: Site | None, handler: IHandler
+    ) -> LiveSite:
+        """Add the site *name*, or change it in place; returns it."""
+        live = self.by_name.get(name)
+        if live is None:
+            live = self.by_name[name] = LiveSite(name)
+        else:
+            self._forget_names(live)
+            live.handler.close()
+        live.put(names, site, handler)
+        for host in live.hosts:
+            self._hosts[host] = live
+        for suffix in live.wild:
+            self._wild[suffix] = live
+        return live
+
+    def remove(self, name: str) -> LiveSite | None:
+        """Take the site *name* out: nobody finds it any more. Its connections are the caller's."""
+        live = self.by_name.pop(name, None)
+        if live is not None:
+            self._forget_names(live)
+            live.handler.close()
+            if self.default is live:
+                self.default = None
+            live.hosts = frozenset()
+            live.wild = ()
+        return live
+
+    def _forget_names(self, live: LiveSite) -> None:
+        for host in live.hosts:
+            if self._hosts.get(host) is live:
+                del self._hosts[host]
+        for suffix in live.wild:
+            if self._wild.get(suffix) is live:
+                del self._wild[suffix]

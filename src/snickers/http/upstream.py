@@ -1,0 +1,485 @@
+"""Connections to a site's own server: kept, reused, one exchange at a time on each.
+
+An `Upstream` is one address and its idle connections. Each exchange gets a `Carrier`: a
+connection, while it carries that exchange, is the exchange's responder as well. A connection
+whose answer was not understood to its last byte is never used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from snickers.http.chunked import BadChunk, ChunkReader, chunk, last_chunk
+from snickers.http.message import (
+    CHUNKED,
+    IDEMPOTENT,
+    MAX_HEAD,
+    UNTIL_CLOSE,
+    Answer,
+    BadAnswer,
+    Request,
+    read_answer,
+    websocket_accept,
+)
+from snickers.http.pages import answer_error
+from snickers.interfaces import Address, Fields, IResponder
+from snickers.relay import Relay
+from snickers.stream import Stream, Sweep, connect
+
+CONNECT_WITHIN = 5.0
+"""Seconds: an upstream is on this host or near it."""
+IDLE_WITHIN = 30.0
+"""Seconds an idle connection is kept; shorter than most servers' own limit of 60."""
+FRESH_WITHIN = 1.0
+"""Seconds after which an idle connection is not trusted with a request that must not be sent
+twice: the shortest idle limit in use (gunicorn's) is two."""
+MAX_IDLE = 64
+"""Idle connections kept to one address."""
+
+_CONNECTING, _IDLE, _HEAD, _BODY, _OVER = range(5)
+
+Connector = Callable[[Any, Sweep, Address, Any, float], Stream]
+
+
+class Upstream:
+    """One address, and the connections to it."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        sweep: Sweep,
+        site: str,
+        address: Address,
+        answer_within: float,
+        failed: Callable[[Address], None],
+        ended: Callable[[], None],
+        connector: Connector = connect,
+    ) -> None:
+        """*failed* is called when a new connection could not be made; *ended* once for each
+        exchange that `carry` was given, when it is over (a relay's end included)."""
+        self.reactor = reactor
+        self.sweep = sweep
+        self.site = site
+        self.address = address
+        self.answer_within = answer_within
+        self.failed = failed
+        self.ended = ended
+        self.connector = connector
+        self.idle: list[Carrier] = []
+        self.closed = False
+
+    def carry(self, exchange: Any) -> None:
+        """Send the exchange's request and give its answer back, by a kept connection if one is
+        fit for it, else by a new one."""
+        idle = self.idle
+        if idle:
+            request = exchange.request
+            carrier = idle[-1]
+            if (request.length == 0 and request.method in IDEMPOTENT) or (
+                self.sweep.now - carrier.since <= FRESH_WITHIN
+            ):
+                idle.pop()
+                carrier.begin(exchange)
+                return
+        Carrier(self).open(exchange)
+
+    def close(self) -> None:
+        """Let idle connections go, and keep none from now on."""
+        self.closed = True
+        idle = self.idle
+        self.idle = []
+        for carrier in idle:
+            carrier.transport.loseConnection()
+
+
+@implementer(IResponder)
+class Carrier:
+    """One connection to an upstream."""
+
+    __slots__ = (
+        "_buffer",
+        "_framing",
+        "_keep",
+        "_left",
+        "_reader",
+        "_reused",
+        "_sending",
+        "_state",
+        "exchange",
+        "since",
+        "transport",
+        "upstream",
+    )
+
+    transport: Stream
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.exchange: Any = None
+        self.since = 0.0
+        """When it became idle, by the sweep's clock."""
+        self._state = _CONNECTING
+        self._buffer = b""
+        self._left = 0
+        self._framing = 0
+        self._reader: ChunkReader | None = None
+        self._keep = True
+        self._reused = False
+        self._sending = False
+
+    # An exchange begins
+
+    def open(self, exchange: Any) -> None:
+        """Connect, then carry *exchange*."""
+        self.exchange = exchange
+        exchange.responder = self
+        upstream = self.upstream
+        self.transport = upstream.connector(
+            upstream.reactor, upstream.sweep, upstream.address, self, CONNECT_WITHIN
+        )
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)
+        exchange = self.exchange
+        if exchange is None:
+            self.transport.abortConnection()
+            return
+        self.begin(exchange)
+
+    def connectionFailed(self, reason: Failure) -> None:
+        self._state = _OVER
+        exchange = self.exchange
+        self.exchange = None
+        if exchange is None:
+            return
+        upstream = self.upstream
+        upstream.log.warn(
+            "{site}: {address} cannot be reached: {reason}",
+            site=upstream.site,
+            address=upstream.address,
+            reason=reason.getErrorMessage(),
+        )
+        exchange.responder = None
+        answer_error(exchange, 502, "unreachable")
+        upstream.failed(upstream.address)
+        upstream.ended()
+
+    def begin(self, exchange: Any) -> None:
+        """Send the request of *exchange* on this connection."""
+        self._reused = self._state == _IDLE
+        self._state = _HEAD
+        self.exchange = exchange
+        exchange.responder = self
+        request: Request = exchange.request
+        length = request.length
+        if length == 0:
+            if request.upgrade:
+                framing = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.upgrade
+            elif request.method in (b"POST", b"PUT", b"PATCH"):
+                framing = b"Content-Length: 0\r\n"
+            else:
+                framing = b""
+            self._sending = False
+        else:
+            self._sending = True
+            if length is None:
+                framing = b"Transfer-Encoding: chunked\r\n"
+            else:
+                framing = b"Content-Length: %d\r\n" % length
+        if request.trailers and not request.upgrade:
+            framing += b"TE: trailers\r\nConnection: TE\r\n"
+        transport = self.transport
+        transport.deadline = self.upstream.sweep.now + self.upstream.answer_within
+        transport.write(
+            b"%b %b HTTP/1.1\r\n%b\r\n%b%b\r\n"
+            % (
+                request.method,
+                request.target,
+                b"\r\n".join(request.lines),
+                exchange.forwarding,
+                framing,
+            )
+        )
+        if length != 0 and self.exchange is exchange:
+            exchange.receive()
+
+    # The request's body, and the client (IResponder)
+
+    def body(self, data: bytes) -> None:
+        if self.exchange.request.length is None:
+            data = chunk(data)
+        if self._state == _HEAD:
+            self.transport.deadline = self.upstream.sweep.now + self.upstream.answer_within
+        self.transport.write(data)
+
+    def body_end(self, trailers: Fields | None) -> None:
+        self._sending = False
+        if self.exchange.request.length is None:
+            self.transport.write(last_chunk(trailers))
+
+    def pause(self) -> None:
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        self.transport.resumeProducing()
+
+    def gone(self) -> None:
+        if self.exchange is None:
+            return
+        self.exchange = None
+        self._state = _OVER
+        self.transport.abortConnection()
+        self.upstream.ended()
+
+    # What the transport calls
+
+    def pauseProducing(self) -> None:
+        """The upstream takes the request's body slowly."""
+        if self.exchange is not None and self._sending:
+            self.exchange.pause_body()
+
+    def resumeProducing(self) -> None:
+        if self.exchange is not None and self._sending:
+            self.exchange.resume_body()
+
+    def stopProducing(self) -> None:
+        """The transport is going down; `connectionLost` says the rest."""
+
+    def dataReceived(self, data: bytes) -> None:
+        state = self._state
+        if state == _BODY:
+            self._take_body(data)
+        elif state == _HEAD:
+            self._take_head(self._buffer + data if self._buffer else data)
+        elif state == _IDLE:
+            # An answer nobody asked for: whatever it is, it must not meet the next request.
+            self._leave_pool()
+            self.transport.abortConnection()
+
+    def _take_head(self, data: bytes) -> None:
+        exchange = self.exchange
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                if len(data) > MAX_HEAD or data[:5] != b"HTTP/"[: len(data)]:
+                    self._fail("it does not begin with an HTTP/1 head")
+                    return
+                self._buffer = data
+                return
+            try:
+                answer = read_answer(data[:end], exchange.request.method)
+            except BadAnswer as bad:
+                self._fail(bad.reason)
+                return
+            data = data[end + 4 :]
+            if answer.status >= 200:
+                break
+            if answer.status == 101:
+                self._switch(answer, data)
+                return
+            # 100 is the front's to say; hints and the like are passed on.
+            if answer.status != 100:
+                exchange.inform(answer.status, answer.fields)
+            self._buffer = b""
+        self._buffer = b""
+        self.transport.deadline = inf
+        framing = answer.framing
+        self._keep = answer.keep_alive
+        if framing >= 0:
+            size = len(data)
+            if size >= framing:
+                if size > framing:
+                    self._keep = False
+                    data = data[:framing]
+                self._over()
+                exchange.forward(answer, data, True)
+                self.upstream.ended()
+                return
+            self._left = framing - size
+            self._state = _BODY
+            self._framing = framing
+            exchange.forward(answer, data, False)
+            return
+        self._state = _BODY
+        self._framing = framing
+        if framing == CHUNKED:
+            self._reader = ChunkReader()
+            exchange.forward(answer, b"", False)
+            if data and self.exchange is exchange:
+                self._take_body(data)
+            return
+        exchange.forward(answer, data, False)
+
+    def _take_body(self, data: bytes) -> None:
+        exchange = self.exchange
+        framing = self._framing
+        if framing >= 0:
+            left = self._left - len(data)
+            if left > 0:
+                self._left = left
+                exchange.write(data)
+                return
+            if left < 0:
+                self._keep = False
+                data = data[:left]
+            self._over()
+            exchange.write(data)
+            exchange.finish()
+            self.upstream.ended()
+            return
+        if framing == UNTIL_CLOSE:
+            exchange.write(data)
+            return
+        reader = self._reader
+        assert reader is not None
+        try:
+            pieces, behind = reader.feed(data)
+        except BadChunk as bad:
+            self._fail(str(bad))
+            return
+        if pieces:
+            exchange.write(b"".join(pieces) if len(pieces) > 1 else pieces[0])
+        if reader.ended and self.exchange is exchange:
+            if behind:
+                self._keep = False
+            trailers = reader.trailers
+            self._reader = None
+            self._over()
+            exchange.finish(trailers or None)
+            self.upstream.ended()
+
+    def connectionLost(self, reason: Failure) -> None:
+        state = self._state
+        if state == _IDLE:
+            self._leave_pool()
+        self._state = _OVER
+        exchange = self.exchange
+        if exchange is None:
+            return
+        self.exchange = None
+        upstream = self.upstream
+        if state == _HEAD:
+            request = exchange.request
+            if (
+                self._reused
+                and not self._buffer
+                and request.length == 0
+                and request.method in IDEMPOTENT
+            ):
+                # The server had closed a kept connection before it read this request.
+                Carrier(upstream).open(exchange)
+                return
+            self._log_fault("it closed the connection before its answer was complete")
+            exchange.responder = None
+            answer_error(exchange, 502, "unreachable")
+        elif self._framing == UNTIL_CLOSE and reason.check(ConnectionDone):
+            exchange.finish()
+        else:
+            self._log_fault("it closed the connection within its answer")
+            exchange.abort()
+        upstream.ended()
+
+    def deadlinePassed(self) -> None:
+        if self._state == _IDLE:
+            self._leave_pool()
+            self._state = _OVER
+            self.transport.loseConnection()
+            return
+        exchange = self.exchange
+        if exchange is None:
+            self.transport.abortConnection()
+            return
+        self._log_fault(f"no answer within {self.upstream.answer_within:g}s")
+        self.exchange = None
+        self._state = _OVER
+        self.transport.abortConnection()
+        exchange.responder = None
+        answer_error(exchange, 504, "slow")
+        self.upstream.ended()
+
+    # An exchange ends
+
+    def _over(self) -> None:
+        """The answer is whole: make the connection free for the next exchange, or close it.
+
+        Comes before the answer's end is given on, so that a request that waits behind it finds
+        this connection.
+        """
+        self.exchange = None
+        upstream = self.upstream
+        transport = self.transport
+        idle = upstream.idle
+        if self._keep and not self._sending and not upstream.closed and len(idle) < MAX_IDLE:
+            self._state = _IDLE
+            now = upstream.sweep.now
+            self.since = now
+            transport.deadline = now + IDLE_WITHIN
+            idle.append(self)
+        else:
+            self._state = _OVER
+            transport.loseConnection()
+
+    def _fail(self, reason: str) -> None:
+        """The answer cannot be trusted."""
+        self._log_fault(reason)
+        exchange = self.exchange
+        begun = self._state == _BODY
+        self.exchange = None
+        self._state = _OVER
+        self.transport.abortConnection()
+        if begun:
+            exchange.abort()
+        else:
+            exchange.responder = None
+            answer_error(exchange, 502, "unreachable")
+        self.upstream.ended()
+
+    def _switch(self, answer: Answer, leftover: bytes) -> None:
+        """Become a relay, if the upstream's 101 is the right one (RFC 6455 §4.1)."""
+        exchange = self.exchange
+        request: Request = exchange.request
+        key = request.get(b"sec-websocket-key") or b""
+        accepted = [v for k, v in answer.fields if k.lower() == b"sec-websocket-accept"]
+        if (
+            request.upgrade != b"websocket"
+            or answer.upgrade != b"websocket"
+            or accepted != [websocket_accept(key)]
+        ):
+            self._fail("it switched protocols without being asked, or wrongly")
+            return
+        self.exchange = None
+        self._state = _OVER
+        transport = self.transport
+        transport.deadline = inf
+        transport.unregisterProducer()
+        fields: Fields = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), *answer.fields]
+        client, ahead = exchange.upgrade(fields)
+
+        def ended() -> None:
+            exchange.finish()
+            self.upstream.ended()
+
+        Relay(client, transport, ended, ahead, leftover)
+
+    def _leave_pool(self) -> None:
+        try:
+            self.upstream.idle.remove(self)
+        except ValueError:
+            pass
+
+    def _log_fault(self, reason: str) -> None:
+        self.upstream.log.warn(
+            "{site}: bad answer from {address}: {reason}",
+            site=self.upstream.site,
+            address=self.upstream.address,
+            reason=reason,
+        )
