@@ -57,6 +57,7 @@ RETRY = 0.05
 _failure: Callable[[BaseException], Failure] = Failure
 _connect_error: Callable[[tuple[int, str]], BaseException] = error.getConnectError
 _timed_out: Callable[[], BaseException] = error.TimeoutError
+_unknown_problem: Callable[[], BaseException] = error.ConnectError
 
 DONE = _failure(error.ConnectionDone())
 LOST = _failure(error.ConnectionLost())
@@ -590,7 +591,7 @@ class Stream:
         protocol, self.protocol = self.protocol, None
         if protocol is not None:
             try:
-                protocol.connectionFailed(_failure(problem or error.ConnectError()))
+                protocol.connectionFailed(_failure(problem or _unknown_problem()))
             except Exception:
                 _log.failure("A protocol failed when it could not be connected")
 
