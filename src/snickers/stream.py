@@ -154,7 +154,6 @@ class Stream:
         "__weakref__",
         "_discarded",
         "_ended",
-        "_eof",
         "_fd",
         "_producer",
         "_queue",
@@ -169,6 +168,7 @@ class Stream:
         "closed",
         "deadline",
         "disconnected",
+        "eof",
         "peer",
         "protocol",
         "received",
@@ -192,6 +192,8 @@ class Stream:
         """Bytes that the operating system has taken so far."""
         self.disconnected = False
         """Whether the descriptor is closed."""
+        self.eof = False
+        """Whether the peer has ended its side, and all that it sent was read."""
         self.closed: Callable[[Any], None] | None = None
         """Called with this stream, once, when its descriptor was closed."""
         self._state = OPEN
@@ -200,7 +202,6 @@ class Stream:
         self._queued = 0
         self._reading = False
         self._writing = False
-        self._eof = False
         self._shut = False
         """Whether the writing side ends, or has ended."""
         self._ended = False
@@ -256,7 +257,7 @@ class Stream:
     def _peer_ended(self) -> None:
         """The peer sends no more."""
         self._read_no_more()
-        self._eof = True
+        self.eof = True
         if self._state == LINGERING:
             self._end(DONE)
         elif self._state == OPEN:
@@ -287,7 +288,7 @@ class Stream:
 
     def resumeProducing(self) -> None:
         """Read on."""
-        if self._state == OPEN and not self._eof:
+        if self._state == OPEN and not self.eof:
             self._read_on()
 
     def stopProducing(self) -> None:
@@ -445,7 +446,7 @@ class Stream:
                 self._close_soon(LOST)
             else:
                 self.deadline = self.sweep.now + FLUSH_WITHIN
-                if not self._eof:
+                if not self.eof:
                     self._read_on()
 
     def abortConnection(self) -> None:
@@ -462,7 +463,7 @@ class Stream:
             self._ended = True
             self._queue = _SHUT
             self._send_end()
-        if self._eof:
+        if self.eof:
             self._close_soon(DONE)
         elif self._state == FLUSHING:
             self._state = LINGERING
