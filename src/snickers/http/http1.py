@@ -424,7 +424,6 @@ class Http1:
             self.buffer = data
             return
         self._processing = True
-        transport = self.transport
         try:
             while True:
                 if data[:2] == b"\r\n":

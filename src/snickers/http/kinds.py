@@ -1,0 +1,90 @@
+"""Which handler answers for which kind of site: the one place that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from snickers.config.values import Container, Process, Proxy, Redirect, Site, Static
+from snickers.http.pages import answer_error
+from snickers.http.personal import PersonalHandler
+from snickers.http.proxy import ProxyHandler, Resolve
+from snickers.http.redirect import RedirectHandler
+from snickers.http.static import StaticHandler
+from snickers.http.upstream import Upstream
+from snickers.interfaces import Address, IExchange, IHandler, ILeases
+from snickers.stream import Sweep
+
+
+@implementer(IHandler)
+@frozen
+class UnavailableHandler:
+    """Answers 503 for a site that is switched off, or was never without a fault."""
+
+    kind: str
+    """``"disabled"`` or ``"broken"``."""
+
+    def handle(self, exchange: IExchange) -> None:
+        answer_error(exchange, 503, self.kind, 60)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class HandlerMaker:
+    """Makes handlers, with what they need of the world."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        sweep: Sweep,
+        leases: ILeases,
+        defer: Callable[..., Deferred[Any]],
+        resolve: Resolve,
+    ) -> None:
+        """*defer* runs a blocking call in a thread; *resolve*: see `ProxyHandler`."""
+        self._reactor = reactor
+        self._sweep = sweep
+        self._leases = leases
+        self._defer = defer
+        self._resolve = resolve
+
+    def broken(self) -> IHandler:
+        """Return what answers for a site that was never without a fault."""
+        return UnavailableHandler("broken")
+
+    def make(self, site: Site) -> IHandler:
+        """Return what answers for *site*."""
+        if not site.enabled:
+            return UnavailableHandler("disabled")
+        kind = site.kind
+        make_upstream = partial(self._upstream, site)
+        match kind:
+            case Static():
+                return StaticHandler(kind, self._defer, self._sweep)
+            case Redirect():
+                return RedirectHandler(kind)
+            case Proxy():
+                return ProxyHandler(
+                    site.name, kind.to[0], make_upstream, self._resolve, self._sweep
+                )
+            case Container() | Process():
+                return PersonalHandler(
+                    site.name, kind.life.hold, self._leases, make_upstream, self._sweep
+                )
+
+    def _upstream(
+        self,
+        site: Site,
+        address: Address,
+        failed: Callable[[Address], None],
+        ended: Callable[[], None],
+    ) -> Upstream:
+        return Upstream(
+            self._reactor, self._sweep, site.name, address, site.answer_within, failed, ended
+        )
