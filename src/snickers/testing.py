@@ -1,7 +1,7 @@
-"""Fakes that pass the same contract tests as the real thing, and those contracts.
+"""Fakes that pass the same contract tests as the real thing.
 
-`MemoryEngine` is an engine without servers; `engine_contract` makes the tests that every engine
-passes. Nothing here is imported by a running Snickers.
+`MemoryEngine` is an engine without servers; it passes ``tests/engine_contract.py`` as the
+engines with servers do. Nothing here is imported by a running Snickers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,416 @@
+"""What every engine promises, as tests: run against the fake and against the real ones.
+
+`engine_contract` makes a test case for an engine out of an `EngineFixture`, which knows how to
+make that engine, its servers, and the accidents that befall them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SkipTest, TestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.interfaces import Address, Declared, Exit, IEngine, IEngineObserver, Instance
+
+T = TypeVar("T")
+
+
+class EngineFixture(Protocol):
+    """What `engine_contract` needs to know of an engine to test it."""
+
+    lasting: bool
+    """Whether servers outlive the engine object that started them."""
+    lossy: bool
+    """Whether `lose` and `find` do anything."""
+
+    def engine(self) -> IEngine:
+        """Return another engine object, on the same host with the same owner as all others."""
+
+    def declared(self, site: str, does: str) -> Declared:
+        """Return a server that
+
+        - ``"serves"``: writes the lines ``one``, ``two`` and ``three``, then answers on its port,
+          writing a line that contains ``asked`` for each request;
+        - ``"stubborn"``: as ``"serves"``, but ends only when it is killed;
+        - ``"exits"``: ends at once with status 3;
+        - ``"wrong"``: cannot be started.
+        """
+
+    def ask(self, address: Address, instance: Instance) -> Deferred[bytes]:
+        """Make a request to *address*; fire with what came back, retrying while it is refused."""
+
+    def crash(self, instance: Instance) -> Deferred[None]:
+        """Kill the server from outside (SIGKILL)."""
+
+    def lose(self) -> object:
+        """Make the engine unreachable."""
+
+    def find(self) -> object:
+        """Make the engine reachable again."""
+
+    def wait(self, done: Deferred[T], passing: float = 0) -> Deferred[T]:
+        """Return *done*, failing it when it takes too long; with a fake clock let it pass."""
+
+    def close(self) -> object:
+        """Remove every trace; may return a Deferred."""
+
+
+@implementer(IEngineObserver)
+class RecordingObserver:
+    """Remembers what an engine told: `events` holds each `Exit`, ``"found"`` and
+    ``("lost", reason)`` in order."""
+
+    def __init__(self) -> None:
+        self.events: list[Exit | str | tuple[str, str]] = []
+        self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
+
+    def exited(self, exit: Exit) -> None:
+        self._heard(exit)
+
+    def lost(self, reason: str) -> None:
+        self._heard(("lost", reason))
+
+    def found(self) -> None:
+        self._heard("found")
+
+    @property
+    def exits(self) -> list[Exit]:
+        """The ends among the events."""
+        return [event for event in self.events if isinstance(event, Exit)]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the engine was lost, each time."""
+        return [event[1] for event in self.events if isinstance(event, tuple)]
+
+    def _heard(self, event: Exit | str | tuple[str, str]) -> None:
+        self.events.append(event)
+        waiting, self._waiting = self._waiting, []
+        for holds, done in waiting:
+            if holds():
+                done.callback(None)
+            else:
+                self._waiting.append((holds, done))
+
+    def until(self, holds: Callable[[], bool]) -> Deferred[None]:
+        """Fire when *holds* after an event, at once if it does already."""
+        done: Deferred[None] = Deferred()
+        if holds():
+            done.callback(None)
+        else:
+            self._waiting.append((holds, done))
+        return done
+
+
+class Gathered:
+    """Takes pieces of bytes and fires when enough of them came."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self._waiting: list[tuple[bytes, Deferred[None]]] = []
+
+    def __call__(self, data: bytes) -> None:
+        self.data += data
+        waiting, self._waiting = self._waiting, []
+        for wanted, done in waiting:
+            if wanted in self.data:
+                done.callback(None)
+            else:
+                self._waiting.append((wanted, done))
+
+    def until(self, wanted: bytes) -> Deferred[None]:
+        """Fire when *wanted* is among the bytes."""
+        done: Deferred[None] = Deferred()
+        self._waiting.append((wanted, done))
+        self(b"")
+        return done
+
+
+def engine_contract(make: Callable[[TestCase], EngineFixture]) -> type[TestCase]:
+    """Return the tests that every engine passes, run against what *make* returns."""
+
+    class EngineContract(TestCase):
+        """What `IEngine` promises."""
+
+        site = "alice.example"
+
+        def setUp(self) -> None:
+            self.fixture = make(self)
+            self.addCleanup(self.fixture.close)
+            self.words: list[str] = []
+            self.engine, self.observer = self.watching()
+
+        def watching(self) -> tuple[IEngine, RecordingObserver]:
+            engine = self.fixture.engine()
+            observer = RecordingObserver()
+            engine.watch(observer)
+            return engine, observer
+
+        def waited(self, done: Deferred[T], passing: float = 0) -> Deferred[T]:
+            return self.fixture.wait(done, passing)
+
+        def start(self, does: str = "serves", site: str = "") -> Deferred[Instance]:
+            declared = self.fixture.declared(site or self.site, does)
+            return self.waited(self.engine.start(declared, self.words.append))
+
+        async def listed(self, engine: IEngine | None = None) -> list[Instance]:
+            return sorted(await self.waited((engine or self.engine).list()), key=lambda i: i.site)
+
+        async def running(self, engine: IEngine | None = None) -> list[Instance]:
+            return [i for i in await self.listed(engine) if i.running]
+
+        async def fails(self, done: Deferred[T]) -> str:
+            try:
+                await self.waited(done)
+            except EngineFailed as error:
+                return str(error)
+            raise self.failureException("It did not fail with EngineFailed.")
+
+        def test_interface(self) -> None:
+            """It has all that `IEngine` has."""
+            verifyObject(IEngine, self.engine)
+
+        def test_told_later(self) -> None:
+            """The observer is never told from within `watch`."""
+            self.assertEqual(self.watching()[1].events, [])
+
+        async def test_found_first(self) -> None:
+            """The first that an observer hears of an engine that is there is ``found``."""
+            await self.waited(self.observer.until(lambda: bool(self.observer.events)))
+            self.assertEqual(self.observer.events, ["found"])
+
+        async def test_start(self) -> None:
+            """A started server is running, has an address, an id and the fingerprint."""
+            instance = await self.start()
+            self.assertTrue(instance.running)
+            self.assertTrue(instance.id)
+            self.assertEqual(instance.site, self.site)
+            self.assertEqual(
+                instance.fingerprint,
+                self.engine.fingerprint(self.fixture.declared(self.site, "serves")),
+            )
+            self.assertIsNotNone(instance.address)
+            self.assertIsNotNone(instance.started)
+            self.assertEqual(await self.listed(), [instance])
+
+        async def test_progress(self) -> None:
+            """Starting says in words what it does."""
+            await self.start()
+            self.assertTrue(self.words)
+            self.assertTrue(all(isinstance(word, str) and word for word in self.words))
+
+        async def test_reachable(self) -> None:
+            """The server answers at its address."""
+            instance = await self.start()
+            assert instance.address is not None
+            answer = await self.waited(self.fixture.ask(instance.address, instance))
+            self.assertIn(self.site.encode(), answer)
+
+        async def test_start_again(self) -> None:
+            """Starting what runs already changes nothing."""
+            first = await self.start()
+            self.assertEqual(await self.start(), first)
+            self.assertEqual(await self.listed(), [first])
+            self.assertEqual(self.observer.exits, [])
+
+        async def test_start_at_once_twice(self) -> None:
+            """Two starts at the same time make one server."""
+            first, second = self.start(), self.start()
+            self.assertEqual((await first).id, (await second).id)
+            self.assertEqual(len(await self.listed()), 1)
+
+        async def test_replaced(self) -> None:
+            """A server of another declaration is replaced, its end told before the start is."""
+            first = await self.start()
+            second = await self.start("stubborn")
+            self.assertNotEqual(first.id, second.id)
+            self.assertEqual(await self.running(), [second])
+            self.assertEqual([exit.id for exit in self.observer.exits], [first.id])
+
+        async def test_sites_apart(self) -> None:
+            """Each site has a server of its own, at an address of its own."""
+            first = await self.start()
+            second = await self.start(site="bob.example")
+            self.assertNotEqual(first.address, second.address)
+            self.assertEqual(await self.running(), [first, second])
+            await self.waited(self.engine.remove(self.site))
+            self.assertEqual(await self.running(), [second])
+
+        async def test_stop(self) -> None:
+            """A stopped server runs no more, and its end was told by then."""
+            instance = await self.start()
+            await self.waited(self.engine.stop(self.site, 5))
+            self.assertEqual(await self.running(), [])
+            self.assertEqual([exit.id for exit in self.observer.exits], [instance.id])
+
+        async def test_start_after_stop(self) -> None:
+            """A stopped server can be started again."""
+            await self.start()
+            await self.waited(self.engine.stop(self.site, 5))
+            instance = await self.start()
+            assert instance.address is not None
+            await self.waited(self.fixture.ask(instance.address, instance))
+            self.assertEqual(await self.running(), [instance])
+
+        async def test_killed(self) -> None:
+            """A server that does not end within its time is killed."""
+            instance = await self.start("stubborn")
+            assert instance.address is not None
+            await self.waited(self.fixture.ask(instance.address, instance))
+            await self.waited(self.engine.stop(self.site, 0.2), 0.2)
+            self.assertEqual(await self.running(), [])
+            self.assertEqual([exit.code for exit in self.observer.exits], [137])
+
+        async def test_nothing_to_stop(self) -> None:
+            """Stopping and removing what is not there fires."""
+            await self.waited(self.engine.stop(self.site, 5))
+            await self.waited(self.engine.remove(self.site))
+            self.assertEqual(self.observer.exits, [])
+
+        async def test_stop_again(self) -> None:
+            """Stopping twice is stopping once."""
+            await self.start()
+            await self.waited(self.engine.stop(self.site, 5))
+            await self.waited(self.engine.stop(self.site, 5))
+            self.assertEqual(len(self.observer.exits), 1)
+
+        async def test_remove(self) -> None:
+            """Of a removed site nothing is listed."""
+            await self.start()
+            await self.waited(self.engine.remove(self.site))
+            self.assertEqual(await self.listed(), [])
+            self.assertEqual(len(self.observer.exits), 1)
+
+        async def test_exit(self) -> None:
+            """A server that ends by itself is told once, with its status."""
+            instance = await self.start("exits")
+            await self.waited(self.observer.until(lambda: bool(self.observer.exits)))
+            self.assertEqual(self.observer.exits, [Exit(self.site, instance.id, 3)])
+            self.assertEqual(await self.running(), [])
+
+        async def test_crash(self) -> None:
+            """A server that is killed from outside is told, and can be started again."""
+            instance = await self.start()
+            await self.waited(self.fixture.crash(instance))
+            await self.waited(self.observer.until(lambda: bool(self.observer.exits)))
+            self.assertEqual(self.observer.exits, [Exit(self.site, instance.id, 137)])
+            self.assertEqual(await self.running(), [])
+            await self.start()
+            self.assertEqual(len(await self.running()), 1)
+
+        async def test_wrong(self) -> None:
+            """What cannot be started fails in words, and nothing runs."""
+            words = await self.fails(self.start("wrong"))
+            self.assertGreater(len(words.split()), 3)
+            self.assertEqual(await self.running(), [])
+
+        async def test_wrong_newcomer(self) -> None:
+            """A declaration that cannot be started touches nothing that runs."""
+            instance = await self.start()
+            await self.fails(self.start("wrong"))
+            self.assertEqual(await self.running(), [instance])
+            self.assertEqual(self.observer.exits, [])
+
+        async def test_logs(self) -> None:
+            """The log's last lines are given, as many as asked for."""
+            instance = await self.start()
+            assert instance.address is not None
+            await self.waited(self.fixture.ask(instance.address, instance))
+            got = Gathered()
+            await self.waited(self.engine.logs(self.site, 100, False, got))
+            self.assertIn(b"one\ntwo\nthree\n", got.data)
+            got = Gathered()
+            await self.waited(self.engine.logs(self.site, 1, False, got))
+            self.assertEqual(got.data.count(b"\n"), 1)
+            self.assertNotIn(b"one", got.data)
+
+        async def test_logs_followed(self) -> None:
+            """With *follow* what comes later is given too, until it is cancelled."""
+            instance = await self.start()
+            assert instance.address is not None
+            got = Gathered()
+            following = self.engine.logs(self.site, 100, True, got)
+            await self.waited(got.until(b"three"))
+            await self.waited(self.fixture.ask(instance.address, instance))
+            await self.waited(got.until(b"asked"))
+            following.cancel()
+            try:
+                await self.waited(following)
+            except CancelledError:
+                pass
+            else:
+                raise self.failureException("It was not cancelled.")
+
+        async def test_logs_end(self) -> None:
+            """Following ends with the server."""
+            await self.start()
+            following = self.engine.logs(self.site, 100, True, Gathered())
+            await self.waited(self.engine.stop(self.site, 5))
+            await self.waited(following)
+
+        async def test_no_logs(self) -> None:
+            """A site without a server has no log; that is said."""
+            words = await self.fails(self.engine.logs(self.site, 10, False, Gathered()))
+            self.assertIn(self.site, words)
+
+        async def test_healthy(self) -> None:
+            """A server without a check of its own is healthy while it runs."""
+            instance = await self.start()
+            self.assertTrue(await self.waited(self.engine.healthy(instance)))
+            await self.waited(self.engine.stop(self.site, 5))
+            self.assertFalse(await self.waited(self.engine.healthy(instance)))
+
+        async def test_adopted(self) -> None:
+            """Another engine object sees the servers, runs none of them twice, hears their ends."""
+            if not self.fixture.lasting:
+                raise SkipTest("Its servers end with the engine.")
+            instance = await self.start()
+            await self.waited(self.engine.close())
+            self.engine, self.observer = self.watching()
+            self.assertEqual(await self.listed(), [instance])
+            self.assertEqual(await self.start(), instance)
+            await self.waited(self.engine.stop(self.site, 5))
+            self.assertEqual([exit.id for exit in self.observer.exits], [instance.id])
+
+        async def test_not_lasting(self) -> None:
+            """Where servers do not outlive their engine, closing it ends them."""
+            if self.fixture.lasting:
+                raise SkipTest("Its servers outlive the engine.")
+            await self.start()
+            await self.waited(self.engine.close())
+            self.engine, self.observer = self.watching()
+            self.assertEqual(await self.running(), [])
+
+        async def test_lost(self) -> None:
+            """An engine that is away says so, calls fail with `EngineAway`, and servers run on."""
+            if not self.fixture.lossy:
+                raise SkipTest("This engine cannot be lost.")
+            instance = await self.start()
+            self.fixture.lose()
+            observer = self.observer
+            await self.waited(observer.until(lambda: bool(observer.reasons)))
+            reason = observer.reasons[-1]
+            self.assertGreater(len(reason.split()), 3)
+            try:
+                await self.waited(self.engine.list())
+            except EngineAway as error:
+                self.assertGreater(len(str(error).split()), 3)
+            else:
+                raise self.failureException("It did not fail with EngineAway.")
+            self.fixture.find()
+            await self.waited(observer.until(lambda: observer.events[-1] == "found"))
+            self.assertEqual(await self.listed(), [instance])
+            self.assertEqual(self.observer.exits, [])
+
+        async def test_closed_twice(self) -> None:
+            """Closing twice is closing once."""
+            await self.start()
+            await self.waited(self.engine.close())
+            await self.waited(self.engine.close())
+
+    return EngineContract
