@@ -1,0 +1,368 @@
+"""The configuration that runs: read anew, compared site by site, applied where it differs.
+
+Applying happens in one turn of the reactor and touches only what differs. A site with a fault
+stays as it last was, a fault in ``[snickers]`` leaves everything; a watcher that met an
+exception goes on watching. This is also what the control room asks (`IFrontDoor`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from snickers.config.difference import Difference, changes, difference, merge
+from snickers.config.parse import Loaded
+from snickers.config.values import (
+    Configuration,
+    Container,
+    Lifecycle,
+    Process,
+    Settings,
+    Site,
+    Static,
+)
+from snickers.interfaces import IAlarm, ICertificates, IFrontDoor, IHandler, ILives
+
+NEEDS_RESTART = frozenset({"https", "http", "state", "docker"})
+"""Options of ``[snickers]`` that only a new start takes up."""
+
+
+class SiteRegister(Protocol):
+    """Where live sites are put: the table of the http room."""
+
+    by_name: dict[str, Any]
+    default: Any
+
+    def put(
+        self, name: str, names: tuple[str, ...], site: Site | None, handler: IHandler
+    ) -> Any: ...
+
+    def remove(self, name: str) -> Any: ...
+
+
+def _kind_name(site: Site) -> str:
+    return type(site.kind).__name__.lower()
+
+
+def _declaration(site: Site) -> object:
+    """What a site's server is made from: a change of it needs another server."""
+    kind = site.kind
+    if isinstance(kind, Container | Process):
+        return evolve(kind, life=Lifecycle()), site.data
+    return None
+
+
+@implementer(IFrontDoor)
+class Running:
+    """The running configuration, and how it changes."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        in_thread: Callable[..., Deferred[Any]],
+        sites: SiteRegister,
+        make: Callable[[Site], IHandler],
+        broken: Callable[[], IHandler],
+        certificates: ICertificates,
+        lives: ILives,
+        alarm: IAlarm,
+        apply_settings: Callable[[Settings], None],
+        told: Callable[[str], None],
+        wall: Callable[[], float],
+        about: Mapping[str, Any],
+    ) -> None:
+        """*load* blocks and is called through *in_thread* only. *make* and *broken* make the
+        handlers of sites; *apply_settings* takes what of ``[snickers]`` can change while
+        running; *told* is told ``"reloading"`` and ``"ready"``; *about* is part of every
+        status."""
+        self._load = load
+        self._in_thread = in_thread
+        self._sites = sites
+        self._make = make
+        self._broken = broken
+        self._certificates = certificates
+        self._lives = lives
+        self._alarm = alarm
+        self._apply_settings = apply_settings
+        self._told = told
+        self._wall = wall
+        self._about = about
+        self._lock = DeferredLock()
+        self._loaded: Loaded | None = None
+        self._alarmed: set[str] = set()
+        self.configuration: Configuration | None = None
+        self.since = wall()
+        self.reloads: dict[str, int] = {"ok": 0, "faults": 0, "failed": 0}
+
+    def begin(self, loaded: Loaded) -> None:
+        """Apply the first configuration."""
+        self._loaded = loaded
+        self._apply(loaded.configuration)
+
+    # Changes
+
+    def watch(self) -> Deferred[None]:
+        """Look whether a file has changed, and reload if so. Never fails."""
+
+        def looked(changed: bool) -> Deferred[Any] | None:
+            return self.reload() if changed else None
+
+        loaded = self._loaded
+        done: Deferred[Any] = self._in_thread(
+            lambda: loaded is not None and loaded.stamp.current() != loaded.stamp
+        )
+        done.addCallback(looked)
+        done.addErrback(lambda failure: self.log.failure("looking for changes", failure=failure))
+        done.addCallback(lambda _: None)
+        return done
+
+    def reload(self) -> Deferred[dict[str, Any]]:
+        return self._lock.run(self._reload)
+
+    def _reload(self) -> Deferred[dict[str, Any]]:
+        self._told("reloading")
+        done: Deferred[Any] = self._in_thread(self._load)
+
+        def loaded(fresh: Loaded) -> dict[str, Any]:
+            self._loaded = fresh
+            answer = self._apply(fresh.configuration)
+            self.reloads["faults" if fresh.configuration.faults else "ok"] += 1
+            return answer
+
+        def failed(failure: Any) -> Any:
+            self.reloads["failed"] += 1
+            self.log.failure("reading the configuration", failure=failure)
+            return failure
+
+        def ready(result: Any) -> Any:
+            self._told("ready")
+            return result
+
+        done.addCallbacks(loaded, failed)
+        done.addBoth(ready)
+        return done
+
+    def plan(self) -> Deferred[dict[str, Any]]:
+        done: Deferred[Any] = self._in_thread(self._load)
+        done.addCallback(lambda fresh: self._describe(fresh.configuration))
+        return done
+
+    def _describe(self, fresh: Configuration) -> dict[str, Any]:
+        goal = merge(self.configuration, fresh)
+        return self._described(difference(self.configuration, goal), fresh)
+
+    def _described(self, change: Difference, fresh: Configuration) -> dict[str, Any]:
+        return {
+            "added": [{"site": site.name, "kind": _kind_name(site)} for site in change.added],
+            "changed": [
+                {
+                    "site": new.name,
+                    "kind": _kind_name(new),
+                    "options": {
+                        option: [before, after] for option, before, after in changes(old, new)
+                    },
+                    "closes": self._closed_by_change(old, new),
+                }
+                for old, new in change.changed
+            ],
+            "removed": [
+                {"site": site.name, "kind": _kind_name(site), "closes": self._open(site.name)}
+                for site in change.removed
+            ],
+            "settings": [
+                {
+                    "option": option,
+                    "old": before,
+                    "new": after,
+                    "needs_restart": option in NEEDS_RESTART,
+                }
+                for option, before, after in change.settings
+            ],
+            "faults": [str(fault) for fault in fresh.faults],
+            "broken": sorted(fresh.broken),
+        }
+
+    def _open(self, name: str) -> int:
+        live = self._sites.by_name.get(name)
+        return 0 if live is None else len(live.connections)
+
+    def _closed_by_change(self, old: Site, new: Site) -> int:
+        """How many exchanges and websockets a site's change ends: those that use a server which
+        has to be made anew. They are drained first."""
+        if old.life is None or _declaration(old) == _declaration(new):
+            return 0
+        state = self._lives.states().get(old.name)
+        return 0 if state is None else int(state["uses"])
+
+    def _apply(self, fresh: Configuration) -> dict[str, Any]:
+        """Make *fresh* run, as far as it is without fault; return what that changed."""
+        running = self.configuration
+        goal = merge(running, fresh)
+        change = difference(running, goal)
+        answer = self._described(change, fresh)
+        self.configuration = goal
+        if change.settings and goal.settings is not None and running is not None:
+            self._apply_settings(goal.settings)
+        self._certificates.apply(
+            [*change.added, *self._stand_ins(running, goal)],
+            [new for _, new in change.changed],
+            change.removed,
+        )
+        added = [site for site in change.added if site.life is not None and site.enabled]
+        changed: list[Site] = []
+        removed = [site for site in change.removed if site.life is not None and site.enabled]
+        for old, new in change.changed:
+            had = old.life is not None and old.enabled
+            has = new.life is not None and new.enabled
+            if had and has:
+                changed.append(new)
+            elif had:
+                removed.append(old)
+            elif has:
+                added.append(new)
+        self._lives.apply(added, changed, removed)
+        for site in change.removed:
+            self._remove(site.name)
+        for site in [*change.added, *(new for _, new in change.changed)]:
+            try:
+                self._sites.put(site.name, site.names, site, self._make(site))
+            except Exception:
+                self.log.failure("{site}: applying its configuration", site=site.name)
+        self._apply_broken(running, goal)
+        if goal.settings is not None:
+            self._sites.default = self._sites.by_name.get(goal.settings.default_site)
+        self._tell_faults(fresh)
+        for entry in answer["added"]:
+            self.log.info("{site}: added", site=entry["site"])
+        for entry in answer["changed"]:
+            self.log.info(
+                "{site}: changed {options}",
+                site=entry["site"],
+                options=", ".join(entry["options"]),
+            )
+        for entry in answer["removed"]:
+            self.log.info("{site}: removed", site=entry["site"])
+        return answer
+
+    def _stand_ins(self, running: Configuration | None, goal: Configuration) -> Sequence[Site]:
+        """Sites that were never without a fault still need a certificate to say so."""
+        return [
+            Site(name=name, kind=Static(root=os.devnull))
+            for name in goal.broken
+            if name not in goal.sites and not self._never_good(running, name)
+        ]
+
+    @staticmethod
+    def _never_good(configuration: Configuration | None, name: str) -> bool:
+        return (
+            configuration is not None
+            and name in configuration.broken
+            and name not in configuration.sites
+        )
+
+    def _apply_broken(self, running: Configuration | None, goal: Configuration) -> None:
+        """Put sites that were never without a fault into the table, take mended ones out."""
+        for name in goal.broken:
+            if name not in goal.sites and not self._never_good(running, name):
+                self._sites.put(name, (name,), None, self._broken())
+        if running is None:
+            return
+        for name in running.broken:
+            if name not in running.sites and name not in goal.broken and name not in goal.sites:
+                self._certificates.apply([], [], [Site(name=name, kind=Static(root=os.devnull))])
+                self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        live = self._sites.remove(name)
+        if live is not None:
+            for connection in list(live.connections):
+                connection.close_if_idle()
+
+    def _tell_faults(self, fresh: Configuration) -> None:
+        """Raise an alarm for each section at fault; clear those that are mended."""
+        faults: dict[str, list[str]] = {}
+        broken = {fault: name for name, found in fresh.broken.items() for fault in found}
+        for fault in fresh.faults:
+            faults.setdefault(broken.get(fault, ""), []).append(str(fault))
+        for site in self._alarmed - faults.keys():
+            self._alarm.cleared("configuration", site)
+        for site, lines in faults.items():
+            self._alarm.raised("configuration", site, "\n".join(lines))
+        self._alarmed = set(faults)
+
+    # What there is to say
+
+    def status(self) -> dict[str, Any]:
+        configuration = self.configuration
+        lives = self._lives.states()
+        certificates = self._certificates.states()
+        now = self._wall()
+        sites = []
+        for name in sorted(self._sites.by_name):
+            live = self._sites.by_name[name]
+            sites.append(self._site_status(live, lives.get(name), certificates.get(name), now))
+        loaded = self._loaded
+        faults = [] if loaded is None else [str(f) for f in loaded.configuration.faults]
+        return {
+            **self._about,
+            "since": self.since,
+            "now": now,
+            "faults": faults,
+            "broken": [] if configuration is None else sorted(configuration.broken),
+            "alarms": self._current_alarms(),
+            "reloads": dict(self.reloads),
+            "sites": sites,
+        }
+
+    def _current_alarms(self) -> list[Any]:
+        return list(getattr(self._alarm, "current", list)())
+
+    def _site_status(
+        self,
+        live: Any,
+        life: Mapping[str, Any] | None,
+        certificate: Mapping[str, Any] | None,
+        now: float,
+    ) -> dict[str, Any]:
+        site: Site | None = live.site
+        detail = ""
+        since = None
+        if site is None:
+            state, kind = "broken", ""
+        elif not site.enabled:
+            state, kind = "disabled", _kind_name(site)
+        else:
+            state, kind = "serving", _kind_name(site)
+        if life is not None:
+            state, since, detail = life["state"], life["since"], life["detail"]
+        configuration = self.configuration
+        if site is not None and configuration is not None and live.name in configuration.broken:
+            detail = detail or "its section is at fault; its last good version is served"
+        days = None
+        if certificate is not None:
+            if certificate.get("not_after"):
+                days = round((certificate["not_after"] - now) / 86400, 1)
+            detail = detail or str(certificate.get("fault") or "")
+        return {
+            "site": live.name,
+            "also": [] if site is None else list(site.also),
+            "kind": kind,
+            "state": state,
+            "since": since,
+            "requests": live.requests,
+            "connections": len(live.connections),
+            "uses": 0 if life is None else life["uses"],
+            "waiting": 0 if life is None else life["waiting"],
+            "id": "" if life is None else life["id"],
+            "certificate": None if certificate is None else dict(certificate),
+            "certificate_days": days,
+            "detail": detail,
+        }
