@@ -1,0 +1,578 @@
+"""HTTP/1.1 to clients: one connection, its requests in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from snickers.http.http1 import (
+    HALF_CLOSED_WITHIN,
+    MAX_PIPELINED,
+    Deadlines,
+    Exchange,
+    Front,
+    Http1,
+    PlainHttp1,
+)
+from snickers.http.message import IForwardingExchange
+from snickers.http.sites import SiteTable
+from snickers.interfaces import IExchange, IHandler, IResponder
+from tests.wires import Wires
+
+
+@implementer(IResponder)
+class Responder:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.received = b""
+
+    def body(self, data: bytes) -> None:
+        self.received += data
+
+    def body_end(self, trailers: Any) -> None:
+        self.told.append(("end", trailers))
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+    def gone(self) -> None:
+        self.told.append("gone")
+
+
+@implementer(IHandler)
+class Handler:
+    """Keeps exchanges for the test, or answers them at once by a function of the test's."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.responders: list[Responder] = []
+        self.at_once: Callable[[Exchange], None] | None = None
+
+    def handle(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+        responder = Responder()
+        self.responders.append(responder)
+        exchange.responder = responder
+        if self.at_once is not None:
+            self.at_once(exchange)
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def exchange(self) -> Exchange:
+        """The newest one."""
+        return self.exchanges[-1]
+
+    @property
+    def responder(self) -> Responder:
+        """The newest one."""
+        return self.responders[-1]
+
+
+def say(text: bytes) -> Callable[[Exchange], None]:
+    """Answer 200 with *text* at once."""
+    return lambda exchange: exchange.answer(200, [(b"X", b"y")], len(text), text, True)
+
+
+GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+
+
+class FrontCase(SynchronousTestCase):
+    """A front with one site, ``a.example``, and one connection to it."""
+
+    def setUp(self) -> None:
+        self.wires = Wires(self)
+        self.turns = self.wires.turns
+        self.sites = SiteTable()
+        self.handler = Handler()
+        self.live = self.sites.put("a.example", ("a.example", "*.wild.example"), None, self.handler)
+        self.front = Front(self.sites, self.wires.sweep, lambda: 0.0, Deadlines())
+        self.stream, self.client = self.connect()
+
+    def connect(self) -> tuple[Any, Any]:
+        stream, client = self.wires.pair()
+        stream.protocol = Http1(self.front, stream, self.live, True)
+        stream.start()
+        return stream, client
+
+    def ask(self, data: bytes) -> bytes:
+        """Send *data* and return what comes back at once."""
+        self.client.send(data)
+        answer: bytes = self.client.receive()
+        return answer
+
+
+class AnswerTests(FrontCase):
+    """Answers, and how they are framed."""
+
+    def test_interfaces(self) -> None:
+        """An exchange is what handlers may rely on."""
+        self.client.send(GET)
+        verifyObject(IExchange, self.handler.exchange)
+        verifyObject(IForwardingExchange, self.handler.exchange)
+        verifyObject(IResponder, self.handler.responder)
+
+    def test_whole_answer(self) -> None:
+        """An answer of known length is sent in one piece and the connection kept."""
+        self.handler.at_once = say(b"hello")
+        self.assertEqual(
+            self.ask(GET),
+            b"HTTP/1.1 200 OK\r\nX: y\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+            b"Content-Length: 5\r\n\r\nhello",
+        )
+        self.assertTrue(self.ask(GET).endswith(b"\r\n\r\nhello"))
+        self.assertFalse(self.client.ended)
+        self.assertEqual(self.live.requests, 2)
+
+    def test_chunked(self) -> None:
+        """An answer of unknown length is chunked, with trailers at its end."""
+        self.client.send(GET)
+        exchange = self.handler.exchange
+        exchange.answer(200, [], None, b"one")
+        exchange.write(b"two")
+        exchange.finish([(b"X-Sum", b"6")])
+        answer = self.client.receive()
+        self.assertIn(b"Transfer-Encoding: chunked\r\n\r\n", answer)
+        self.assertTrue(answer.endswith(b"3\r\none\r\n3\r\ntwo\r\n0\r\nX-Sum: 6\r\n\r\n"))
+        self.assertFalse(self.client.ended)
+
+    def test_unknown_length_to_http_1_0(self) -> None:
+        """HTTP/1.0 knows no chunks: the connection's end is the answer's end."""
+        self.client.send(b"GET / HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n")
+        self.handler.exchange.answer(200, [], None, b"one")
+        self.handler.exchange.finish()
+        answer = self.client.receive()
+        self.assertTrue(answer.endswith(b"\r\nConnection: close\r\n\r\none"), answer)
+        self.assertTrue(self.client.ended)
+
+    def test_http_1_0_kept_alive(self) -> None:
+        """HTTP/1.0 is told when its connection is kept."""
+        self.handler.at_once = say(b"x")
+        answer = self.ask(b"GET / HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n")
+        self.assertIn(b"\r\nConnection: keep-alive\r\n", answer)
+        self.assertFalse(self.client.ended)
+
+    def test_close(self) -> None:
+        """A client that asks for it gets its connection closed."""
+        self.handler.at_once = say(b"x")
+        answer = self.ask(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+        self.assertIn(b"\r\nConnection: close\r\n", answer)
+        self.assertTrue(self.client.ended)
+
+    def test_bodiless(self) -> None:
+        """HEAD, 204 and 304 get no body, whatever the handler gives."""
+        for method, status, announced in [
+            (b"HEAD", 200, True),
+            (b"GET", 304, True),
+            (b"GET", 204, False),
+        ]:
+
+            def respond(exchange: Exchange, status: int = status) -> None:
+                exchange.answer(status, [], 5)
+                exchange.write(b"hello")
+                exchange.finish()
+
+            self.handler.at_once = respond
+            answer = self.ask(method + GET[3:])
+            self.assertTrue(answer.endswith(b"\r\n\r\n"), answer)
+            self.assertEqual(b"Content-Length: 5" in answer, announced)
+            self.assertNotIn(b"chunked", answer)
+
+    def test_too_short_an_answer_is_never_ended_cleanly(self) -> None:
+        """Fewer bytes than announced: the client sees a broken connection."""
+        self.client.send(GET)
+        self.handler.exchange.answer(200, [], 10, b"short")
+        self.handler.exchange.finish()
+        self.client.receive()
+        self.assertTrue(self.client.reset or self.client.ended)
+        self.assertFalse(self.handler.responder.told)
+
+    def test_too_long_an_answer_is_cut(self) -> None:
+        """More bytes than announced never become the next answer's."""
+        self.client.send(GET)
+        exchange = self.handler.exchange
+        exchange.answer(200, [], 3, b"")
+        exchange.write(b"abcdef")
+        exchange.finish()
+        self.assertTrue(self.client.receive().endswith(b"\r\n\r\nabc"))
+        self.handler.at_once = say(b"next")
+        self.assertTrue(self.ask(GET).startswith(b"HTTP/1.1 200 OK"))
+
+    def test_interim_answers(self) -> None:
+        """Hints go to those who know them."""
+        self.client.send(GET)
+        self.handler.exchange.inform(103, [(b"Link", b"</x>")])
+        self.assertEqual(self.client.receive(), b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        self.handler.exchange.answer(200, [], 0, b"", True)
+
+    def test_after_its_end_an_exchange_is_silent(self) -> None:
+        """A handler that goes on talking disturbs nobody."""
+        self.handler.at_once = say(b"x")
+        self.ask(GET)
+        exchange = self.handler.exchange
+        exchange.write(b"more")
+        exchange.finish()
+        exchange.answer(500, [], 0, b"", True)
+        exchange.abort()
+        self.assertEqual(self.client.receive(), b"")
+
+
+class RequestTests(FrontCase):
+    """How requests arrive."""
+
+    def test_byte_by_byte(self) -> None:
+        """A head that comes byte by byte is the same head."""
+        self.handler.at_once = say(b"x")
+        for byte in GET[:-1]:
+            self.assertEqual(self.ask(bytes([byte])), b"")
+        self.assertTrue(self.ask(GET[-1:]).endswith(b"\r\n\r\nx"))
+
+    def test_pipelined(self) -> None:
+        """Requests sent ahead are answered in order, one at a time."""
+        self.client.send(GET + GET.replace(b"/", b"/2", 1) + GET)
+        self.assertEqual(len(self.handler.exchanges), 1)
+        say(b"one")(self.handler.exchange)
+        self.assertEqual(self.handler.exchange.request.target, b"/2")
+        say(b"two")(self.handler.exchange)
+        say(b"three")(self.handler.exchange)
+        answer = self.client.receive()
+        self.assertEqual(
+            [answer.index(word) > 0 for word in (b"one", b"two", b"three")], [True] * 3
+        )
+        self.assertLess(answer.index(b"two"), answer.index(b"three"))
+
+    def test_a_bad_request_behind_good_ones(self) -> None:
+        """Good requests are answered before a bad one is refused."""
+        self.client.send(GET + b"NONSENSE\r\n\r\n" + GET)
+        say(b"good")(self.handler.exchange)
+        answer = self.client.receive()
+        self.assertLess(answer.index(b"good"), answer.index(b"HTTP/1.1 400 "))
+        self.assertEqual(len(self.handler.exchanges), 1)
+        self.assertTrue(self.client.ended)
+
+    def test_empty_lines_before_a_request(self) -> None:
+        """RFC 9112 §2.2: they are forgiven."""
+        self.handler.at_once = say(b"x")
+        self.assertTrue(self.ask(b"\r\n\r\n" + GET).endswith(b"\r\n\r\nx"))
+
+    def test_another_host(self) -> None:
+        """A Host that is not the connection's site gets 421 and never the site."""
+        answer = self.ask(GET.replace(b"a.example", b"b.example"))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 421 Misdirected Request"))
+        self.assertFalse(self.handler.exchanges)
+
+    def test_wildcard_host(self) -> None:
+        """A wildcard stands for one label."""
+        self.handler.at_once = say(b"x")
+        self.assertIn(b" 200 ", self.ask(GET.replace(b"a.example", b"x.wild.example")))
+        self.assertIn(b" 421 ", self.ask(GET.replace(b"a.example", b"x.y.wild.example")))
+
+    def test_refusals(self) -> None:
+        """What is no request is answered with its status, and the connection closed."""
+        for data, status in [
+            (b"GET / HTTP/1.1\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a.example\r\nContent-Length: x\r\n\r\n", 400),
+            (b"\x16\x03\x01\x02\x00\x01\x00", 400),
+            (b"GET /" + b"a" * 9000, 414),
+            (b"GET / HTTP/1.1\r\nX: " + b"a" * 40000, 431),
+            (b"BREW / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: tea, chunked\r\n\r\n", 501),
+        ]:
+            self.stream, self.client = self.connect()
+            answer = self.ask(data)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % status), (data[:60], answer[:60]))
+            self.assertIn(b"\r\nConnection: close\r\n", answer)
+            self.assertTrue(self.client.ended)
+        self.assertFalse(self.handler.exchanges)
+
+    def test_sending_far_ahead_is_slowed_down(self) -> None:
+        """What a client sends ahead while it waits is bounded."""
+        self.client.send(GET)
+        self.client.sock.send(b"x" * (2 * MAX_PIPELINED))
+        for _ in range(10):
+            self.turns.settle()
+        self.assertNotIn(self.stream, self.turns.readers)
+
+
+class BodyTests(FrontCase):
+    """Bodies of requests."""
+
+    def post(self, head: bytes, body: bytes = b"") -> None:
+        self.client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\n" + head + b"\r\n\r\n" + body)
+
+    def test_length(self) -> None:
+        """A body of known length is given on to its last byte and no further."""
+        self.post(b"Content-Length: 6", b"abc")
+        exchange, responder = self.handler.exchange, self.handler.responder
+        exchange.receive()
+        self.client.send(b"def" + GET)
+        self.assertEqual((responder.received, responder.told), (b"abcdef", [("end", None)]))
+        say(b"x")(exchange)
+        self.assertEqual(len(self.handler.exchanges), 2)
+
+    def test_chunked(self) -> None:
+        """A chunked body is given on without its framing, with its trailers."""
+        self.post(b"Transfer-Encoding: chunked", b"3\r\nabc\r\n3\r\nd")
+        self.handler.exchange.receive()
+        self.client.send(b"ef\r\n0\r\nX-T: v\r\n\r\n" + GET)
+        responder = self.handler.responder
+        self.assertEqual(
+            (responder.received, responder.told), (b"abcdef", [("end", [(b"X-T", b"v")])])
+        )
+        say(b"x")(self.handler.exchange)
+        self.assertEqual(len(self.handler.exchanges), 2)
+
+    def test_nothing_is_given_before_it_is_wanted(self) -> None:
+        """Until the handler receives, the body waits in the client's socket."""
+        self.post(b"Content-Length: 3", b"abc")
+        self.assertEqual(self.handler.responder.received, b"")
+        self.handler.exchange.receive()
+        self.assertEqual(self.handler.responder.received, b"abc")
+
+    def test_continue(self) -> None:
+        """A client that waits for 100 Continue gets it when the body is wanted."""
+        self.post(b"Content-Length: 3\r\nExpect: 100-continue")
+        self.assertEqual(self.client.receive(), b"")
+        self.handler.exchange.receive()
+        self.assertEqual(self.client.receive(), b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.client.send(b"abc")
+        self.assertEqual(self.handler.responder.told, [("end", None)])
+
+    def test_back_pressure(self) -> None:
+        """A paused body is not read; a resumed one is."""
+        self.post(b"Content-Length: 6", b"abc")
+        exchange = self.handler.exchange
+        exchange.receive()
+        exchange.pause_body()
+        self.client.send(b"def")
+        self.assertEqual(self.handler.responder.received, b"abc")
+        exchange.resume_body()
+        self.turns.settle()
+        self.assertEqual(self.handler.responder.received, b"abcdef")
+
+    def test_an_answer_without_the_body(self) -> None:
+        """An answer before the body was taken ends the connection: what follows is body."""
+        self.handler.at_once = say(b"no")
+        self.post(b"Content-Length: 1000", b"abc")
+        answer = self.client.receive()
+        self.assertIn(b"\r\nConnection: close\r\n", answer)
+        self.assertTrue(self.client.ended)
+        self.client.send(GET)
+        self.assertEqual(len(self.handler.exchanges), 1)
+
+    def test_bad_chunks(self) -> None:
+        """A malformed chunk gets 400, and the handler is told that it is over."""
+        self.post(b"Transfer-Encoding: chunked", b"zz\r\n")
+        self.handler.exchange.receive()
+        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 400 "))
+        self.assertEqual(self.handler.responder.told, ["gone"])
+        self.assertTrue(self.client.ended)
+
+    def test_bad_chunks_within_an_answer(self) -> None:
+        """When the answer has begun, a malformed chunk breaks it off."""
+        self.post(b"Transfer-Encoding: chunked")
+        exchange = self.handler.exchange
+        exchange.receive()
+        exchange.answer(200, [], 10, b"half")
+        self.client.send(b"zz\r\n")
+        self.client.receive()
+        self.assertTrue(self.client.reset or self.client.ended)
+        self.assertEqual(self.handler.responder.told, ["gone"])
+
+    def test_the_client_goes_within_its_body(self) -> None:
+        """A body that ends early is told as gone, never as complete."""
+        self.post(b"Content-Length: 6", b"abc")
+        self.handler.exchange.receive()
+        self.client.close()
+        self.assertEqual(self.handler.responder.told, ["gone"])
+
+
+class EndTests(FrontCase):
+    """Slow and vanishing clients, and the end of everything."""
+
+    def test_the_client_goes(self) -> None:
+        """A client that breaks its connection is told to the handler, once."""
+        self.client.send(GET)
+        self.stream.connectionLost(Failure(ConnectionError()))
+        self.assertEqual(self.handler.responder.told, ["gone"])
+        self.assertEqual((self.front.connections, self.live.connections), (set(), set()))
+
+    def test_half_closed(self) -> None:
+        """A client that has sent its end still gets its answer."""
+        self.client.send(GET)
+        self.client.end()
+        say(b"hello")(self.handler.exchange)
+        self.assertTrue(self.client.receive().endswith(b"hello"))
+        self.assertTrue(self.client.ended)
+
+    def test_half_closed_for_long(self) -> None:
+        """...but a server is not kept busy for long for a client that may have gone."""
+        self.client.send(GET)
+        self.client.end()
+        self.turns.pass_time(HALF_CLOSED_WITHIN + 1)
+        self.assertEqual(self.handler.responder.told, ["gone"])
+
+    def test_idle(self) -> None:
+        """An idle connection is closed after a while, not before."""
+        self.handler.at_once = say(b"x")
+        self.ask(GET)
+        self.turns.pass_time(119)
+        self.client.receive()
+        self.assertFalse(self.client.ended)
+        self.turns.pass_time(2)
+        self.client.receive()
+        self.assertTrue(self.client.ended)
+
+    def test_slow_head(self) -> None:
+        """The head's deadline runs from its first byte: drops do not prolong it."""
+        self.client.send(b"GET / HTTP/1.1\r\n")
+        for _ in range(7):
+            self.turns.pass_time(8)
+            self.client.send(b"X: y\r\n")
+        self.assertEqual(self.client.receive(), b"")
+        self.turns.pass_time(8)
+        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 408 "))
+        self.assertTrue(self.client.ended)
+
+    def test_stalled_body(self) -> None:
+        """A body that stands still gets 408; a slow one lives."""
+        self.client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 100\r\n\r\n")
+        self.handler.exchange.receive()
+        for _ in range(10):
+            self.turns.pass_time(50)
+            self.client.send(b"x")
+        self.assertEqual(self.handler.responder.told, [])
+        self.turns.pass_time(130)
+        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 408 "))
+        self.assertEqual(self.handler.responder.told, ["gone"])
+
+    def test_a_slow_answer_is_waited_for(self) -> None:
+        """A client that waits for its answer is not cut off."""
+        self.client.send(GET)
+        self.turns.pass_time(600)
+        say(b"late")(self.handler.exchange)
+        self.assertTrue(self.client.receive().endswith(b"late"))
+
+    def test_slow_reader(self) -> None:
+        """A client that reads slowly pauses the handler; when it catches up, it goes on."""
+        self.client.send(GET)
+        exchange, responder = self.handler.exchange, self.handler.responder
+        exchange.answer(200, [], None)
+        while "pause" not in responder.told:
+            exchange.write(b"x" * 65536)
+        self.client.receive()
+        self.assertEqual(responder.told, ["pause", "resume"])
+
+    def test_a_reader_that_never_reads(self) -> None:
+        """A client that stops reading for good is cut off."""
+        self.client.send(GET)
+        exchange, responder = self.handler.exchange, self.handler.responder
+        exchange.answer(200, [], None)
+        while "pause" not in responder.told:
+            exchange.write(b"x" * 65536)
+        self.turns.pass_time(130)
+        self.assertEqual(responder.told, ["pause", "gone"])
+        self.assertTrue(self.stream.disconnected)
+
+    def test_pipelining_without_reading(self) -> None:
+        """Answers do not pile up for a client that asks on and on and never reads."""
+        self.handler.at_once = say(b"x" * 60000)
+        self.client.sock.send(GET * 400)
+        self.turns.settle()
+        self.assertLess(len(self.handler.exchanges), 30)
+        answer = self.client.receive()
+        self.assertEqual(answer.count(b"HTTP/1.1 200 OK"), 400)
+
+    def test_drain(self) -> None:
+        """Draining closes idle connections at once, the others after their exchange."""
+        _, idle = self.connect()
+        self.client.send(GET)
+        self.front.drain()
+        idle.receive()
+        self.assertTrue(idle.ended)
+        say(b"last")(self.handler.exchange)
+        answer = self.client.receive()
+        self.assertIn(b"\r\nConnection: close\r\n", answer)
+        self.assertTrue(self.client.ended)
+
+    def test_abort(self) -> None:
+        """At the very end everything goes."""
+        self.client.send(GET)
+        self.front.abort()
+        self.turns.settle()
+        self.assertEqual(self.handler.responder.told, ["gone"])
+        self.assertEqual(self.front.connections, set())
+
+    def test_a_handler_that_raises(self) -> None:
+        """A fault of ours ends that connection, and nothing else."""
+
+        def fail(exchange: Exchange) -> None:
+            raise RuntimeError("a fault")
+
+        self.handler.at_once = fail
+        self.client.send(GET)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.client.receive()
+        self.assertTrue(self.client.reset or self.client.ended)
+        self.assertEqual(self.front.connections, set())
+
+
+class UpgradeTests(FrontCase):
+    """Handing the raw connection over."""
+
+    def test_upgrade(self) -> None:
+        """101 is sent, the transport is handed over with what was sent ahead."""
+        self.client.send(
+            b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\nahead"
+        )
+        exchange = self.handler.exchange
+        stream, ahead = exchange.upgrade([(b"Upgrade", b"websocket")])
+        self.assertIs(stream, self.stream)
+        self.assertEqual(ahead, b"ahead")
+        self.assertEqual(
+            self.client.receive(),
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+        )
+        self.assertEqual(len(self.front.connections), 1)
+        exchange.finish()
+        self.assertEqual(self.front.connections, set())
+
+
+class PlainTests(FrontCase):
+    """The plain http listener."""
+
+    def connect(self) -> tuple[Any, Any]:
+        stream, client = self.wires.pair()
+        stream.protocol = PlainHttp1(self.front, stream, 8443)
+        stream.start()
+        return stream, client
+
+    def test_known_host(self) -> None:
+        """A known host is sent to https, same path and query."""
+        answer = self.ask(b"GET /x?y=z HTTP/1.1\r\nHost: A.example:8080\r\n\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 308 Permanent Redirect\r\n"))
+        self.assertIn(b"\r\nLocation: https://a.example:8443/x?y=z\r\n", answer)
+
+    def test_unknown_host(self) -> None:
+        """An unknown host gets 404, and nothing about others."""
+        answer = self.ask(GET.replace(b"a.example", b"b.example"))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 404 Not Found\r\n"))
+        self.assertNotIn(b"a.example", answer)
+
+    def test_the_usual_port_is_not_named(self) -> None:
+        """The port 443 is not named in an address."""
+        stream, self.client = self.wires.pair()
+        stream.protocol = PlainHttp1(self.front, stream, 443)
+        stream.start()
+        self.assertIn(b"\r\nLocation: https://a.example/\r\n", self.ask(GET))
