@@ -1,0 +1,172 @@
+"""Sites with a server of their own."""
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from snickers.http.personal import PersonalHandler, Waiting, is_navigation
+from snickers.interfaces import Address, IHandler, ILeases, IResponder, IWaiter, Refusal
+from snickers.stream import Sweep
+from tests.exchange_fake import RecordingExchange
+from tests.test_proxy import FakeUpstream
+
+
+@implementer(ILeases)
+class Leases:
+    """Leases as the test says."""
+
+    def __init__(self) -> None:
+        self.address: Address | None = None
+        self.taken = 0
+        self.waiters: list[Any] = []
+        self.told: list[Any] = []
+
+    def take(self, site: str, waiter: IWaiter) -> Address | None:
+        if self.address is None:
+            self.waiters.append(waiter)
+            return None
+        self.taken += 1
+        return self.address
+
+    def give_back(self, site: str) -> None:
+        self.taken -= 1
+
+    def forget(self, site: str, waiter: IWaiter) -> None:
+        self.waiters.remove(waiter)
+
+    def failed(self, site: str, address: Address) -> None:
+        self.told.append((site, address))
+
+    def stage(self, site: str) -> str:
+        return "starting"
+
+
+PAGE = [(b"Accept", b"text/html,*/*;q=0.8"), (b"Sec-Fetch-Mode", b"navigate")]
+
+
+class PersonalHandlerTests(SynchronousTestCase):
+    """Waiting, being woken, being passed on."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.sweep = Sweep(self.clock)
+        self.sweep.start()
+        self.leases = Leases()
+        verifyObject(ILeases, self.leases)
+        self.upstreams: list[FakeUpstream] = []
+        self.ended: list[Any] = []
+
+        def upstream(address: Address, failed: Any, ended: Any) -> Any:
+            self.ended.append(ended)
+            self.upstreams.append(FakeUpstream(address, failed, ended))
+            return self.upstreams[-1]
+
+        self.handler = PersonalHandler("a.example", 2.0, self.leases, upstream, self.sweep)
+
+    def ask(self, fields: Any = (), **arguments: Any) -> RecordingExchange:
+        exchange = RecordingExchange(fields=list(fields), **arguments)
+        self.handler.handle(exchange)
+        return exchange
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.pump([0.5] * int(seconds * 2))
+
+    def test_interfaces(self) -> None:
+        """The handler is one; what waits is told of leases and of its client."""
+        verifyObject(IHandler, self.handler)
+        waiting = Waiting(self.handler, RecordingExchange())
+        verifyObject(IWaiter, waiting)
+        verifyObject(IResponder, waiting)
+
+    def test_awake(self) -> None:
+        """An awake server gets the exchange at once; the lease ends with it."""
+        self.leases.address = ("10.0.0.2", 80)
+        exchange = self.ask()
+        self.assertEqual(self.upstreams[0].carried, [exchange])
+        self.assertEqual(self.leases.taken, 1)
+        self.ended[0]()
+        self.assertEqual(self.leases.taken, 0)
+
+    def test_waking(self) -> None:
+        """A request waits for as long as it takes, then goes to the address that it is told."""
+        exchange = self.ask()
+        self.pass_time(50)
+        self.assertIsNone(exchange.status)
+        self.leases.waiters[0].leased(("10.0.0.3", 80))
+        self.assertEqual(self.upstreams[0].address, ("10.0.0.3", 80))
+        self.assertEqual(self.upstreams[0].carried, [exchange])
+
+    def test_another_address(self) -> None:
+        """A server that woke elsewhere gets new connections; the old ones are let go."""
+        for address in [("10.0.0.2", 80), ("10.0.0.3", 80)]:
+            self.leases.address = address
+            self.ask()
+        self.assertTrue(self.upstreams[0].closed)
+        self.assertEqual(self.upstreams[1].address, ("10.0.0.3", 80))
+
+    def test_waking_page(self) -> None:
+        """A browser that shows a page is shown the waking page after `hold`."""
+        page, script = self.ask(PAGE), self.ask([(b"Sec-Fetch-Mode", b"no-cors")])
+        self.pass_time(1)
+        self.assertIsNone(page.status)
+        self.pass_time(2)
+        self.assertEqual(page.status, 503)
+        fields = dict(page.fields)
+        self.assertEqual(fields[b"Cache-Control"], b"no-store")
+        self.assertIn(b"Retry-After", fields)
+        self.assertIsNone(script.status)
+        self.assertEqual(len(self.leases.waiters), 1)
+
+    def test_woken_in_time(self) -> None:
+        """No waking page follows when the server was ready before."""
+        exchange = self.ask(PAGE)
+        self.leases.waiters[0].leased(("10.0.0.3", 80))
+        self.pass_time(10)
+        self.assertIsNone(exchange.status)
+
+    def test_refusals(self) -> None:
+        """A refusal becomes its status, with the time after which to ask again."""
+        for kind, status in [("unreachable", 502), ("slow", 504), ("crashed", 503)]:
+            exchange = self.ask()
+            self.leases.waiters.pop().refused(Refusal(kind, 7))
+            self.assertEqual(exchange.status, status)
+        self.assertEqual(dict(exchange.fields)[b"Retry-After"], b"7")
+
+    def test_the_client_goes(self) -> None:
+        """Who waits no more is forgotten."""
+        exchange = self.ask(PAGE)
+        assert exchange.responder is not None
+        exchange.responder.gone()
+        self.assertEqual(self.leases.waiters, [])
+        self.pass_time(10)
+        self.assertIsNone(exchange.status)
+
+    def test_unreachable(self) -> None:
+        """A server that cannot be reached is told to who leads it there."""
+        self.leases.address = ("10.0.0.2", 80)
+        self.ask()
+        self.upstreams[0].failed(("10.0.0.2", 80))
+        self.assertEqual(self.leases.told, [("a.example", ("10.0.0.2", 80))])
+
+    def test_close(self) -> None:
+        """A handler whose site changed lets connections go, also those it makes later."""
+        self.ask()
+        self.handler.close()
+        self.leases.waiters[0].leased(("10.0.0.2", 80))
+        self.assertTrue(self.upstreams[0].closed)
+
+    def test_navigations(self) -> None:
+        """What is a page, and what is not."""
+        for method, fields, expected in [
+            (b"GET", PAGE, True),
+            (b"POST", PAGE, False),
+            (b"GET", [(b"Accept", b"text/html")], True),
+            (b"GET", [(b"Accept", b"*/*")], False),
+            (b"GET", [(b"Accept", b"text/html"), (b"Sec-Fetch-Mode", b"cors")], False),
+            (b"GET", [], False),
+        ]:
+            request = RecordingExchange(method=method, fields=fields).request
+            self.assertEqual(is_navigation(request), expected, (method, fields))
