@@ -1,0 +1,342 @@
+"""The ``snickers`` command: looks at a running Snickers and steers it, from a shell.
+
+Results go to standard output, what went wrong to standard error in one line that says what would
+be right; the exit status is 0 for done, 1 for failed, 2 for wrong usage. It must never show a
+traceback for what a person or a server can do, and never obey what a container wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any, TextIO
+
+from snickers import __version__
+from snickers.config.values import Configuration, Fault, Settings
+from snickers.control import show
+from snickers.control.client import Client, ControlFailed, NotRunning
+from snickers.control.progress import IProgress, Line, Lines
+from snickers.control.usage import parse
+
+SOCKET = "control.sock"
+"""The control socket's name in the state folder."""
+
+_DONE = {"wake": "is awake", "sleep": "is asleep", "restart": "has restarted"}
+
+
+class Failed(Exception):
+    """The verb could not be done; the text says why and what would be right."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with *argv* (the process' own by default) and return its exit status."""
+    return Command(sys.stdout, sys.stderr, os.environ).run(sys.argv[1:] if argv is None else argv)
+
+
+def _load(path: str) -> Configuration:
+    # Here, because a verb that is given --socket starts faster without it.
+    from snickers.config.parse import load
+
+    return load(path).configuration
+
+
+class Command:
+    """One run of the command.
+
+    *load* reads a configuration; *connect* makes a client of a socket's path; *now* is seconds
+    since the epoch and *elapsed* seconds since anything.
+    """
+
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        environ: Mapping[str, str],
+        load: Callable[[str], Configuration] = _load,
+        connect: Callable[[str], Client] = Client,
+        now: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._out = out
+        self._err = err
+        self._environ = environ
+        self._load = load
+        self._connect = connect
+        self._now = now
+        self._elapsed = elapsed
+        self._terminal = out.isatty() and environ.get("TERM") != "dumb"
+        self._style = show.Style(colour=self._terminal and not environ.get("NO_COLOR"))
+        self._options = argparse.Namespace()
+
+    def run(self, argv: Sequence[str]) -> int:
+        """Do what *argv* says and return the exit status."""
+        try:
+            with redirect_stdout(self._out), redirect_stderr(self._err):
+                self._options = parse(argv)
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 2
+        try:
+            status = self._verb()
+            self._out.flush()
+        except NotRunning as problem:
+            self._complain(
+                f"snickers: {problem} Start it with: twistd -n snickers --config {self._config}"
+            )
+            return 1
+        except (Failed, ControlFailed) as problem:
+            self._complain(f"snickers: {show.clean(problem)}")
+            return 1
+        except BrokenPipeError:
+            self._stop_writing()
+            return 0
+        except KeyboardInterrupt:
+            return 130
+        return status
+
+    def _verb(self) -> int:
+        verb: str = self._options.verb
+        match verb:
+            case "check":
+                return self._check()
+            case "plan":
+                return self._difference(self._client().plan(), done=False)
+            case "reload":
+                return self._difference(self._client().reload(), done=True)
+            case "status":
+                return self._status()
+            case "logs":
+                return self._logs()
+            case "wake" | "sleep" | "restart":
+                return self._act(verb, self._options.host)
+        raise Failed(f"{verb}: not available yet in this version ({__version__})")
+
+    # The verbs
+
+    def _check(self) -> int:
+        configuration = self._configuration()
+        faults = configuration.faults
+        if self._options.json:
+            self._print_json(
+                {
+                    "config": self._config,
+                    "sites": sorted(configuration.sites),
+                    "broken": sorted(configuration.broken),
+                    "faults": [_fault(fault) for fault in faults],
+                }
+            )
+        for fault in faults:
+            self._complain(str(fault))
+        if faults:
+            return 1
+        if not self._options.json:
+            sites = show.counted(len(configuration.sites), "site")
+            self._print(f"{self._config}: {sites}, no faults")
+        return 0
+
+    def _difference(self, answer: dict[str, Any], done: bool) -> int:
+        if self._options.json:
+            self._print_json(answer)
+        else:
+            self._print(*show.difference(answer, done, self._style))
+        faults = answer.get("faults") or []
+        for fault in faults:
+            for line in show.fault(fault):
+                self._complain(line)
+        if not faults:
+            return 0
+        what = ", ".join(answer.get("broken") or ())
+        stays = "stays" if done else "would stay"
+        raise Failed(
+            f"{show.counted(len(faults), 'fault')}; what is at fault {stays} on its last good "
+            f"version{f' ({what})' if what else ''}"
+        )
+
+    def _status(self) -> int:
+        host: str | None = self._options.host
+        client = self._client()
+        answer = client.status() if host is None else client.site(host)
+        if self._options.json:
+            self._print_json(answer)
+        else:
+            present = show.status if host is None else show.site
+            self._print(*present(answer, self._now(), self._style))
+        return 0
+
+    def _act(self, verb: str, host: str) -> int:
+        events = self._client().act(verb, host)
+        try:
+            with self._progress(host) as progress:
+                for event in events:
+                    self._event(verb, host, event, progress)
+        except ControlFailed as problem:
+            if self._options.json:
+                self._print_event({"error": str(problem)})
+            raise
+        except KeyboardInterrupt:
+            self._complain(f"snickers: no longer waiting; {verb} {host} goes on without you")
+            return 130
+        return 0
+
+    def _event(self, verb: str, host: str, event: Mapping[str, Any], progress: IProgress) -> None:
+        """Show one line of what the server says while *verb* is being done."""
+        if self._options.json:
+            self._print_event(event)
+        if "error" in event:
+            raise Failed(f"{verb} {host}: {event['error']}")
+        if self._options.json:
+            return
+        if event.get("done"):
+            progress.done(_DONE[verb])
+        elif "progress" in event:
+            progress.step(show.clean(event["progress"]))
+
+    def _logs(self) -> int:
+        options = self._options
+        pieces = self._client().logs(options.host, options.tail, options.follow)
+        try:
+            for piece in self._shown(pieces):
+                self._out.buffer.write(piece)
+                self._out.buffer.flush()
+        except KeyboardInterrupt:
+            if not options.follow:
+                raise
+        return 0
+
+    def _shown(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Give a log's *pieces* in the form that is asked for."""
+        if self._options.json:
+            rest = b""
+            for piece in pieces:
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    yield _json_line(line)
+            if rest:
+                yield _json_line(rest)
+        elif self._out.isatty():
+            cleaner = show.LogCleaner()
+            for piece in pieces:
+                yield cleaner.feed(piece)
+            yield cleaner.end()
+        else:
+            yield from pieces
+
+    # Where the server is
+
+    @property
+    def _config(self) -> str:
+        """The configuration's path: what was given, or the usual places."""
+        given: str | None = self._options.config or self._environ.get("SNICKERS_CONFIG")
+        if given:
+            return given
+        here = os.path.join("etc", "sites.ini")
+        return here if os.path.exists(here) else "/etc/snickers/sites.ini"
+
+    def _configuration(self) -> Configuration:
+        try:
+            return self._load(self._config)
+        except OSError as problem:
+            raise Failed(
+                f"cannot read {self._config}: {problem.strerror or problem}; "
+                "give another one with --config FILE"
+            ) from problem
+
+    def _client(self) -> Client:
+        return self._connect(self._options.socket or os.path.join(self._state(), SOCKET))
+
+    def _state(self) -> str:
+        configuration = self._configuration()
+        if configuration.settings is not None:
+            return configuration.settings.state
+        state = state_anyway(self._config)
+        if state is not None:
+            return state
+        why = f" ({configuration.faults[0]})" if configuration.faults else ""
+        raise Failed(
+            f"{self._config} does not say where Snickers' state is{why}: put it right, or give "
+            f"--config FILE or --socket STATE/{SOCKET}"
+        )
+
+    # What a person sees
+
+    def _progress(self, host: str) -> IProgress:
+        if not self._terminal or self._options.json:
+            return Lines(self._out, host)
+        width = shutil.get_terminal_size().columns
+        return Line(self._out, host, self._style, width, self._elapsed)
+
+    def _print(self, *lines: str) -> None:
+        for line in lines:
+            self._out.write(f"{line}\n")
+
+    def _print_json(self, answer: Mapping[str, Any]) -> None:
+        self._print(json.dumps(answer, ensure_ascii=False, indent=2))
+
+    def _print_event(self, answer: Mapping[str, Any]) -> None:
+        self._print(json.dumps(answer, ensure_ascii=False))
+        self._out.flush()
+
+    def _complain(self, line: str) -> None:
+        self._out.flush()
+        self._err.write(f"{line}\n")
+        self._err.flush()
+
+    def _stop_writing(self) -> None:
+        """Nobody reads any more: what is still buffered must not fail when Python ends."""
+        try:
+            descriptor = self._out.fileno()
+        except OSError:
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
+def state_anyway(path: str) -> str | None:
+    """Return the state folder that the configuration at *path* means, although it is at fault.
+
+    ``None`` when it cannot be told: a line that was not understood may have been the one.
+    """
+    from snickers.config.ini import read
+
+    if os.path.isdir(path):
+        names = sorted(name for name in os.listdir(path) if name.endswith(".ini"))
+        files = [os.path.join(path, name) for name in names]
+    else:
+        files = [path]
+    for file in files:
+        try:
+            with open(file, encoding="utf-8") as opened:
+                text = read(opened.read(), file)
+        except (OSError, UnicodeDecodeError):
+            continue
+        for section in text.sections:
+            if section.title != "snickers":
+                continue
+            if "state" in section.options:
+                state = section.options["state"].value
+                if not state:
+                    return None
+                return os.path.join(os.path.dirname(os.path.abspath(file)), state)
+            return None if text.damaged else Settings().state
+    return None
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {
+        "file": fault.where.file,
+        "line": fault.where.line,
+        "section": fault.section,
+        "option": fault.option,
+        "message": fault.message,
+    }
+
+
+def _json_line(line: bytes) -> bytes:
+    text = line.removesuffix(b"\r").decode("utf-8", "replace")
+    return json.dumps({"line": text}, ensure_ascii=False).encode() + b"\n"

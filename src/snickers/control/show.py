@@ -1,0 +1,397 @@
+"""Turns the control socket's answers into lines for people.
+
+Pure: what comes in is an answer as it was decoded and the time; what goes out is text. It must
+never fail on an answer of another version of Snickers, which may lack a key or have a new one,
+and never let a control character through: names and details come from containers too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+Answer = Mapping[str, Any]
+
+SOON = 14
+"""Days: a certificate that lasts no longer is shown in yellow; whatever renews it is late."""
+
+_COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
+
+_STATES = {
+    "green": {"ready", "awake", "running", "serving", "open"},
+    "yellow": {
+        "checking",
+        "draining",
+        "pausing",
+        "paused",
+        "replacing",
+        "restarting",
+        "resuming",
+        "snapshotting",
+        "starting",
+        "stopping",
+        "waking",
+    },
+    "red": {"away", "broken", "crashed", "failed", "lost", "unreachable"},
+    "dim": {"asleep", "sleeping", "resting", "stopped", "disabled"},
+}
+_COLOUR_OF = {state: colour for colour, states in _STATES.items() for state in states}
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_LOG_CONTROL = re.compile(rb"\x1b\[[0-9;:]*m|[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
+_LONGEST_LINE = 65536
+
+
+@frozen
+class Style:
+    """How text may look."""
+
+    colour: bool = False
+
+    def paint(self, text: str, colour: str) -> str:
+        """Return *text* in *colour*; an unknown or empty one leaves it as it is."""
+        code = _COLOURS.get(colour)
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and code and text else text
+
+
+PLAIN = Style()
+
+
+# Small things
+
+
+def clean(value: object) -> str:
+    """Return *value* as text whose control characters are visible, not obeyed."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
+
+
+def span(seconds: object) -> str:
+    """Return a length of time as a person says it: ``45s``, ``12m``, ``3h``, ``5d``."""
+    if not isinstance(seconds, int | float) or seconds != seconds:
+        return "-"
+    left = max(0.0, seconds)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        # Two of a unit before it is used: 90 minutes say more than 1 hour.
+        if left >= 2 * size:
+            return f"{left / size:.0f}{unit}" if left < 1e9 else "never"
+    return f"{left:.0f}s"
+
+
+def option(value: object) -> str:
+    """Return an option's value as it could stand in the configuration."""
+    match value:
+        case None | "":
+            return "(none)"
+        case bool():
+            return "on" if value else "off"
+        case float() if value.is_integer():
+            return str(int(value))
+        case list() | tuple():
+            return " ".join(option(item) for item in value) or "(none)"
+        case Mapping():
+            return " ".join(f"{clean(key)}={option(item)}" for key, item in value.items())
+    return clean(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 site`` or ``2 sites``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def table(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
+    """Return *rows* as lines of aligned columns; those whose index is in *right* end aligned.
+
+    What a cell looks like may be longer than it is wide: escape sequences take no room.
+    """
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - _width(cell))
+            cells.append(space + cell if index in right else cell + space)
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _width(cell: str) -> int:
+    return len(re.sub("\x1b\\[[0-9;]*m", "", cell))
+
+
+def _list(answer: Answer, key: str) -> list[Any]:
+    found = answer.get(key)
+    return list(found) if isinstance(found, list | tuple) else []
+
+
+def _entries(answer: Answer, key: str) -> list[Answer]:
+    return [entry for entry in _list(answer, key) if isinstance(entry, Mapping)]
+
+
+def _number(entry: Answer, key: str) -> str:
+    found = entry.get(key)
+    return "-" if found is None else clean(found)
+
+
+def _painted_state(state: object, style: Style) -> str:
+    text = clean(state) if state else "-"
+    return style.paint(text, _COLOUR_OF.get(text, ""))
+
+
+def _certificate(days: object, style: Style) -> str:
+    if not isinstance(days, int | float) or isinstance(days, bool):
+        return "-"
+    if days <= 0:
+        return style.paint("expired", "red")
+    # Rounded down: "0d" on the last day is true, "1d" would be hope.
+    return style.paint(f"{int(days)}d", "yellow" if days < SOON else "")
+
+
+def _since(entry: Answer, now: float) -> str:
+    since = entry.get("since")
+    return span(now - since) if isinstance(since, int | float) and since else "-"
+
+
+# status
+
+
+def status(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
+    """Return the whole status: a line about Snickers, a line a site, then what is wrong.
+
+    *now*: seconds since the epoch.
+    """
+    lines = [_about(answer, now), ""]
+    sites = _entries(answer, "sites")
+    if sites:
+        heads = ("SITE", "STATE", "SINCE", "REQUESTS", "CONNECTIONS", "CERTIFICATE", "DETAIL")
+        rows = [[style.paint(head, "dim") for head in heads]]
+        rows += [_site_row(site, now, style) for site in sites]
+        lines += table(rows, right=frozenset({2, 3, 4, 5}))
+    else:
+        lines.append("no sites")
+    return lines + _wrongs(answer, now, style)
+
+
+def _about(answer: Answer, now: float) -> str:
+    parts = [f"Snickers {clean(answer['version'])}" if answer.get("version") else "Snickers"]
+    if answer.get("pid"):
+        parts.append(f"pid {clean(answer['pid'])}")
+    if answer.get("since"):
+        parts.append(f"up {_since(answer, now)}")
+    if answer.get("config"):
+        parts.append(clean(answer["config"]))
+    return ", ".join(parts)
+
+
+def _site_row(site: Answer, now: float, style: Style) -> list[str]:
+    return [
+        clean(site.get("site", "-")),
+        _painted_state(site.get("state"), style),
+        _since(site, now),
+        _number(site, "requests"),
+        _number(site, "connections"),
+        _certificate(site.get("certificate_days"), style),
+        clean(site.get("detail") or ""),
+    ]
+
+
+def _wrongs(answer: Answer, now: float, style: Style) -> list[str]:
+    lines: list[str] = []
+    for title, key, say in (("alarms", "alarms", alarm), ("faults", "faults", fault)):
+        found = _list(answer, key)
+        if found:
+            lines += ["", style.paint(f"{title}:", "red")]
+            lines += [f"  {line}" for entry in found for line in say(entry)]
+    return lines
+
+
+def alarm(entry: object) -> list[str]:
+    """Return an alarm's lines: its site or kind, and what it says."""
+    if not isinstance(entry, Mapping):
+        return clean_lines(entry)
+    about = [clean(entry[key]) for key in ("site", "kind") if entry.get(key)]
+    first, *more = clean_lines(entry.get("message") or "")
+    return [": ".join([*about, first]), *(f"  {line}" for line in more)]
+
+
+def fault(entry: object) -> list[str]:
+    """Return a fault's line, ``FILE:LINE: [section] option: message``."""
+    if not isinstance(entry, Mapping):
+        return clean_lines(entry)
+    section = f"[{entry['section']}] " if entry.get("section") else ""
+    name = f"{entry['option']}: " if entry.get("option") else ""
+    place = f"{entry.get('file', '?')}:{entry.get('line', '?')}"
+    return [clean(f"{place}: {section}{name}{entry.get('message', '')}")]
+
+
+def clean_lines(value: object) -> list[str]:
+    """Return *value*'s lines, each `clean`; at least one."""
+    return [clean(line) for line in str(value).split("\n")]
+
+
+_DETAILS = (
+    ("kind", "type"),
+    ("also", "also"),
+    ("state", "state"),
+    ("since", "since"),
+    ("detail", "detail"),
+    ("id", "server"),
+    ("requests", "requests"),
+    ("connections", "connections"),
+    ("uses", "in use by"),
+    ("waiting", "waiting"),
+)
+_DETAILS_ELSEWHERE = {"site", "certificate", "certificate_days", "life"}
+
+
+def site(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
+    """Return one site in detail, a line each; what this version does not know comes last."""
+    rows: list[list[str]] = []
+    for key, label in _DETAILS:
+        found = answer.get(key)
+        if found is None or found in ("", []):
+            continue
+        match key:
+            case "state":
+                text = _painted_state(found, style)
+            case "since":
+                text = f"{_since(answer, now)} ago"
+            case _:
+                text = option(found)
+        rows.append([label, text])
+    rows += _certificate_rows(answer, now, style)
+    known = {key for key, _ in _DETAILS} | _DETAILS_ELSEWHERE
+    rows += [
+        [clean(key), option(found)]
+        for key, found in answer.items()
+        if key not in known and found not in (None, "", [], {})
+    ]
+    head = style.paint(clean(answer.get("site", "-")), "bold")
+    return [head, *(f"  {line}" for line in table(rows))] if rows else [head]
+
+
+def _certificate_rows(answer: Answer, now: float, style: Style) -> list[list[str]]:
+    days = answer.get("certificate_days")
+    held = answer.get("certificate")
+    certificate = held if isinstance(held, Mapping) else {}
+    said = []
+    if days is not None:
+        said.append(f"{_certificate(days, style)} left".replace("expired left", "expired"))
+    if certificate.get("source"):
+        said.append(f"from {clean(certificate['source'])}")
+    if certificate.get("names"):
+        said.append(f"for {option(certificate['names'])}")
+    if certificate.get("fault"):
+        said.append(style.paint(clean(certificate["fault"]), "red"))
+    return [["certificate", ", ".join(said)]] if said else []
+
+
+# plan and reload
+
+
+def difference(answer: Answer, done: bool, style: Style = PLAIN) -> list[str]:
+    """Return what a reload would change, or with *done* has changed, site by site."""
+    lines: list[str] = []
+    closes = 0
+    entries = 0
+    for key, sign, colour in (("added", "+", "green"), ("changed", "~", "yellow")):
+        for entry in _entries(answer, key):
+            entries += 1
+            closes += _closing(entry)
+            lines.append(style.paint(_changed_head(sign, entry, done), colour))
+            lines += _changed_options(entry)
+    for entry in _entries(answer, "removed"):
+        entries += 1
+        closes += _closing(entry)
+        lines.append(style.paint(_changed_head("-", entry, done), "red"))
+    settings = _list(answer, "settings")
+    if settings:
+        lines.append(style.paint("~ [snickers]", "yellow"))
+        lines += [f"    {_setting(entry)}" for entry in settings]
+    if not lines:
+        return ["nothing has changed" if done else "nothing would change"]
+    return [*lines, "", _summary(entries, closes, done)]
+
+
+def _changed_head(sign: str, entry: Answer, done: bool) -> str:
+    kind = f" ({clean(entry['kind'])})" if entry.get("kind") else ""
+    number = _closing(entry)
+    will = "closed" if done else "closes"
+    closing = f": {will} {counted(number, 'connection')}" if number else ""
+    return f"{sign} {clean(entry.get('site', '?'))}{kind}{closing}"
+
+
+def _changed_options(entry: Answer) -> Iterable[str]:
+    options = entry.get("options")
+    if not isinstance(options, Mapping):
+        return
+    for name, change in options.items():
+        yield f"    {_change(name, change)}"
+
+
+def _change(name: object, change: object) -> str:
+    match change:
+        case [old, new]:
+            return f"{clean(name)}: {option(old)} → {option(new)}"
+    return f"{clean(name)}: {option(change)}"
+
+
+def _setting(entry: object) -> str:
+    if not isinstance(entry, Mapping):
+        return clean(entry)
+    line = _change(entry.get("option", "?"), [entry.get("old"), entry.get("new")])
+    return f"{line} (only after a restart of Snickers)" if entry.get("needs_restart") else line
+
+
+def _closing(entry: Answer) -> int:
+    found = entry.get("closes")
+    return found if isinstance(found, int) else 0
+
+
+def _summary(entries: int, closes: int, done: bool) -> str:
+    sites = counted(entries, "site")
+    connections = counted(closes, "connection") if closes else "no connection"
+    if done:
+        return f"{sites} changed, {connections} closed"
+    return f"{sites} would change, {connections} would be closed"
+
+
+# logs
+
+
+class LogCleaner:
+    """Makes a server's log fit to be shown on a terminal, piece by piece.
+
+    Colours pass; every other control sequence is made visible, for a log is written by whoever
+    talks to the server and a terminal obeys what it is shown.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the whole lines that can be shown now."""
+        text = self._rest + data
+        end = text.rfind(b"\n") + 1
+        if len(text) - end > _LONGEST_LINE:
+            end = len(text)
+        self._rest = text[end:]
+        return self._clean(text[:end])
+
+    def end(self) -> bytes:
+        """Return what is left when nothing follows."""
+        rest, self._rest = self._rest, b""
+        return self._clean(rest)
+
+    @staticmethod
+    def _clean(text: bytes) -> bytes:
+        return _LOG_CONTROL.sub(_visible, text.replace(b"\r\n", b"\n"))
+
+
+def _visible(found: re.Match[bytes]) -> bytes:
+    sequence = found[0]
+    if sequence.endswith(b"m") and sequence.startswith(b"\x1b["):
+        return sequence
+    return b"".join(b"\\x%02x" % byte for byte in sequence[-1:])

@@ -1,0 +1,131 @@
+"""What may be typed behind ``snickers``: verbs, their arguments, and help with a typing error.
+
+Only words become values here; nothing is read, asked or done. Wrong usage raises ``SystemExit``
+with status 2 after one line on standard error, as argparse does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from snickers import __version__
+
+LOG_TAIL = 100
+"""Lines of a log when nobody says how many."""
+
+VERBS = {
+    "check": "read the configuration alone and print its faults",
+    "plan": "say what a reload would change, and how many connections it would close",
+    "reload": "read the configuration anew, now, and say what that changed",
+    "status": "show a line a site, or one HOST in detail",
+    "wake": "wake HOST's server and wait until it answers",
+    "sleep": "let HOST's server finish what is open, then put it to sleep",
+    "restart": "put HOST's server to sleep, then wake it",
+    "logs": "print what HOST's server wrote",
+}
+LATER = ("update", "snapshot", "snapshots", "restore", "certs", "renew", "teams", "top")
+"""Verbs whose names are taken and whose work is still to come."""
+
+_SHAPES = {
+    "status": "status [HOST]",
+    "wake": "wake HOST",
+    "sleep": "sleep HOST",
+    "restart": "restart HOST",
+    "logs": "logs HOST [-f] [--tail N]",
+}
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return ``verb``, ``json``, ``config``, ``socket``, and what the verb has of its own.
+
+    A verb of `LATER` keeps its words, unread, in ``rest``.
+    """
+    options = _top().parse_args(argv)
+    if options.verb in VERBS:
+        _of_verb(options.verb).parse_args(options.rest, options)
+    return options
+
+
+def _top() -> argparse.ArgumentParser:
+    width = max(len(_SHAPES.get(verb, verb)) for verb in VERBS)
+    lines = [f"  {_SHAPES.get(verb, verb):{width}}  {does}" for verb, does in VERBS.items()]
+    parser = argparse.ArgumentParser(
+        prog="snickers",
+        usage="snickers [--config FILE] [--json] VERB ...",
+        description="Looks at a running Snickers and steers it.",
+        epilog="verbs:\n"
+        + "\n".join(lines)
+        + f"\n\nnot available yet: {', '.join(LATER)}\n\n"
+        + "The exit status is 0 for done, 1 for failed, 2 for wrong usage.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_common(parser, None)
+    parser.add_argument("--version", action="version", version=f"snickers {__version__}")
+    parser.add_argument("verb", metavar="VERB", type=_verb, help="what to do, see below")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _of_verb(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"snickers {verb}", description=VERBS[verb], allow_abbrev=False
+    )
+    # What was given before the verb must not be undone by a default behind it.
+    _add_common(parser, argparse.SUPPRESS)
+    match verb:
+        case "status":
+            parser.add_argument("host", metavar="HOST", nargs="?", help="one site by its name")
+        case "wake" | "sleep" | "restart" | "logs":
+            parser.add_argument("host", metavar="HOST", help="the site's name")
+    if verb == "logs":
+        parser.add_argument(
+            "-f", "--follow", action="store_true", help="go on until Ctrl-C as more is written"
+        )
+        parser.add_argument(
+            "--tail",
+            metavar="N",
+            type=_lines,
+            default=LOG_TAIL,
+            help="begin with the last N lines (%(default)s)",
+        )
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=default,
+        help="the configuration, a file or a folder of *.ini (default: $SNICKERS_CONFIG, "
+        "etc/sites.ini, /etc/snickers/sites.ini)",
+    )
+    parser.add_argument(
+        "--socket",
+        metavar="PATH",
+        default=default,
+        help="the control socket (default: control.sock in the configuration's state folder)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=False if default is None else default,
+        help="print JSON, for programs",
+    )
+
+
+def _verb(text: str) -> str:
+    known = (*VERBS, *LATER)
+    if text in known:
+        return text
+    near = difflib.get_close_matches(text, known, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
+    raise argparse.ArgumentTypeError(f"{text!r} is not known; {meant}")
+
+
+def _lines(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 6:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines from 0 to 999999")
