@@ -1,0 +1,340 @@
+"""What happens to a personal server, and what is to be done about it.
+
+The words that ``lifecycle`` hears (events, past tense) and says (commands, imperative). They are
+values without behaviour; nothing here decides anything.
+
+An *epoch* names the one thing that was asked for last: a result that carries another epoch than
+the state has come too late and is not heard. A *ticket* stands for one who waits for a lease.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from snickers.config.values import Lifecycle
+from snickers.interfaces import Address, Instance, Refusal
+
+# Events: the data plane
+
+
+@frozen
+class Arrived:
+    """A request found no server ready; *ticket* waits for a lease."""
+
+    ticket: int
+
+
+@frozen
+class Forgotten:
+    """Who held *ticket* waits no more."""
+
+    ticket: int
+
+
+@frozen
+class Taken:
+    """One use more of the server that is awake."""
+
+
+@frozen
+class GivenBack:
+    """One use less."""
+
+
+@frozen
+class Doubted:
+    """A new connection to *address* was refused or timed out."""
+
+    address: Address
+
+
+# Events: the engine
+
+
+@frozen
+class Started:
+    """The engine has started *instance*."""
+
+    epoch: int
+    instance: Instance
+
+
+@frozen
+class StartFailed:
+    """The engine could not start a server."""
+
+    epoch: int
+    words: str
+    away: bool = False
+    """The engine could not be reached: it says nothing about the server."""
+
+
+@frozen
+class Stopped:
+    """No server of the site runs any more."""
+
+    epoch: int
+
+
+@frozen
+class StopFailed:
+    """The engine could not stop the server."""
+
+    epoch: int
+    words: str
+    away: bool = False
+
+
+@frozen
+class Cleared:
+    """The engine has forgotten the site."""
+
+    epoch: int
+
+
+@frozen
+class ClearFailed:
+    """The engine could not forget the site."""
+
+    epoch: int
+    words: str
+    away: bool = False
+
+
+@frozen
+class Listed:
+    """The engine was asked what it has of the site: *instance*, or nothing."""
+
+    epoch: int
+    instance: Instance | None
+
+
+@frozen
+class Exited:
+    """The server *id* ended, whether asked to or not."""
+
+    id: str
+    words: str
+
+
+@frozen
+class EngineLost:
+    """The engine cannot be reached."""
+
+    words: str
+    for_good: bool = False
+    """There is none, and none will come."""
+
+
+@frozen
+class EngineFound:
+    """The engine can be reached; what it has is not known yet."""
+
+
+# Events: the probe and the clock
+
+
+@frozen
+class HealthPassed:
+    """The server answers."""
+
+    epoch: int
+
+
+@frozen
+class HealthFailed:
+    """The server does not answer, and the probe has given up."""
+
+    epoch: int
+    words: str
+
+
+@frozen
+class TimePassed:
+    """A moment has come; perhaps nothing is due."""
+
+
+# Events: persons and the configuration
+
+
+@frozen
+class WakeAsked:
+    """A person wants it awake."""
+
+
+@frozen
+class SleepAsked:
+    """A person wants it asleep."""
+
+
+@frozen
+class RestartAsked:
+    """A person wants it stopped and started."""
+
+
+@frozen
+class Changed:
+    """The configuration says this of the site now."""
+
+    life: Lifecycle
+    fingerprint: str
+
+
+@frozen
+class Removed:
+    """The configuration has the site no more."""
+
+
+@frozen
+class Ended:
+    """Snickers itself ends."""
+
+
+Event = (
+    Arrived
+    | Forgotten
+    | Taken
+    | GivenBack
+    | Doubted
+    | Started
+    | StartFailed
+    | Stopped
+    | StopFailed
+    | Cleared
+    | ClearFailed
+    | Listed
+    | Exited
+    | EngineLost
+    | EngineFound
+    | HealthPassed
+    | HealthFailed
+    | TimePassed
+    | WakeAsked
+    | SleepAsked
+    | RestartAsked
+    | Changed
+    | Removed
+    | Ended
+)
+
+
+# Commands
+
+
+@frozen
+class Start:
+    """Have the engine run what is declared; `Started` or `StartFailed` follows."""
+
+    epoch: int
+
+
+@frozen
+class Stop:
+    """Have the engine stop it, killed after *within* seconds; `Stopped` or `StopFailed` follows."""
+
+    epoch: int
+    within: float
+
+
+@frozen
+class Clear:
+    """Have the engine forget the site; `Cleared` or `ClearFailed` follows."""
+
+    epoch: int
+
+
+@frozen
+class Look:
+    """Ask the engine what it has of the site; `Listed` follows."""
+
+    epoch: int
+
+
+@frozen
+class Probe:
+    """See whether *instance* answers; `HealthPassed` follows, or, if *brief*, `HealthFailed`.
+
+    A probe that is not brief asks until it passes or the epoch is over.
+    """
+
+    epoch: int
+    instance: Instance
+    brief: bool = False
+
+
+@frozen
+class Grant:
+    """Tell these who wait that the server is at *address*; their uses are counted already."""
+
+    tickets: tuple[int, ...]
+    address: Address
+
+
+@frozen
+class Refuse:
+    """Tell these who wait why there is no server for them."""
+
+    tickets: tuple[int, ...]
+    refusal: Refusal
+
+
+@frozen
+class Tell:
+    """Tell the persons who asked for something how far it is."""
+
+    words: str
+
+
+@frozen
+class SayWoken:
+    """It is awake: what persons asked for is done."""
+
+
+@frozen
+class SayUnwoken:
+    """It will not be awake: tell the persons who asked why."""
+
+    words: str
+
+
+@frozen
+class SaySlept:
+    """It sleeps: what persons asked for is done."""
+
+
+@frozen
+class SayUnslept:
+    """It will not sleep: tell the persons who asked why."""
+
+    words: str
+
+
+@frozen
+class Warn:
+    """Something is wrong: log it, and if *alarm* tell a person."""
+
+    words: str
+    alarm: bool = False
+
+
+@frozen
+class Part:
+    """The life is over: forget it."""
+
+
+Command = (
+    Start
+    | Stop
+    | Clear
+    | Look
+    | Probe
+    | Grant
+    | Refuse
+    | Tell
+    | SayWoken
+    | SayUnwoken
+    | SaySlept
+    | SayUnslept
+    | Warn
+    | Part
+)

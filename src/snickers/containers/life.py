@@ -1,0 +1,265 @@
+"""A personal server's states, and the moves from one to the next.
+
+`State` says all that is known of one life; a move is what several events lead to. Like all of
+the lifecycle it is pure, and it decides nothing of when: that is the table's (``lifecycle``).
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Any
+
+from attrs import evolve, frozen
+
+from snickers.config.values import Lifecycle
+from snickers.containers import events as e
+from snickers.interfaces import Instance, Refusal
+
+QUEUE = 1000
+"""How many may wait for one site: about what a browser page and its reloads make, times many;
+beyond it a waiting request costs more than asking again."""
+CRASHES = 5
+"""Crashes in a row after which starting again is left to a person."""
+LONGEST_PAUSE = 60.0
+"""Seconds: the longest rest between two crashes."""
+STEADY = 300.0
+"""Seconds awake after which former crashes are forgotten."""
+PATIENCE = 3
+"""A start or a check may take so many times ``wake within`` before it counts as a crash."""
+STOP_AGAIN = 5.0
+"""Seconds after which a stop that failed is tried again."""
+CLEAR_AGAIN = 60.0
+"""Seconds after which a removal that failed is tried again; nobody waits for it."""
+
+# Retry-After, seconds: when asking again makes sense.
+SOON = 5
+AWAY_RETRY = 30
+RESTING_RETRY = 300
+
+
+class Phase(Enum):
+    """Where a life is; the values are what ``status`` and the metrics show."""
+
+    AWAY = "away"
+    ASLEEP = "asleep"
+    STARTING = "starting"
+    CHECKING = "checking"
+    AWAKE = "awake"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    REMOVING = "removing"
+    CRASHED = "crashed"
+    OVER = "over"
+
+
+class After(Enum):
+    """What follows a stop."""
+
+    SLEEP = "sleep"
+    """Sleep, unless somebody waits by then."""
+    START = "start"
+    CRASH = "crash"
+    """The server was stopped because it did not answer."""
+
+
+@frozen
+class Waiter:
+    """One who waits for a lease."""
+
+    ticket: int
+    since: float
+
+
+@frozen
+class State:
+    """A life. Times are of the clock that `step` is given."""
+
+    life: Lifecycle
+    fingerprint: str
+    """Of what is declared now."""
+    phase: Phase = Phase.AWAY
+    since: float = 0.0
+    epoch: int = 0
+    engine: bool = False
+    """The engine can be reached."""
+    hopeless: bool = False
+    """There is no engine, and none will come."""
+    instance: Instance | None = None
+    """The server that runs, or is being stopped."""
+    waiters: tuple[Waiter, ...] = ()
+    """In order of arrival."""
+    uses: int = 0
+    used: float = 0.0
+    """When it was last used."""
+    began: float = 0.0
+    """When the start, or the check without a start, began."""
+    until: float = math.inf
+    """When the drain or the rest ends, or what failed is tried again."""
+    after: After = After.SLEEP
+    crashes: int = 0
+    """In a row."""
+    asked: float | None = None
+    """When a person asked to wake it, until that is done or has failed."""
+    put: bool = False
+    """A person put it to sleep: ``always`` waits for somebody to want it."""
+    gone: bool = False
+    """The configuration has it no more."""
+    doubted: bool = False
+    """A connection failed, and the server has not answered since."""
+    heard: str = ""
+    """The id of a server whose end was heard of while starting."""
+    detail: str = ""
+    """What went wrong last, in words."""
+
+
+Step = tuple[State, tuple[e.Command, ...]]
+
+
+def due(state: State) -> float:
+    """Return when `TimePassed` will change something, at the earliest; ``inf``: never.
+
+    A lower bound: uses counted outside only move it later.
+    """
+    life = state.life
+    when = state.waiters[0].since + life.wake_within if state.waiters else math.inf
+    match state.phase:
+        case Phase.AWAY if state.asked is not None:
+            when = min(when, state.asked + life.wake_within)
+        case Phase.STARTING | Phase.CHECKING:
+            when = min(when, state.began + PATIENCE * life.wake_within)
+        case Phase.AWAKE:
+            if state.engine and life.wake != "always":
+                when = min(when, state.used + life.idle_after)
+            if state.crashes:
+                when = min(when, state.since + STEADY)
+        case Phase.DRAINING | Phase.STOPPING | Phase.REMOVING | Phase.CRASHED:
+            when = min(when, state.until)
+    return when
+
+
+# Moves from phase to phase
+
+
+def refuse(s: State, kind: str, retry_after: float) -> Step:
+    """Answer all who wait."""
+    if not s.waiters:
+        return s, ()
+    tickets = tuple(w.ticket for w in s.waiters)
+    return evolve(s, waiters=()), (e.Refuse(tickets, Refusal(kind, math.ceil(retry_after))),)
+
+
+def enter(s: State, phase: Phase, now: float, **fields: Any) -> State:
+    """Come into *phase*: what was asked for before is not heard any more."""
+    return evolve(s, phase=phase, since=now, epoch=s.epoch + 1, doubted=False, **fields)
+
+
+def begin(s: State, now: float) -> Step:
+    """Start it; without the engine wait for that."""
+    if not s.engine:
+        return lose(s, now, s.detail)
+    s = enter(s, Phase.STARTING, now, began=now, instance=None, heard="", put=False)
+    return s, (e.Start(s.epoch), e.Tell("starting"))
+
+
+def check(s: State, now: float, instance: Instance, doubted: bool = False) -> Step:
+    """See whether *instance* answers."""
+    began = s.began if s.phase is Phase.STARTING else now
+    s = enter(s, Phase.CHECKING, now, began=began, instance=instance)
+    return evolve(s, doubted=doubted), (e.Probe(s.epoch, instance), e.Tell("checking"))
+
+
+def rise(s: State, now: float) -> Step:
+    """It answers: everybody who waited gets a lease."""
+    assert s.instance is not None
+    assert s.instance.address is not None
+    address = s.instance.address
+    tickets = tuple(w.ticket for w in s.waiters)
+    uses = s.uses + len(tickets)
+    s = enter(s, Phase.AWAKE, now, waiters=(), uses=uses, used=now, asked=None, detail="")
+    if not tickets:
+        return s, (e.SayWoken(),)
+    return s, (e.Grant(tickets, address), e.SayWoken())
+
+
+def leave(s: State, now: float, after: After) -> Step:
+    """Stop it when nobody uses it, or ``drain within`` is over."""
+    if not s.uses:
+        return stop(s, now, after)
+    s = enter(s, Phase.DRAINING, now, until=now + s.life.drain_within, after=after)
+    return s, (e.Tell(f"draining: {s.uses} in use"),)
+
+
+def stop(s: State, now: float, after: After) -> Step:
+    """Stop it now."""
+    s = enter(s, Phase.STOPPING, now, until=math.inf, after=after)
+    return s, (e.Stop(s.epoch, s.life.stop_within), e.Tell("stopping"))
+
+
+def finish(s: State, now: float) -> Step:
+    """Nothing of it runs any more, as it was wanted: what is next?"""
+    s = evolve(s, instance=None)
+    if s.gone:
+        s, commands = clear(s, now)
+    elif s.after is After.CRASH:
+        return crash(s, now, s.detail)
+    elif s.after is After.START:
+        s, commands = begin(s, now)
+    else:
+        s, commands = settle(s, now)
+    return s, (e.SaySlept(), *commands)
+
+
+def settle(s: State, now: float) -> Step:
+    """Nothing runs: does anybody want it?"""
+    always = s.life.wake == "always" and not s.put
+    if s.gone:
+        return clear(s, now)
+    if s.asked is not None or always or (s.waiters and s.life.wake != "manual"):
+        return begin(s, now)
+    if not s.engine:
+        return lose(s, now, s.detail)
+    s, refusals = refuse(s, "resting", RESTING_RETRY)
+    return enter(s, Phase.ASLEEP, now, instance=None), refusals
+
+
+def crash(s: State, now: float, words: str) -> Step:
+    """It ended, or was given up, unasked."""
+    if s.gone:
+        return clear(s, now)
+    crashes = s.crashes + 1
+    rests = crashes >= CRASHES
+    pause = math.inf if rests else min(LONGEST_PAUSE, 2.0 ** (crashes - 1))
+    s, refusals = refuse(s, "crashed", RESTING_RETRY if rests else pause)
+    s = enter(
+        s,
+        Phase.CRASHED,
+        now,
+        until=now + pause,
+        instance=None,
+        crashes=crashes,
+        asked=None,
+        detail=words,
+    )
+    more = f" It failed {crashes} times in a row and rests until it is changed or woken by hand."
+    warn = e.Warn(words + more, alarm=True) if rests else e.Warn(words)
+    return s, (warn, *refusals, e.SayUnwoken(words))
+
+
+def lose(s: State, now: float, words: str) -> Step:
+    """Nothing is known of the server; an engine believed to be there all the same is asked."""
+    s = enter(s, Phase.AWAY, now, instance=None, detail=words)
+    look = (e.Look(s.epoch),) if s.engine else ()
+    return s, (e.Tell("waiting for the engine"), *look)
+
+
+def clear(s: State, now: float) -> Step:
+    """Have the engine forget the site."""
+    s = enter(s, Phase.REMOVING, now, until=math.inf, instance=None, after=After.SLEEP)
+    return s, (e.Clear(s.epoch),)
+
+
+def replacing(s: State) -> After:
+    """A server of another declaration is to go: whether the new one starts at once."""
+    wanted = s.life.wake != "demand" or s.uses or s.waiters or s.asked is not None
+    return After.START if wanted else After.SLEEP

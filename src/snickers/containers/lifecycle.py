@@ -1,0 +1,161 @@
+"""The life of one personal server, as a pure function: `step` takes a state, an event and the
+time, and returns the next state and what is to be done.
+
+It must never do anything itself: no reactor, no clock, no Deferred, no files. The rule that
+keeps it whole: every pair of phase and event has its entry in `TABLE`, and every result of the
+engine or the probe carries the epoch of its command, so that one that comes too late is known.
+
+=========  ====================================================  ==============================
+phase      meaning                                               a request that arrives
+=========  ====================================================  ==============================
+away       the engine cannot be reached (or was not asked yet),  waits ``wake within`` for it,
+           and no server is known to be awake                    then ``away``
+asleep     no server runs                                        wakes it (manual: ``resting``)
+starting   the engine makes and starts it                        waits, at most ``wake within``
+checking   it runs, and is not known to answer                   waits
+awake      it answers                                            gets a lease
+draining   it is to stop when those who use it are done, or      waits, if it will be back
+           after ``drain within``
+stopping   the engine stops it                                   waits, if it will be back
+removing   the engine forgets the site                           ``stopping``
+crashed    it ended by itself, could not be started or answered  ``crashed``
+           nobody; it rests 1, 2, 4, 8 s, and after the fifth
+           time in a row until it is changed or woken by hand
+over       Snickers ends, or the site is gone                    ``stopping``
+=========  ====================================================  ==============================
+
+A server is stopped while somebody uses it only when a person or the configuration wants it
+stopped, or when it has failed its checks for three times ``wake within``; each time after
+``drain within``. While the engine is away, a server that is awake goes on being leased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from snickers.containers import events as e
+from snickers.containers import reactions as r
+from snickers.containers import wishes as w
+from snickers.containers.life import Phase, State, Step
+
+Handler = Callable[[State, Any, float], Step]
+
+_ = r.nothing
+
+# fmt: off
+_ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
+    # AWAY              ASLEEP             STARTING           CHECKING           AWAKE
+    # DRAINING          STOPPING           REMOVING           CRASHED            OVER
+    e.Arrived: (
+        r.wait_away,       r.rouse,           r.wait,            r.wait,            r.lease,
+        r.hold,            r.hold,            r.hold,            r.rebuff,          r.deny,
+    ),
+    e.Forgotten: (
+        r.forget,          _,                 r.forget,          r.forget,          _,
+        r.forget,          r.forget,          r.forget,          _,                 _,
+    ),
+    e.Taken: (
+        _,                 _,                 _,                 _,                 r.take,
+        _,                 _,                 _,                 _,                 _,
+    ),
+    e.GivenBack: (
+        r.give,            r.give,            r.give,            r.give_checked,    r.give,
+        r.give_drained,    r.give,            r.give,            r.give,            r.give,
+    ),
+    e.Doubted: (
+        _,                 _,                 _,                 _,                 r.doubt,
+        _,                 _,                 _,                 _,                 _,
+    ),
+    e.Started: (
+        _,                 _,                 r.started,         _,                 _,
+        _,                 _,                 _,                 _,                 _,
+    ),
+    e.StartFailed: (
+        _,                 _,                 r.start_failed,    _,                 _,
+        _,                 _,                 _,                 _,                 _,
+    ),
+    e.Stopped: (
+        _,                 _,                 _,                 _,                 _,
+        _,                 r.stopped,         _,                 _,                 _,
+    ),
+    e.StopFailed: (
+        _,                 _,                 _,                 _,                 _,
+        _,                 r.stop_failed,     _,                 _,                 _,
+    ),
+    e.Cleared: (
+        _,                 _,                 _,                 _,                 _,
+        _,                 _,                 r.cleared,         _,                 _,
+    ),
+    e.ClearFailed: (
+        _,                 _,                 _,                 _,                 _,
+        _,                 _,                 r.clear_failed,    _,                 _,
+    ),
+    e.Listed: (
+        r.adopt,           r.adopt,           _,                 r.compare,         r.compare,
+        r.compare_drained, _,                 _,                 r.adopt,           _,
+    ),
+    e.Exited: (
+        _,                 _,                 r.heard,           r.ask,             r.exited,
+        r.exited_drained,  r.exited_stopped,  _,                 _,                 _,
+    ),
+    e.EngineLost: (
+        r.lost_away,       r.lost,            r.lost,            r.lost_alone,      r.lost_alone,
+        r.lost_alone,      r.lost_tried,      r.lost_tried,      r.lost_crashed,    _,
+    ),
+    e.EngineFound: (
+        r.found,           r.found,           r.found_known,     r.found,           r.found,
+        r.found,           r.found_stopping,  r.found_removing,  r.found,           _,
+    ),
+    e.HealthPassed: (
+        _,                 _,                 _,                 r.healthy,         r.assured,
+        _,                 _,                 _,                 _,                 _,
+    ),
+    e.HealthFailed: (
+        _,                 _,                 _,                 r.sick,            r.dead,
+        _,                 _,                 _,                 _,                 _,
+    ),
+    e.TimePassed: (
+        r.tick_away,       _,                 r.tick_rising,     r.tick_rising,     r.tick_awake,
+        r.tick_drained,    r.tick_drained,    r.tick_removing,   r.tick_crashed,    _,
+    ),
+    e.WakeAsked: (
+        w.want_away,       w.wake,            w.want,            w.want,            w.woken,
+        w.keep,            w.come_back,       w.refuse_wake,     w.wake,            w.refuse_wake,
+    ),
+    e.SleepAsked: (
+        w.sleep_away,      w.slept,           w.sleep,           w.sleep,           w.sleep,
+        w.sleep_then,      w.sleep_then,      w.slept,           w.sleep_crashed,   w.refuse_sleep,
+    ),
+    e.RestartAsked: (
+        w.want_away,       w.wake,            w.want,            w.restart,         w.restart,
+        w.come_back,       w.come_back,       w.refuse_wake,     w.wake,            w.refuse_wake,
+    ),
+    e.Changed: (
+        w.change,          w.change_settled,  w.change_starting, w.change_awake,    w.change_awake,
+        w.change_draining, w.change_stopping, w.change,          w.change_settled,  _,
+    ),
+    e.Removed: (
+        w.remove_away,     w.remove,          w.remove_starting, w.remove_awake,    w.remove_awake,
+        w.remove_later,    w.remove_later,    w.remove_later,    w.remove,          w.remove_later,
+    ),
+    e.Ended: (
+        w.end,             w.end,             w.end,             w.end,             w.end,
+        w.end,             w.end,             w.end,             w.end,             _,
+    ),
+}
+# fmt: on
+
+TABLE: Mapping[tuple[Phase, type[e.Event]], Handler] = {
+    (phase, event): handler
+    for event, row in _ROWS.items()
+    for phase, handler in zip(Phase, row, strict=True)
+}
+"""What every phase makes of every event."""
+
+
+def step(state: State, event: e.Event, now: float) -> Step:
+    """Return the state after *event* at the time *now*, and the commands to carry out in order."""
+    if getattr(event, "epoch", state.epoch) != state.epoch:
+        return r.late_start(state) if isinstance(event, e.Started) else (state, ())
+    return TABLE[state.phase, type(event)](state, event, now)

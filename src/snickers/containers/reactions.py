@@ -1,0 +1,360 @@
+"""How a life answers what the world does: requests, the engine, the probe, the passing of time.
+
+Each function is an entry of the table in ``lifecycle``, named for what it makes of the event;
+each takes a state, the event and the time, and returns a `Step`. Pure, as all of the lifecycle.
+"""
+# ruff: noqa: D103
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from attrs import evolve
+
+from snickers.containers import events as e
+from snickers.containers.life import (
+    AWAY_RETRY,
+    CLEAR_AGAIN,
+    PATIENCE,
+    QUEUE,
+    RESTING_RETRY,
+    SOON,
+    STEADY,
+    STOP_AGAIN,
+    After,
+    Phase,
+    State,
+    Step,
+    Waiter,
+    begin,
+    check,
+    clear,
+    crash,
+    enter,
+    finish,
+    leave,
+    lose,
+    refuse,
+    replacing,
+    rise,
+    settle,
+    stop,
+)
+from snickers.interfaces import Refusal
+
+# Requests
+
+
+def nothing(s: State, event: Any, now: float) -> Step:
+    return s, ()
+
+
+def wait(s: State, event: e.Arrived, now: float) -> Step:
+    if len(s.waiters) >= QUEUE:
+        return s, (e.Refuse((event.ticket,), Refusal("slow", SOON)),)
+    return evolve(s, waiters=(*s.waiters, Waiter(event.ticket, now))), ()
+
+
+def deny(s: State, event: e.Arrived, now: float) -> Step:
+    return s, (e.Refuse((event.ticket,), Refusal("stopping", SOON)),)
+
+
+def wait_away(s: State, event: e.Arrived, now: float) -> Step:
+    if s.gone:
+        return deny(s, event, now)
+    if s.hopeless:
+        return s, (e.Refuse((event.ticket,), Refusal("away", RESTING_RETRY)),)
+    return wait(s, event, now)
+
+
+def rouse(s: State, event: e.Arrived, now: float) -> Step:
+    if s.life.wake == "manual":
+        return s, (e.Refuse((event.ticket,), Refusal("resting", RESTING_RETRY)),)
+    return begin(wait(s, event, now)[0], now)
+
+
+def lease(s: State, event: e.Arrived, now: float) -> Step:
+    assert s.instance is not None
+    assert s.instance.address is not None
+    return evolve(s, uses=s.uses + 1, used=now), (e.Grant((event.ticket,), s.instance.address),)
+
+
+def hold(s: State, event: e.Arrived, now: float) -> Step:
+    if s.gone:
+        return deny(s, event, now)
+    if s.after is After.CRASH:
+        return s, (e.Refuse((event.ticket,), Refusal("crashed", SOON)),)
+    if s.after is After.SLEEP and s.life.wake == "manual":
+        return s, (e.Refuse((event.ticket,), Refusal("resting", RESTING_RETRY)),)
+    return wait(s, event, now)
+
+
+def rebuff(s: State, event: e.Arrived, now: float) -> Step:
+    retry = RESTING_RETRY if s.until == math.inf else max(1, math.ceil(s.until - now))
+    return s, (e.Refuse((event.ticket,), Refusal("crashed", retry)),)
+
+
+def forget(s: State, event: e.Forgotten, now: float) -> Step:
+    return evolve(s, waiters=tuple(w for w in s.waiters if w.ticket != event.ticket)), ()
+
+
+def take(s: State, event: e.Taken, now: float) -> Step:
+    return evolve(s, uses=s.uses + 1, used=now), ()
+
+
+def give(s: State, event: e.GivenBack, now: float) -> Step:
+    return evolve(s, uses=max(0, s.uses - 1), used=now), ()
+
+
+def give_checked(s: State, event: e.GivenBack, now: float) -> Step:
+    s, _ = give(s, event, now)
+    # It was found dead while in use, and nobody uses it any more.
+    return stop(s, now, After.CRASH) if s.doubted and not s.uses else (s, ())
+
+
+def give_drained(s: State, event: e.GivenBack, now: float) -> Step:
+    s, _ = give(s, event, now)
+    return (s, ()) if s.uses else stop(s, now, s.after)
+
+
+def doubt(s: State, event: e.Doubted, now: float) -> Step:
+    instance = s.instance
+    if s.doubted or instance is None or instance.address != event.address:
+        return s, ()
+    s = evolve(s, doubted=True, epoch=s.epoch + 1)
+    look = (e.Look(s.epoch),) if s.engine else ()
+    return s, (e.Probe(s.epoch, instance, brief=True), *look)
+
+
+# The engine's answers
+
+
+def started(s: State, event: e.Started, now: float) -> Step:
+    if not event.instance.running or event.instance.address is None:
+        words = "It was started and has no address."
+        return stop(evolve(s, instance=event.instance, detail=words), now, After.CRASH)
+    s, commands = check(s, now, event.instance)
+    # Either this server ended at once, or the news of its last end came late: ask.
+    look = (e.Look(s.epoch),) if s.heard == event.instance.id else ()
+    return s, (*commands, *look)
+
+
+def late_start(s: State) -> Step:
+    # A start that was given up has come about after all: is there a server nobody wants?
+    if s.engine and s.phase in (Phase.AWAY, Phase.ASLEEP, Phase.CRASHED):
+        return s, (e.Look(s.epoch),)
+    return s, ()
+
+
+def start_failed(s: State, event: e.StartFailed, now: float) -> Step:
+    return lose(s, now, event.words) if event.away else crash(s, now, event.words)
+
+
+def stopped(s: State, event: e.Stopped, now: float) -> Step:
+    return finish(s, now)
+
+
+def stop_failed(s: State, event: e.StopFailed, now: float) -> Step:
+    s = evolve(s, detail=event.words)
+    told = (e.Warn(event.words), e.SayUnslept(event.words))
+    same = s.instance is not None and s.instance.fingerprint == s.fingerprint
+    if same and s.after is After.SLEEP and not s.gone and not event.away:
+        # As far as anybody knows it runs on, so let it serve.
+        assert s.instance is not None
+        s, commands = check(s, now, s.instance)
+        return s, (*told, *commands, e.Look(s.epoch))
+    return evolve(s, until=now + STOP_AGAIN if s.engine else math.inf), told
+
+
+def cleared(s: State, event: e.Cleared, now: float) -> Step:
+    if s.gone:
+        return enter(s, Phase.OVER, now, detail=""), (e.Part(),)
+    return settle(s, now)
+
+
+def clear_failed(s: State, event: e.ClearFailed, now: float) -> Step:
+    until = now + CLEAR_AGAIN if s.engine else math.inf
+    return evolve(s, until=until, detail=event.words), (e.Warn(event.words),)
+
+
+def adopt(s: State, event: e.Listed, now: float) -> Step:
+    found = event.instance
+    if found is None or not found.running or found.address is None:
+        return settle(s, now) if s.phase is Phase.AWAY else (s, ())
+    s = evolve(s, instance=found)
+    if found.fingerprint != s.fingerprint or s.gone:
+        return leave(s, now, replacing(s))
+    return check(s, now, found)
+
+
+def compare(s: State, event: e.Listed, now: float) -> Step:
+    found, had = event.instance, s.instance
+    assert had is not None
+    if found is None or not found.running or found.address is None:
+        return crash(s, now, "It ended while nobody looked.")
+    s = evolve(s, instance=found)
+    if found.fingerprint != s.fingerprint:
+        return leave(s, now, replacing(s))
+    if (found.id, found.address) != (had.id, had.address):
+        return check(s, now, found)
+    return s, ()
+
+
+def compare_drained(s: State, event: e.Listed, now: float) -> Step:
+    if event.instance is None or not event.instance.running:
+        return finish(s, now)
+    return s, ()
+
+
+def _is(s: State, event: e.Exited) -> bool:
+    return s.instance is not None and s.instance.id == event.id
+
+
+def heard(s: State, event: e.Exited, now: float) -> Step:
+    return evolve(s, heard=event.id), ()
+
+
+def ask(s: State, event: e.Exited, now: float) -> Step:
+    # An engine may start the same server again: this may be late news of its last end.
+    if not _is(s, event):
+        return s, ()
+    return (s, (e.Look(s.epoch),)) if s.engine else crash(s, now, event.words)
+
+
+def exited(s: State, event: e.Exited, now: float) -> Step:
+    return crash(s, now, event.words) if _is(s, event) else (s, ())
+
+
+def exited_drained(s: State, event: e.Exited, now: float) -> Step:
+    return finish(s, now) if _is(s, event) else (s, ())
+
+
+def exited_stopped(s: State, event: e.Exited, now: float) -> Step:
+    # While a stop is under way its own answer counts.
+    return finish(s, now) if _is(s, event) and s.until != math.inf else (s, ())
+
+
+def lost_away(s: State, event: e.EngineLost, now: float) -> Step:
+    s = evolve(s, engine=False, epoch=s.epoch + 1, detail=event.words, hopeless=event.for_good)
+    if not s.hopeless:
+        return s, ()
+    s, refusals = refuse(evolve(s, asked=None), "away", RESTING_RETRY)
+    if s.gone:
+        return enter(s, Phase.OVER, now), (*refusals, e.SayUnwoken(event.words), e.Part())
+    return s, (*refusals, e.SayUnwoken(event.words))
+
+
+def lost(s: State, event: e.EngineLost, now: float) -> Step:
+    return lose(evolve(s, engine=False), now, event.words)
+
+
+def lost_alone(s: State, event: e.EngineLost, now: float) -> Step:
+    return evolve(s, engine=False), ()
+
+
+def lost_tried(s: State, event: e.EngineLost, now: float) -> Step:
+    return evolve(s, engine=False, until=math.inf), ()
+
+
+def lost_crashed(s: State, event: e.EngineLost, now: float) -> Step:
+    return (lost_alone if s.until == math.inf else lost)(s, event, now)
+
+
+def found(s: State, event: e.EngineFound, now: float) -> Step:
+    return evolve(s, engine=True, hopeless=False), (e.Look(s.epoch),)
+
+
+def found_known(s: State, event: e.EngineFound, now: float) -> Step:
+    return evolve(s, engine=True), ()
+
+
+def found_stopping(s: State, event: e.EngineFound, now: float) -> Step:
+    return stop(evolve(s, engine=True), now, s.after)
+
+
+def found_removing(s: State, event: e.EngineFound, now: float) -> Step:
+    return clear(evolve(s, engine=True), now)
+
+
+# The probe and the clock
+
+
+def healthy(s: State, event: e.HealthPassed, now: float) -> Step:
+    return rise(s, now)
+
+
+def assured(s: State, event: e.HealthPassed, now: float) -> Step:
+    return evolve(s, doubted=False), ()
+
+
+def sick(s: State, event: e.HealthFailed, now: float) -> Step:
+    return leave(evolve(s, detail=event.words), now, After.CRASH)
+
+
+def dead(s: State, event: e.HealthFailed, now: float) -> Step:
+    instance = s.instance
+    assert instance is not None
+    s = evolve(s, detail=event.words)
+    if not s.engine:
+        return lose(s, now, event.words)
+    if not s.uses:
+        return stop(s, now, After.CRASH)
+    s, commands = check(s, now, instance, doubted=True)
+    return s, (e.Warn(event.words), *commands)
+
+
+def _expire(s: State, now: float, kind: str = "slow", retry_after: int = SOON) -> Step:
+    late = tuple(w.ticket for w in s.waiters if w.since + s.life.wake_within <= now)
+    if not late:
+        return s, ()
+    s = evolve(s, waiters=s.waiters[len(late) :])
+    return s, (e.Refuse(late, Refusal(kind, retry_after)),)
+
+
+def tick_away(s: State, event: e.TimePassed, now: float) -> Step:
+    s, refusals = _expire(s, now, "away", AWAY_RETRY)
+    if s.asked is None or s.asked + s.life.wake_within > now:
+        return s, refusals
+    return evolve(s, asked=None), (*refusals, e.SayUnwoken(s.detail))
+
+
+def tick_rising(s: State, event: e.TimePassed, now: float) -> Step:
+    s, refusals = _expire(s, now)
+    allowed = PATIENCE * s.life.wake_within
+    if now < s.began + allowed:
+        return s, refusals
+    words = f"It was not ready within {allowed:g} s."
+    s, commands = leave(evolve(s, detail=words), now, After.CRASH)
+    return s, (*refusals, *commands)
+
+
+def tick_awake(s: State, event: e.TimePassed, now: float) -> Step:
+    if s.crashes and now >= s.since + STEADY:
+        s = evolve(s, crashes=0)
+    if s.uses:
+        return evolve(s, used=now), ()
+    if s.engine and s.life.wake != "always" and now >= s.used + s.life.idle_after:
+        return stop(s, now, After.SLEEP)
+    return s, ()
+
+
+def tick_drained(s: State, event: e.TimePassed, now: float) -> Step:
+    s, refusals = _expire(s, now)
+    if now < s.until:
+        return s, refusals
+    # The drain is over, or a stop that failed is tried again.
+    s, commands = stop(s, now, s.after)
+    return s, (*refusals, *commands)
+
+
+def tick_removing(s: State, event: e.TimePassed, now: float) -> Step:
+    s, refusals = _expire(s, now)
+    if now < s.until:
+        return s, refusals
+    s, commands = clear(s, now)
+    return s, (*refusals, *commands)
+
+
+def tick_crashed(s: State, event: e.TimePassed, now: float) -> Step:
+    return settle(s, now) if now >= s.until else (s, ())
