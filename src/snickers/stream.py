@@ -319,8 +319,7 @@ class Stream:
         """Queue the first bytes that could not be sent."""
         self._queue = [data]
         self._queued = len(data)
-        self._writing = True
-        self._reactor.addWriter(self)
+        self._write_on()
         if self._queued > HIGH_WATER and self._producer is not None:
             self._stall()
 
@@ -331,6 +330,16 @@ class Stream:
         self._queued += len(data)
         if self._queued > HIGH_WATER and self._producer is not None and not self._stalled:
             self._stall()
+
+    def _write_on(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._reactor.addWriter(self)
+
+    def _write_no_more(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._reactor.removeWriter(self)
 
     def _stall(self) -> None:
         self._stalled = True
@@ -350,8 +359,12 @@ class Stream:
         if not queue:
             if self._state == CONNECTING:
                 self._connected()
-            elif queue is _SHUT and self._state != CLOSED:
+            elif queue is _SHUT:
                 self._end(LOST)
+            elif self._shut:
+                self._end_writing()
+            else:
+                self._write_no_more()
             return
         if self._state == CONNECTING and not self._connected():
             return
@@ -381,9 +394,7 @@ class Stream:
                     return
         if self._queue is queue and not queue:
             self._queue = None
-            if self._writing:
-                self._writing = False
-                self._reactor.removeWriter(self)
+            self._write_no_more()
             if self._shut:
                 self._end_writing()
 
@@ -392,12 +403,9 @@ class Stream:
         self._queue = _SHUT
         self._queued = 0
         if self._reading:
-            if self._writing:
-                self._writing = False
-                self._reactor.removeWriter(self)
-        elif not self._writing:
-            self._writing = True
-            self._reactor.addWriter(self)
+            self._write_no_more()
+        else:
+            self._write_on()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Have *producer* paused while much waits to be sent.
@@ -460,9 +468,13 @@ class Stream:
     def _end_writing(self) -> None:
         """Everything is sent: send the end of our side, and see what is left to do."""
         if not self._ended:
+            if not self._send_end():
+                self._queue = []
+                self._write_on()
+                return
             self._ended = True
             self._queue = _SHUT
-            self._send_end()
+            self._write_no_more()
         if self.eof:
             self._close_soon(DONE)
         elif self._state == FLUSHING:
@@ -470,11 +482,13 @@ class Stream:
             self.deadline = self.sweep.now + LINGER_WITHIN
             self._read_on()
 
-    def _send_end(self) -> None:
+    def _send_end(self) -> bool:
+        """Send the end of our side; return whether it is sent, or has to wait for room."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # it is gone: reading tells
+        return True
 
     def _reset_on_close(self) -> None:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -519,12 +533,8 @@ class Stream:
         self._queue = _SHUT
         self._queued = 0
         self._producer = None
-        if self._reading:
-            self._reading = False
-            self._reactor.removeReader(self)
-        if self._writing:
-            self._writing = False
-            self._reactor.removeWriter(self)
+        self._read_no_more()
+        self._write_no_more()
         self.sweep.unwatch(self)
         self._fd = -1
         self._socket.close()
@@ -548,8 +558,7 @@ class Stream:
             return
         code = self._socket.connect_ex(where)
         if code in (0, errno.EINPROGRESS):
-            self._writing = True
-            self._reactor.addWriter(self)
+            self._write_on()
         elif code == errno.EAGAIN:
             self._reactor.callLater(RETRY, self._connect, where)
         else:
@@ -569,8 +578,7 @@ class Stream:
         self.deadline = math.inf
         if not self._queue:
             self._queue = None
-            self._writing = False
-            self._reactor.removeWriter(self)
+            self._write_no_more()
         self._read_on()
         try:
             self.protocol.connectionMade()

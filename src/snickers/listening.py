@@ -1,0 +1,374 @@
+"""Listening sockets: bound or handed over, accepted from within limits.
+
+A port never gives up and never spins: when there are no descriptors it rests a moment, and a
+connection beyond the limits is closed before anything is spent on it. It must never call
+``shutdown`` on a listening socket: the same socket may serve another process, whose clients would
+then be refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from snickers.config.values import Listen
+from snickers.stream import Stream, Sweep
+
+ACCEPTS = 64
+"""Connections accepted in one turn of the reactor: those already open must not wait for long."""
+REST = 0.25
+"""Seconds for which nothing is accepted when there are no descriptors left."""
+COMPLAIN_EVERY = 60.0
+"""Seconds between two complaints of that: it would fill the disk, too."""
+RESERVE = 128
+"""Descriptors never given to clients: listening, control, logs, the reload, certificates."""
+FIRST_INHERITED = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+
+_log = Logger()
+
+
+class CannotListen(Exception):
+    """A line for the person who started us: which address, why not, and what would be right."""
+
+
+def bind(listen: Listen) -> socket.socket:
+    """Return a non-blocking listening socket, or raise `CannotListen`."""
+    where = describe(listen)
+    family = {
+        "tcp": socket.AF_INET,
+        "tcp6": socket.AF_INET6,
+        "unix": socket.AF_UNIX,
+    }[listen.family]
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as e:
+        raise CannotListen(f"cannot listen on {where}: {e.strerror}") from None
+    try:
+        if family == socket.AF_UNIX:
+            _remove_stale(listen.interface)
+            sock.bind(listen.interface)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((listen.interface, listen.port))
+        _prepare(sock)
+        sock.listen(listen.backlog)
+    except OSError as e:
+        sock.close()
+        advice = _ADVICE.get(e.errno or 0, "")
+        if e.errno == errno.EACCES and family == socket.AF_UNIX:
+            advice = "; its folder must be writable"
+        raise CannotListen(f"cannot listen on {where}: {e.strerror or e}{advice}") from None
+    return sock
+
+
+_ADVICE = {
+    errno.EACCES: "; run as root, use a port above 1023, or hand the socket over (LISTEN_FDS)",
+    errno.EADDRINUSE: "; another server listens there: stop it, or use another port",
+    errno.EADDRNOTAVAIL: "; no interface of this host has this address",
+    errno.ENOENT: "; its folder does not exist",
+}
+
+
+def describe(listen: Listen) -> str:
+    """Return *listen* as a person would write it: ``tcp:443``, ``unix:/run/snickers.sock``."""
+    if listen.family == "unix":
+        return f"unix:{listen.interface}"
+    if not listen.interface:
+        return f"{listen.family}:{listen.port}"
+    interface = listen.interface.replace(":", r"\:")
+    return f"{listen.family}:{listen.port}:interface={interface}"
+
+
+def _prepare(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    if sock.family != socket.AF_UNIX:
+        # Inherited by what is accepted: one system call less for each connection.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket at *path* if nobody listens there any more."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            pass  # its backlog is full, or it is not ours: somebody listens
+
+
+def inherited(
+    environ: Mapping[str, str], first: int = FIRST_INHERITED
+) -> dict[str, list[socket.socket]]:
+    """Return the listening sockets that were handed over, by name (sd_listen_fds(3)).
+
+    Those without a name are under ``"unknown"``. Where ``LISTEN_PID`` is missing, whoever reads
+    this is meant. Raises `CannotListen` for what is no listening socket.
+    """
+    found: dict[str, list[socket.socket]] = {}
+    if environ.get("LISTEN_PID") not in (None, "", str(os.getpid())):
+        return found
+    count = environ.get("LISTEN_FDS") or "0"
+    if not (count.isascii() and count.isdigit()):
+        raise CannotListen(f"LISTEN_FDS is {count!r}: it must be a number")
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    for index in range(int(count)):
+        fd = first + index
+        name = (names[index] if index < len(names) else "") or "unknown"
+        try:
+            sock = socket.socket(fileno=fd)
+        except OSError as e:
+            raise CannotListen(f"descriptor {fd}, handed over as {name!r}: {e.strerror}") from None
+        if (
+            sock.type != socket.SOCK_STREAM
+            or sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+            or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        ):
+            sock.detach()
+            raise CannotListen(
+                f"descriptor {fd}, handed over as {name!r}, is not a listening stream socket"
+            )
+        sock.set_inheritable(False)
+        _prepare(sock)
+        found.setdefault(name, []).append(sock)
+    return found
+
+
+class Limits:
+    """Counts open client connections, in all and for each address (IPv6: each /64).
+
+    *total* is lowered where the process may not open as many descriptors: each connection may
+    need a second one to its site, and `RESERVE` are kept for everything else. *descriptors* is
+    that limit; by default what the operating system says now.
+    """
+
+    def __init__(self, total: int, per_address: int, descriptors: int | None = None) -> None:
+        self.change(total, per_address, descriptors)
+        self.open = 0
+        """Connections open now."""
+        self._each: dict[bytes, int] = {}
+
+    def change(self, total: int, per_address: int, descriptors: int | None = None) -> None:
+        """Have other limits hold from now on; what is open stays."""
+        if descriptors is None:
+            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            descriptors = 1 << 30 if soft == resource.RLIM_INFINITY else soft
+        self.total = max(1, min(total, (descriptors - RESERVE) // 2))
+        """Connections that may be open in all."""
+        self.per_address = per_address
+
+    def enter(self, peer: bytes) -> bool:
+        """Count one more from *peer*, a numeric address; return whether it may be."""
+        if b":" in peer:
+            peer = _network(peer)
+        each = self._each
+        count = each.get(peer, 0)
+        if self.open >= self.total or (count >= self.per_address and peer):
+            return False
+        self.open += 1
+        each[peer] = count + 1
+        return True
+
+    def leave(self, peer: bytes) -> None:
+        """Count one less. Once for each `enter` that returned ``True``."""
+        if b":" in peer:
+            peer = _network(peer)
+        self.open -= 1
+        count = self._each[peer] - 1
+        if count:
+            self._each[peer] = count
+        else:
+            del self._each[peer]
+
+
+def _network(peer: bytes) -> bytes:
+    """Return the /64 of an IPv6 address: what one subscriber has for himself."""
+    try:
+        return socket.inet_pton(socket.AF_INET6, peer.decode().partition("%")[0])[:8]
+    except (OSError, ValueError):
+        return peer
+
+
+Factory = Callable[[Stream], Any]
+
+
+@implementer(IReadDescriptor)
+class Port:
+    """Accepts from a listening socket, makes a `Stream` of each and gives it a protocol.
+
+    *factory* is called with the stream, not yet reading, and returns its protocol; the stream is
+    then started. The port owns *sock*, which another process may share.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        sweep: Sweep,
+        limits: Limits,
+        factory: Factory | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.sweep = sweep
+        self.limits = limits
+        self.factory = factory
+        self.connections: set[Any] = set()
+        """What is open now: streams, and in the course of TLS what becomes one."""
+        self.accepted = 0
+        self.refused = 0
+        """Connections closed at once because of the limits."""
+        self._socket: socket.socket | None = sock
+        self._fd = sock.fileno()
+        self._family = sock.family
+        self._accept: Any = sock._accept  # type: ignore[attr-defined]
+        self._forget = self._closed
+        self._listening = False
+        self._paused = False
+        self._resting: Any = None
+        self._complained = -COMPLAIN_EVERY
+
+    # Listening
+
+    def startListening(self) -> None:
+        """Accept from now on."""
+        self._paused = False
+        self._listen()
+
+    def pause(self) -> None:
+        """Stand by: accept no more, but keep the socket, and with it the kernel's queue."""
+        self._paused = True
+        self._listen_no_more()
+
+    def resume(self) -> None:
+        """Accept again."""
+        self.startListening()
+
+    def stopListening(self) -> None:
+        """Accept no more and close our descriptor; what was accepted goes on."""
+        self.pause()
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            sock.close()
+        self._fd = -1
+
+    def getHost(self) -> Any:
+        """Return the address the socket is bound to, as the operating system says it."""
+        return self._socket.getsockname() if self._socket is not None else None
+
+    def _listen(self) -> None:
+        if not self._listening and self._socket is not None and self._resting is None:
+            self._listening = True
+            self.reactor.addReader(self)
+
+    def _listen_no_more(self) -> None:
+        if self._listening:
+            self._listening = False
+            self.reactor.removeReader(self)
+        resting, self._resting = self._resting, None
+        if resting is not None:
+            resting.cancel()
+
+    def _rest(self, problem: OSError) -> None:
+        """There are no descriptors, or no memory: the queue would wake us again at once."""
+        self._listen_no_more()
+        self._resting = self.reactor.callLater(REST, self._rested)
+        if self.sweep.now - self._complained >= COMPLAIN_EVERY:
+            self._complained = self.sweep.now
+            _log.error(
+                "Cannot accept connections: {problem}; {open} are open. Raise the limit of"
+                " descriptors (LimitNOFILE=, ulimit -n), or lower 'connections'",
+                problem=problem.strerror,
+                open=self.limits.open,
+            )
+
+    def _rested(self) -> None:
+        self._resting = None
+        if not self._paused:
+            self._listen()
+
+    # Accepting
+
+    def doRead(self) -> None:
+        for _ in range(ACCEPTS):
+            try:
+                fd, name = self._accept()
+            except BlockingIOError:
+                return
+            except OSError as e:
+                if e.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._rest(e)
+                    return
+                if e.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
+                    self.connectionLost(None)
+                    return
+                continue  # this client has gone while it was queued
+            sock = socket.SocketType(self._family, socket.SOCK_STREAM, 0, fd)
+            sock.setblocking(False)
+            peer = name[0].encode() if type(name) is tuple else b""
+            self.accepted += 1
+            if not self.limits.enter(peer):
+                self.refused += 1
+                self._refuse(sock)
+                continue
+            try:
+                self._take(sock, peer)
+            except Exception:
+                _log.failure("A connection could not be begun")
+                if sock.fileno() != -1:
+                    sock.close()
+                    self.limits.leave(peer)
+
+    def _refuse(self, sock: socket.SocketType) -> None:
+        sock.close()
+
+    def _take(self, sock: socket.SocketType, peer: bytes) -> None:
+        """Begin with a connection that is within the limits."""
+        assert self.factory is not None
+        stream = Stream(self.reactor, sock, self.sweep, peer)
+        self.adopt(stream)
+        try:
+            stream.protocol = self.factory(stream)
+        except Exception:
+            stream.abortConnection()
+            raise
+        if not stream.disconnected:
+            stream.start()
+
+    def adopt(self, stream: Any) -> None:
+        """Count *stream* among `connections` until it is closed."""
+        self.connections.add(stream)
+        stream.closed = self._forget
+
+    def _closed(self, stream: Any) -> None:
+        self.connections.discard(stream)
+        self.limits.leave(stream.peer)
+
+    # The rest of the interface
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def logPrefix(self) -> str:
+        return "port"
+
+    def connectionLost(self, reason: Any) -> None:
+        """The reactor ends, or has found the socket dead."""
+        self.stopListening()
