@@ -331,13 +331,17 @@ class Port:
             try:
                 self._take(sock, peer)
             except Exception:
-                _log.failure("A connection could not be begun")
-                if sock.fileno() != -1:
-                    sock.close()
-                    self.limits.leave(peer)
+                self.not_begun(sock, peer)
 
     def _refuse(self, sock: socket.SocketType) -> None:
         sock.close()
+
+    def not_begun(self, sock: socket.SocketType, peer: bytes) -> None:
+        """Log the exception that kept a connection from being begun, and let go of it."""
+        _log.failure("A connection could not be begun")
+        if sock.fileno() != -1:
+            sock.close()
+            self.limits.leave(peer)
 
     def _take(self, sock: socket.SocketType, peer: bytes) -> None:
         """Begin with a connection that is within the limits."""
