@@ -233,3 +233,5 @@ class Configuration:
     """The sites whose section is in error, by name (a valid host name each)."""
     faults: tuple[Fault, ...] = ()
     """Every fault, those of broken sites included, in the order of files and lines."""
+    damaged: tuple[str, ...] = ()
+    """The files that could not be read, or not wholly: sites may be missing because of it."""

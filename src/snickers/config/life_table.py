@@ -1,0 +1,155 @@
+"""The options of sites with a server of their own: its surroundings, and when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from snickers.config import formats
+from snickers.config.formats import Format
+from snickers.config.option import Option
+
+_LIVES = ("container", "process")
+_DURATION = formats.duration(0.001)
+_PATIENCE = formats.duration()
+_USER = formats.text(
+    "user", r"[a-z0-9_][a-z0-9_.-]*(:[a-z0-9_][a-z0-9_.-]*)?", "www-data or 1000:1000"
+)
+
+
+def life_options() -> Iterable[Option]:
+    """Return them all."""
+    yield from _personal()
+    yield from _life()
+
+
+def _personal() -> Iterable[Option]:
+    yield Option(
+        "env.NAME",
+        _LIVES,
+        formats.ANYTHING,
+        "",
+        "An environment variable of the server.",
+        "env.TITLE = Welcome to {host}",
+        empty="",
+    )
+    yield Option(
+        "env file",
+        _LIVES,
+        formats.PATH,
+        "",
+        "A file of KEY=VALUE lines with more variables; an `env.NAME` wins over it. Values are "
+        "taken as they are, quotes included; lines that begin with `#` are comments.",
+        "secrets/{host}.env",
+        empty="",
+    )
+    yield Option(
+        "user",
+        _LIVES,
+        _USER,
+        "",
+        "The user, or USER:GROUP, that runs it; empty: the image's, or the one Snickers runs as.",
+        "www-data",
+        "kind.user",
+        empty="",
+    )
+
+
+def _life() -> Iterable[Option]:
+    def option(
+        name: str, of: Format[Any], default: str, doc: str, example: str, **more: Any
+    ) -> Option:
+        attribute = more.pop("attribute", "life." + name.replace(" ", "_"))
+        return Option(name, _LIVES, of, default, doc, example, attribute, **more)
+
+    yield option(
+        "wake",
+        formats.one_of("demand", "always", "manual"),
+        "demand",
+        "When the server runs: once somebody asks for it, always, or only when you say so.",
+        "always",
+    )
+    for scope, words in (("container", ("tcp", "docker")), ("process", ("tcp",))):
+        yield Option(
+            "health",
+            (scope,),
+            formats.health(*words),
+            "tcp",
+            "How to see that the server is ready: its port accepts connections (`tcp`), a path "
+            "is answered with a status of 200 to 399"
+            + (", or Docker's own check of the image passes (`docker`)." if words[1:] else "."),
+            "/up",
+            "life.health",
+        )
+    yield option(
+        "wake within",
+        _DURATION,
+        "60s",
+        "How long it may take to become ready; then those who wait are told so.",
+        "2m",
+    )
+    yield option(
+        "hold",
+        _PATIENCE,
+        "2s",
+        "How long a browser waits before it is shown the waking page.",
+        "5s",
+    )
+    yield option(
+        "pause after",
+        formats.duration(1.0, never=True),
+        "never",
+        "After how long without use it is paused: in memory, but not running.",
+        "5m",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "idle after",
+        formats.duration(0.1, never=True),
+        "30m",
+        "After how long without requests and open websockets it is put to sleep.",
+        "2h",
+    )
+    yield option(
+        "stop within",
+        _PATIENCE,
+        "10s",
+        "How long it is given to end by itself before it is killed.",
+        "30s",
+    )
+    yield option(
+        "drain within",
+        _PATIENCE,
+        "30s",
+        "How long its open requests are given to finish before it is stopped.",
+        "1m",
+    )
+    yield option(
+        "snapshot",
+        formats.COMMAND,
+        "",
+        "A command, run inside or in its folder, before every stop.",
+        "/snapshot.sh",
+        empty=(),
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "snapshot within",
+        _DURATION,
+        "5m",
+        "How long a snapshot may take.",
+        "10m",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "update",
+        formats.one_of("swap", "parallel"),
+        "swap",
+        "How a new image takes over: in the old one's place, or beside it first.",
+        "parallel",
+        later=True,
+        attribute="",
+    )

@@ -1,0 +1,93 @@
+"""What an option is: the value types of which the tables of options are made.
+
+Knows no option by name, and reads no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import Factory, field, frozen
+
+from snickers.config import formats
+from snickers.config.formats import Format, Place
+from snickers.config.wrong import Wrong
+
+SETTINGS = "snickers"
+"""The scope of ``[snickers]``; every other scope is a type of site."""
+
+TYPES = ("container", "process", "static", "redirect", "proxy", "passthrough")
+LATER_TYPES = ("passthrough",)
+
+
+@frozen
+class Option:
+    """One option, for the scopes where it means one thing."""
+
+    name: str
+    """With ``NAME`` at the end when the owner chooses that part."""
+    scopes: tuple[str, ...]
+    format: Format[Any]
+    default: str | None
+    """As it is written; ``None``: it must be given."""
+    doc: str
+    example: str
+    attribute: str = ""
+    """Where the value goes: ``settings.…``, ``site.…``, ``kind.…``, ``life.…``; empty: the
+    reader of sections itself uses it."""
+    empty: Any = None
+    """The value of an empty text, where the default is one."""
+    later: bool = False
+    """Not available yet: only the default is accepted."""
+    value: Any = field(
+        default=Factory(lambda self: self._default_value(), takes_self=True),
+        init=False,
+        eq=False,
+    )
+    """The default's value."""
+
+    @property
+    def prefix(self) -> str:
+        """Return what stands before the owner's own part of the name, or ``""``."""
+        return self.name.removesuffix("NAME") if self.name.endswith(".NAME") else ""
+
+    def read(self, text: str, place: Place) -> Any:
+        """Return the value of *text*; raises `snickers.config.wrong.Wrong`."""
+        if not text and not (self.format is formats.ANYTHING and self.prefix):
+            if self.default is None:
+                raise Wrong(f"is empty; write a value such as {self.example}")
+            if self.default:
+                raise Wrong(
+                    f"is empty; write a value, or remove the line for the default ({self.default})"
+                )
+            return self.empty
+        return self.format.read(text, place)
+
+    def _default_value(self) -> Any:
+        return None if self.default is None else self.read(self.default, Place("/"))
+
+    def show(self, value: Any) -> str:
+        """Return the text of *value*."""
+        return self.format.show(value) if value != self.empty else ""
+
+
+@frozen
+class Scope:
+    """The options of ``[snickers]``, or of one type of site."""
+
+    name: str
+    named: Mapping[str, Option]
+    prefixed: tuple[Option, ...]
+    """Those whose name the owner completes."""
+
+    def find(self, name: str) -> Option | None:
+        """Return the option that *name* is, or ``None``."""
+        return self.named.get(name) or _prefixed(name, self.prefixed)
+
+
+def _prefixed(name: str, options: Iterable[Option]) -> Option | None:
+    for option in options:
+        if name.startswith(option.prefix) and len(name) > len(option.prefix):
+            return option
+    return None

@@ -1,0 +1,83 @@
+"""From the text of options to values: one option at a time, each with its fault.
+
+What is wrong with an option is said once, where it is written, and never stops the reading of
+the next one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os.path
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from snickers.config import ini
+from snickers.config.formats import Place
+from snickers.config.option import Option
+from snickers.config.values import Fault
+from snickers.config.wrong import Wrong
+
+
+class Layer:
+    """A section as a source of options: a site's own, its application's, or the defaults."""
+
+    __slots__ = ("_read", "base", "section")
+
+    def __init__(self, section: ini.Section) -> None:
+        self.section = section
+        self.base = os.path.dirname(os.path.abspath(section.where.file))
+        # Values without braces are the same for each site that inherits them.
+        self._read: dict[tuple[str, int], tuple[Any, Fault | None]] = {}
+
+    def read(
+        self, option: Option, name: str, host: str = "", data: str = ""
+    ) -> tuple[Any, Fault | None]:
+        """Return the value of *option*, written as *name*, for the site *host*; or its fault."""
+        written = self.section.options[name]
+        if "{" in written.value:
+            return self._value(option, written, Place(self.base, host, data))
+        # An option of one name means different things to different types.
+        key = (name, id(option))
+        found = self._read.get(key)
+        if found is None:
+            found = self._read[key] = self._value(option, written, Place(self.base, host, data))
+        return found
+
+    def _value(self, option: Option, written: ini.Option, place: Place) -> tuple[Any, Fault | None]:
+        try:
+            value = option.read(written.value, place)
+        except Wrong as wrong:
+            return None, self.fault(written, str(wrong))
+        if option.later and (option.prefix or value != option.value):
+            return None, self.fault(written, not_yet(option))
+        return value, None
+
+    def fault(self, written: ini.Option, message: str) -> Fault:
+        """Return a fault of the option *written*."""
+        return Fault(written.where, self.section.title, written.name, message)
+
+    def unknown(self, known: Iterable[str]) -> Iterator[Fault]:
+        """Yield a fault for each option that is not one of *known*."""
+        names = tuple(known)
+        prefixes = tuple(name.removesuffix("NAME") for name in names if name.endswith(".NAME"))
+        for name, written in self.section.options.items():
+            if name in names and not name.endswith(".NAME"):
+                continue
+            if name.startswith(prefixes or ("\0",)):
+                if name not in prefixes:
+                    continue
+                message = f"a name is missing behind {name!r}; write {name}NAME = VALUE"
+            else:
+                message = f"there is no such option; the nearest is {nearest(name, names)!r}"
+            yield self.fault(written, message)
+
+
+def not_yet(option: Option) -> str:
+    """Return what is said of an option that this version does not have."""
+    message = "not available yet in this version; remove it"
+    return f"{message} or leave it at its default ({option.default})" if option.default else message
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return the one of *names* that looks most like *name*."""
+    return difflib.get_close_matches(name, list(names), 1, 0.0)[0]

@@ -1,0 +1,81 @@
+"""``[snickers]`` to `Settings`, with a fault for each option that is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from snickers.config import ini
+from snickers.config.option import SETTINGS
+from snickers.config.options import SCOPES
+from snickers.config.reading import Layer
+from snickers.config.values import Fault, Listen, Settings
+
+
+@frozen
+class Whole:
+    """What ``[snickers]`` says to the server, and to all sites."""
+
+    settings: Settings
+    certificates: str
+    """The default of the sites' option of this name."""
+    include: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    """Where there are some, the values are not to be used for a server."""
+
+
+def read_settings(section: ini.Section | None) -> Whole:
+    """Return what *section* says; what it does not say, or says wrongly, is the default."""
+    scope = SCOPES[SETTINGS]
+    values: dict[str, Any] = {name: option.value for name, option in scope.named.items()}
+    if section is None:
+        return Whole(Settings(), values["certificates"], (), ())
+    layer = Layer(section)
+    faults = [*section.faults, *layer.unknown(scope.named)]
+    for name in section.options:
+        option = scope.named.get(name)
+        if option is not None:
+            value, fault = layer.read(option, name)
+            if fault is None:
+                values[name] = value
+            else:
+                faults.append(fault)
+    faults.extend(_clashes(layer, values))
+    attributes = {
+        option.attribute.removeprefix("settings."): values[name]
+        for name, option in scope.named.items()
+        if option.attribute
+    }
+    return Whole(
+        Settings(**attributes, where=section.where),
+        values["certificates"],
+        values["include"],
+        tuple(faults),
+    )
+
+
+def _clashes(layer: Layer, values: dict[str, Any]) -> list[Fault]:
+    faults = []
+    taken: list[Listen] = []
+    for name in ("https", "http"):
+        for listen in values[name]:
+            other = next((other for other in taken if _clash(listen, other)), None)
+            taken.append(listen)
+            if other is None:
+                continue
+            written = layer.section.options.get(name) or layer.section.options["https"]
+            what = listen.interface if listen.family == "unix" else f"port {listen.port}"
+            faults.append(layer.fault(written, f"{what} is listened on twice; keep one of the two"))
+    return faults
+
+
+def _clash(one: Listen, other: Listen) -> bool:
+    if one.family != other.family or one.port != other.port:
+        return False
+    if one.family == "unix":
+        return one.interface == other.interface
+    # Port 0 is a free one each time.
+    everywhere = ("", "0.0.0.0", "::")
+    shared = one.interface == other.interface or {one.interface, other.interface} & set(everywhere)
+    return bool(one.port and shared)

@@ -1,0 +1,260 @@
+"""The options of ``[snickers]``, one after the other as the reference lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from snickers.config import addresses, formats
+from snickers.config.formats import Format
+from snickers.config.option import SETTINGS, Option
+
+_DURATION = formats.duration(0.001)
+_PATIENCE = formats.duration()
+
+
+def settings_options() -> Iterable[Option]:
+    """Return them all."""
+
+    def option(
+        name: str, of: Format[Any], default: str, doc: str, example: str, **more: Any
+    ) -> Option:
+        attribute = more.pop("attribute", "settings." + name.replace(" ", "_"))
+        return Option(name, (SETTINGS,), of, default, doc, example, attribute, **more)
+
+    yield option(
+        "https",
+        addresses.ENDPOINTS,
+        "tcp:443",
+        "Where TLS connections are accepted, as Twisted server endpoint strings.",
+        "tcp:443 tcp6:443",
+    )
+    yield option(
+        "http",
+        addresses.ENDPOINTS,
+        "",
+        "Where plain http is accepted, to be redirected to https; empty: nowhere.",
+        "tcp:80",
+        empty=(),
+    )
+    yield option(
+        "state",
+        formats.PATH,
+        "/var/lib/snickers",
+        "The folder for what Snickers itself must remember: keys, certificates, control socket.",
+        "/srv/snickers",
+    )
+    yield option(
+        "data",
+        formats.PATH,
+        "/data/domains",
+        "The folder of the sites' own folders: each has DATA/HOST, which is what `{data}` means.",
+        "/srv/domains",
+    )
+    yield option(
+        "include",
+        formats.GLOBS,
+        "",
+        "More files to read, in the order of their names, relative to this file.",
+        "sites.d/*.ini",
+        attribute="",
+        empty=(),
+    )
+    yield option(
+        "reload every",
+        formats.duration(0.1, never=True),
+        "5s",
+        "How often the files are looked at for changes; `never`: only when asked to.",
+        "30s",
+    )
+    yield option(
+        "certificates",
+        formats.one_of("internal", "files", later=["acme"]),
+        "internal",
+        "Where the sites' certificates come from: Snickers' own authority (`internal`, for "
+        "trying things out) or the `certificate directory` (`files`).",
+        "files",
+        attribute="",
+    )
+    yield option(
+        "certificate directory",
+        formats.PATH,
+        "/etc/snitch",
+        "Where `certificates = files` finds HOST/cert.pem and HOST/key.pem (the chain in "
+        "cert.pem, or in ca.pem beside it).",
+        "/etc/ssl/sites",
+    )
+    yield option(
+        "acme directory",
+        addresses.url("https"),
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "The certificate authority's ACME directory.",
+        "https://acme-staging-v02.api.letsencrypt.org/directory",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "acme email",
+        formats.text("address", r"[!-~]+@[!-~]+", "admin@example.org"),
+        "",
+        "Whom the certificate authority may write to.",
+        "admin@example.org",
+        empty="",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "acme trust",
+        formats.PATH,
+        "",
+        "A root certificate, besides the system's, for the TLS of the ACME directory itself.",
+        "pebble.pem",
+        empty="",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "access log",
+        formats.PATH,
+        "",
+        "The file that gets a line for each request; empty: none.",
+        "/var/log/snickers/access.log",
+        empty="",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "access log format",
+        formats.one_of("combined", "json"),
+        "combined",
+        "How a line of the access log is written.",
+        "json",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "alarm command",
+        formats.PROGRAM,
+        "",
+        "A program that tells you when something needs you: it gets one JSON alarm on its "
+        "standard input.",
+        "/usr/local/bin/tell-me --urgent",
+        empty=(),
+    )
+    yield option(
+        "metrics",
+        addresses.ENDPOINTS,
+        "",
+        "Where Prometheus may fetch metrics, besides the control socket.",
+        "tcp:9100:interface=127.0.0.1",
+        empty=(),
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "default site",
+        formats.SITE_NAME,
+        "",
+        "The site for clients that name none, or one that does not exist; empty: they are refused.",
+        "alice.example",
+        empty="",
+    )
+    yield option(
+        "docker",
+        addresses.ENGINE,
+        "",
+        "Where Docker's engine is; empty: what the environment says (DOCKER_HOST), else the "
+        "usual socket. `ssh://` is not available yet.",
+        "unix:///var/run/docker.sock",
+        empty="",
+    )
+    yield option(
+        "docker broker",
+        formats.SWITCH,
+        "off",
+        "Let a process of its own hold Docker's socket, so that the front door need not.",
+        "on",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "awake limit",
+        formats.integer(1, 1_000_000),
+        "",
+        "How many containers may be awake at once; the longest idle one is put to sleep. "
+        "Empty: no limit.",
+        "20",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "keep free",
+        formats.size(),
+        "",
+        "Put the longest idle container to sleep when less memory than this is available. "
+        "Empty: never.",
+        "512m",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "workers",
+        formats.integer(1, 256),
+        "1",
+        "How many processes carry the traffic.",
+        "4",
+        later=True,
+        attribute="",
+    )
+    yield option(
+        "connection limit",
+        formats.integer(1, 10_000_000),
+        "10000",
+        "Client connections open at once; more are refused.",
+        "2000",
+        attribute="settings.connections",
+    )
+    yield option(
+        "connection limit per address",
+        formats.integer(1, 10_000_000),
+        "250",
+        "Client connections open at once from one address; more are refused.",
+        "100",
+        attribute="settings.connections_per_address",
+    )
+    yield option(
+        "handshake within",
+        _DURATION,
+        "10s",
+        "How long a client may take from connecting to the end of the TLS handshake.",
+        "5s",
+    )
+    yield option(
+        "head within",
+        _DURATION,
+        "60s",
+        "How long a client may take for a request's head, from its first byte to its last.",
+        "20s",
+    )
+    yield option(
+        "keep alive",
+        _PATIENCE,
+        "2m",
+        "How long a client's connection is kept open while it asks for nothing.",
+        "5m",
+    )
+    yield option(
+        "progress within",
+        _DURATION,
+        "60s",
+        "How long a body may stand still, either way, while somebody waits for more of it. A "
+        "slow body that moves is never cut.",
+        "2m",
+    )
+    yield option(
+        "drain within",
+        _PATIENCE,
+        "30s",
+        "How long open requests are given to finish when Snickers ends.",
+        "10s",
+    )

@@ -1,0 +1,404 @@
+"""The options of sites, one after the other as the reference lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from snickers.config import addresses, formats
+from snickers.config.formats import Format
+from snickers.config.life_table import life_options
+from snickers.config.option import LATER_TYPES, TYPES, Option
+
+_DURATION = formats.duration(0.001)
+
+
+def _every_site() -> Iterable[Option]:
+    yield Option(
+        "type",
+        TYPES,
+        formats.one_of(*(t for t in TYPES if t not in LATER_TYPES), later=LATER_TYPES),
+        None,
+        "What kind of site it is.",
+        "container",
+    )
+    yield Option(
+        "application",
+        TYPES,
+        formats.text("name of an application", r"\S(.*\S)?", "lamp"),
+        "",
+        "The `[application NAME]` whose options this site takes over; its own come first.",
+        "lamp",
+        empty="",
+    )
+    yield Option(
+        "also",
+        TYPES,
+        formats.SITE_NAMES,
+        "",
+        "More host names of the same site.",
+        "www.{host}",
+        "site.also",
+        empty=(),
+    )
+    yield Option(
+        "enabled",
+        TYPES,
+        formats.SWITCH,
+        "on",
+        "`off`: the site stays written here, and is not served.",
+        "off",
+        "site.enabled",
+    )
+    yield Option(
+        "certificates",
+        TYPES,
+        formats.one_of("internal", "files", later=["acme"]),
+        "",
+        "Where this site's certificate comes from; without it: what `[snickers]` says.",
+        "files",
+        "site.certificates",
+    )
+    yield Option(
+        "hsts",
+        TYPES,
+        formats.DURATION_OR_OFF,
+        "off",
+        "For how long browsers shall insist on https for this site.",
+        "365d",
+        later=True,
+    )
+    yield Option(
+        "basic auth",
+        TYPES,
+        formats.PATH,
+        "",
+        "A htpasswd file (bcrypt): who may come in with which password.",
+        "alice.htpasswd",
+        empty="",
+        later=True,
+    )
+    yield Option(
+        "allow from",
+        TYPES,
+        addresses.NETWORKS,
+        "",
+        "The addresses and networks that may come in; empty: all.",
+        "192.0.2.7 10.0.0.0/8",
+        empty=(),
+        later=True,
+    )
+    yield Option(
+        "max body",
+        TYPES,
+        formats.size(),
+        "",
+        "The largest request body that is accepted; empty: any.",
+        "100m",
+        later=True,
+    )
+    yield Option(
+        "header.NAME",
+        TYPES,
+        formats.ANYTHING,
+        "",
+        "A field that is added to every answer; an empty value removes it.",
+        "header.X-Frame-Options = DENY",
+        empty="",
+        later=True,
+    )
+    yield Option(
+        "answer within",
+        ("container", "process", "proxy"),
+        _DURATION,
+        "5m",
+        "How long the server behind may take to begin its answer.",
+        "30s",
+        "site.answer_within",
+    )
+
+
+def _container() -> Iterable[Option]:
+    def option(
+        name: str, of: Format[Any], default: str | None, doc: str, example: str, **more: Any
+    ) -> Option:
+        attribute = more.pop("attribute", "kind." + name.replace(" ", "_"))
+        return Option(name, ("container",), of, default, doc, example, attribute, **more)
+
+    yield option(
+        "image",
+        formats.text("image", r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", "registry.example/lamp:7"),
+        None,
+        "The Docker image that is run.",
+        "registry.example/lamp:7",
+    )
+    yield option(
+        "command",
+        formats.COMMAND,
+        "",
+        "What is run in the container; empty: what the image says.",
+        "gunicorn 'app:create()' --bind 0.0.0.0:80",
+        empty=(),
+    )
+    yield option(
+        "port",
+        formats.integer(1, 65535, "port"),
+        "80",
+        "The port on which the server in the container listens.",
+        "8080",
+    )
+    yield option(
+        "data",
+        formats.PATH_INSIDE,
+        "",
+        "Where the site's own folder (DATA/HOST) is mounted in the container; empty: nowhere.",
+        "/data",
+        empty="",
+    )
+    yield option(
+        "volumes",
+        formats.VOLUMES,
+        "",
+        "More folders, or named volumes, as SOURCE:TARGET or SOURCE:TARGET:ro.",
+        "/srv/shared:/shared:ro cache:/var/cache",
+        empty=(),
+    )
+    yield option(
+        "memory",
+        # Docker refuses less.
+        formats.size(6 * 2**20),
+        "",
+        "The memory the container may use; empty: no limit.",
+        "512m",
+    )
+    yield option(
+        "cpus",
+        formats.DECIMAL,
+        "",
+        "How many processor cores the container may use; empty: no limit.",
+        "0.5",
+    )
+    yield option(
+        "pids",
+        formats.integer(1, 4_194_304),
+        "",
+        "How many processes and threads the container may have; empty: no limit.",
+        "200",
+    )
+    yield option(
+        "read only",
+        formats.SWITCH,
+        "off",
+        "Whether the image's files may not be written to.",
+        "on",
+    )
+    yield option(
+        "capabilities",
+        formats.CAPABILITIES,
+        "",
+        "The capabilities the container keeps, all others dropped; empty: Docker's usual ones.",
+        "NET_BIND_SERVICE CHOWN",
+        empty=(),
+    )
+    yield option(
+        "network",
+        formats.text("network", r"[A-Za-z0-9][A-Za-z0-9_.-]*", "backend"),
+        "",
+        "The Docker network it joins; empty: one of its own, where no other site can reach it.",
+        "backend",
+        empty="",
+    )
+    yield option(
+        "pull",
+        formats.one_of("missing", "always", "never"),
+        "missing",
+        "When the image is fetched: if it is not there, before every start, or never.",
+        "always",
+    )
+    yield option(
+        "registry auth",
+        formats.PATH,
+        "",
+        "A file with the login for the image's registry.",
+        "registry.json",
+        empty="",
+        later=True,
+        attribute="",
+    )
+
+
+def _process() -> Iterable[Option]:
+    yield Option(
+        "command",
+        ("process",),
+        formats.PROGRAM,
+        None,
+        "The program that is run, with its arguments.",
+        "python3 -m http.server",
+        "kind.command",
+    )
+    yield Option(
+        "port",
+        ("process",),
+        formats.integer(0, 65535, "port"),
+        "0",
+        "The port on which the program listens; 0: a free one, given to it as `$PORT`.",
+        "8001",
+        "kind.port",
+        empty=0,
+    )
+    yield Option(
+        "directory",
+        ("process",),
+        formats.PATH,
+        "",
+        "The folder the program is started in; empty: the site's own folder (DATA/HOST).",
+        "/srv/app",
+        "kind.directory",
+        empty="",
+    )
+
+
+def _static() -> Iterable[Option]:
+    def option(
+        name: str, of: Format[Any], default: str | None, doc: str, example: str, **more: Any
+    ) -> Option:
+        return Option(name, ("static",), of, default, doc, example, "kind." + name, **more)
+
+    yield option("root", formats.PATH, None, "The folder that is served.", "{data}/public")
+    yield option(
+        "index",
+        formats.words("file names", r"[^/\0]+", "index.html"),
+        "index.html",
+        "The files that are served for a folder, the first that exists.",
+        "index.html index.htm",
+    )
+    yield option(
+        "listing",
+        formats.SWITCH,
+        "off",
+        "Whether a folder without an index shows what is in it.",
+        "on",
+    )
+    yield option(
+        "fallback",
+        formats.PATH_BELOW,
+        "",
+        "The file that is served for what does not exist (single-page applications); empty: "
+        "404 Not Found.",
+        "index.html",
+        empty="",
+    )
+    yield option(
+        "precompressed",
+        formats.SWITCH,
+        "off",
+        "Serve FILE.br, FILE.zst or FILE.gz beside FILE to browsers that take them.",
+        "on",
+    )
+
+
+def _redirect() -> Iterable[Option]:
+    yield Option(
+        "to",
+        ("redirect",),
+        addresses.url("http", "https"),
+        None,
+        "Where every request is sent.",
+        "https://www.{host}",
+        "kind.to",
+    )
+    yield Option(
+        "status",
+        ("redirect",),
+        formats.one_number_of(301, 302, 303, 307, 308),
+        "308",
+        "The status of the answer: 301 and 308 are for good, the others for now.",
+        "302",
+        "kind.status",
+    )
+    yield Option(
+        "keep path",
+        ("redirect",),
+        formats.SWITCH,
+        "on",
+        "Whether the request's own path and query are put behind `to`.",
+        "off",
+        "kind.keep_path",
+    )
+
+
+def _proxy() -> Iterable[Option]:
+    yield Option(
+        "to",
+        ("proxy",),
+        addresses.UPSTREAMS,
+        None,
+        "The server behind: `http://HOST:PORT` or `unix:/path`. `https://` and more than one "
+        "are not available yet.",
+        "http://127.0.0.1:3000",
+        "kind.to",
+    )
+    yield Option(
+        "verify",
+        ("proxy",),
+        formats.text("host name or off", r"off|[A-Za-z0-9][A-Za-z0-9.-]*", "inner.example"),
+        "",
+        "The name that the certificate of a server behind `https://` must have; `off`: any; "
+        "empty: its own.",
+        "inner.example",
+        empty="",
+        later=True,
+    )
+    yield Option(
+        "balance",
+        ("proxy",),
+        formats.one_of("round robin", "least busy"),
+        "round robin",
+        "Which of several servers gets the next request.",
+        "least busy",
+        later=True,
+    )
+    yield Option(
+        "health",
+        ("proxy",),
+        formats.health("tcp"),
+        "",
+        "How to see which of several servers are well.",
+        "/up",
+        empty="",
+        later=True,
+    )
+
+
+def _passthrough() -> Iterable[Option]:
+    yield Option(
+        "to",
+        ("passthrough",),
+        addresses.PASSTHROUGH,
+        None,
+        "The server that gets the connection as it is; it opens the TLS itself.",
+        "tcp:10.0.0.7:443",
+        later=True,
+    )
+    yield Option(
+        "proxy protocol",
+        ("passthrough",),
+        formats.one_of("off", "v1", "v2"),
+        "off",
+        "Whether the server is told the client's address, and in which version.",
+        "v2",
+        later=True,
+    )
+
+
+def site_options() -> Iterable[Option]:
+    """Return them all: those of every site first, then type by type."""
+    yield from _every_site()
+    yield from _container()
+    yield from _process()
+    yield from life_options()
+    yield from _static()
+    yield from _redirect()
+    yield from _proxy()
+    yield from _passthrough()
