@@ -214,7 +214,8 @@ class Authority:
         self.folder = folder
         self.trust = os.path.join(folder, "ca.pem")
         """What clients are to trust: the root, and its forerunners until their end."""
-        self._secret = os.path.join(folder, "ca-key.pem")
+        self.secret = os.path.join(folder, "ca-key.pem")
+        """The root's key and certificate, and its forerunners' certificates."""
         self._sites = os.path.join(folder, "sites")
 
     def path(self, name: str) -> str:
@@ -244,15 +245,18 @@ class Authority:
             return self._fallback(stored, now, fault)
         if stored is None or not self._fresh(stored, root, names, now):
             try:
-                stored = self._renew(root, names, now)
-            except OSError as error:
-                fault = (
-                    f"{error.filename or self.path(names[0])}: the certificate of {names[0]} "
-                    f"cannot be stored: {error.strerror}"
-                )
-                return self._fallback(stored, now, fault)
+                stored = self._make(root, names, now, stored)
+            except CertificateUnavailable as error:
+                return self._fallback(stored, now, str(error))
         self._copy(os.path.join(os.path.dirname(self.path(names[0])), "cert.pem"), stored.chain)
         return Issued(stored, renew_at(stored), fault)
+
+    def renew(self, names: tuple[str, ...], now: float) -> None:
+        """Make a new certificate in place of the stored one, however fresh that is.
+
+        Fails with `CertificateUnavailable`, with the stored one in place.
+        """
+        self._make(self.root(now), names, now, self._stored(names[0]))
 
     def _fallback(self, stored: Credentials | None, now: float, fault: str) -> Issued:
         if stored is None or not stored.not_before <= now < stored.not_after:
@@ -279,16 +283,26 @@ class Authority:
         except (OSError, CertificateUnavailable):
             return None
 
-    def _renew(self, root: Root, names: tuple[str, ...], now: float) -> Credentials:
+    def _make(
+        self, root: Root, names: tuple[str, ...], now: float, before: Credentials | None
+    ) -> Credentials:
+        """Make the successor of *before*, unless somebody else makes it at the same time."""
         path = self.path(names[0])
         folder = os.path.dirname(path)
-        make_folder(folder)
-        with locked(os.path.join(folder, "lock")):
-            stored = self._stored(names[0])
-            if stored is not None and self._fresh(stored, root, names, now):
-                return stored  # somebody else was first
-            made = new_pair(root, names, now)
-            replace(path, _key_pem(made.key) + _pem(made.chain), 0o600)
+        try:
+            make_folder(folder)
+            with locked(os.path.join(folder, "lock")):
+                stored = self._stored(names[0])
+                same = before is not None and stored is not None and stored.chain == before.chain
+                if stored is not None and not same and self._fresh(stored, root, names, now):
+                    return stored
+                made = new_pair(root, names, now)
+                replace(path, _key_pem(made.key) + _pem(made.chain), 0o600)
+        except OSError as error:
+            raise CertificateUnavailable(
+                f"{error.filename or path}: the certificate of {names[0]} cannot be stored: "
+                f"{error.strerror}"
+            ) from None
         return made
 
     def _root(self, now: float) -> tuple[Root | None, str]:
@@ -301,7 +315,7 @@ class Authority:
             self._copy(self.trust, [root.certificate, *(c for c in root.older if _end(c) > now)])
         except OSError as error:
             fault = (
-                f"{error.filename or self._secret}: the internal authority's root cannot be "
+                f"{error.filename or self.secret}: the internal authority's root cannot be "
                 f"read or stored: {error.strerror}"
             )
             alive = root is not None and now < _end(root.certificate)
@@ -311,7 +325,7 @@ class Authority:
         begin = root.certificate.not_valid_before_utc.timestamp()
         if now < begin:
             return root, (
-                f"{self._secret}: the internal authority's root is not valid before "
+                f"{self.secret}: the internal authority's root is not valid before "
                 f"{spoken(begin)}, and this host's clock says {spoken(now)}: set the clock, or "
                 "move the file away to have a new root that no client trusts yet"
             )
@@ -326,7 +340,7 @@ class Authority:
             root = new_root(old, now)
             cross = [] if root.cross is None else [root.cross]
             data = _key_pem(root.key) + _pem([root.certificate, *cross, *root.older])
-            replace(self._secret, data, 0o600)
+            replace(self.secret, data, 0o600)
         return root
 
     def _read_root(self) -> Root | None:
@@ -334,7 +348,7 @@ class Authority:
 
         Fails with `CertificateUnavailable` when there is one that must not, or cannot, be used.
         """
-        path = self._secret
+        path = self.secret
         try:
             content = read(path)
         except FileNotFoundError:
@@ -346,7 +360,7 @@ class Authority:
         return self._parse_root(content)
 
     def _parse_root(self, content: Content) -> Root:
-        path = self._secret
+        path = self.secret
         try:
             key = read_key(content.data, path)
             certificates = read_certificates(content.data, path)

@@ -1,0 +1,99 @@
+"""Real certificates with their keys, for tests; quick to make, valid when and for what is asked."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+from attrs import frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
+
+NOW = 1_800_000_000.0
+DAY = 86400.0
+
+
+@frozen(eq=False)
+class Pair:
+    """A certificate and its key."""
+
+    certificate: x509.Certificate
+    key: object
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+
+def make_pair(*names, begin=NOW - DAY, end=NOW + 89 * DAY, key=None, issuer=None, common="test"):
+    """Return a pair for *names*, signed by *issuer* (itself where there is none)."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    signer = issuer or Pair(None, key)
+    builder = (
+        x509.CertificateBuilder(
+            issuer.certificate.subject if issuer else subject,
+            subject,
+            key.public_key(),
+            x509.random_serial_number(),
+        )
+        .not_valid_before(datetime.fromtimestamp(begin, UTC))
+        .not_valid_after(datetime.fromtimestamp(end, UTC))
+    )
+    if names:
+        hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        builder = builder.add_extension(hosts, critical=False)
+    else:
+        builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+    return Pair(builder.sign(signer.key, hashes.SHA256()), key)
+
+
+def put(folder, pair, chain=b"", mode=0o600):
+    """Store *pair* in *folder* as a person would, over what is there."""
+    os.makedirs(folder, exist_ok=True)
+    for name, data in (("cert.pem", pair.pem + chain), ("key.pem", pair.key_pem)):
+        path = os.path.join(folder, name)
+        with open(f"{path}.tmp", "wb") as file:
+            file.write(data)
+        os.chmod(f"{path}.tmp", mode if name == "key.pem" else 0o644)
+        os.rename(f"{path}.tmp", path)
+
+
+def shake_hands(server_context, client_context, server_name=b"a.example"):
+    """Return the client's and the server's connection after a handshake in memory."""
+    server, client = SSL.Connection(server_context), SSL.Connection(client_context)
+    server.set_accept_state()
+    client.set_connect_state()
+    client.set_tlsext_host_name(server_name)
+    pending = {client, server}
+    for _ in range(10):
+        for me, other in ((client, server), (server, client)):
+            try:
+                me.do_handshake()
+                pending.discard(me)
+            except SSL.WantReadError:
+                pass
+            try:
+                other.bio_write(me.bio_read(1 << 17))
+            except SSL.WantReadError:
+                pass
+    if pending:
+        raise AssertionError("the handshake did not come to its end")
+    return client, server
+
+
+def shown(context):
+    """Return the chain that a client is shown by *context*."""
+    client, _ = shake_hands(context, SSL.Context(SSL.TLS_CLIENT_METHOD))
+    return client.get_peer_cert_chain(as_cryptography=True)
