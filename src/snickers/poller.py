@@ -1,0 +1,180 @@
+"""Readiness for the data plane: an epoll of its own, inside the reactor's.
+
+The reactor wraps every event in a logging context, which costs more than the read that follows.
+An epoll descriptor is itself readable when something in it is ready, so all streams share one
+that the reactor watches; it is asked again while it has something to tell. To streams a `Poller`
+is the reactor: descriptors are its own, timers are passed on. It must never keep the reactor from
+its other work for longer than some rounds of events.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+EVENTS = 256
+"""Events taken at once."""
+ROUNDS = 16
+"""Times the epoll is asked before the reactor's other work has its turn."""
+
+_IN = select.EPOLLIN
+_OUT = select.EPOLLOUT
+_GONE = select.EPOLLHUP | select.EPOLLERR
+
+_log = Logger()
+
+
+@implementer(IReadDescriptor, IReactorFDSet)
+class Poller:
+    """Watches descriptors in the place of *reactor*; see `IReactorFDSet`."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._epoll: select.epoll | None = None
+        self._items: dict[int, Any] = {}
+        self._flags: dict[int, int] = {}
+        self.callLater: Callable[..., Any] = reactor.callLater
+        self.seconds: Callable[[], float] = reactor.seconds
+
+    def start(self) -> None:
+        """Begin to be watched by the reactor."""
+        self._epoll = select.epoll()
+        for number, flags in self._flags.items():
+            self._epoll.register(number, flags)
+        self._reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Watch nothing any more."""
+        epoll, self._epoll = self._epoll, None
+        if epoll is not None:
+            self._reactor.removeReader(self)
+            epoll.close()
+
+    # What streams call
+
+    def addReader(self, reader: Any) -> None:
+        self._add(reader, _IN)
+
+    def addWriter(self, writer: Any) -> None:
+        self._add(writer, _OUT)
+
+    def removeReader(self, reader: Any) -> None:
+        self._remove(reader, _IN)
+
+    def removeWriter(self, writer: Any) -> None:
+        self._remove(writer, _OUT)
+
+    def removeAll(self) -> list[Any]:
+        items = list(self._items.values())
+        for number in list(self._items):
+            self._forget(number)
+        return items
+
+    def getReaders(self) -> list[Any]:
+        return [item for number, item in self._items.items() if self._flags[number] & _IN]
+
+    def getWriters(self) -> list[Any]:
+        return [item for number, item in self._items.items() if self._flags[number] & _OUT]
+
+    def _add(self, item: Any, flag: int) -> None:
+        number = item.fileno()
+        flags = self._flags
+        epoll = self._epoll
+        held = flags.get(number)
+        if held is None:
+            flags[number] = flag
+            self._items[number] = item
+            if epoll is not None:
+                epoll.register(number, flag)
+            return
+        self._items[number] = item
+        if not held & flag:
+            flags[number] = held | flag
+            if epoll is not None:
+                epoll.modify(number, held | flag)
+
+    def _remove(self, item: Any, flag: int) -> None:
+        number = item.fileno()
+        if self._items.get(number) is not item:
+            return
+        held = self._flags[number]
+        left = held & ~flag
+        if left == held:
+            return
+        if not left:
+            self._forget(number)
+            return
+        self._flags[number] = left
+        if self._epoll is not None:
+            self._epoll.modify(number, left)
+
+    def _forget(self, number: int) -> None:
+        del self._items[number]
+        del self._flags[number]
+        if self._epoll is not None:
+            try:
+                self._epoll.unregister(number)
+            except OSError:
+                pass  # it was closed before, and has left the epoll by that
+
+    # What the reactor calls
+
+    def doRead(self) -> None:
+        """Give out what is ready."""
+        items = self._items
+        flags = self._flags
+        for _ in range(ROUNDS):
+            epoll = self._epoll
+            if epoll is None:
+                return
+            events = epoll.poll(0, EVENTS)
+            if not events:
+                return
+            for number, event in events:
+                item = items.get(number)
+                if item is None:
+                    continue  # it ended by what another event did
+                try:
+                    held = flags[number]
+                    if event & _IN or (event & _GONE and held & _IN):
+                        item.doRead()
+                        if event & _OUT and items.get(number) is item:
+                            item.doWrite()
+                    elif event & _OUT or held & _OUT:
+                        item.doWrite()
+                    else:
+                        self._lost(number, item)
+                except Exception:
+                    _log.failure("A descriptor failed")
+                    self._lost(number, item)
+
+    def _lost(self, number: int, item: Any) -> None:
+        if self._items.get(number) is item:
+            self._forget(number)
+        try:
+            item.connectionLost(_LOST)
+        except Exception:
+            _log.failure("A descriptor failed to end")
+
+    def fileno(self) -> int:
+        return -1 if self._epoll is None else self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        return "poller"
+
+    def connectionLost(self, reason: Any) -> None:
+        """The reactor ends; so do those who are watched here."""
+        for item in self.removeAll():
+            try:
+                item.connectionLost(reason)
+            except Exception:
+                _log.failure("A descriptor failed to end")
+
+
+_LOST: Any = Failure(ConnectionError("the descriptor is of no use any more"))  # type: ignore[no-untyped-call]

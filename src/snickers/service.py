@@ -1,0 +1,212 @@
+"""The service that ``twistd`` runs: everything started in order, and ended in order.
+
+The order matters and is written down once, here: sockets are bound while there may still be
+privileges for it, nothing is accepted before there is somebody to answer, and at the end nothing
+is closed while somebody is still being answered. It must never leave a half-started Snickers
+behind: what cannot be started ends the start.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from snickers.notify import Notifier
+
+LOOK_EVERY = 0.1
+"""Seconds between looks whether the last connection has gone, while ending."""
+
+
+class ListeningPort(Protocol):
+    """A listening port: see `snickers.listening.Port`."""
+
+    def startListening(self) -> None: ...
+
+    def stopListening(self) -> Any: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class Part(Protocol):
+    """What is started and stopped with the service."""
+
+    def start(self) -> Any: ...
+
+    def stop(self) -> Any: ...
+
+
+class Fronts(Protocol):
+    """The connections of all fronts: see `snickers.http.http1.Front`."""
+
+    connections: set[Any]
+
+    def drain(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class FrontDoorService(Service):
+    """Snickers as one service."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        bind: Callable[[], Sequence[ListeningPort]],
+        parts: Sequence[Part],
+        front: Fronts,
+        watch: Callable[[], Any],
+        reload: Callable[[], Any],
+        every: float,
+        drain_within: Callable[[], float],
+        notifier: Notifier,
+        ready: Callable[[], None],
+    ) -> None:
+        """*bind* makes the ports, raising `SystemExit` when one cannot be; *parts* are started
+        in order and stopped in reverse; *watch* looks for changes, each *every* seconds;
+        *reload* reloads at once; *ready* is called when connections are accepted."""
+        self._reactor = reactor
+        self._bind = bind
+        self._parts = parts
+        self._front = front
+        self._reload = reload
+        self._every = every
+        self._drain_within = drain_within
+        self._notifier = notifier
+        self._ready = ready
+        self._ports: Sequence[ListeningPort] = ()
+        self._started: list[Part] = []
+        self._watcher = LoopingCall(watch)
+        self._watcher.clock = reactor
+        self._signals: dict[int, Any] = {}
+        self._ending = False
+
+    def privilegedStartService(self) -> None:
+        self._ports = self._bind()
+
+    def startService(self) -> None:
+        super().startService()
+        for part in self._parts:
+            part.start()
+            self._started.append(part)
+        for port in self._ports:
+            port.startListening()
+        self._watcher.start(self._every, now=False).addErrback(
+            lambda failure: self.log.failure("looking for changes ended", failure=failure)
+        )
+        self._reactor.callWhenRunning(self._install_signals)
+        self._notifier.send("READY=1", "STATUS=serving")
+        self._ready()
+
+    def look_every(self, seconds: float) -> None:
+        """Change how often changes are looked for."""
+        if seconds != self._every and self._watcher.running:
+            self._every = seconds
+            self._watcher.interval = seconds
+            self._watcher.reset()
+
+    def told(self, what: str) -> None:
+        """Tell the service manager how a reload goes: ``"reloading"`` or ``"ready"``."""
+        if what == "reloading":
+            self._notifier.send("RELOADING=1")
+        else:
+            self._notifier.send("READY=1")
+
+    # Signals
+
+    def _install_signals(self) -> None:
+        for number, act in (
+            (signal.SIGHUP, self.reload_now),
+            (signal.SIGUSR1, self.stand_by),
+            (signal.SIGUSR2, self.accept_again),
+            (signal.SIGTERM, self._end),
+            (signal.SIGINT, self._end),
+        ):
+            self._signals[number] = signal.signal(number, self._handler(act))
+
+    def _handler(self, act: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+        def handle(number: int, frame: FrameType | None) -> None:
+            self._reactor.callFromThread(act)
+
+        return handle
+
+    def _end(self) -> None:
+        """The first signal drains, the second one waits for nobody."""
+        if self._ending:
+            self._front.abort()
+            self._ending_now = True
+            return
+        self._ending = True
+        if self._front.connections and sys.stderr.isatty():
+            print("Finishing what is open; once more to end at once.", file=sys.stderr)
+        self._reactor.stop()
+
+    def reload_now(self) -> None:
+        """Reload, as SIGHUP asks."""
+        self.log.info("SIGHUP: reloading")
+        done = self._reload()
+        done.addErrback(lambda failure: self.log.failure("reloading", failure=failure))
+
+    def stand_by(self) -> None:
+        """Accept no more; finish what is open (SIGUSR1)."""
+        self.log.info("SIGUSR1: standing by")
+        for port in self._ports:
+            port.pause()
+        self._notifier.send("STATUS=standing by")
+
+    def accept_again(self) -> None:
+        """Accept again (SIGUSR2)."""
+        self.log.info("SIGUSR2: accepting")
+        for port in self._ports:
+            port.resume()
+        self._notifier.send("STATUS=serving")
+
+    # The end
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        self._notifier.send("STOPPING=1")
+        if self._watcher.running:
+            self._watcher.stop()
+        for port in self._ports:
+            port.stopListening()
+        self._front.drain()
+        done: Deferred[Any] = self._drained()
+        for part in reversed(self._started):
+            done.addCallback(lambda _, part=part: maybeDeferred(part.stop))
+            done.addErrback(lambda failure: self.log.failure("stopping", failure=failure))
+        self._started = []
+        return done
+
+    def _drained(self) -> Deferred[None]:
+        """Fire when the last connection has gone, by itself or because its time was over."""
+        clock = self._reactor
+        until = clock.seconds() + self._drain_within()
+        done: Deferred[None] = Deferred()
+
+        def look() -> None:
+            if not self._front.connections:
+                done.callback(None)
+                return
+            if clock.seconds() >= until:
+                self.log.info(
+                    "ending with {count} connections open", count=len(self._front.connections)
+                )
+                self._front.abort()
+                clock.callLater(0, done.callback, None)
+                return
+            clock.callLater(LOOK_EVERY, look)
+
+        look()
+        return done
