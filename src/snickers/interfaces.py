@@ -279,6 +279,10 @@ class IEngine(Interface):
 # Lives: the service that obeys the state machine (snickers.containers.service)
 
 
+class LifeFailed(Exception):
+    """What was asked of a personal server could not be done; the text says why, for a person."""
+
+
 class ILives(Interface):
     """The lives of all personal servers, for the reload and the control room."""
 

@@ -1,0 +1,436 @@
+"""One life being lived: counts its uses, keeps those who wait, and obeys the machine.
+
+What happens is queued and given to the machine one event after the other; what the machine says
+is carried out here and nowhere else. An exception on the way is logged with the site and ends
+nothing. It must never decide anything itself, and never call a waiter while it is being asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from snickers.containers import events as e
+from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.containers.life import Phase, State, due
+from snickers.containers.lifecycle import step
+from snickers.containers.probe import NotReady, Prober
+from snickers.containers.roster import Roster
+from snickers.interfaces import Address, Declared, IAlarm, Instance, IWaiter, LifeFailed
+
+Progress = Callable[[str], None]
+
+_log = Logger()
+
+
+class Sweep(Protocol):
+    """A coarse clock."""
+
+    now: float
+    """Seconds; it never goes back."""
+
+
+class Surroundings(Protocol):
+    """What a life needs of the service."""
+
+    clock: IReactorTime
+    sweep: Sweep
+    prober: Prober
+    alarm: IAlarm | None
+    wall: Callable[[], float]
+
+    def scheduled(self, life: Living) -> None:
+        """`Living.due` was set."""
+
+    def parted(self, life: Living) -> None:
+        """The life is over: the site is gone."""
+
+
+class Living:
+    """The life of *site* with the servers of one roster."""
+
+    __slots__ = (
+        "_alarmed",
+        "_around",
+        "_events",
+        "_planned",
+        "_probe",
+        "_running",
+        "_sleepers",
+        "_tickets",
+        "_waiting",
+        "_wakers",
+        "_waking",
+        "address",
+        "before",
+        "changed",
+        "declared",
+        "due",
+        "next",
+        "roster",
+        "site",
+        "state",
+        "used",
+        "uses",
+        "wakes",
+        "woken",
+        "words",
+    )
+
+    def __init__(
+        self, around: Surroundings, declared: Declared, roster: Roster, before: Living | None
+    ) -> None:
+        self._around = around
+        self.site = declared.site
+        self.declared = declared
+        self.roster = roster
+        self.before = before
+        """A former life of the site with another engine; this one begins when that is over."""
+        self.next: Living | None = None
+        self.address: Address | None = None
+        """Where the server answers: set while it is awake, and only then."""
+        self.uses = 0
+        self.used = around.sweep.now
+        self.state = State(
+            declared.kind.life, self._fingerprint(), since=around.sweep.now, used=self.used
+        )
+        self.due = math.inf
+        self.changed = around.wall()
+        """When the phase began, seconds since the epoch."""
+        self.words = ""
+        """How far a start is."""
+        self._waking = False
+        self.wakes = {"ready": 0, "failed": 0}
+        """How many times it was started, by result."""
+        self.woken = 0.0
+        """Seconds that the last start took until it answered."""
+        self._events: deque[e.Event] = deque()
+        self._running = False
+        self._planned = False
+        self._waiting: dict[int, IWaiter] = {}
+        self._tickets: dict[int, int] = {}
+        self._probe: tuple[int, Deferred[None]] | None = None
+        self._wakers: list[tuple[Deferred[None], Progress]] = []
+        self._sleepers: list[tuple[Deferred[None], Progress]] = []
+        self._alarmed = False
+
+    def _fingerprint(self) -> str:
+        engine = self.roster.engine
+        return "" if engine is None else engine.fingerprint(self.declared)
+
+    # Who waits
+
+    def arrive(self, ticket: int, waiter: IWaiter) -> None:
+        """Let *waiter* wait for a lease; it is told in a later turn."""
+        self._waiting[ticket] = waiter
+        self._tickets[id(waiter)] = ticket
+        self.later(e.Arrived(ticket))
+
+    def forget(self, waiter: IWaiter) -> None:
+        """Never call *waiter*."""
+        ticket = self._tickets.pop(id(waiter), None)
+        if ticket is not None:
+            del self._waiting[ticket]
+            self.later(e.Forgotten(ticket))
+
+    def give_last(self) -> None:
+        """One use less, perhaps the last, or one of a server that is no more."""
+        life: Living = self
+        while life.before is not None and not life.uses:
+            life = life.before
+        if life.uses:
+            life.later(e.GivenBack())
+
+    def _called(self, ticket: int) -> IWaiter | None:
+        waiter = self._waiting.pop(ticket, None)
+        if waiter is not None:
+            self._tickets.pop(id(waiter), None)
+        return waiter
+
+    # Persons
+
+    def ask(self, event: e.Event, progress: Progress) -> Deferred[None]:
+        """Post what a person asks for; fires when it is done, fails with `LifeFailed`."""
+        asking = self._sleepers if isinstance(event, e.SleepAsked) else self._wakers
+
+        def cancel(done: Deferred[None]) -> None:
+            asking[:] = [entry for entry in asking if entry[0] is not done]
+
+        done: Deferred[None] = Deferred(cancel)
+        asking.append((done, progress))
+        self.post(event)
+        return done
+
+    def _tell(self, words: str) -> None:
+        self.words = words
+        for _, progress in (*self._wakers, *self._sleepers):
+            try:
+                progress(words)
+            except Exception:
+                _log.failure("{site}: progress could not be told", site=self.site)
+
+    def _done(self, asking: list[tuple[Deferred[None], Progress]], fault: str | None) -> None:
+        told = asking[:]
+        asking.clear()
+        for done, _ in told:
+            if fault is None:
+                done.callback(None)
+            else:
+                done.errback(LifeFailed(fault))
+
+    # What happens
+
+    def redeclare(self, declared: Declared) -> None:
+        """Let *declared* hold from now on."""
+        self.declared = declared
+        self.post(e.Changed(declared.kind.life, self._fingerprint()))
+
+    def later(self, event: e.Event) -> None:
+        """Post *event*, and do nothing about it in this turn of the reactor."""
+        self._events.append(event)
+        if not self._planned:
+            self._planned = True
+            self._around.clock.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        self._planned = False
+        self._run()
+
+    def post(self, event: e.Event) -> None:
+        """Let the machine have *event*, after those that it has not had yet."""
+        self._events.append(event)
+        self._run()
+
+    def _run(self) -> None:
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                try:
+                    self._step(event)
+                except Exception:
+                    _log.failure("{site}: {event} was not dealt with", site=self.site, event=event)
+        finally:
+            self._running = False
+
+    def _step(self, event: e.Event) -> None:
+        # What was counted outside since the last step is carried in.
+        had = evolve(self.state, uses=self.uses, used=self.used)
+        state, commands = step(had, event, self._around.sweep.now)
+        self.state = state
+        self.uses = state.uses
+        self.used = state.used
+        awake = state.phase is Phase.AWAKE and state.instance is not None
+        self.address = state.instance.address if awake and state.instance is not None else None
+        if self._probe is not None and self._probe[0] != state.epoch:
+            self._probe[1].cancel()
+        if state.phase is not had.phase:
+            self._moved(had, state)
+        for command in commands:
+            try:
+                _DO[type(command)](self, command)
+            except Exception:
+                _log.failure(
+                    "{site}: {command} was not carried out", site=self.site, command=command
+                )
+        self.due = due(self.state)
+        self._around.scheduled(self)
+
+    def _moved(self, had: State, state: State) -> None:
+        self.changed = self._around.wall()
+        self.words = ""
+        _log.info(
+            "{site}: {before} → {phase}",
+            site=self.site,
+            before=had.phase.value,
+            phase=state.phase.value,
+        )
+        if state.phase is Phase.STARTING:
+            self._waking = True
+        elif state.phase is Phase.AWAKE:
+            if self._waking:
+                self.wakes["ready"] += 1
+                self.woken = state.since - had.began
+            self._waking = False
+            self._calm()
+        elif state.phase is Phase.CRASHED:
+            self.wakes["failed"] += self._waking
+            self._waking = False
+
+    def _calm(self) -> None:
+        if self._alarmed and self._around.alarm is not None:
+            self._around.alarm.cleared("crashed", self.site)
+        self._alarmed = False
+
+    # What is to be done
+
+    def _failed(
+        self, failure: Failure, failed: Callable[[int, str, bool], e.Event], epoch: int
+    ) -> None:
+        if not isinstance(failure.value, EngineAway | EngineFailed):
+            _log.failure("{site}: the engine broke", failure, site=self.site)
+        away = isinstance(failure.value, EngineAway)
+        self.post(failed(epoch, failure.getErrorMessage() or repr(failure.value), away))
+
+    def _call(
+        self,
+        call: Callable[..., Deferred[Any]],
+        *arguments: object,
+        done: Callable[[Any], e.Event],
+        failed: Callable[[int, str, bool], e.Event],
+        epoch: int,
+    ) -> None:
+        calling = maybeDeferred(call, *arguments)
+        calling.addCallbacks(
+            lambda result: self.post(done(result)), self._failed, errbackArgs=(failed, epoch)
+        )
+        calling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=self.site))
+
+    def _engine(self) -> Any:
+        engine = self.roster.engine
+        if engine is None:
+            raise EngineAway(f"Nothing here runs a {self.roster.kind}.")
+        return engine
+
+    def _start(self, command: e.Start) -> None:
+        epoch = command.epoch
+
+        def progress(words: str) -> None:
+            if self.state.epoch == epoch:
+                self._tell(words)
+
+        def started(instance: Instance) -> e.Event:
+            return e.Started(epoch, instance)
+
+        self._call(
+            lambda: self._engine().start(self.declared, progress),
+            done=started,
+            failed=e.StartFailed,
+            epoch=epoch,
+        )
+
+    def _stop(self, command: e.Stop) -> None:
+        self._call(
+            lambda: self._engine().stop(self.site, command.within),
+            done=lambda _: e.Stopped(command.epoch),
+            failed=e.StopFailed,
+            epoch=command.epoch,
+        )
+
+    def _clear(self, command: e.Clear) -> None:
+        self._call(
+            lambda: self._engine().remove(self.site),
+            done=lambda _: e.Cleared(command.epoch),
+            failed=e.ClearFailed,
+            epoch=command.epoch,
+        )
+
+    def _look(self, command: e.Look) -> None:
+        self.roster.look(self.site, command.epoch)
+
+    def _examine(self, command: e.Probe) -> None:
+        epoch = command.epoch
+        probing = maybeDeferred(
+            self._around.prober.probe,
+            command.instance,
+            self.state.life.health,
+            self.site,
+            self._engine(),
+            command.brief,
+        )
+
+        def over(result: Any) -> Any:
+            if self._probe is not None and self._probe[1] is probing:
+                self._probe = None
+            return result
+
+        def failed(failure: Failure) -> None:
+            if isinstance(failure.value, CancelledError):
+                return
+            if not isinstance(failure.value, NotReady):
+                _log.failure("{site}: the probe broke", failure, site=self.site)
+            self.post(e.HealthFailed(epoch, failure.getErrorMessage()))
+
+        self._probe = (epoch, probing)
+        probing.addBoth(over)
+        probing.addCallbacks(lambda _: self.post(e.HealthPassed(epoch)), failed)
+        probing.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=self.site))
+
+    def _grant(self, command: e.Grant) -> None:
+        for ticket in command.tickets:
+            waiter = self._called(ticket)
+            if waiter is None:
+                # Forgotten since the machine counted its use.
+                self.later(e.GivenBack())
+                continue
+            try:
+                waiter.leased(command.address)
+            except Exception:
+                # Its use stays counted: whether it will be given back, nobody can say.
+                _log.failure("{site}: a lease was not taken well", site=self.site)
+
+    def _refuse(self, command: e.Refuse) -> None:
+        for ticket in command.tickets:
+            waiter = self._called(ticket)
+            if waiter is None:
+                continue
+            try:
+                waiter.refused(command.refusal)
+            except Exception:
+                _log.failure("{site}: a refusal was not taken well", site=self.site)
+
+    def _warn(self, command: e.Warn) -> None:
+        _log.warn("{site}: {words}", site=self.site, words=command.words)
+        if command.alarm and self._around.alarm is not None:
+            self._alarmed = True
+            self._around.alarm.raised("crashed", self.site, command.words)
+
+    def _part(self, command: e.Part) -> None:
+        self._calm()
+        words = "The configuration has it no more."
+        self._done(self._wakers, words)
+        self._done(self._sleepers, words)
+        self._around.parted(self)
+
+    def _do_tell(self, command: e.Tell) -> None:
+        self._tell(command.words)
+
+    def _say_woken(self, command: e.SayWoken) -> None:
+        self._done(self._wakers, None)
+
+    def _say_unwoken(self, command: e.SayUnwoken) -> None:
+        self._done(self._wakers, command.words)
+
+    def _say_slept(self, command: e.SaySlept) -> None:
+        self._done(self._sleepers, None)
+
+    def _say_unslept(self, command: e.SayUnslept) -> None:
+        self._done(self._sleepers, command.words)
+
+
+_DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
+    e.Start: Living._start,
+    e.Stop: Living._stop,
+    e.Clear: Living._clear,
+    e.Look: Living._look,
+    e.Probe: Living._examine,
+    e.Grant: Living._grant,
+    e.Refuse: Living._refuse,
+    e.Tell: Living._do_tell,
+    e.SayWoken: Living._say_woken,
+    e.SayUnwoken: Living._say_unwoken,
+    e.SaySlept: Living._say_slept,
+    e.SayUnslept: Living._say_unslept,
+    e.Warn: Living._warn,
+    e.Part: Living._part,
+}

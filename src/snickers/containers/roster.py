@@ -1,0 +1,191 @@
+"""What one engine has, for the lives of its kind.
+
+A roster stands between an engine and the lives that it runs servers for: it hears of the engine's
+coming and going, and asks it once for the sake of all who want to know what it has of them. It
+must never start or stop anything: a server of a site that nobody declared is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from snickers.containers import events as e
+from snickers.interfaces import Exit, IAlarm, IEngine, IEngineObserver, Instance
+
+FIRST_PAUSE = 1.0
+"""Seconds until an engine that could not say what it has is asked again; doubled each time."""
+LONGEST_PAUSE = 30.0
+
+_log = Logger()
+
+
+class Member(Protocol):
+    """A life, as its roster knows it."""
+
+    def post(self, event: e.Event) -> None: ...
+
+
+def in_words(exit: Exit) -> str:
+    """Return how a server ended, for its owner."""
+    if exit.out_of_memory:
+        return "It was ended because it needed more memory than it may have."
+    return "It ended by itself." if exit.code is None else f"It ended with code {exit.code}."
+
+
+@implementer(IEngineObserver)
+class Roster:
+    """The lives of one engine.
+
+    :ivar engine: ``None`` when there is none here.
+    :ivar kind: what it runs, in a word.
+    """
+
+    def __init__(
+        self, kind: str, engine: IEngine | None, clock: IReactorTime, alarm: IAlarm | None
+    ) -> None:
+        self.kind = kind
+        self.engine = engine
+        self._clock = clock
+        self._alarm = alarm
+        self._members: dict[str, Member] = {}
+        self._there = False
+        self._words = ""
+        self._asking: dict[str, int] = {}
+        self._planned = False
+        self._round = 0
+        self._pause = FIRST_PAUSE
+        self._closed = False
+        self._strangers: set[str] = set()
+
+    def watch(self) -> None:
+        """Begin to hear from the engine."""
+        if self.engine is not None:
+            self.engine.watch(self)
+
+    def join(self, site: str, member: Member) -> None:
+        """Let *member* hear of *site*'s server, first whether the engine is there."""
+        self._members[site] = member
+        if self.engine is None:
+            member.post(e.EngineLost(f"Nothing here runs a {self.kind}.", for_good=True))
+        elif self._there:
+            member.post(e.EngineFound())
+        elif self._words:
+            member.post(e.EngineLost(self._words))
+
+    def part(self, site: str) -> None:
+        """Undo `join`."""
+        self._members.pop(site, None)
+        self._asking.pop(site, None)
+
+    def look(self, site: str, epoch: int) -> None:
+        """Have `Listed` with *epoch* posted to the member of *site*."""
+        self._asking[site] = epoch
+        self._plan(0)
+
+    def close(self) -> Deferred[None]:
+        """Let go of the engine; fires when that is done, and never fails."""
+        self._closed = True
+        if self.engine is None:
+            return maybeDeferred(lambda: None)
+        done = maybeDeferred(self.engine.close)
+        return done.addErrback(
+            lambda f: _log.failure("The engine for {kind} failed to close", f, kind=self.kind)
+        )
+
+    # IEngineObserver
+
+    def found(self) -> None:
+        self._there = True
+        self._round += 1
+        self._planned = False
+        self._pause = FIRST_PAUSE
+        _log.info("The engine for {kind} is there", kind=self.kind)
+        if self._alarm is not None and self._words:
+            self._alarm.cleared("engine", "")
+        self._words = ""
+        for member in list(self._members.values()):
+            member.post(e.EngineFound())
+        # Also with no member: servers of nobody are to be told of.
+        self._plan(0)
+
+    def lost(self, reason: str) -> None:
+        self._there = False
+        self._round += 1
+        self._planned = False
+        self._asking.clear()
+        self._words = reason or "The engine cannot be reached."
+        _log.warn("The engine for {kind} is away: {reason}", kind=self.kind, reason=reason)
+        if self._alarm is not None:
+            self._alarm.raised("engine", "", self._words)
+        for member in list(self._members.values()):
+            member.post(e.EngineLost(self._words))
+
+    def exited(self, exit: Exit) -> None:
+        member = self._members.get(exit.site)
+        if member is not None:
+            member.post(e.Exited(exit.id, in_words(exit)))
+
+    # Looking
+
+    def _plan(self, after: float) -> None:
+        # Later, so that all who ask in this turn are answered by one list.
+        if self._there and not self._planned and not self._closed:
+            self._planned = True
+            self._clock.callLater(after, self._list, self._round)
+
+    def _list(self, round: int) -> None:
+        if round != self._round or self._closed:
+            return
+        assert self.engine is not None
+        asked, self._asking = self._asking, {}
+        listing = maybeDeferred(self.engine.list)
+        listing.addCallbacks(
+            self._listed, self._unlisted, callbackArgs=(round, asked), errbackArgs=(round, asked)
+        )
+        listing.addErrback(lambda f: _log.failure("A list of servers was not dealt with", f))
+
+    def _listed(self, listed: Sequence[Instance], round: int, asked: dict[str, int]) -> None:
+        if round != self._round or self._closed:
+            return
+        self._planned = False
+        self._pause = FIRST_PAUSE
+        found: dict[str, Instance] = {}
+        for instance in listed:
+            if instance.site not in found or instance.running:
+                found[instance.site] = instance
+        for site, epoch in asked.items():
+            member = self._members.get(site)
+            if member is not None:
+                member.post(e.Listed(epoch, found.get(site)))
+        for instance in found.values():
+            if instance.site not in self._members and instance.id not in self._strangers:
+                self._strangers.add(instance.id)
+                _log.warn(
+                    "{site}: there is a {kind} ({id}) of a site that the configuration has not;"
+                    " it is left alone",
+                    site=instance.site,
+                    kind=self.kind,
+                    id=instance.id,
+                )
+        if self._asking:
+            self._plan(0)
+
+    def _unlisted(self, failure: Failure, round: int, asked: dict[str, int]) -> None:
+        if round != self._round or self._closed:
+            return
+        self._planned = False
+        self._asking = {**asked, **self._asking}
+        _log.warn(
+            "The engine for {kind} cannot say what it has: {words}",
+            kind=self.kind,
+            words=failure.getErrorMessage(),
+        )
+        self._plan(self._pause)
+        self._pause = min(LONGEST_PAUSE, self._pause * 2)

@@ -1,0 +1,270 @@
+"""The lives of all personal servers: leases for the data plane, commands for persons.
+
+One life for each site, by name. `Lives.take` and `Lives.give_back` are called for every request:
+with the server awake they look a life up, count, and note the coarse clock's time, and nothing
+else. A site whose server sleeps costs nothing. Nothing is stored: what runs is known by the
+engines. It must never let what befalls one site be felt by another, and never call a waiter
+inside `Lives.take`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from snickers.config.values import Container, Process, Site
+from snickers.containers import events as e
+from snickers.containers.living import Living, Progress, Sweep
+from snickers.containers.probe import Prober
+from snickers.containers.roster import Roster
+from snickers.interfaces import (
+    Address,
+    Declared,
+    IAlarm,
+    IEngine,
+    ILeases,
+    ILives,
+    IWaiter,
+    LifeFailed,
+    Refusal,
+)
+
+TICK = 1.0
+"""Seconds between two looks at what is due: no deadline of a life is finer."""
+NOBODY = Refusal("stopping", 5)
+"""For a site that was removed while a request for it was on its way."""
+
+_log = Logger()
+
+
+@implementer(ILeases, ILives)
+class Lives:
+    """All lives.
+
+    :param reactor: connects the probes: an ``IReactorTCP``, and an ``IReactorUNIX`` for servers
+        on unix sockets.
+    :param clock: of ticks and pauses.
+    :param sweep: the coarse clock; *clock* at a step behind.
+    :param engines: what runs containers and what runs processes; ``None`` or missing: nothing.
+    :param alarm: told of a server that crashed too often and of an engine that is away.
+    :param wall: seconds since the epoch, for `states`.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: IReactorTime,
+        sweep: Sweep,
+        engines: Mapping[type[Container] | type[Process], IEngine | None],
+        alarm: IAlarm | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.clock = clock
+        self.sweep = sweep
+        self.prober = Prober(reactor, clock)
+        self.alarm = alarm
+        self.wall = wall
+        self._lives: dict[str, Living] = {}
+        self._rosters: dict[type, Roster] = {
+            Container: Roster("container", engines.get(Container), clock, alarm),
+            Process: Roster("process", engines.get(Process), clock, alarm),
+        }
+        self._tickets = count(1)
+        self._due: set[Living] = set()
+        self._strangers: dict[int, IWaiter] = {}
+        self._ticking = LoopingCall(self._tick)
+        self._ticking.clock = clock
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin: hear from the engines, find what runs, wake what is always awake."""
+        self._ticking.start(TICK, now=False)
+        for roster in self._rosters.values():
+            roster.watch()
+
+    def close(self) -> Deferred[None]:
+        """End with Snickers: refuse who waits, let go of the engines; containers run on.
+
+        Fires when the engines are closed, and never fails.
+        """
+        self._closed = True
+        if self._ticking.running:
+            self._ticking.stop()
+        for life in self._all():
+            life.post(e.Ended())
+        closing = DeferredList([roster.close() for roster in self._rosters.values()])
+        return closing.addCallback(lambda _: None)
+
+    def _all(self) -> list[Living]:
+        lives: list[Living] = []
+        for newest in self._lives.values():
+            life: Living | None = newest
+            while life is not None:
+                lives.append(life)
+                life = life.before
+        return lives
+
+    # ILeases
+
+    def take(self, site: str, waiter: IWaiter) -> Address | None:
+        life = self._lives.get(site)
+        if life is None:
+            self._strangers[id(waiter)] = waiter
+            self.clock.callLater(0, self._turn_away, waiter)
+            return None
+        address = life.address
+        if address is not None:
+            life.uses += 1
+            life.used = self.sweep.now
+            return address
+        life.arrive(next(self._tickets), waiter)
+        return None
+
+    def give_back(self, site: str) -> None:
+        life = self._lives.get(site)
+        if life is None:
+            return
+        uses = life.uses - 1
+        if uses > 0 or (uses == 0 and life.address is not None):
+            life.uses = uses
+            life.used = self.sweep.now
+        else:
+            life.give_last()
+
+    def forget(self, site: str, waiter: IWaiter) -> None:
+        self._strangers.pop(id(waiter), None)
+        life = self._lives.get(site)
+        if life is not None:
+            life.forget(waiter)
+
+    def failed(self, site: str, address: Address) -> None:
+        life = self._lives.get(site)
+        if life is not None and life.address == address and not life.state.doubted:
+            life.later(e.Doubted(address))
+
+    def stage(self, site: str) -> str:
+        life = self._lives.get(site)
+        return "" if life is None else life.state.phase.value
+
+    def _turn_away(self, waiter: IWaiter) -> None:
+        if self._strangers.pop(id(waiter), None) is waiter:
+            waiter.refused(NOBODY)
+
+    # ILives
+
+    def apply(
+        self, added: Sequence[Site], changed: Sequence[Site], removed: Sequence[Site]
+    ) -> None:
+        if self._closed:
+            return
+        for site in removed:
+            self._guard(self._remove, site)
+        for site in (*changed, *added):
+            self._guard(self._declare, site)
+
+    def _guard(self, act: Callable[[Site], None], site: Site) -> None:
+        try:
+            act(site)
+        except Exception:
+            _log.failure("{site}: its configuration was not taken", site=site.name)
+
+    def _remove(self, site: Site) -> None:
+        life = self._lives.get(site.name)
+        if life is not None:
+            life.post(e.Removed())
+
+    def _declare(self, site: Site) -> None:
+        kind = site.kind
+        if not isinstance(kind, Container | Process) or not site.enabled:
+            self._remove(site)
+            return
+        declared = Declared(site.name, kind, site.data)
+        roster = self._rosters[type(kind)]
+        life = self._lives.get(site.name)
+        if life is not None and life.roster is roster:
+            life.redeclare(declared)
+            return
+        new = self._lives[site.name] = Living(self, declared, roster, life)
+        if life is None:
+            roster.join(site.name, new)
+        else:
+            # Two servers must not have the same data: the new one waits for the end of the old.
+            life.next = new
+            life.post(e.Removed())
+
+    def states(self) -> Mapping[str, Mapping[str, Any]]:
+        states = {}
+        for name, life in self._lives.items():
+            state = life.state
+            states[name] = {
+                "state": state.phase.value,
+                "since": life.changed,
+                "uses": life.uses,
+                "waiting": len(state.waiters),
+                "detail": life.words or state.detail,
+                "id": "" if state.instance is None else state.instance.id,
+                "crashes": state.crashes,
+                "wakes": dict(life.wakes),
+                "wake_seconds": life.woken,
+            }
+        return states
+
+    def wake(self, site: str, progress: Progress) -> Deferred[None]:
+        return self._ask(site, e.WakeAsked(), progress)
+
+    def sleep(self, site: str, progress: Progress) -> Deferred[None]:
+        return self._ask(site, e.SleepAsked(), progress)
+
+    def restart(self, site: str, progress: Progress) -> Deferred[None]:
+        return self._ask(site, e.RestartAsked(), progress)
+
+    def logs(
+        self, site: str, tail: int, follow: bool, receive: Callable[[bytes], None]
+    ) -> Deferred[None]:
+        life = self._lives.get(site)
+        if life is None:
+            return fail(_no_life(site))
+        if life.roster.engine is None:
+            return fail(LifeFailed(f"Nothing here runs a {life.roster.kind}."))
+        return life.roster.engine.logs(site, tail, follow, receive)
+
+    def _ask(self, site: str, event: e.Event, progress: Progress) -> Deferred[None]:
+        life = self._lives.get(site)
+        return fail(_no_life(site)) if life is None else life.ask(event, progress)
+
+    # What the lives need
+
+    def scheduled(self, life: Living) -> None:
+        if life.due == math.inf:
+            self._due.discard(life)
+        else:
+            self._due.add(life)
+
+    def parted(self, life: Living) -> None:
+        self._due.discard(life)
+        life.roster.part(life.site)
+        if life.next is None:
+            del self._lives[life.site]
+            return
+        life.next.before = None
+        # Who used the old server gives it back to this one.
+        life.next.uses += life.uses
+        life.next.roster.join(life.site, life.next)
+
+    def _tick(self) -> None:
+        now = self.sweep.now
+        for life in [life for life in self._due if life.due <= now]:
+            life.post(e.TimePassed())
+
+
+def _no_life(site: str) -> LifeFailed:
+    return LifeFailed(f"There is no site {site} with a server of its own.")

@@ -1,0 +1,743 @@
+"""What the data plane, persons and the reload get from the lives of personal servers."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyClass, verifyObject
+
+from snickers.config.values import Container, Lifecycle, Process, Site, Static
+from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.containers.probe import NotReady
+from snickers.containers.service import Lives
+from snickers.interfaces import ILeases, ILives, IWaiter, LifeFailed
+from snickers.testing import MemoryEngine
+
+
+@implementer(IWaiter)
+class Waiter:
+    def __init__(self):
+        self.answers = []
+
+    def leased(self, address):
+        self.answers.append(address)
+
+    def refused(self, refusal):
+        self.answers.append(refusal)
+
+    @property
+    def kinds(self):
+        return [getattr(answer, "kind", "leased") for answer in self.answers]
+
+
+verifyClass(IWaiter, Waiter)
+
+
+class Prober:
+    """Probes that a test lets pass or fail; by default they pass at once."""
+
+    def __init__(self):
+        self.open = []
+        self.passing = True
+
+    def probe(self, instance, health, host, engine, brief=False):
+        done = Deferred(lambda done: self.open.remove(done))
+        if self.passing:
+            done.callback(None)
+        else:
+            self.open.append(done)
+        return done
+
+    def end(self, fault=None):
+        done = self.open.pop(0)
+        if fault is None:
+            done.callback(None)
+        else:
+            done.errback(NotReady(fault))
+
+
+class Alarm:
+    def __init__(self):
+        self.told = []
+
+    def raised(self, kind, site, message):
+        self.told.append(("raised", kind, site))
+
+    def cleared(self, kind, site):
+        self.told.append(("cleared", kind, site))
+
+
+class Sweep:
+    def __init__(self, clock):
+        self.clock = clock
+
+    @property
+    def now(self):
+        return self.clock.seconds()
+
+
+def container(name="a.example", image="lamp", enabled=True, **life):
+    return Site(name, Container(image, life=Lifecycle(**life)), enabled=enabled, data="/d/" + name)
+
+
+def process(name="a.example"):
+    return Site(name, Process(("serve",)), data="/d/" + name)
+
+
+class LivesTests(TestCase):
+    """The lives of sites whose engine is `MemoryEngine`."""
+
+    def setUp(self):
+        self.clock = Clock()
+        self.engine = MemoryEngine(self.clock)
+        self.processes = MemoryEngine(self.clock)
+        self.host = self.engine.host
+        self.alarm = Alarm()
+        self.lives = Lives(
+            None,
+            self.clock,
+            Sweep(self.clock),
+            {Container: self.engine, Process: self.processes},
+            self.alarm,
+            self.clock.seconds,
+        )
+        self.prober = self.lives.prober = Prober()
+
+    def turn(self, seconds=0.0, times=8):
+        """Let what is under way come about, then *seconds* pass."""
+        while seconds > 0:
+            self.clock.advance(min(1.0, seconds))
+            seconds -= 1.0
+        for _ in range(times):
+            self.clock.advance(0)
+
+    def begin(self, *sites):
+        self.lives.apply(sites, (), ())
+        self.lives.start()
+        self.turn()
+
+    def awake(self, site="a.example"):
+        waiter = Waiter()
+        self.lives.take(site, waiter)
+        self.turn()
+        self.assertEqual(waiter.kinds, ["leased"])
+        self.lives.give_back(site)
+        return waiter.answers[0]
+
+    def starts(self, engine=None):
+        return (engine or self.engine).calls.count(("start", "a.example"))
+
+    def stops(self, engine=None):
+        return (engine or self.engine).calls.count(("stop", "a.example"))
+
+    def test_interfaces(self):
+        """`Lives` is what the data plane and the control room are promised."""
+        verifyObject(ILeases, self.lives)
+        verifyObject(ILives, self.lives)
+
+    def test_wakes(self):
+        """The first request wakes a sleeping server, waits, and is leased its address."""
+        self.begin(container())
+        self.assertEqual(self.lives.stage("a.example"), "asleep")
+        waiter = Waiter()
+        self.assertIsNone(self.lives.take("a.example", waiter))
+        self.assertEqual(self.lives.stage("a.example"), "asleep")
+        self.turn()
+        self.assertEqual(waiter.answers, [("127.0.0.1", 40001)])
+        self.assertEqual(self.lives.take("a.example", Waiter()), ("127.0.0.1", 40001))
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 2)
+        self.assertEqual(self.lives.states()["a.example"]["state"], "awake")
+        self.assertEqual(self.lives.states()["a.example"]["wakes"], {"ready": 1, "failed": 0})
+
+    def test_stampede(self):
+        """A thousand requests at once start one server, and all are leased it; the next one of
+        them is refused, being one too many."""
+        self.begin(container())
+        waiters = [Waiter() for _ in range(1001)]
+        for waiter in waiters:
+            self.assertIsNone(self.lives.take("a.example", waiter))
+        self.turn()
+        self.assertEqual(self.starts(), 1)
+        self.assertEqual({tuple(w.kinds) for w in waiters[:1000]}, {("leased",)})
+        self.assertEqual(waiters[1000].kinds, ["slow"])
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 1000)
+
+    def test_awake_is_a_count(self):
+        """With the server awake, a lease and its return are no events: nothing is planned."""
+        self.begin(container())
+        self.awake()
+        planned = len(self.clock.getDelayedCalls())
+        for _ in range(100):
+            self.assertIsNotNone(self.lives.take("a.example", None))
+        for _ in range(100):
+            self.lives.give_back("a.example")
+        self.assertEqual(len(self.clock.getDelayedCalls()), planned)
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
+
+    def test_asleep_costs_nothing(self):
+        """Sleeping sites are not looked at by the tick."""
+        self.begin(*(container(f"s{i}.example") for i in range(50)))
+        self.assertEqual(self.lives._due, set())
+
+    def test_idle(self):
+        """A server that nobody uses is stopped after ``idle after``; one in use is not."""
+        self.begin(container(idle_after=60))
+        self.awake()
+        self.lives.take("a.example", Waiter())
+        self.turn(200)
+        self.assertEqual(self.stops(), 0)
+        self.lives.give_back("a.example")
+        self.turn(58)
+        self.assertEqual(self.stops(), 0)
+        self.turn(3)
+        self.assertEqual(self.stops(), 1)
+        self.assertEqual(self.lives.stage("a.example"), "asleep")
+
+    def test_taken_while_stopping(self):
+        """A request that comes while the server stops waits, and wakes it again."""
+        self.begin(container(idle_after=60))
+        self.awake()
+        self.engine.hold("stop")
+        self.turn(61)
+        self.assertEqual(self.lives.stage("a.example"), "stopping")
+        waiter = Waiter()
+        self.assertIsNone(self.lives.take("a.example", waiter))
+        self.turn()
+        self.assertEqual(waiter.answers, [])
+        self.engine.release("stop")
+        self.turn()
+        self.assertEqual(waiter.answers, [("127.0.0.1", 40002)])
+
+    def test_forgotten(self):
+        """One who waits no more is not called and counts for nothing; the server comes."""
+        self.begin(container())
+        waiter = Waiter()
+        self.lives.take("a.example", waiter)
+        self.lives.forget("a.example", waiter)
+        self.turn()
+        self.assertEqual(waiter.answers, [])
+        self.assertEqual(self.lives.stage("a.example"), "awake")
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
+
+    def test_forgotten_by_another(self):
+        """One who is forgotten by another one's lease is not called, and its use is no use."""
+        lives = self.lives
+
+        class Jealous(Waiter):
+            def leased(self, address):
+                super().leased(address)
+                lives.forget("a.example", other)
+
+        self.begin(container())
+        other = Waiter()
+        self.lives.take("a.example", Jealous())
+        self.lives.take("a.example", other)
+        self.turn()
+        self.assertEqual(other.answers, [])
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 1)
+
+    def test_broken_waiter(self):
+        """One waiter's exception is logged and keeps nobody else from its lease."""
+
+        class Broken(Waiter):
+            def leased(self, address):
+                raise ZeroDivisionError
+
+        self.begin(container())
+        waiter = Waiter()
+        self.lives.take("a.example", Broken())
+        self.lives.take("a.example", waiter)
+        self.turn()
+        self.assertEqual(waiter.kinds, ["leased"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_unknown_site(self):
+        """A request for a site that is gone is refused, in a later turn, unless it is forgotten."""
+        self.begin()
+        waiter, gone = Waiter(), Waiter()
+        self.assertIsNone(self.lives.take("a.example", waiter))
+        self.lives.take("a.example", gone)
+        self.lives.forget("a.example", gone)
+        self.assertEqual(waiter.answers, [])
+        self.turn()
+        self.assertEqual(waiter.kinds, ["stopping"])
+        self.assertEqual(gone.answers, [])
+        self.lives.give_back("a.example")
+        self.assertEqual(self.lives.stage("a.example"), "")
+
+    def test_slow(self):
+        """Who waited ``wake within`` is refused, and the start goes on for those who come."""
+        self.begin(container(wake_within=10))
+        self.engine.hold("start")
+        waiter = Waiter()
+        self.lives.take("a.example", waiter)
+        self.turn(11)
+        self.assertEqual(waiter.kinds, ["slow"])
+        self.assertEqual(self.lives.stage("a.example"), "starting")
+        late = Waiter()
+        self.lives.take("a.example", late)
+        self.engine.release("start")
+        self.turn()
+        self.assertEqual(late.kinds, ["leased"])
+        self.assertEqual(self.starts(), 1)
+
+    def test_start_fails(self):
+        """A server that cannot be started is a crash: refused with when to ask again; after the
+        rest the next request tries once more."""
+        self.begin(container())
+        self.engine.fail("start", EngineFailed("no such image"))
+        waiter = Waiter()
+        self.lives.take("a.example", waiter)
+        self.turn()
+        self.assertEqual(waiter.kinds, ["crashed"])
+        self.assertEqual(waiter.answers[0].retry_after, 1)
+        self.assertEqual(self.lives.states()["a.example"]["detail"], "no such image")
+        self.turn(2)
+        self.awake()
+
+    def test_rests(self):
+        """After five crashes in a row a person is told, and only a person or a change wakes it."""
+        self.begin(container(wake="always"))
+        for _ in range(5):
+            self.host.end("a.example")
+            self.turn(20)
+        self.assertEqual(self.lives.stage("a.example"), "crashed")
+        self.assertEqual(self.alarm.told, [("raised", "crashed", "a.example")])
+        starts = self.starts()
+        waiter = Waiter()
+        self.lives.take("a.example", waiter)
+        self.turn(500)
+        self.assertEqual((waiter.kinds, self.starts()), (["crashed"], starts))
+        waking = self.lives.wake("a.example", lambda words: None)
+        self.turn()
+        self.successResultOf(waking)
+        self.assertEqual(self.alarm.told[1:], [("cleared", "crashed", "a.example")])
+
+    def test_broken_engine(self):
+        """An engine's unexpected exception is logged, and is that site's crash alone."""
+        self.begin(container(), container("b.example"))
+        self.engine.fail("start", ZeroDivisionError("oops"))
+        waiter = Waiter()
+        self.lives.take("a.example", waiter)
+        self.turn()
+        self.assertEqual(waiter.kinds, ["crashed"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.awake("b.example")
+
+    def test_adopts(self):
+        """A server that runs already is taken over after a check, and not started again."""
+        former = MemoryEngine(self.clock, self.host)
+        site = container()
+        declared = evolve_declared(site)
+        self.host.start("a.example", former.fingerprint(declared), 0)
+        self.begin(site)
+        self.assertEqual(self.lives.stage("a.example"), "awake")
+        self.assertEqual(self.starts(), 0)
+        self.assertIsNotNone(self.lives.take("a.example", Waiter()))
+
+    def test_replaces(self):
+        """A server of another declaration that nobody uses is stopped."""
+        self.host.start("a.example", "another", 0)
+        self.begin(container())
+        self.assertEqual(self.lives.stage("a.example"), "asleep")
+        self.assertEqual((self.starts(), self.stops()), (0, 1))
+
+    def test_leaves_strangers_alone(self):
+        """A server of a site that nobody declared runs on."""
+        self.host.start("b.example", "x", 0)
+        self.begin(container())
+        self.assertIsNotNone(self.host.running("b.example"))
+        self.assertNotIn("b.example", self.lives.states())
+
+    def test_engine_lost_while_awake(self):
+        """Without the engine a server that is awake is leased as before."""
+        self.begin(container())
+        address = self.awake()
+        self.host.lose()
+        self.turn()
+        self.assertEqual(self.lives.take("a.example", Waiter()), address)
+        self.assertIn(("raised", "engine", ""), self.alarm.told)
+        self.host.find()
+        self.turn()
+        self.assertEqual(self.lives.take("a.example", Waiter()), address)
+        self.assertIn(("cleared", "engine", ""), self.alarm.told)
+        self.assertEqual(self.starts(), 1)
+
+    def test_engine_lost_while_asleep(self):
+        """Without the engine a request waits for it ``wake within`` long."""
+        self.begin(container(wake_within=10))
+        self.host.lose()
+        self.turn()
+        early = Waiter()
+        self.lives.take("a.example", early)
+        self.turn(11)
+        self.assertEqual(early.kinds, ["away"])
+        late = Waiter()
+        self.lives.take("a.example", late)
+        self.turn(5)
+        self.host.find()
+        self.turn()
+        self.assertEqual(late.kinds, ["leased"])
+
+    def test_ended_while_the_engine_was_away(self):
+        """What ended while nobody could hear it is found out when the engine is back."""
+        self.begin(container())
+        self.awake()
+        self.host.lose()
+        self.turn()
+        self.host.end("a.example")
+        self.host.find()
+        self.turn()
+        self.assertEqual(self.lives.stage("a.example"), "crashed")
+
+    def test_list_fails(self):
+        """An engine that cannot say what it has is asked again."""
+        self.engine.fail("list", EngineFailed("no"))
+        self.begin(container())
+        self.assertEqual(self.lives.stage("a.example"), "away")
+        self.turn(2)
+        self.assertEqual(self.lives.stage("a.example"), "asleep")
+
+    def test_start_finds_the_engine_away(self):
+        """A start that does not reach the engine is no crash: the request waits on."""
+        self.begin(container())
+        self.engine.fail("start", EngineAway("away"))
+        waiter = Waiter()
+        self.lives.take("a.example", waiter)
+        self.turn(times=20)
+        self.assertEqual(waiter.kinds, ["leased"])
+        self.assertEqual(self.starts(), 2)
+
+    def test_no_engine(self):
+        """Where nothing runs containers, a request is refused at once, and the others live."""
+        lives = Lives(None, self.clock, Sweep(self.clock), {Process: self.processes})
+        lives.prober = self.prober
+        lives.apply([container(), process("b.example")], (), ())
+        lives.start()
+        self.turn()
+        waiter, other = Waiter(), Waiter()
+        lives.take("a.example", waiter)
+        lives.take("b.example", other)
+        self.turn()
+        self.assertEqual((waiter.kinds, other.kinds), (["away"], ["leased"]))
+        failure = self.failureResultOf(lives.wake("a.example", lambda words: None), LifeFailed)
+        self.assertIn("container", failure.getErrorMessage())
+        self.failureResultOf(lives.logs("a.example", 1, False, lambda data: None), LifeFailed)
+        lives.apply((), (), [container()])
+        self.assertEqual(list(lives.states()), ["b.example"])
+
+    def test_failed_and_dead(self):
+        """A server that refuses connections is looked at: dead, it is stopped as crashed."""
+        self.begin(container())
+        address = self.awake()
+        self.prober.passing = False
+        for _ in range(5):
+            self.lives.failed("a.example", address)
+        self.turn()
+        self.assertEqual(len(self.prober.open), 1)
+        self.prober.end("refused")
+        self.turn()
+        self.assertEqual(self.lives.stage("a.example"), "crashed")
+        self.assertEqual(self.stops(), 1)
+
+    def test_failed_and_alive(self):
+        """A server that answers the probe stays awake; doubts about another address are none."""
+        self.begin(container())
+        address = self.awake()
+        self.prober.passing = False
+        self.lives.failed("a.example", ("127.0.0.1", 1))
+        self.turn()
+        self.assertEqual(self.prober.open, [])
+        self.lives.failed("a.example", address)
+        self.turn()
+        self.prober.end()
+        self.assertEqual(self.lives.take("a.example", Waiter()), address)
+
+    def test_failed_in_use(self):
+        """A server in use that fails the probe is not stopped: new requests wait for it."""
+        self.begin(container())
+        address = self.awake()
+        self.lives.take("a.example", Waiter())
+        self.prober.passing = False
+        self.lives.failed("a.example", address)
+        self.turn()
+        self.prober.end("refused")
+        self.turn()
+        waiter = Waiter()
+        self.assertIsNone(self.lives.take("a.example", waiter))
+        self.assertEqual((self.lives.stage("a.example"), self.stops()), ("checking", 0))
+        self.prober.end()
+        self.turn()
+        self.assertEqual(waiter.answers, [address])
+
+    def test_probe_breaks(self):
+        """A probe's unexpected exception is logged and counts as a failed check."""
+        self.begin(container())
+        self.prober.passing = False
+        self.lives.take("a.example", Waiter())
+        self.turn()
+        self.prober.open.pop().errback(ZeroDivisionError())
+        self.turn()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.lives.stage("a.example"), "crashed")
+
+    def test_probe_is_cancelled(self):
+        """A check is ended when nobody wants its answer any more."""
+        self.begin(container())
+        self.prober.passing = False
+        self.lives.take("a.example", Waiter())
+        self.turn()
+        self.assertEqual(len(self.prober.open), 1)
+        self.host.end("a.example")
+        self.turn()
+        self.assertEqual(self.prober.open, [])
+        self.assertEqual(self.lives.stage("a.example"), "crashed")
+
+    def test_by_hand(self):
+        """Waking, sleeping and restarting fire when done, and say on the way how far it is."""
+        self.begin(container(wake="manual"))
+        waiter = Waiter()
+        self.lives.take("a.example", waiter)
+        self.turn()
+        self.assertEqual(waiter.kinds, ["resting"])
+        said = []
+        waking = self.lives.wake("a.example", said.append)
+        self.assertNoResult(waking)
+        self.turn()
+        self.successResultOf(waking)
+        self.assertIn("starting", said)
+        self.assertIn("checking", said)
+        restarting = self.lives.restart("a.example", said.append)
+        self.assertNoResult(restarting)
+        self.turn()
+        self.successResultOf(restarting)
+        self.assertEqual((self.starts(), self.stops()), (2, 1))
+        sleeping = self.lives.sleep("a.example", said.append)
+        self.turn()
+        self.successResultOf(sleeping)
+        self.assertEqual(self.lives.stage("a.example"), "asleep")
+
+    def test_by_hand_unknown(self):
+        """For a site that has no server of its own a person is told so."""
+        for ask in (self.lives.wake, self.lives.sleep, self.lives.restart):
+            self.failureResultOf(ask("x.example", lambda words: None), LifeFailed)
+        self.failureResultOf(self.lives.logs("x.example", 1, False, lambda data: None), LifeFailed)
+
+    def test_sleep_drains(self):
+        """Putting to sleep waits for those who use it, at most ``drain within``."""
+        self.begin(container(drain_within=30))
+        self.awake()
+        self.lives.take("a.example", Waiter())
+        sleeping = self.lives.sleep("a.example", lambda words: None)
+        self.turn(10)
+        self.assertEqual((self.lives.stage("a.example"), self.stops()), ("draining", 0))
+        self.lives.give_back("a.example")
+        self.turn()
+        self.successResultOf(sleeping)
+        self.assertEqual(self.stops(), 1)
+
+    def test_sleep_drains_no_longer(self):
+        """Who still uses it when the drain is over is cut off."""
+        self.begin(container(drain_within=30))
+        self.awake()
+        self.lives.take("a.example", Waiter())
+        sleeping = self.lives.sleep("a.example", lambda words: None)
+        self.turn(31)
+        self.successResultOf(sleeping)
+        self.lives.give_back("a.example")
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 1)
+        self.turn()
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
+
+    def test_wake_fails(self):
+        """A wake that fails says why; a cancelled one is told nothing."""
+        self.begin(container())
+        self.engine.fail("start", EngineFailed("no such image"))
+        waking = self.lives.wake("a.example", lambda words: None)
+        other = self.lives.wake("a.example", lambda words: None)
+        other.addErrback(lambda _: None)
+        other.cancel()
+        self.turn()
+        failure = self.failureResultOf(waking, LifeFailed)
+        self.assertEqual(str(failure.value), "no such image")
+
+    def test_progress_breaks(self):
+        """A person's progress that raises is logged and keeps nothing from going on."""
+
+        def broken(words):
+            raise ZeroDivisionError
+
+        self.begin(container())
+        waking = self.lives.wake("a.example", broken)
+        self.turn()
+        self.successResultOf(waking)
+        self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
+
+    def test_lifecycle_changes_alone(self):
+        """A change of when it runs restarts nothing."""
+        self.begin(container(idle_after=60))
+        self.awake()
+        self.lives.apply((), [container(idle_after=10)], ())
+        self.turn(9)
+        self.assertEqual((self.starts(), self.stops()), (1, 0))
+        self.turn(3)
+        self.assertEqual(self.stops(), 1)
+
+    def test_changes_while_in_use(self):
+        """A changed declaration holds new requests, waits for the old ones, then swaps."""
+        self.begin(container())
+        old = self.awake()
+        self.lives.take("a.example", Waiter())
+        self.lives.apply((), [container(image="lamp:2")], ())
+        waiter = Waiter()
+        self.assertIsNone(self.lives.take("a.example", waiter))
+        self.turn(5)
+        self.assertEqual((waiter.answers, self.stops()), ([], 0))
+        self.lives.give_back("a.example")
+        self.turn()
+        self.assertEqual(waiter.kinds, ["leased"])
+        self.assertNotEqual(waiter.answers, [old])
+        self.assertEqual(self.host.made, 2)
+
+    def test_changes_while_unused(self):
+        """A changed declaration of a server that nobody uses puts it to sleep."""
+        self.begin(container())
+        self.awake()
+        self.lives.apply((), [container(image="lamp:2")], ())
+        self.turn()
+        self.assertEqual(self.lives.stage("a.example"), "asleep")
+
+    def test_removed(self):
+        """A removed site is drained, stopped and forgotten; new requests are refused."""
+        self.begin(container())
+        self.awake()
+        self.lives.take("a.example", Waiter())
+        self.lives.apply((), (), [container()])
+        waiter = Waiter()
+        self.lives.take("a.example", waiter)
+        self.turn()
+        self.assertEqual(waiter.kinds, ["stopping"])
+        self.assertIsNotNone(self.host.running("a.example"))
+        self.lives.give_back("a.example")
+        self.turn()
+        self.assertEqual(self.host.servers, {})
+        self.assertEqual(dict(self.lives.states()), {})
+
+    def test_removed_and_back(self):
+        """A site that is back before it was drained goes on with its server."""
+        self.begin(container())
+        address = self.awake()
+        self.lives.take("a.example", Waiter())
+        self.lives.apply((), (), [container()])
+        self.lives.apply([container()], (), ())
+        self.turn()
+        self.assertEqual(self.lives.take("a.example", Waiter()), address)
+        self.assertEqual(self.stops(), 0)
+
+    def test_no_longer_personal(self):
+        """A site that became a folder of files, or was disabled, has no life any more."""
+        self.begin(container(), container("b.example"))
+        self.lives.apply(
+            (), [Site("a.example", Static("/srv")), container("b.example", enabled=False)], ()
+        )
+        self.turn()
+        self.assertEqual(dict(self.lives.states()), {})
+        self.lives.apply([Site("c.example", Static("/srv"))], (), ())
+        self.assertEqual(dict(self.lives.states()), {})
+
+    def test_kind_changes(self):
+        """A container that became a process is removed before the process is started: two
+        servers never have the same data."""
+        self.begin(container())
+        self.awake()
+        self.lives.take("a.example", Waiter())
+        self.lives.apply((), [process()], ())
+        waiter = Waiter()
+        self.lives.take("a.example", waiter)
+        self.turn(5)
+        self.assertEqual((waiter.answers, self.starts(self.processes)), ([], 0))
+        self.lives.give_back("a.example")
+        self.turn(times=20)
+        self.assertEqual(self.host.servers, {})
+        self.assertEqual(waiter.kinds, ["leased"])
+        self.assertEqual(self.starts(self.processes), 1)
+        self.lives.give_back("a.example")
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
+
+    def test_kind_changes_to_and_fro(self):
+        """Of several kinds that follow each other quickly, the last one lives."""
+        self.begin(container())
+        self.awake()
+        self.lives.take("a.example", Waiter())
+        self.lives.apply((), [process()], ())
+        self.lives.apply((), [container()], ())
+        self.lives.give_back("a.example")
+        self.turn(times=20)
+        self.awake()
+        self.assertEqual(self.starts(self.processes), 0)
+        self.assertEqual(len(self.lives._all()), 1)
+
+    def test_close(self):
+        """At the end who waits is refused, the engines are closed, and containers run on."""
+        self.begin(container(), container("b.example"))
+        self.awake()
+        self.engine.hold("start")
+        waiter = Waiter()
+        self.lives.take("b.example", waiter)
+        self.turn()
+        waking = self.lives.wake("b.example", lambda words: None)
+        closing = self.lives.close()
+        self.assertEqual(waiter.kinds, ["stopping"])
+        self.failureResultOf(waking, LifeFailed)
+        self.turn()
+        self.successResultOf(closing)
+        self.assertTrue(self.engine.closed and self.processes.closed)
+        self.assertIsNotNone(self.host.running("a.example"))
+        late = Waiter()
+        self.assertIsNone(self.lives.take("a.example", late))
+        self.turn()
+        self.assertEqual(late.kinds, ["stopping"])
+        self.lives.apply([container("c.example")], (), ())
+        self.assertNotIn("c.example", self.lives.states())
+
+    def test_close_breaks(self):
+        """An engine that fails to close is logged and keeps nothing open."""
+        self.engine.close = lambda: 1 / 0
+        self.begin(container())
+        closing = self.lives.close()
+        self.turn()
+        self.successResultOf(closing)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_logs(self):
+        """A site's log is its engine's."""
+        self.begin(container())
+        self.awake()
+        self.host.say("a.example", b"hello")
+        lines = []
+        reading = self.lives.logs("a.example", 10, False, lines.append)
+        self.turn()
+        self.successResultOf(reading)
+        self.assertEqual(lines, [b"hello\n"])
+
+    def test_one_broken_site(self):
+        """A site whose declaration cannot be taken harms no other."""
+        fingerprint = self.engine.fingerprint
+
+        def picky(declared):
+            if declared.site == "bad.example":
+                raise ZeroDivisionError
+            return fingerprint(declared)
+
+        self.engine.fingerprint = picky
+        self.begin(container("bad.example"), container())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.awake()
+
+
+def evolve_declared(site):
+    from snickers.interfaces import Declared
+
+    return Declared(site.name, site.kind, site.data)
