@@ -11,22 +11,21 @@ lives, and says what they answer. It never shows a traceback and never blocks th
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
-from zope.interface import implementer
 
+from snickers.control.answers import Progress, Stream, Text, said, send
 from snickers.control.listening import ControlUnavailable, OwnersPort, listen
 from snickers.interfaces import IFrontDoor, ILives
 
@@ -36,10 +35,10 @@ LOG_TAIL = 100
 """Lines of a log when nobody says how many."""
 LOG_TAIL_LIMIT = 1_000_000
 """More lines than anybody reads; a larger number is a slip of the finger."""
-LOG_BACKLOG = 16 * 1024 * 1024
-"""Bytes kept for a reader of a log who stands still (a pager); what is beyond is left out, for
-the memory is the front door's."""
-
+_WHAT_THERE_IS = (
+    "nothing is there; there are /status, /plan, /reload, /sites/HOST, and below it /wake, "
+    "/sleep, /restart, /logs"
+)
 _OWN_KINDS = ("container", "process")
 
 
@@ -62,8 +61,7 @@ class ControlService(Service):
     def __init__(self, reactor: Any, path: str, front_door: IFrontDoor, lives: ILives) -> None:
         self._reactor = reactor
         self._path = path
-        self._room = _Room(front_door, lives)
-        self.factory = _Factory(self._room, reactor)
+        self.factory = _Factory(_Room(front_door, lives), reactor)
         self._port: OwnersPort | None = None
 
     def startService(self) -> None:
@@ -75,7 +73,7 @@ class ControlService(Service):
         port, self._port = self._port, None
         if port is None:
             return succeed(None)
-        self._room.close()
+        self.factory.room.close()
         closed = cast("Deferred[None]", maybeDeferred(port.stopListening))
         self.factory.hang_up()
         return closed
@@ -84,8 +82,12 @@ class ControlService(Service):
 class _Factory(Site):
     """Speaks HTTP for the room; keeps no access log and knows who is connected."""
 
+    # Not the default, which hides the transport behind a choice by ALPN: there is no TLS here.
+    protocol: Any = HTTPChannel
+
     def __init__(self, room: _Room, reactor: IReactorTime) -> None:
         super().__init__(room, reactor=reactor, parsePOSTFormSubmission=False)
+        self.room = room
         self._channels: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def startFactory(self) -> None:
@@ -119,7 +121,7 @@ class _Room(Resource):
         super().__init__()
         self._front_door = front_door
         self._lives = lives
-        self._streams: set[_Stream] = set()
+        self._streams: set[Stream] = set()
 
     def close(self) -> None:
         """End every open stream; what it waited for goes on."""
@@ -130,7 +132,7 @@ class _Room(Resource):
         try:
             self._route(request)
         except _Problem as problem:
-            _send(request, problem.status, {"error": str(problem), **problem.more})
+            send(request, problem.status, {"error": str(problem), **problem.more})
         except Exception:
             self._broke(request, Failure())
         return NOT_DONE_YET
@@ -140,7 +142,7 @@ class _Room(Resource):
         match segments:
             case ["status"]:
                 _allow(request, b"GET")
-                _send(request, 200, self._status(_argument(request, b"site")))
+                send(request, 200, self._status(_argument(request, b"site")))
             case ["plan"]:
                 _allow(request, b"GET")
                 self._later(request, self._front_door.plan)
@@ -150,7 +152,7 @@ class _Room(Resource):
                 self._later(request, self._front_door.reload)
             case ["sites", host]:
                 _allow(request, b"GET")
-                _send(request, 200, self._site(host))
+                send(request, 200, self._site(host))
             case ["sites", host, "wake" | "sleep" | "restart" as verb]:
                 _allow(request, b"POST")
                 self._act(request, host, verb)
@@ -158,11 +160,7 @@ class _Room(Resource):
                 _allow(request, b"GET")
                 self._logs(request, host)
             case _:
-                raise _Problem(
-                    404,
-                    "nothing is there; there are /status, /plan, /reload, /sites/HOST and below "
-                    "it /wake, /sleep, /restart, /logs",
-                )
+                raise _Problem(404, _WHAT_THERE_IS)
 
     def _status(self, host: str | None) -> dict[str, Any]:
         status = self._front_door.status()
@@ -185,8 +183,8 @@ class _Room(Resource):
         if kind and kind not in _OWN_KINDS:
             raise _Problem(
                 409,
-                f"{name} has no server of its own (type {kind}): only a site of type container "
-                f"or process has {verb}",
+                f"{name} has no server of its own (type {kind}); {verb} is for sites of type "
+                "container or process",
             )
         raise _Problem(
             409,
@@ -204,7 +202,7 @@ class _Room(Resource):
 
         def answer(result: dict[str, Any]) -> None:
             if not gone:
-                _send(request, 200, result)
+                send(request, 200, result)
 
         def broke(failure: Failure) -> None:
             if gone:
@@ -217,179 +215,22 @@ class _Room(Resource):
 
     def _act(self, request: Request, host: str, verb: str) -> None:
         name = self._server_of(host, verb)
-        act = {
-            "wake": self._lives.wake,
-            "sleep": self._lives.sleep,
-            "restart": self._lives.restart,
-        }[verb]
+        lives = self._lives
+        act = {"wake": lives.wake, "sleep": lives.sleep, "restart": lives.restart}[verb]
         self._log.info("control: {verb} {site}", verb=verb, site=name)
-        stream = _Progress(request, self._streams)
+        stream = Progress(request, self._streams)
         maybeDeferred(act, name, stream.step).addCallbacks(stream.done, stream.failed)
 
     def _logs(self, request: Request, host: str) -> None:
         tail = _number(request, b"tail", LOG_TAIL, LOG_TAIL_LIMIT)
         follow = bool(_number(request, b"follow", 0, 1))
         name = self._server_of(host, "logs")
-        stream = _Text(request, self._streams)
+        stream = Text(request, self._streams)
         stream.follow(maybeDeferred(self._lives.logs, name, tail, follow, stream.receive))
 
     def _broke(self, request: Request, failure: Failure) -> None:
         self._log.failure("control: {path}", failure, path=request.path)
-        _send(request, 500, {"error": _said(failure)})
-
-
-# Answers that come in pieces
-
-
-class _Stream:
-    """An answer given as things happen. Over exactly once: by its end, or by its reader's."""
-
-    _log = Logger(namespace="snickers.control")
-
-    def __init__(self, request: Request, streams: set[_Stream]) -> None:
-        self._request = request
-        self._streams = streams
-        self._over = False
-        streams.add(self)
-        request.notifyFinish().addErrback(self._left)
-
-    def stopping(self) -> None:
-        """Snickers ends: tell the reader, and let go."""
-        raise NotImplementedError
-
-    def _left(self, reason: Failure) -> None:
-        if not self._over:
-            self._over = True
-            self._streams.discard(self)
-            self._abandoned()
-
-    def _abandoned(self) -> None:
-        """The reader has gone."""
-
-    def _end(self) -> None:
-        self._over = True
-        self._streams.discard(self)
-        self._request.finish()
-
-
-class _Progress(_Stream):
-    """Lines of JSON: any number of ``progress``, then one ``done`` or ``error``.
-
-    What is being done goes on when the reader leaves: half a restart helps nobody.
-    """
-
-    def __init__(self, request: Request, streams: set[_Stream]) -> None:
-        super().__init__(request, streams)
-        request.setHeader(b"content-type", b"application/x-ndjson")
-        # Send the head: the first step may take its time.
-        request.write(b"")
-
-    def step(self, words: str) -> None:
-        if not self._over:
-            self._request.write(_json({"progress": words}))
-
-    def done(self, result: object) -> None:
-        self._close({"done": True})
-
-    def failed(self, failure: Failure) -> None:
-        said = _said(failure)
-        if self._over or _is_ours(failure):
-            self._log.failure("control: {path}", failure, path=self._request.path)
-        self._close({"error": said})
-
-    def stopping(self) -> None:
-        self._close({"error": "Snickers itself is being stopped"})
-
-    def _close(self, line: dict[str, Any]) -> None:
-        if not self._over:
-            self._request.write(_json(line))
-            self._end()
-
-
-@implementer(IPushProducer)
-class _Text(_Stream):
-    """Raw bytes as they come. A reader who stands still loses the newest, and is told so."""
-
-    _work: Deferred[None] | None = None
-    _paused = False
-    _kept = 0
-    _left_out = 0
-
-    def follow(self, work: Deferred[None]) -> None:
-        """End when *work* fires; cancel it when the reader leaves."""
-        self._work = work
-        work.addCallbacks(self._done, self._failed)
-        if not self._over:
-            self._request.registerProducer(self, True)
-
-    def receive(self, data: bytes) -> None:
-        if self._over or not data:
-            return
-        if self._paused:
-            if self._kept + len(data) > LOG_BACKLOG:
-                self._left_out += len(data)
-                return
-            self._kept += len(data)
-        self._head()
-        self._request.write(data)
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self._kept = 0
-        if self._left_out:
-            notice = f"\n[snickers: {self._left_out} bytes left out, the reader stood still]\n"
-            self._left_out = 0
-            self._request.write(notice.encode())
-
-    def stopProducing(self) -> None:
-        """`_left` is told as well, and cancels."""
-
-    def stopping(self) -> None:
-        self._abandoned()
-        if not self._over:
-            self._finish()
-
-    def _head(self) -> None:
-        self._request.setHeader(b"content-type", b"text/plain; charset=utf-8")
-
-    def _done(self, result: object) -> None:
-        if not self._over:
-            self._finish()
-
-    def _failed(self, failure: Failure) -> None:
-        if self._over:
-            if not failure.check(CancelledError):
-                self._log.failure("control: {path}", failure, path=self._request.path)
-            return
-        if _is_ours(failure) or self._request.startedWriting:
-            self._log.failure("control: {path}", failure, path=self._request.path)
-        if self._request.startedWriting:
-            # An answer that ends cleanly would say that the log was whole.
-            self._over = True
-            self._streams.discard(self)
-            self._request.loseConnection()
-            return
-        self._unregister()
-        self._over = True
-        self._streams.discard(self)
-        status = 500 if _is_ours(failure) else 502
-        _send(self._request, status, {"error": _said(failure)})
-
-    def _finish(self) -> None:
-        self._unregister()
-        self._head()
-        self._end()
-
-    def _unregister(self) -> None:
-        if self._request.producer is not None:
-            self._request.unregisterProducer()
-
-    def _abandoned(self) -> None:
-        if self._work is not None:
-            self._work.cancel()
+        send(request, 500, {"error": said(failure)})
 
 
 # Words and forms
@@ -405,7 +246,7 @@ def _find(status: Mapping[str, Any], host: str) -> dict[str, Any]:
     for site in sites:
         if wanted in site.get("also", ()):
             return dict(site)
-    names = [site["site"] for site in sites]
+    names = [name for site in sites for name in (site["site"], *site.get("also", ()))]
     near = difflib.get_close_matches(wanted, names, n=1)
     if near:
         raise _Problem(404, f"no site {wanted}; did you mean {near[0]}?", nearest=near[0])
@@ -453,44 +294,3 @@ def _allow(request: Request, method: bytes) -> None:
             f"{request.method.decode('ascii', 'replace')} is not possible here; "
             f"use {method.decode()}",
         )
-
-
-def _send(request: Request, status: int, answer: Mapping[str, Any]) -> None:
-    body = _json(answer)
-    request.setResponseCode(status)
-    request.setHeader(b"content-type", b"application/json")
-    request.setHeader(b"content-length", b"%d" % len(body))
-    request.write(body)
-    request.finish()
-
-
-def _json(answer: Mapping[str, Any]) -> bytes:
-    """Return *answer* as one line of JSON."""
-    return json.dumps(_plain(answer), ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _plain(value: Any) -> Any:
-    """Return *value* in JSON's own types; JSON has no infinity, which here means *never*."""
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if math.isfinite(value) else "never"
-        case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [_plain(item) for item in value]
-    return str(value)
-
-
-def _is_ours(failure: Failure) -> bool:
-    """Whether *failure* is a mistake in Snickers: Python's own error, not one in words."""
-    return failure.type is not None and failure.type.__module__ == "builtins"
-
-
-def _said(failure: Failure) -> str:
-    """Return what a person is told of *failure*."""
-    if _is_ours(failure) or not str(failure.value):
-        kind = "an error" if failure.type is None else failure.type.__name__
-        return f"Snickers itself failed ({kind}); its log says more"
-    return str(failure.value)

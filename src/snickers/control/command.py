@@ -8,6 +8,7 @@ traceback for what a person or a server can do, and never obey what a container 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -36,6 +37,10 @@ class Failed(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with *argv* (the process' own by default) and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A site's text must not fail in a terminal that cannot show it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     return Command(sys.stdout, sys.stderr, os.environ).run(sys.argv[1:] if argv is None else argv)
 
 

@@ -70,14 +70,25 @@ def clean(value: object) -> str:
 
 def span(seconds: object) -> str:
     """Return a length of time as a person says it: ``45s``, ``12m``, ``3h``, ``5d``."""
-    if not isinstance(seconds, int | float) or seconds != seconds:
+    length = _real(seconds)
+    if length is None:
         return "-"
-    left = max(0.0, seconds)
+    left = max(0.0, length)
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         # Two of a unit before it is used: 90 minutes say more than 1 hour.
         if left >= 2 * size:
             return f"{left / size:.0f}{unit}" if left < 1e9 else "never"
     return f"{left:.0f}s"
+
+
+def _real(value: object) -> float | None:
+    """Return *value* as a number that can be counted with, infinity included, or ``None``."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def option(value: object) -> str:
@@ -141,17 +152,18 @@ def _painted_state(state: object, style: Style) -> str:
 
 
 def _certificate(days: object, style: Style) -> str:
-    if not isinstance(days, int | float) or isinstance(days, bool):
+    left = _real(days)
+    if left is None:
         return "-"
-    if days <= 0:
+    if left <= 0:
         return style.paint("expired", "red")
     # Rounded down: "0d" on the last day is true, "1d" would be hope.
-    return style.paint(f"{int(days)}d", "yellow" if days < SOON else "")
+    return style.paint(f"{left // 1:.0f}d", "yellow" if left < SOON else "")
 
 
 def _since(entry: Answer, now: float) -> str:
-    since = entry.get("since")
-    return span(now - since) if isinstance(since, int | float) and since else "-"
+    since = _real(entry.get("since"))
+    return span(now - since) if since else "-"
 
 
 # status

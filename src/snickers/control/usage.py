@@ -65,7 +65,7 @@ def _top() -> argparse.ArgumentParser:
     _add_common(parser, None)
     parser.add_argument("--version", action="version", version=f"snickers {__version__}")
     parser.add_argument("verb", metavar="VERB", type=_verb, help="what to do, see below")
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help=argparse.SUPPRESS)
     return parser
 
 

@@ -1,0 +1,78 @@
+"""A client of the control room's API, in memory, and the test case of those who use it."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+from typing import Any
+
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.control.api import ControlService
+from tests.control_fake import FakeFrontDoor, FakeLives
+
+
+class _Read:
+    """Bytes that `http.client` takes for a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+class Caller:
+    """One client's connection to the API, in memory."""
+
+    def __init__(self, service: ControlService) -> None:
+        self.transport = StringTransport()
+        self.protocol = service.factory.buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+
+    def send(self, method: str, target: str) -> None:
+        self.protocol.dataReceived(f"{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+    def response(self) -> http.client.HTTPResponse:
+        response = http.client.HTTPResponse(_Read(self.transport.value()))  # type: ignore
+        response.begin()
+        return response
+
+    def body(self) -> bytes:
+        return self.response().read()
+
+    def lines(self) -> list[Any]:
+        """The lines of JSON that have come so far."""
+        found = b""
+        response = self.response()
+        try:
+            while piece := response.read1():
+                found += piece
+        except http.client.IncompleteRead:
+            pass
+        return [json.loads(line) for line in found.splitlines()]
+
+    def leave(self) -> None:
+        self.protocol.connectionLost(Failure(ConnectionLost()))
+
+
+class ApiCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.front_door = FakeFrontDoor()
+        self.lives = FakeLives()
+        self.service = ControlService(Clock(), "/nowhere", self.front_door, self.lives)
+
+    def call(self, method: str, target: str) -> Caller:
+        caller = Caller(self.service)
+        caller.send(method, target)
+        return caller
+
+    def ask(self, method: str, target: str) -> tuple[int, dict[str, Any]]:
+        response = self.call(method, target).response()
+        self.assertEqual(response.getheader("content-type"), "application/json")
+        return response.status, json.loads(response.read())

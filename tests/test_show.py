@@ -1,0 +1,341 @@
+"""Answers as lines for people."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.control import show
+from snickers.control.show import LogCleaner, Style
+
+PROFILE = settings(derandomize=True, deadline=None, max_examples=300)
+COLOURED = Style(colour=True)
+NOW = 1_000_000.0
+
+scalars = st.sampled_from(
+    [None, True, 0, 3, -1, 10**400, 2.5, float("nan"), float("inf"), "", "text", "a\nb\x1b[2J\x9b"]
+)
+json_values = scalars | st.lists(scalars, max_size=3)
+KEYS = (
+    "site",
+    "sites",
+    "since",
+    "state",
+    "certificate",
+    "certificate_days",
+    "alarms",
+    "faults",
+    "added",
+    "changed",
+    "removed",
+    "settings",
+    "options",
+    "closes",
+    "kind",
+)
+entries = st.dictionaries(
+    st.sampled_from(KEYS), json_values | st.dictionaries(st.sampled_from("ab\r"), json_values)
+)
+answers = st.dictionaries(st.sampled_from(KEYS), json_values | st.lists(entries, max_size=3))
+
+
+def status(*sites: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"version": "1.2.3", "pid": 7, "since": NOW - 7200, "sites": list(sites), **more}
+
+
+class SmallTests(SynchronousTestCase):
+    """Lengths of time, options, columns."""
+
+    def test_span(self) -> None:
+        """A length of time has the largest unit of which there are two."""
+        for seconds, said in (
+            (0, "0s"),
+            (-5, "0s"),
+            (119.4, "119s"),
+            (120, "2m"),
+            (5400, "90m"),
+            (7200, "2h"),
+            (172799, "48h"),
+            (172800, "2d"),
+            (float("inf"), "never"),
+            (float("nan"), "-"),
+            (None, "-"),
+            ("soon", "-"),
+        ):
+            self.assertEqual(show.span(seconds), said)
+
+    def test_option(self) -> None:
+        """A value is said as it is written in a configuration."""
+        for value, said in (
+            (None, "(none)"),
+            ("", "(none)"),
+            ([], "(none)"),
+            (True, "on"),
+            (False, "off"),
+            (1800.0, "1800"),
+            (0.25, "0.25"),
+            ("never", "never"),
+            (["a", "b"], "a b"),
+            ({"A": 1, "B": ["x"]}, "A=1 B=x"),
+            ([["A", "1"], ["B", "2"]], "A 1 B 2"),
+        ):
+            self.assertEqual(show.option(value), said)
+
+    def test_clean(self) -> None:
+        """Control characters and those that turn the direction of writing are shown."""
+        self.assertEqual(show.clean("a\x1b[2J\r\n\x9b\u202eé☃"), "a\\x1b[2J\\r\\n\\x9b\\u202eé☃")
+
+    def test_table(self) -> None:
+        """Columns are aligned by what is seen; colours take no room."""
+        rows = [["a", "12", "x"], [COLOURED.paint("bbb", "red"), "3", ""]]
+        self.assertEqual(
+            show.table(rows, right=frozenset({1})),
+            ["a    12  x", "\x1b[31mbbb\x1b[0m   3"],
+        )
+
+    def test_paint(self) -> None:
+        """Without colours, and in no colour, text stays as it is."""
+        self.assertEqual(show.PLAIN.paint("x", "red"), "x")
+        self.assertEqual(COLOURED.paint("x", ""), "x")
+        self.assertEqual(COLOURED.paint("x", "red"), "\x1b[31mx\x1b[0m")
+
+
+class StatusTests(SynchronousTestCase):
+    """The status."""
+
+    def test_line_a_site(self) -> None:
+        """Each site has a line of its own under a head."""
+        answer = status(
+            {
+                "site": "alice.example",
+                "state": "ready",
+                "since": NOW - 600,
+                "requests": 12041,
+                "connections": 3,
+                "certificate_days": 63.9,
+                "detail": "",
+            },
+            {"site": "b.example", "state": "serving", "since": None, "requests": 0},
+            config="etc/sites.ini",
+        )
+        self.assertEqual(
+            show.status(answer, NOW),
+            [
+                "Snickers 1.2.3, pid 7, up 2h, etc/sites.ini",
+                "",
+                "SITE           STATE    SINCE  REQUESTS  CONNECTIONS  CERTIFICATE  DETAIL",
+                "alice.example  ready      10m     12041            3          63d",
+                "b.example      serving      -         0            -            -",
+            ],
+        )
+
+    def test_no_sites(self) -> None:
+        """That there is no site is said."""
+        self.assertEqual(show.status(status(), NOW)[-1], "no sites")
+
+    def test_alarms_and_faults(self) -> None:
+        """What is wrong stands below, in whatever form it came."""
+        answer = status(
+            alarms=[
+                {"site": "a.example", "kind": "certificate", "message": "ends soon\nrenew it"},
+                {"site": "", "kind": "configuration", "message": "is empty"},
+                "in words",
+            ],
+            faults=[
+                "x.ini:1: [a] port: bad",
+                {"file": "x.ini", "line": 2, "section": "b", "option": "to", "message": "bad"},
+                {"file": "x.ini", "line": 3, "section": "", "option": "", "message": "bad"},
+            ],
+        )
+        self.assertEqual(
+            show.status(answer, NOW)[3:],
+            [
+                "",
+                "alarms:",
+                "  a.example: certificate: ends soon",
+                "    renew it",
+                "  configuration: is empty",
+                "  in words",
+                "",
+                "faults:",
+                "  x.ini:1: [a] port: bad",
+                "  x.ini:2: [b] to: bad",
+                "  x.ini:3: bad",
+            ],
+        )
+
+    def test_colours(self) -> None:
+        """States and certificates that end soon are coloured; a state unknown here is not."""
+        lines = show.status(
+            status(
+                {"site": "a", "state": "ready", "certificate_days": 60},
+                {"site": "b", "state": "crashed", "certificate_days": 13.5},
+                {"site": "c", "state": "dreaming", "certificate_days": -0.5},
+            ),
+            NOW,
+            COLOURED,
+        )
+        self.assertIn("\x1b[32mready\x1b[0m", lines[3])
+        self.assertIn(" 60d", lines[3])
+        self.assertIn("\x1b[31mcrashed\x1b[0m", lines[4])
+        self.assertIn("\x1b[33m13d\x1b[0m", lines[4])
+        self.assertIn("c     dreaming", lines[5])
+        self.assertIn("\x1b[31mexpired\x1b[0m", lines[5])
+
+    def test_detail_is_clean(self) -> None:
+        """What a container said cannot steer the terminal."""
+        answer = status({"site": "a", "state": "crashed", "detail": "\x1b]0;owned\x07"})
+        self.assertIn("\\x1b]0;owned\\x07", show.status(answer, NOW)[-1])
+
+    @PROFILE
+    @given(answers)
+    def test_any_answer(self, answer: dict[str, Any]) -> None:
+        """No answer of another version makes it fail, or brings a control character through."""
+        for lines in (
+            show.status(answer, NOW),
+            show.site(answer, NOW),
+            show.difference(answer, True),
+            show.difference(answer, False),
+        ):
+            for line in lines:
+                self.assertIsNone(re.search("[\x00-\x1f\x7f-\x9f]", line))
+
+
+class SiteTests(SynchronousTestCase):
+    """One site in detail."""
+
+    def test_detail(self) -> None:
+        """What is known is a line each, what is not known is left out, what is new comes last."""
+        answer = {
+            "site": "alice.example",
+            "also": ["www.alice.example"],
+            "kind": "container",
+            "state": "ready",
+            "since": NOW - 600,
+            "requests": 12,
+            "waiting": 0,
+            "id": "",
+            "certificate": {"source": "files", "names": ["alice.example"], "fault": "unreadable"},
+            "certificate_days": 63.9,
+            "detail": "",
+            "colour": "green",
+            "life": {"state": "ready"},
+        }
+        self.assertEqual(
+            show.site(answer, NOW),
+            [
+                "alice.example",
+                "  type         container",
+                "  also         www.alice.example",
+                "  state        ready",
+                "  since        10m ago",
+                "  requests     12",
+                "  waiting      0",
+                "  certificate  63d left, from files, for alice.example, unreadable",
+                "  colour       green",
+            ],
+        )
+
+    def test_expired(self) -> None:
+        """A certificate that has ended is expired, not left."""
+        self.assertEqual(
+            show.site({"site": "a", "certificate_days": -2}, NOW), ["a", "  certificate  expired"]
+        )
+
+    def test_empty(self) -> None:
+        """A site of which nothing is known is its name."""
+        self.assertEqual(show.site({"site": "a"}, NOW), ["a"])
+
+
+class DifferenceTests(SynchronousTestCase):
+    """Plans and reloads."""
+
+    answer = {
+        "added": [{"site": "c.example", "kind": "static"}],
+        "changed": [
+            {
+                "site": "a.example",
+                "kind": "container",
+                "options": {"memory": [None, 512], "idle after": [1800.0, "never"]},
+                "closes": 2,
+            }
+        ],
+        "removed": [{"site": "b.example", "kind": "proxy", "closes": 1}],
+        "settings": [
+            {"option": "https", "old": "tcp:1", "new": "tcp:2", "needs_restart": True},
+            {"option": "keep alive", "old": 5.0, "new": 6.0, "needs_restart": False},
+            "anything",
+        ],
+    }
+
+    def test_plan(self) -> None:
+        """Each change stands under its site, old to new, with what it closes."""
+        self.assertEqual(
+            show.difference(self.answer, done=False),
+            [
+                "+ c.example (static)",
+                "~ a.example (container): closes 2 connections",
+                "    memory: (none) → 512",
+                "    idle after: 1800 → never",
+                "- b.example (proxy): closes 1 connection",
+                "~ [snickers]",
+                "    https: tcp:1 → tcp:2 (only after a restart of Snickers)",
+                "    keep alive: 5 → 6",
+                "    anything",
+                "",
+                "3 sites would change, 3 connections would be closed",
+            ],
+        )
+
+    def test_reload(self) -> None:
+        """What was done is said as done."""
+        lines = show.difference({"removed": [{"site": "b.example", "closes": 1}]}, done=True)
+        self.assertEqual(
+            lines, ["- b.example: closed 1 connection", "", "1 site changed, 1 connection closed"]
+        )
+
+    def test_nothing(self) -> None:
+        """That nothing changes is said."""
+        self.assertEqual(show.difference({}, done=False), ["nothing would change"])
+        self.assertEqual(show.difference({"added": []}, done=True), ["nothing has changed"])
+
+    def test_nothing_closed(self) -> None:
+        """That no connection is closed is said, for it is what one wants to know."""
+        lines = show.difference({"added": [{"site": "a"}]}, done=False)
+        self.assertEqual(lines[-1], "1 site would change, no connection would be closed")
+
+
+class LogCleanerTests(SynchronousTestCase):
+    """Logs on a terminal."""
+
+    def clean(self, *pieces: bytes) -> list[bytes]:
+        cleaner = LogCleaner()
+        return [*(cleaner.feed(piece) for piece in pieces), cleaner.end()]
+
+    def test_colours_pass(self) -> None:
+        """Colours, tabs and text in any language pass."""
+        line = "\x1b[1;31mrot\x1b[0m\t☃ é\n".encode()
+        self.assertEqual(self.clean(line), [line, b""])
+
+    def test_the_rest_is_shown(self) -> None:
+        """What moves the cursor or talks to the terminal is shown, not obeyed."""
+        self.assertEqual(
+            self.clean(b"a\x1b[2J\x1b]0;x\x07\rb\x00\x7f\xc2\x9b2Jz\r\n"),
+            [b"a\\x1b[2J\\x1b]0;x\\x07\\x0db\\x00\\x7f\\x9b2Jz\n", b""],
+        )
+
+    def test_pieces(self) -> None:
+        """A sequence that was cut is judged whole; a line that is not ended comes at the end."""
+        self.assertEqual(
+            self.clean(b"one\n\x1b", b"[31mred\nend\x1b[", b"2J"),
+            [b"one\n", b"\x1b[31mred\n", b"", b"end\\x1b[2J"],
+        )
+
+    def test_endless_line(self) -> None:
+        """A line without an end is not kept for ever."""
+        pieces = self.clean(b"x" * 60000, b"y" * 60000)
+        self.assertEqual([len(piece) for piece in pieces], [0, 120000, 0])
