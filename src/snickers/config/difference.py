@@ -122,23 +122,24 @@ def merge(running: Configuration | None, fresh: Configuration) -> Configuration:
         return fresh
     if fresh.settings is None:
         return evolve(running, faults=fresh.faults, damaged=fresh.damaged)
-    kept = {
-        name: site
-        for name, site in running.sites.items()
-        if name not in fresh.sites
-        and (name in fresh.broken or (fresh.damaged and site.where.file in fresh.damaged))
-    }
-    broken = {
-        name: faults
-        for name, faults in running.broken.items()
-        if name not in fresh.sites and any(fault.where.file in fresh.damaged for fault in faults)
-    }
-    if not kept and not broken:
+    kept = {name: site for name, site in running.sites.items() if name in fresh.broken}
+    broken = dict(fresh.broken)
+    if fresh.damaged:
+        lost = set(fresh.damaged)
+        kept.update(
+            (name, site)
+            for name, site in running.sites.items()
+            if site.where.file in lost and name not in fresh.sites
+        )
+        for name, faults in running.broken.items():
+            if name not in fresh.sites and any(fault.where.file in lost for fault in faults):
+                broken.setdefault(name, faults)
+    if not kept and len(broken) == len(fresh.broken):
         return fresh
-    if any(site.also for site in kept.values()):
-        taken = {name for site in fresh.sites.values() for name in site.names}
-        for name, site in kept.items():
-            if taken.intersection(site.also):
-                also = tuple(one for one in site.also if one not in taken)
-                kept[name] = evolve(site, also=also)
-    return evolve(fresh, sites={**fresh.sites, **kept}, broken={**broken, **fresh.broken})
+    taken = {name for site in fresh.sites.values() for name in site.names}
+    for name, site in list(kept.items()):
+        if name in taken:
+            del kept[name]
+        elif not taken.isdisjoint(site.also):
+            kept[name] = evolve(site, also=tuple(one for one in site.also if one not in taken))
+    return evolve(fresh, sites={**fresh.sites, **kept}, broken=broken)

@@ -21,6 +21,10 @@ TYPES = ("container", "process", "static", "redirect", "proxy", "passthrough")
 LATER_TYPES = ("passthrough",)
 
 
+def _prefix(name: str) -> str:
+    return name.removesuffix("NAME") if name.endswith(".NAME") else ""
+
+
 @frozen
 class Option:
     """One option, for the scopes where it means one thing."""
@@ -40,17 +44,16 @@ class Option:
     """The value of an empty text, where the default is one."""
     later: bool = False
     """Not available yet: only the default is accepted."""
+    prefix: str = field(
+        default=Factory(lambda self: _prefix(self.name), takes_self=True), init=False, eq=False
+    )
+    """What stands before the owner's own part of the name, or ``""``."""
     value: Any = field(
         default=Factory(lambda self: self._default_value(), takes_self=True),
         init=False,
         eq=False,
     )
     """The default's value."""
-
-    @property
-    def prefix(self) -> str:
-        """Return what stands before the owner's own part of the name, or ``""``."""
-        return self.name.removesuffix("NAME") if self.name.endswith(".NAME") else ""
 
     def read(self, text: str, place: Place) -> Any:
         """Return the value of *text*; raises `snickers.config.wrong.Wrong`."""
@@ -80,6 +83,11 @@ class Scope:
     named: Mapping[str, Option]
     prefixed: tuple[Option, ...]
     """Those whose name the owner completes."""
+    values: Mapping[str, Any]
+    """The defaults of those that have one."""
+    required: frozenset[str]
+    targets: tuple[tuple[str, str, str], ...]
+    """Name, group and attribute of those whose value goes into the configuration's values."""
 
     def find(self, name: str) -> Option | None:
         """Return the option that *name* is, or ``None``."""

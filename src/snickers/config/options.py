@@ -21,7 +21,15 @@ OPTIONS: tuple[Option, ...] = (*settings_options(), *site_options())
 def _scope(name: str) -> Scope:
     mine = [option for option in OPTIONS if name in option.scopes]
     named = {option.name: option for option in mine if not option.prefix}
-    return Scope(name, MappingProxyType(named), tuple(o for o in mine if o.prefix))
+    targets = ((o.name, *o.attribute.split(".")) for o in named.values() if o.attribute)
+    return Scope(
+        name,
+        MappingProxyType(named),
+        prefixed=tuple(option for option in mine if option.prefix),
+        values=MappingProxyType({o.name: o.value for o in named.values() if o.default is not None}),
+        required=frozenset(o.name for o in named.values() if o.default is None) - {"type"},
+        targets=tuple((name, group, attribute) for name, group, attribute in targets),
+    )
 
 
 SCOPES: Mapping[str, Scope] = MappingProxyType({n: _scope(n) for n in (SETTINGS, *TYPES)})
@@ -32,6 +40,5 @@ def types_of(name: str) -> tuple[str, ...]:
     return tuple(kind for kind in TYPES if SCOPES[kind].find(name) is not None)
 
 
-def site_option_names() -> tuple[str, ...]:
-    """Return the names of all options that sites may have."""
-    return tuple(dict.fromkeys(o.name for o in OPTIONS if o.scopes != (SETTINGS,)))
+SITE_OPTIONS: frozenset[str] = frozenset(o.name for o in OPTIONS if o.scopes != (SETTINGS,))
+"""The names of all options that sites may have."""

@@ -20,7 +20,7 @@ from snickers.config.hosts import site_name
 from snickers.config.options import SCOPES
 from snickers.config.reading import Layer, nearest
 from snickers.config.settings import Whole, read_settings
-from snickers.config.sites import ReadText, Shared, SiteReader, shared_faults, unused_faults
+from snickers.config.sites import ReadText, Shared, SiteReader
 from snickers.config.values import Configuration, Fault, Process, Site, Where
 from snickers.config.wrong import Wrong
 
@@ -250,12 +250,14 @@ class _Sections:
 
 def _host(title: str) -> str:
     """Return the host name of a site's section; raises `Wrong` for a title that is no name."""
-    near = nearest(title, _SECTIONS)
     if title == "application":
         raise Wrong("an application needs a name: write [application lamp]")
-    word = near.split()[0]
-    if "." not in title and difflib.SequenceMatcher(None, title, word).ratio() > _ALIKE:
-        raise Wrong(f"there is no such section; write [{near}], or a host name with a dot in it")
+    if "." not in title:
+        near = nearest(title, _SECTIONS)
+        if difflib.SequenceMatcher(None, title, near.split()[0]).ratio() > _ALIKE:
+            raise Wrong(
+                f"there is no such section; write [{near}], or a host name with a dot in it"
+            )
     if " " in title:
         kind, _, rest = title.partition(" ")
         if nearest(kind, ("application", "site")) == "application":
@@ -264,6 +266,7 @@ def _host(title: str) -> str:
     try:
         return site_name(title)
     except Wrong as wrong:
+        near = nearest(title, _SECTIONS)
         raise Wrong(f"{wrong}; the nearest known section is [{near}]") from None
 
 
@@ -278,12 +281,10 @@ class _Sites:
         """Every name that a site answers to, and where it is claimed."""
         defaults = Layer(sections.defaults) if sections.defaults is not None else None
         applications = {name: Layer(section) for name, section in sections.applications.items()}
-        by_title: dict[str, tuple[Fault, ...]] = {}
-        for layer in [*applications.values(), *([defaults] if defaults is not None else [])]:
-            by_title[layer.section.title] = shared_faults(layer)
-            self.faults.extend(by_title[layer.section.title])
-            self.faults.extend(unused_faults(layer, whole.settings))
-        shared = Shared(defaults, applications, by_title, whole.settings, whole.certificates)
+        shared = Shared(defaults, applications, whole)
+        for faults in shared.faults.values():
+            self.faults.extend(faults)
+        self.faults.extend(shared.unused)
         self.claimed.update((name, same[0].where) for name, same in sections.sites.items())
         self._ports: dict[int, Where] = {}
         for listen in (*whole.settings.https, *whole.settings.http):

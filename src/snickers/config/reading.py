@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import difflib
 import os.path
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from snickers.config import ini
 from snickers.config.formats import Place
-from snickers.config.option import Option
+from snickers.config.option import Option, Scope
+from snickers.config.options import types_of
 from snickers.config.values import Fault
 from snickers.config.wrong import Wrong
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
+"""Dots and dashes too: some frameworks read such names, and Docker passes them on."""
 
 
 class Layer:
     """A section as a source of options: a site's own, its application's, or the defaults."""
 
-    __slots__ = ("_read", "base", "section")
+    __slots__ = ("_foreign", "_read", "base", "section")
 
     def __init__(self, section: ini.Section) -> None:
         self.section = section
         self.base = os.path.dirname(os.path.abspath(section.where.file))
         # Values without braces are the same for each site that inherits them.
         self._read: dict[tuple[str, int], tuple[Any, Fault | None]] = {}
+        self._foreign: dict[str, list[Fault]] = {}
 
     def read(
         self, option: Option, name: str, host: str = "", data: str = ""
@@ -56,20 +62,35 @@ class Layer:
         """Return a fault of the option *written*."""
         return Fault(written.where, self.section.title, written.name, message)
 
-    def unknown(self, known: Iterable[str]) -> Iterator[Fault]:
+    def unknown(self, known: Collection[str]) -> Iterator[Fault]:
         """Yield a fault for each option that is not one of *known*."""
-        names = tuple(known)
-        prefixes = tuple(name.removesuffix("NAME") for name in names if name.endswith(".NAME"))
         for name, written in self.section.options.items():
-            if name in names and not name.endswith(".NAME"):
-                continue
-            if name.startswith(prefixes or ("\0",)):
-                if name not in prefixes:
+            prefix, _, rest = name.partition(".")
+            completed = f"{prefix}.NAME"
+            if completed not in known:
+                if name in known:
                     continue
-                message = f"a name is missing behind {name!r}; write {name}NAME = VALUE"
+                message = f"there is no such option; the nearest is {nearest(name, known)!r}"
+            elif rest and (prefix != "env" or VARIABLE.fullmatch(rest)):
+                continue
+            elif rest:
+                message = f"{rest!r} is no name of a variable; write letters, digits and '_'"
             else:
-                message = f"there is no such option; the nearest is {nearest(name, names)!r}"
+                message = f"a name is missing behind {name!r}; write {completed} = VALUE"
             yield self.fault(written, message)
+
+    def foreign(self, scope: Scope) -> Sequence[Fault]:
+        """Return a fault for each option that other types of site have, but not *scope*."""
+        found = self._foreign.get(scope.name)
+        if found is None:
+            found = self._foreign[scope.name] = [
+                self.fault(
+                    written, f"not an option of type {scope.name}, but of {', '.join(types)}"
+                )
+                for name, written in self.section.options.items()
+                if scope.find(name) is None and (types := types_of(name))
+            ]
+        return found
 
 
 def not_yet(option: Option) -> str:
@@ -80,4 +101,4 @@ def not_yet(option: Option) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return the one of *names* that looks most like *name*."""
-    return difflib.get_close_matches(name, list(names), 1, 0.0)[0]
+    return difflib.get_close_matches(name, sorted(names), 1, 0.0)[0]

@@ -28,7 +28,7 @@ class Whole:
 def read_settings(section: ini.Section | None) -> Whole:
     """Return what *section* says; what it does not say, or says wrongly, is the default."""
     scope = SCOPES[SETTINGS]
-    values: dict[str, Any] = {name: option.value for name, option in scope.named.items()}
+    values: dict[str, Any] = dict(scope.values)
     if section is None:
         return Whole(Settings(), values["certificates"], (), ())
     layer = Layer(section)
@@ -42,11 +42,7 @@ def read_settings(section: ini.Section | None) -> Whole:
             else:
                 faults.append(fault)
     faults.extend(_clashes(layer, values))
-    attributes = {
-        option.attribute.removeprefix("settings."): values[name]
-        for name, option in scope.named.items()
-        if option.attribute
-    }
+    attributes = {attribute: values[name] for name, _, attribute in scope.targets}
     return Whole(
         Settings(**attributes, where=section.where),
         values["certificates"],

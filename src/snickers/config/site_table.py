@@ -379,7 +379,6 @@ def _passthrough() -> Iterable[Option]:
         None,
         "The server that gets the connection as it is; it opens the TLS itself.",
         "tcp:10.0.0.7:443",
-        later=True,
     )
     yield Option(
         "proxy protocol",
@@ -388,7 +387,6 @@ def _passthrough() -> Iterable[Option]:
         "off",
         "Whether the server is told the client's address, and in which version.",
         "v2",
-        later=True,
     )
 
 

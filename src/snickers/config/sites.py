@@ -8,16 +8,17 @@ that is read is a site's ``env file``, through the function that was given.
 from __future__ import annotations
 
 import os.path
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from attrs import frozen
 
 from snickers.config import ini
-from snickers.config.option import TYPES, Scope
-from snickers.config.options import SCOPES, site_option_names, types_of
-from snickers.config.reading import Layer, nearest
+from snickers.config.formats import either
+from snickers.config.option import LATER_TYPES, TYPES, Option, Scope
+from snickers.config.options import SCOPES, SITE_OPTIONS
+from snickers.config.reading import VARIABLE, Layer, nearest
+from snickers.config.settings import Whole
 from snickers.config.values import (
     Container,
     Fault,
@@ -36,7 +37,6 @@ from snickers.config.wrong import Wrong
 ReadText = Callable[[str], str]
 """Returns a file's text; raises `Wrong` in words."""
 
-_NAMES = site_option_names()
 _KINDS: Mapping[str, type[Any]] = {
     "container": Container,
     "process": Process,
@@ -44,25 +44,76 @@ _KINDS: Mapping[str, type[Any]] = {
     "redirect": Redirect,
     "proxy": Proxy,
 }
+_AVAILABLE = either([kind for kind in TYPES if kind not in LATER_TYPES])
 _STAND_IN = "host.invalid"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
 
 
 @frozen
-class Shared:
-    """What sites share: the defaults and the applications."""
+class Heritage:
+    """What a site of one type gets from its application, the defaults and the built-in defaults."""
 
-    defaults: Layer | None
-    applications: Mapping[str, Layer]
-    faults: Mapping[str, tuple[Fault, ...]]
-    """By section title: what is wrong for every site that shares it."""
-    settings: Settings
-    certificates: str
+    scope: Scope
+    values: Mapping[str, Any]
+    """Those that are the same for every site."""
+    open: tuple[tuple[Option, Layer, str], ...]
+    """Those that depend on the site: the option, where it is written, and its name there."""
+    faults: tuple[Fault, ...]
+
+
+class Shared:
+    """What sites share: the defaults, the applications, and what follows from them."""
+
+    def __init__(
+        self, defaults: Layer | None, applications: Mapping[str, Layer], whole: Whole
+    ) -> None:
+        self.defaults = defaults
+        self.applications = applications
+        self.settings = whole.settings
+        self.certificates = whole.certificates
+        layers = [*applications.values(), *([defaults] if defaults is not None else [])]
+        self.faults = {layer.section.title: shared_faults(layer) for layer in layers}
+        """By section title: what is wrong for every site that shares it."""
+        self.unused = [fault for layer in layers for fault in unused_faults(layer, self.settings)]
+        """Values that no type of site could take, whether a site uses them or not."""
+        self._heritages: dict[tuple[object, ...], Heritage] = {}
+
+    def heritage(self, kind: str, layers: tuple[Layer, ...]) -> Heritage:
+        """Return what *layers*, the nearest first, leave to a site of the type *kind*."""
+        key = (kind, *map(id, layers))
+        found = self._heritages.get(key)
+        if found is None:
+            found = self._heritages[key] = self._heritage(SCOPES[kind], layers)
+        return found
+
+    def _heritage(self, scope: Scope, layers: tuple[Layer, ...]) -> Heritage:
+        values = dict(scope.values)
+        open: list[tuple[Option, Layer, str]] = []
+        faults: list[Fault] = []
+        written: dict[str, Layer] = {}
+        for layer in reversed(layers):
+            # The defaults serve all types; what this one does not have is not for it.
+            if layer is not self.defaults:
+                faults.extend(layer.foreign(scope))
+            written.update((name, layer) for name in layer.section.options)
+        for name, layer in written.items():
+            option = scope.find(name)
+            if option is None or name in ("type", "application"):
+                continue
+            if "{" in layer.section.options[name].value:
+                open.append((option, layer, name))
+                continue
+            value, fault = layer.read(option, name)
+            if fault is None:
+                values[name] = value
+            else:
+                values.pop(name, None)
+                faults.append(fault)
+        return Heritage(scope, values, tuple(open), tuple(faults))
 
 
 def shared_faults(layer: Layer) -> tuple[Fault, ...]:
     """Return what is wrong with ``[defaults]`` or an application, whoever uses it."""
-    faults = [*layer.section.faults, *layer.unknown(_NAMES)]
+    faults = [*layer.section.faults, *layer.unknown(SITE_OPTIONS)]
     application = layer.section.options.get("application")
     if application is not None and layer.section.title != "defaults":
         faults.append(layer.fault(application, "an application cannot be built on another one"))
@@ -112,16 +163,17 @@ class SiteReader:
         self._inherit()
         kind = self._type()
         if kind is None:
-            self.faults.extend(self._own.unknown(_NAMES))
+            self.faults.extend(self._own.unknown(SITE_OPTIONS))
             return None
-        scope = SCOPES[kind]
-        self._check_names(scope)
-        values, written = self._values(scope)
-        environment = self._environment(scope) if scope.prefixed else ()
-        self._check(kind, values, written)
+        heritage = self.shared.heritage(kind, tuple(self._layers[1:]))
+        self.faults.extend(self._own.unknown(SITE_OPTIONS))
+        self.faults.extend(self._own.foreign(heritage.scope))
+        values = self._values(heritage)
+        environment = self._environment(values) if heritage.scope.find("env.NAME") else ()
+        self._check(kind, values)
         if self.faults:
             return None
-        return self._build(kind, scope, values, environment)
+        return self._build(kind, heritage.scope, values, environment)
 
     def fault(self, message: str, option: str = "", where: Where | None = None) -> None:
         """Note that something is wrong with the site."""
@@ -166,7 +218,7 @@ class SiteReader:
         layer = self._layer_with("type")
         if layer is None:
             if not any(fault.option == "application" for fault in self.faults):
-                self.fault(f"is missing; write {option.format.words}", "type")
+                self.fault(f"is missing; write type = {_AVAILABLE}", "type")
             return None
         kind, fault = layer.read(option, "type", self.name, self.data)
         if fault is not None:
@@ -174,67 +226,41 @@ class SiteReader:
             return _written_type(layer) or None
         return str(kind)
 
-    def _check_names(self, scope: Scope) -> None:
-        """Every option must be one of the site's type; but the defaults serve all types."""
-        self.faults.extend(self._own.unknown(_NAMES))
-        for layer in self._layers:
-            if layer is self.shared.defaults:
-                continue
-            for name, written in layer.section.options.items():
-                if scope.find(name) is None and (types := types_of(name)):
-                    message = f"not an option of type {scope.name}, but of {', '.join(types)}"
-                    self.faults.append(layer.fault(written, message))
+    def _values(self, heritage: Heritage) -> dict[str, Any]:
+        """Return the values by the options' names; a value at fault is missing."""
+        scope = heritage.scope
+        own = self.section.options
+        values = dict(heritage.values)
+        self.faults.extend(fault for fault in heritage.faults if fault.option not in own)
+        for option, layer, name in heritage.open:
+            if name not in own:
+                self._put(values, option, layer, name)
+        for name in own:
+            known = scope.find(name)
+            if known is not None and name not in ("type", "application"):
+                self._put(values, known, self._own, name)
+        for name in sorted(scope.required):
+            if name not in values and not any(fault.option == name for fault in self.faults):
+                example = scope.named[name].example
+                self.fault(f"is missing; write one such as {name} = {example}", name)
+        return values
 
-    def _values(self, scope: Scope) -> tuple[dict[str, Any], dict[str, Layer]]:
-        values: dict[str, Any] = {}
-        written: dict[str, Layer] = {}
-        for layer in reversed(self._layers):
-            written.update((name, layer) for name in layer.section.options)
-        for name, option in scope.named.items():
-            if name in ("type", "application"):
-                continue
-            if name not in written:
-                values[name] = option.value
-                if option.default is None:
-                    self.fault(f"is missing; write one such as {name} = {option.example}", name)
-                continue
-            value, fault = written[name].read(option, name, self.name, self.data)
-            if fault is None:
-                values[name] = value
-            else:
-                self.faults.append(fault)
-        for name, layer in written.items():
-            completed = scope.find(name)
-            if completed is not None and completed.later and completed.prefix:
-                _, fault = layer.read(completed, name, self.name, self.data)
-                if fault is not None:
-                    self.faults.append(fault)
-        return values, written
+    def _put(self, values: dict[str, Any], option: Option, layer: Layer, name: str) -> None:
+        value, fault = layer.read(option, name, self.name, self.data)
+        if fault is None:
+            values[name] = value
+        else:
+            values.pop(name, None)
+            self.faults.append(fault)
 
-    def _environment(self, scope: Scope) -> tuple[tuple[str, str], ...]:
-        option = scope.find("env.NAME")
-        if option is None:
-            return ()
+    def _environment(self, values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         found: dict[str, str] = {}
-        layer = self._layer_with("env file")
-        if layer is not None:
-            path, fault = layer.read(scope.named["env file"], "env file", self.name, self.data)
-            if fault is None and path:
-                found.update(self._env_file(layer, path))
-        for layer in reversed(self._layers):
-            for name, written in layer.section.options.items():
-                if not name.startswith(option.prefix) or name == option.prefix:
-                    continue
-                variable = name.removeprefix(option.prefix)
-                if _VARIABLE.fullmatch(variable) is None:
-                    message = f"{variable!r} is no name of a variable: letters, digits and '_'"
-                    self.faults.append(layer.fault(written, message))
-                    continue
-                value, fault = layer.read(option, name, self.name, self.data)
-                if fault is None:
-                    found[variable] = value
-                else:
-                    self.faults.append(fault)
+        if values.get("env file"):
+            layer = next(one for one in self._layers if "env file" in one.section.options)
+            found.update(self._env_file(layer, values["env file"]))
+        for name, value in values.items():
+            if name.startswith("env."):
+                found[name.removeprefix("env.")] = value
         return tuple(sorted(found.items()))
 
     def _env_file(self, layer: Layer, path: str) -> Iterator[tuple[str, str]]:
@@ -250,34 +276,30 @@ class SiteReader:
                 continue
             name, equals, value = line.partition("=")
             # What stands there may be a secret: a fault does not repeat it.
-            if not equals or _VARIABLE.fullmatch(name) is None or "\0" in value:
+            if not equals or VARIABLE.fullmatch(name) is None or "\0" in value:
                 message = f"line {number} of {path} is not of the form NAME=VALUE"
                 self.faults.append(layer.fault(written, message))
             else:
                 yield name, value
 
-    def _check(self, kind: str, values: Mapping[str, Any], written: Mapping[str, Layer]) -> None:
+    def _check(self, kind: str, values: Mapping[str, Any]) -> None:
         """Look at what no value shows alone."""
-        if (
-            kind == "redirect"
-            and values.get("keep path")
-            and re.search("[?#]", values.get("to") or "")
-        ):
-            layer = written["to"]
-            message = (
-                "has a query, and so has no place for the request's path; write keep path = off"
-            )
-            self.faults.append(layer.fault(layer.section.options["to"], message))
-        if kind == "container":
-            for volume in values.get("volumes") or ():
-                source = volume.split(":")[0]
-                if self._reaches_engine(source):
-                    layer = written["volumes"]
-                    message = (
-                        f"{source} holds Docker's own socket: whoever reaches it is root here; "
-                        "mount a folder below it"
-                    )
-                    self.faults.append(layer.fault(layer.section.options["volumes"], message))
+        target = values.get("to", "") if kind == "redirect" and values.get("keep path") else ""
+        if "?" in target or "#" in target:
+            self._blame("to", "leaves no place for a request's path; write keep path = off")
+        for volume in values.get("volumes", ()):
+            source = volume.split(":")[0]
+            if self._reaches_engine(source):
+                self._blame(
+                    "volumes",
+                    f"{source} holds Docker's own socket: whoever reaches it is root here; "
+                    "mount a folder below it",
+                )
+
+    def _blame(self, name: str, message: str) -> None:
+        """Note a fault of the option *name*, in whichever section it is written."""
+        layer = next(one for one in self._layers if name in one.section.options)
+        self.faults.append(layer.fault(layer.section.options[name], message))
 
     def _reaches_engine(self, source: str) -> bool:
         sockets = ["/var/run/docker.sock", "/run/docker.sock"]
@@ -296,10 +318,8 @@ class SiteReader:
         environment: tuple[tuple[str, str], ...],
     ) -> Site:
         groups: dict[str, dict[str, Any]] = {"site": {}, "kind": {}, "life": {}}
-        for name, option in scope.named.items():
-            group, _, attribute = option.attribute.partition(".")
-            if attribute:
-                groups[group][attribute] = values[name]
+        for name, group, attribute in scope.targets:
+            groups[group][attribute] = values[name]
         if kind in ("container", "process"):
             groups["kind"]["environment"] = environment
             groups["kind"]["life"] = Lifecycle(**groups["life"])
