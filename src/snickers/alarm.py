@@ -1,0 +1,91 @@
+"""What is wrong now, and telling a person of it once.
+
+An alarm is logged, kept until it is cleared, and given to the alarm command. The same alarm is
+told once, however often it is raised. Must never raise anything itself, and never keep more than
+a bounded number of alarms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from snickers.alarm_command import AlarmCommand
+from snickers.interfaces import IAlarm
+
+MOST = 1000
+"""Alarms kept; the oldest ones make room."""
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return *text* with what could break a line, or a terminal, escaped."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+@implementer(IAlarm)
+class Alarm:
+    """The alarms of one Snickers; *epoch* returns epoch seconds, *teller* tells a person."""
+
+    log = Logger()
+
+    def __init__(self, teller: AlarmCommand, epoch: Callable[[], float]) -> None:
+        self._teller = teller
+        self._epoch = epoch
+        self._current: dict[tuple[str, str, str], dict[str, Any]] = {}
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The program that is run, and its arguments; may be changed at any time."""
+        return self._teller.command
+
+    @command.setter
+    def command(self, command: tuple[str, ...]) -> None:
+        self._teller.command = command
+
+    def current(self) -> list[dict[str, Any]]:
+        """Return what is wrong now, the oldest first: ``kind``, ``site``, ``message``, ``since``
+        (epoch seconds)."""
+        return [dict(alarm) for alarm in self._current.values()]
+
+    def stop(self) -> None:
+        """Run the alarm command no more; what is raised is still logged and kept."""
+        self._teller.stop()
+
+    def raised(self, kind: str, site: str, message: str) -> None:
+        """Raise an alarm; *site* is ``""`` for what concerns the whole."""
+        message = printable(message)
+        key = (kind, site, message)
+        if key in self._current:
+            return
+        while len(self._current) >= MOST:
+            del self._current[next(iter(self._current))]
+        alarm = {"kind": kind, "site": site, "message": message, "since": self._epoch()}
+        self._current[key] = alarm
+        self.log.error(
+            "alarm ({kind}) {site}: {message}" if site else "alarm ({kind}): {message}",
+            kind=kind,
+            site=site,
+            message=message,
+        )
+        self._teller.tell(alarm)
+
+    def cleared(self, kind: str, site: str) -> None:
+        """What was raised of this *kind* for *site* holds no more; told as it was raised, with
+        ``"cleared": true``. Nothing happens where nothing was raised."""
+        for key in [key for key in self._current if key[:2] == (kind, site)]:
+            alarm = self._current.pop(key)
+            self.log.info(
+                "alarm over ({kind}) {site}: {message}"
+                if site
+                else "alarm over ({kind}): {message}",
+                kind=kind,
+                site=site,
+                message=alarm["message"],
+            )
+            self._teller.tell({**alarm, "cleared": True})

@@ -1,0 +1,121 @@
+"""Tests for snickers.alarm."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from snickers.alarm import MOST, Alarm
+from snickers.interfaces import IAlarm
+
+
+class FakeTeller:
+    """Writes down what is told."""
+
+    def __init__(self):
+        self.command = ()
+        self.told = []
+        self.stopped = False
+
+    def tell(self, alarm):
+        self.told.append(json.loads(json.dumps(alarm)))
+
+    def stop(self):
+        self.stopped = True
+
+
+class AlarmTests(SynchronousTestCase):
+    def setUp(self):
+        self.events = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.clock = Clock()
+        self.clock.advance(100)
+        self.teller = FakeTeller()
+        self.alarm = Alarm(self.teller, self.clock.seconds)
+
+    def test_interface(self):
+        """It is what the rooms expect."""
+        verifyObject(IAlarm, self.alarm)
+
+    def test_raised(self):
+        """An alarm is logged with its site, kept, and told."""
+        self.alarm.raised("certificate", "a.example", "it expired")
+        expected = {
+            "kind": "certificate",
+            "site": "a.example",
+            "message": "it expired",
+            "since": 100.0,
+        }
+        self.assertEqual(self.alarm.current(), [expected])
+        self.assertEqual(self.teller.told, [expected])
+        [event] = self.events
+        self.assertEqual(event["log_level"].name, "error")
+        self.assertEqual(event["site"], "a.example")
+
+    def test_once(self):
+        """The same alarm is told once, and keeps the time it was first raised."""
+        self.alarm.raised("certificate", "a.example", "it expired")
+        self.clock.advance(50)
+        self.alarm.raised("certificate", "a.example", "it expired")
+        self.assertEqual(len(self.teller.told), 1)
+        self.assertEqual(len(self.events), 1)
+        self.assertEqual(self.alarm.current()[0]["since"], 100.0)
+
+    def test_others(self):
+        """Another message, site or kind is another alarm."""
+        self.alarm.raised("certificate", "a.example", "it expired")
+        self.alarm.raised("certificate", "a.example", "it is missing")
+        self.alarm.raised("certificate", "b.example", "it expired")
+        self.alarm.raised("engine", "a.example", "it expired")
+        self.assertEqual(len(self.teller.told), 4)
+
+    def test_cleared(self):
+        """All of a kind and a site are over, told as such, and may be raised again."""
+        self.alarm.raised("certificate", "a.example", "one")
+        self.alarm.raised("certificate", "a.example", "two")
+        self.alarm.raised("engine", "", "three")
+        self.alarm.cleared("certificate", "a.example")
+        self.assertEqual([alarm["message"] for alarm in self.alarm.current()], ["three"])
+        over = self.teller.told[3:]
+        self.assertEqual([alarm["message"] for alarm in over], ["one", "two"])
+        self.assertEqual([alarm["cleared"] for alarm in over], [True, True])
+        self.alarm.raised("certificate", "a.example", "one")
+        self.assertNotIn("cleared", self.teller.told[-1])
+
+    def test_cleared_nothing(self):
+        """To clear what was not raised is nothing."""
+        self.alarm.cleared("certificate", "a.example")
+        self.assertEqual((self.teller.told, self.events), ([], []))
+
+    def test_bounded(self):
+        """The oldest make room."""
+        for number in range(MOST + 5):
+            self.alarm.raised("test", "", str(number))
+        current = self.alarm.current()
+        self.assertEqual(len(current), MOST)
+        self.assertEqual(current[0]["message"], "5")
+
+    def test_printable(self):
+        """What would break a line or drive a terminal is escaped; letters are kept."""
+        self.alarm.raised("test", "", "a\nb\x1b[2J\x9b é \udc80 {kind}")
+        [alarm] = self.alarm.current()
+        self.assertEqual(alarm["message"], "a\\nb\\x1b[2J\\x9b é \\udc80 {kind}")
+
+    def test_not_changed_from_outside(self):
+        """What is returned is a copy."""
+        self.alarm.raised("test", "", "one")
+        self.alarm.current()[0]["message"] = "other"
+        self.assertEqual(self.alarm.current()[0]["message"], "one")
+
+    def test_command(self):
+        """The command may be changed, and the end is passed on."""
+        self.alarm.command = ("tell", "me")
+        self.assertEqual(self.teller.command, ("tell", "me"))
+        self.assertEqual(self.alarm.command, ("tell", "me"))
+        self.alarm.stop()
+        self.assertTrue(self.teller.stopped)
