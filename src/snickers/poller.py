@@ -137,7 +137,7 @@ class Poller:
             if not events:
                 return
             for number, event in events:
-                item = items.get(number)
+                item: Any = items.get(number)
                 if item is None:
                     continue  # it ended by what another event did
                 try:

@@ -77,12 +77,12 @@ class Running:
         apply_settings: Callable[[Settings], None],
         told: Callable[[str], None],
         wall: Callable[[], float],
-        about: Mapping[str, Any],
+        about: Callable[[], Mapping[str, Any]],
     ) -> None:
         """*load* blocks and is called through *in_thread* only. *make* and *broken* make the
         handlers of sites; *apply_settings* takes what of ``[snickers]`` can change while
-        running; *told* is told ``"reloading"`` and ``"ready"``; *about* is part of every
-        status."""
+        running; *told* is told ``"reloading"`` and ``"ready"``; *about* says what is part of
+        every status."""
         self._load = load
         self._in_thread = in_thread
         self._sites = sites
@@ -312,7 +312,7 @@ class Running:
         loaded = self._loaded
         faults = [] if loaded is None else [str(f) for f in loaded.configuration.faults]
         return {
-            **self._about,
+            **self._about(),
             "since": self.since,
             "now": now,
             "faults": faults,

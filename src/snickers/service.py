@@ -96,7 +96,7 @@ class FrontDoorService(Service):
         self._ports = self._bind()
 
     def startService(self) -> None:
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         for part in self._parts:
             part.start()
             self._started.append(part)
@@ -145,7 +145,6 @@ class FrontDoorService(Service):
         """The first signal drains, the second one waits for nobody."""
         if self._ending:
             self._front.abort()
-            self._ending_now = True
             return
         self._ending = True
         if self._front.connections and sys.stderr.isatty():
@@ -175,7 +174,7 @@ class FrontDoorService(Service):
     # The end
 
     def stopService(self) -> Deferred[None]:
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         self._notifier.send("STOPPING=1")
         if self._watcher.running:
             self._watcher.stop()
@@ -184,10 +183,13 @@ class FrontDoorService(Service):
         self._front.drain()
         done: Deferred[Any] = self._drained()
         for part in reversed(self._started):
-            done.addCallback(lambda _, part=part: maybeDeferred(part.stop))
+            done.addCallback(self._stop, part)
             done.addErrback(lambda failure: self.log.failure("stopping", failure=failure))
         self._started = []
         return done
+
+    def _stop(self, before: object, part: Part) -> Deferred[Any]:
+        return maybeDeferred(part.stop)
 
     def _drained(self) -> Deferred[None]:
         """Fire when the last connection has gone, by itself or because its time was over."""

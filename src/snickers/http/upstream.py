@@ -381,7 +381,7 @@ class Carrier:
             self._log_fault("it closed the connection before its answer was complete")
             exchange.responder = None
             answer_error(exchange, 502, "unreachable")
-        elif self._framing == UNTIL_CLOSE and reason.check(ConnectionDone):
+        elif self._framing == UNTIL_CLOSE and reason.type is ConnectionDone:
             exchange.finish()
         else:
             self._log_fault("it closed the connection within its answer")

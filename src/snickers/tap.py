@@ -1,0 +1,289 @@
+"""The only wiring: from a configuration's path to the service that ``twistd snickers`` runs.
+
+This is the one module that names the real reactor, the real clock and the environment. It starts
+nothing: ``twistd`` forks, and sheds privileges, after `makeService` has returned.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.python import usage
+
+from snickers import __version__
+from snickers.alarm import Alarm
+from snickers.alarm_command import AlarmCommand
+from snickers.config.parse import Loaded, load
+from snickers.config.values import Container, Listen, Process, Settings
+from snickers.containers.docker import DockerEngine
+from snickers.containers.process import ProcessEngine
+from snickers.containers.service import Lives
+from snickers.control.api import ControlService
+from snickers.control.listening import ControlUnavailable
+from snickers.http.http1 import Deadlines, Front, Http1, PlainHttp1
+from snickers.http.kinds import HandlerMaker
+from snickers.http.sites import LiveSite, SiteTable
+from snickers.listening import CannotListen, Limits, Port, bind, inherited
+from snickers.notify import Notifier
+from snickers.poller import Poller
+from snickers.running import Running
+from snickers.service import FrontDoorService, ListeningPort
+from snickers.stream import Stream, Sweep
+from snickers.tls.authority import Authority
+from snickers.tls.certificates import Certificates
+from snickers.tls.port import TLSPort
+from snickers.tls.threads import OwnThreads
+from snickers.tls.transport import TLSStream, harden
+from snickers.welcome import welcome
+
+ALPN = (b"http/1.1",)
+FILE_THREADS = 4
+"""Threads that read files and look up names: more would only queue at the disk."""
+CERTIFICATE_THREADS = 2
+
+
+class Options(usage.Options):
+    """The command line behind ``twistd snickers``."""
+
+    synopsis = "[--config FILE]"
+    longdesc = "Serve the sites of an INI file, or of a folder of *.ini files."
+    optParameters = [
+        ["config", "c", "etc/sites.ini", "The file, or the folder whose *.ini files are read."],
+    ]
+
+
+def _fail(*lines: str) -> NoReturn:
+    """End the start: one line for each fault, no traceback."""
+    for line in lines:
+        print(line, file=sys.stderr)
+    sys.stderr.flush()
+    raise SystemExit(1)
+
+
+class _Called:
+    """A part of the service made of two calls."""
+
+    def __init__(self, start: Callable[[], Any], stop: Callable[[], Any]) -> None:
+        self.start = start
+        self.stop = stop
+
+
+def _deadlines(settings: Settings) -> Deadlines:
+    return Deadlines(settings.head_within, settings.keep_alive, settings.progress_within)
+
+
+class Wiring:
+    """Everything there is, connected."""
+
+    def __init__(self, reactor: Any, path: str, loaded: Loaded, environ: dict[str, str]) -> None:
+        settings = loaded.configuration.settings
+        assert settings is not None
+        self.reactor = reactor
+        self.environ = environ
+        self.path = path
+        self.loaded = loaded
+        self.settings = settings
+        self.poller = Poller(reactor)
+        self.sweep = Sweep(reactor)
+        self.limits = Limits(settings.connections, settings.connections_per_address)
+        self.files = OwnThreads(reactor, FILE_THREADS, "files")
+        self.sites = SiteTable()
+        self.front = Front(self.sites, self.sweep, time.time, _deadlines(settings))
+        self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time)
+        self.authority = Authority(os.path.join(settings.state, "internal"))
+        self.certificates = Certificates(
+            reactor,
+            OwnThreads(reactor, CERTIFICATE_THREADS, "certificates"),
+            self.authority,
+            settings.certificate_directory,
+            lambda context: harden(context, ALPN),
+            self.alarm,
+            time.time,
+        )
+        self.lives = Lives(
+            reactor,
+            reactor,
+            self.sweep,
+            {
+                Container: DockerEngine(reactor, settings.docker, settings.state),
+                Process: ProcessEngine(reactor, settings.state, environ),
+            },
+            self.alarm,
+        )
+        handlers = HandlerMaker(self.poller, self.sweep, self.lives, self.defer, self.resolve)
+        self.running = Running(
+            lambda: load(path),
+            self.defer,
+            self.sites,
+            handlers.make,
+            handlers.broken,
+            self.certificates,
+            self.lives,
+            self.alarm,
+            self.apply_settings,
+            lambda what: self.service.told(what),
+            time.time,
+            lambda: {"version": __version__, "pid": os.getpid(), "config": path},
+        )
+        control = ControlService(
+            reactor, os.path.join(settings.state, "control.sock"), self.running, self.lives
+        )
+        self.service = FrontDoorService(
+            reactor,
+            self.bind,
+            [
+                self.files,
+                self.poller,
+                self.sweep,
+                _Called(self.begin, lambda: None),
+                _Called(self.lives.start, self.lives.close),
+                self.certificates,
+                _Called(lambda: None, self.alarm.stop),
+                _Called(lambda: self.open_control(control), control.stopService),
+            ],
+            self.front,
+            self.running.watch,
+            self.running.reload,
+            settings.reload_every,
+            lambda: self.settings.drain_within,
+            Notifier(environ),
+            self.welcome,
+        )
+
+    # What parts ask of the world
+
+    def defer(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Run a blocking call in a thread."""
+        return self.files.run(lambda: function(*arguments))
+
+    def resolve(self, host: str) -> Deferred[str]:
+        """Look a host name up; IPv4 and IPv6 as the system prefers."""
+
+        def look_up() -> str:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            return str(found[0][4][0])
+
+        return self.files.run(look_up)
+
+    def apply_settings(self, settings: Settings) -> None:
+        """Take what of ``[snickers]`` can change while running."""
+        self.settings = settings
+        self.limits.change(settings.connections, settings.connections_per_address)
+        self.front.deadlines = _deadlines(settings)
+        self.alarm.command = settings.alarm_command
+        self.certificates.directory = settings.certificate_directory
+        self.service.look_every(settings.reload_every)
+        for port in self.ports:
+            if isinstance(port, TLSPort):
+                port.within = settings.handshake_within
+
+    # Listening
+
+    ports: Sequence[Port] = ()
+
+    def bind(self) -> Sequence[ListeningPort]:
+        """Make the ports, of sockets that were handed over where there are any."""
+        try:
+            given = inherited(self.environ)
+            https = given.get("https") or [bind(listen) for listen in self.settings.https]
+            http = given.get("http") or [bind(listen) for listen in self.settings.http]
+        except CannotListen as problem:
+            _fail(f"{self.path}: {problem}")
+        self.https_port = _port_of(https, self.settings.https)
+        self.http_port = _port_of(http, self.settings.http)
+        ports: list[Port] = [
+            TLSPort(
+                self.poller,
+                sock,
+                self.sweep,
+                self.limits,
+                route=self.sites.route,
+                contexts=self.context,
+                build=self.build,
+                alpn=ALPN,
+                within=self.settings.handshake_within,
+            )
+            for sock in https
+        ]
+        ports += [
+            Port(self.poller, sock, self.sweep, self.limits, self.build_plain) for sock in http
+        ]
+        self.ports = ports
+        return ports
+
+    https_port = 443
+    http_port = 0
+
+    def context(self, site: LiveSite, name: bytes) -> SSL.Context | Deferred[SSL.Context]:
+        """Return the context for a connection to *site* that asked for *name*."""
+        return self.certificates.context(site.name, name)
+
+    def build(self, stream: TLSStream, site: LiveSite) -> Http1:
+        """Make the protocol of a TLS connection."""
+        return Http1(self.front, stream, site, True)
+
+    def build_plain(self, stream: Stream) -> PlainHttp1:
+        """Make the protocol of a plain connection."""
+        return PlainHttp1(self.front, stream, self.https_port)
+
+    # Starting
+
+    def begin(self) -> None:
+        """Have the configuration run that was read at the start."""
+        self.running.begin(self.loaded)
+
+    def open_control(self, control: ControlService) -> None:
+        """Open the control socket; without one Snickers does not start."""
+        try:
+            control.startService()
+        except ControlUnavailable as problem:
+            _fail(f"{self.path}: {problem}")
+
+    def welcome(self) -> None:
+        """Print where to go, for who has started Snickers by hand for the first time."""
+        if not self.environ.get("SNICKERS_WELCOME"):
+            return
+        made = self.files.run(lambda: self.authority.root(time.time()))
+        made.addBoth(
+            lambda _: print(
+                welcome(
+                    self.loaded.configuration,
+                    self.https_port,
+                    self.http_port,
+                    self.authority.trust,
+                    sys.__stdout__ is not None
+                    and sys.__stdout__.isatty()
+                    and not self.environ.get("NO_COLOR"),
+                ),
+                file=sys.__stdout__,
+                flush=True,
+            )
+        )
+
+
+def _port_of(sockets: Sequence[socket.socket], listens: Sequence[Listen]) -> int:
+    for sock in sockets:
+        if sock.family != socket.AF_UNIX:
+            return int(sock.getsockname()[1])
+    return listens[0].port if listens else 0
+
+
+def makeService(options: Options) -> FrontDoorService:
+    """Read the configuration and connect everything; start nothing.
+
+    Faults end the start: a line each on stderr, exit status 1.
+    """
+    from twisted.internet import reactor
+
+    path = os.path.abspath(options["config"])
+    loaded = load(path)
+    if loaded.configuration.faults:
+        _fail(*[str(fault) for fault in loaded.configuration.faults])
+    return Wiring(reactor, path, loaded, dict(os.environ)).service
