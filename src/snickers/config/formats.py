@@ -218,7 +218,10 @@ def one_of(*choices: str, later: Iterable[str] = ()) -> Format[str]:
             raise Wrong(f"{line!r} is unknown; write {listed}")
         return line
 
-    return Format(either([f"`{choice}`" for choice in (*choices, *waiting)]), read, same)
+    words = either([f"`{choice}`" for choice in choices])
+    if waiting:
+        words += f", later {either([f'`{choice}`' for choice in waiting])}"
+    return Format(words, read, same)
 
 
 def one_number_of(*choices: int) -> Format[int]:

@@ -20,7 +20,7 @@ from snickers.config.hosts import site_name
 from snickers.config.options import SCOPES
 from snickers.config.reading import Layer, nearest
 from snickers.config.settings import Whole, read_settings
-from snickers.config.sites import ReadText, Shared, SiteReader
+from snickers.config.site_reader import ReadText, Shared, SiteReader
 from snickers.config.values import Configuration, Fault, Process, Site, Where
 from snickers.config.wrong import Wrong
 

@@ -5,7 +5,7 @@ It is made from the table of options alone, so that the page and the program can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from snickers.config.formats import either
 from snickers.config.option import LATER_TYPES, SETTINGS, TYPES, Option
@@ -20,51 +20,38 @@ def reference() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield from _group("`[snickers]`", lambda option: option.scopes == (SETTINGS,))
-    yield from _group("Every site", lambda option: option.scopes == TYPES)
-    yield from _group(
-        f"Types {_types(('container', 'process', 'proxy'))}",
-        lambda option: option.scopes == ("container", "process", "proxy"),
-    )
-    yield from _group(
-        f"Types {_types(('container', 'process'))}",
-        lambda option: option.scopes == ("container", "process"),
-    )
+    served = tuple(kind for kind in TYPES if kind in ("container", "process", "proxy"))
+    personal = ("container", "process")
+    yield from _group("`[snickers]`", (SETTINGS,))
+    yield from _group("Every site", TYPES)
+    yield from _group(f"Sites of the types {_types(served)}", served)
+    yield from _group(f"Sites of the types {_types(personal)}", personal)
     for kind in TYPES:
-        yield from _group(f"Type `{kind}`", lambda option, kind=kind: option.scopes == (kind,))
+        yield from _group(f"Sites of the type `{kind}`", (kind,), kind in LATER_TYPES)
 
 
 def _types(kinds: tuple[str, ...]) -> str:
     return either([f"`{kind}`" for kind in kinds]).replace(" or ", " and ")
 
 
-def _group(title: str, belongs: Callable[[Option], bool]) -> Iterator[str]:
+def _group(title: str, scopes: tuple[str, ...], later: bool = False) -> Iterator[str]:
     yield f"### {title}"
     yield ""
-    if title in [f"Type `{kind}`" for kind in LATER_TYPES]:
-        yield f"{_LATER} It will have these options."
+    if later:
+        yield f"{_LATER} These will be its options."
         yield ""
     for option in OPTIONS:
-        if belongs(option):
+        if option.scopes == scopes:
             yield from _entry(option)
             yield ""
 
 
 def _entry(option: Option) -> Iterator[str]:
-    example = option.example
-    if not option.prefix:
-        example = f"{option.name} = {example}"
-    yield f"**`{option.name}`**: {_capital(option.doc)}"
-    if option.later:
-        yield _LATER
-    yield ""
-    yield f"- value: {option.format.words}"
+    example = option.example if option.prefix else f"{option.name} = {option.example}"
     if option.default is None:
-        yield "- default: none, it must be given"
+        default = "must be given"
     else:
-        yield f"- default: {f'`{option.default}`' if option.default else 'empty'}"
-    yield f"- example: `{example}`"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        default = f"default: `{option.default}`" if option.default else "default: empty"
+    yield f"**`{option.name}`** ({option.format.words}; {default})  "
+    yield option.doc + (f" {_LATER}" if option.later else "") + "  "
+    yield f"Example: `{example}`"
