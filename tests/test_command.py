@@ -1,0 +1,475 @@
+"""The ``snickers`` command."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers import __version__
+from snickers.config.values import Configuration, Fault, Settings, Site, Static, Where
+from snickers.control import command
+from snickers.control.client import Denied, Lost, NotRunning, Refused
+from snickers.control.command import Command, main, state_anyway
+
+FAULT = Fault(Where("etc/sites.ini", 5), "b.example", "port", "must be a number")
+STATIC = Site(name="a.example", kind=Static(root="/srv"))
+GOOD = Configuration(Settings(state="/state"), {"a.example": STATIC})
+FAULTY = Configuration(
+    Settings(state="/state"), {"a.example": STATIC}, {"b.example": (FAULT,)}, (FAULT,)
+)
+STATELESS = Configuration(
+    None, faults=(Fault(Where("x.ini", 1), "snickers", "https", "no such thing"),)
+)
+DENIED = {"faults": ["x.ini:5: [b.example] port: bad"], "broken": ["b.example"], "added": []}
+
+
+class Out(io.TextIOWrapper):
+    """Standard output or error, in memory, a terminal or not."""
+
+    def __init__(self, terminal: bool = False) -> None:
+        self.bytes = io.BytesIO()
+        super().__init__(self.bytes, encoding="utf-8", newline="\n")
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def said(self) -> str:
+        self.flush()
+        return self.bytes.getvalue().decode()
+
+
+class FakeClient:
+    """A client that has its answers by name; an exception is raised."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[tuple[Any, ...]] = []
+        self.path = ""
+
+    def __call__(self, path: str) -> FakeClient:
+        self.path = path
+        return self
+
+    def _answer(self, name: str, *asked: Any) -> Any:
+        self.asked.append((name, *asked))
+        answer = self.answers[name]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def status(self) -> Any:
+        return self._answer("status")
+
+    def site(self, host: str) -> Any:
+        return self._answer("site", host)
+
+    def plan(self) -> Any:
+        return self._answer("plan")
+
+    def reload(self) -> Any:
+        return self._answer("reload")
+
+    def act(self, verb: str, host: str) -> Iterator[Any]:
+        return self._pieces("act", verb, host)
+
+    def logs(self, host: str, tail: int, follow: bool) -> Iterator[Any]:
+        return self._pieces("logs", host, tail, follow)
+
+    def _pieces(self, name: str, *asked: Any) -> Iterator[Any]:
+        for piece in self._answer(name, *asked):
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+
+
+class CommandCase(SynchronousTestCase):
+    configuration = GOOD
+    terminal = False
+
+    def run_command(self, *argv: str, environ: dict[str, str] | None = None, **answers: Any) -> int:
+        self.out = Out(self.terminal)
+        self.err = Out()
+        self.client = FakeClient(**answers)
+        self.loaded: list[str] = []
+        made = Command(
+            self.out,
+            self.err,
+            environ or {},
+            load=self.load,
+            connect=self.client,
+            now=lambda: 1000.0,
+            elapsed=lambda: 0.0,
+        )
+        return made.run(argv)
+
+    def load(self, path: str) -> Configuration:
+        self.loaded.append(path)
+        if isinstance(self.configuration, Exception):
+            raise self.configuration
+        return self.configuration
+
+    def assertDone(self, said: str, *argv: str, **answers: Any) -> None:
+        """*argv* says *said* and nothing is wrong."""
+        status = self.run_command(*argv, **answers)
+        self.assertEqual((self.err.said(), self.out.said(), status), ("", said, 0))
+
+    def assertFails(self, why: str, *argv: str, **answers: Any) -> None:
+        """*argv* fails, and *why* is all that standard error says."""
+        status = self.run_command(*argv, **answers)
+        self.assertEqual((self.err.said(), status), (why, 1))
+
+
+class WhereTests(CommandCase):
+    """The configuration, and the socket it means."""
+
+    def test_given(self) -> None:
+        """--config is read, and its state folder has the socket."""
+        self.run_command("--config", "x.ini", "status", status={}, environ={"SNICKERS_CONFIG": "y"})
+        self.assertEqual((self.loaded, self.client.path), (["x.ini"], "/state/control.sock"))
+
+    def test_environment(self) -> None:
+        """Without --config the environment says which."""
+        self.run_command("status", status={}, environ={"SNICKERS_CONFIG": "y.ini"})
+        self.assertEqual(self.loaded, ["y.ini"])
+
+    def test_usual_places(self) -> None:
+        """Without both: etc/sites.ini where there is one, else the system's."""
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        os.makedirs(self.mktemp())
+        os.chdir(os.path.dirname(self.mktemp()))
+        self.run_command("status", status={})
+        self.assertEqual(self.loaded, ["/etc/snickers/sites.ini"])
+        os.mkdir("etc")
+        with open("etc/sites.ini", "w"):
+            pass
+        self.run_command("status", status={})
+        self.assertEqual(self.loaded, ["etc/sites.ini"])
+
+    def test_socket(self) -> None:
+        """With --socket no configuration is read."""
+        self.run_command("status", "--socket", "/x.sock", status={})
+        self.assertEqual((self.loaded, self.client.path), ([], "/x.sock"))
+
+    def test_faulty_sites_do_not_matter(self) -> None:
+        """A site at fault does not hide the server."""
+        self.configuration = FAULTY
+        self.run_command("status", status={})
+        self.assertEqual(self.client.path, "/state/control.sock")
+
+    def test_faulty_settings(self) -> None:
+        """[snickers] at fault does not hide the server either, when its state is understood."""
+        self.configuration = STATELESS
+        path = self.mktemp()
+        with open(path, "w") as file:
+            file.write("[snickers]\nhttps = nonsense\nstate = ../var/state\n")
+        self.run_command("status", "--config", path, status={})
+        folder = os.path.dirname(os.path.abspath(path))
+        self.assertEqual(self.client.path, os.path.join(folder, "../var/state", "control.sock"))
+
+    def test_no_settings(self) -> None:
+        """When it cannot be told where the server is, that is said, with the fault."""
+        self.configuration = STATELESS
+        self.assertFails(
+            "snickers: nowhere.ini does not say where Snickers' state is (x.ini:1: [snickers] "
+            "https: no such thing): put it right, or give --config FILE or --socket "
+            "STATE/control.sock\n",
+            "--config",
+            "nowhere.ini",
+            "status",
+        )
+
+    def test_unreadable(self) -> None:
+        """A configuration that cannot be read is an error in words."""
+        self.configuration = PermissionError(13, "Permission denied")
+        self.assertFails(
+            "snickers: cannot read x.ini: Permission denied; give another one with --config FILE\n",
+            "--config",
+            "x.ini",
+            "check",
+        )
+
+    def test_state_anyway(self) -> None:
+        """The state of a faulty configuration is told only when there is no doubt."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        for text, state in (
+            ("[snickers]\nstate = /x\nhttps = nonsense\n", "/x"),
+            ("[snickers]\nhttps = nonsense\n", Settings().state),
+            ("[snickers]\nhttps nonsense\n", None),
+            ("[snickers]\nstate =\n", None),
+            ("[a.example]\ntype = static\n", None),
+            ("\0", None),
+        ):
+            with open(os.path.join(folder, "a.ini"), "w") as file:
+                file.write(text)
+            self.assertEqual(state_anyway(os.path.join(folder, "a.ini")), state)
+            self.assertEqual(state_anyway(folder), state)
+        self.assertEqual(state_anyway(os.path.join(folder, "none.ini")), None)
+
+
+class CheckTests(CommandCase):
+    """snickers check."""
+
+    def test_no_faults(self) -> None:
+        """A good configuration is said to be good."""
+        self.assertDone("x.ini: 1 site, no faults\n", "--config", "x.ini", "check")
+
+    def test_faults(self) -> None:
+        """Each fault is a line of standard error that begins with its place."""
+        self.configuration = FAULTY
+        self.assertFails("etc/sites.ini:5: [b.example] port: must be a number\n", "check")
+        self.assertEqual(self.out.said(), "")
+
+    def test_json(self) -> None:
+        """With --json the faults come in parts."""
+        self.configuration = FAULTY
+        self.assertEqual(self.run_command("--config", "x.ini", "check", "--json"), 1)
+        self.assertEqual(
+            json.loads(self.out.said()),
+            {
+                "config": "x.ini",
+                "sites": ["a.example"],
+                "broken": ["b.example"],
+                "faults": [
+                    {
+                        "file": "etc/sites.ini",
+                        "line": 5,
+                        "section": "b.example",
+                        "option": "port",
+                        "message": "must be a number",
+                    }
+                ],
+            },
+        )
+
+    def test_for_real(self) -> None:
+        """The real reader's faults come out of the real command."""
+        path = self.mktemp()
+        with open(path, "w") as file:
+            file.write("[a.example]\ntype = statik\n")
+        self.patch(command.sys, "stdout", Out())
+        self.patch(command.sys, "stderr", Out())
+        self.assertEqual(main(["--config", path, "check"]), 1)
+        self.assertTrue(command.sys.stderr.said().startswith(f"{path}:2: [a.example] type: "))
+
+
+class ServerTests(CommandCase):
+    """What goes wrong between the command and the server."""
+
+    def test_not_running(self) -> None:
+        """Where nobody answers, it is said how to start it."""
+        self.assertFails(
+            "snickers: Snickers does not answer at X; is it running? Start it with: "
+            "twistd -n snickers --config x.ini\n",
+            "--config",
+            "x.ini",
+            "status",
+            status=NotRunning("Snickers does not answer at X; is it running?"),
+        )
+
+    def test_other_trouble(self) -> None:
+        """Everything else is one clean line."""
+        self.assertFails("snickers: not yours\n", "reload", reload=Denied("not yours"))
+        self.assertFails("snickers: a\\nb\n", "status", "x", site=Refused(404, "a\nb"))
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends it without a traceback."""
+        self.assertEqual(self.run_command("plan", plan=KeyboardInterrupt()), 130)
+        self.assertEqual(self.err.said(), "")
+
+    def test_wrong_usage(self) -> None:
+        """Wrong usage is status 2, help and version 0."""
+        self.assertEqual(self.run_command("stauts"), 2)
+        self.assertIn("did you mean status?", self.err.said())
+        self.assertDone(f"snickers {__version__}\n", "--version")
+
+    def test_later_verbs(self) -> None:
+        """A verb that is still to come says so."""
+        self.assertFails(
+            f"snickers: update: not available yet in this version ({__version__})\n",
+            "update",
+            "a.example",
+            "--image",
+            "x",
+        )
+
+
+class LookingTests(CommandCase):
+    """snickers status, plan, reload."""
+
+    def test_status(self) -> None:
+        """The status is shown with the time that has passed, without colours in a pipe."""
+        answer = {"sites": [{"site": "a.example", "state": "ready", "since": 400}]}
+        self.assertEqual(self.run_command("status", status=answer), 0)
+        self.assertRegex(self.out.said(), r"a\.example +ready +10m")
+        self.assertNotIn("\x1b", self.out.said())
+
+    def test_colours(self) -> None:
+        """On a terminal there are colours, unless they are not wanted or not understood."""
+        self.terminal = True
+        answer = {"sites": [{"site": "a.example", "state": "ready"}]}
+        for environ, coloured in (
+            ({}, True),
+            ({"NO_COLOR": "1"}, False),
+            ({"TERM": "dumb"}, False),
+        ):
+            self.run_command("status", status=answer, environ=environ)
+            self.assertEqual("\x1b[32mready" in self.out.said(), coloured)
+
+    def test_status_of_one_site(self) -> None:
+        """One site is shown in detail."""
+        self.assertDone(
+            "a.example\n  state  ready\n",
+            "status",
+            "a.example",
+            site={"site": "a.example", "state": "ready"},
+        )
+        self.assertEqual(self.client.asked, [("site", "a.example")])
+
+    def test_json(self) -> None:
+        """With --json the answer is printed as it is."""
+        answer = {"sites": [], "new in the next version": ["é"]}
+        for verb in ("status", "plan", "reload"):
+            self.assertEqual(self.run_command(verb, "--json", **{verb: answer}), 0)
+            self.assertEqual(json.loads(self.out.said()), answer)
+
+    def test_plan(self) -> None:
+        """A plan without faults is done."""
+        self.assertDone("nothing would change\n", "plan", plan={"added": [], "faults": []})
+
+    def test_faults(self) -> None:
+        """Faults are told on standard error, and what becomes of their sites."""
+        self.assertFails(
+            "x.ini:5: [b.example] port: bad\n"
+            "snickers: 1 fault; what is at fault stays on its last good version (b.example)\n",
+            "reload",
+            reload=DENIED,
+        )
+        self.assertEqual(self.out.said(), "nothing has changed\n")
+        self.run_command("plan", "--json", plan=DENIED)
+        self.assertEqual(json.loads(self.out.said()), DENIED)
+        self.assertIn("would stay on its last good version", self.err.said())
+
+
+class ActingTests(CommandCase):
+    """snickers wake, sleep, restart."""
+
+    events = [{"progress": "pulling"}, {"something": "new"}, {"done": True}]
+
+    def test_plain(self) -> None:
+        """Away from a terminal each step is a line."""
+        for verb, end in (
+            ("wake", "is awake"),
+            ("sleep", "is asleep"),
+            ("restart", "has restarted"),
+        ):
+            self.assertDone(
+                f"a.example: pulling\na.example: {end}\n", verb, "a.example", act=self.events
+            )
+            self.assertEqual(self.client.asked, [("act", verb, "a.example")])
+
+    def test_terminal(self) -> None:
+        """On a terminal one line is kept up to date."""
+        self.terminal = True
+        self.assertEqual(
+            self.run_command("wake", "a.example", act=self.events, environ={"NO_COLOR": "1"}), 0
+        )
+        self.assertEqual(
+            self.out.said(),
+            "\r\x1b[Ka.example: pulling 0 s\r\x1b[Ka.example: is awake (0.0 s)\n\r\x1b[K",
+        )
+
+    def test_json(self) -> None:
+        """With --json each event is a line, also on a terminal."""
+        self.terminal = True
+        self.assertEqual(self.run_command("wake", "a.example", "--json", act=self.events), 0)
+        self.assertEqual([json.loads(line) for line in self.out.said().splitlines()], self.events)
+
+    def test_failed(self) -> None:
+        """What the server could not do is told in its words, made clean."""
+        events = [{"progress": "pulling"}, {"error": "no such\x1b image"}]
+        why = "snickers: wake a.example: no such\\x1b image\n"
+        self.assertFails(why, "wake", "a.example", act=events)
+        self.assertFails(why, "wake", "a.example", "--json", act=events)
+        self.assertEqual([json.loads(line) for line in self.out.said().splitlines()], events)
+
+    def test_trouble(self) -> None:
+        """Trouble with the server is the last line of --json, too."""
+        events = [{"progress": "pulling"}, Lost("went away")]
+        self.assertFails("snickers: went away\n", "wake", "a.example", "--json", act=events)
+        self.assertEqual(self.out.said().splitlines()[-1], '{"error": "went away"}')
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends the waiting and says that the rest goes on."""
+        events = [{"progress": "pulling"}, KeyboardInterrupt()]
+        self.assertEqual(self.run_command("wake", "a.example", act=events), 130)
+        self.assertEqual(
+            self.err.said(), "snickers: no longer waiting; wake a.example goes on without you\n"
+        )
+
+
+class LogsTests(CommandCase):
+    """snickers logs."""
+
+    def test_bytes_as_they_are(self) -> None:
+        """In a pipe a log is its bytes."""
+        pieces = [b"one\n\xff", b"\x1b[2Jtwo"]
+        self.assertEqual(self.run_command("logs", "a.example", "--tail", "5", logs=pieces), 0)
+        self.out.flush()
+        self.assertEqual(self.out.bytes.getvalue(), b"".join(pieces))
+        self.assertEqual(self.client.asked, [("logs", "a.example", 5, False)])
+
+    def test_terminal(self) -> None:
+        """A terminal is not steered by a log."""
+        self.terminal = True
+        self.assertDone(
+            "\x1b[31mone\x1b[0m\n\\x1b[2Jtwo",
+            "logs",
+            "a.example",
+            logs=[b"\x1b[31mone\x1b[0m\n\x1b", b"[2Jtwo"],
+        )
+
+    def test_json(self) -> None:
+        """With --json each line is an object."""
+        self.assertDone(
+            '{"line": "one"}\n{"line": "tw\ufffdo"}\n{"line": "three"}\n',
+            "logs",
+            "a.example",
+            "--json",
+            logs=[b"one\r\ntw", b"\xffo\nthree"],
+        )
+
+    def test_following_ends_with_ctrl_c(self) -> None:
+        """Ctrl-C is how following ends: all is well."""
+        self.assertDone("one\n", "logs", "-f", "a.example", logs=[b"one\n", KeyboardInterrupt()])
+        self.assertEqual(self.client.asked, [("logs", "a.example", 100, True)])
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C before the end of what there was is an interruption."""
+        self.assertEqual(self.run_command("logs", "a", logs=[KeyboardInterrupt()]), 130)
+
+    def test_broken_off(self) -> None:
+        """A log that breaks off fails after what had come."""
+        self.assertFails("snickers: went away\n", "logs", "a", logs=[b"one\n", Lost("went away")])
+        self.assertEqual(self.out.said(), "one\n")
+
+    def test_nobody_reads(self) -> None:
+        """That nobody reads any more ends it quietly, also when Python ends."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        out = os.fdopen(writer, "w")
+        self.addCleanup(out.close)
+        err = Out()
+        client = FakeClient(logs=[b"one\n", b"two\n"])
+        made = Command(out, err, {}, load=lambda path: GOOD, connect=client)
+        self.assertEqual(made.run(["logs", "-f", "a.example"]), 0)
+        self.assertEqual(err.said(), "")
+        out.write("what was still buffered")
+        out.flush()

@@ -1,0 +1,83 @@
+"""What may be typed behind ``snickers``."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr, redirect_stdout
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers import __version__
+from snickers.control.usage import LATER, VERBS, parse
+
+
+class UsageTests(SynchronousTestCase):
+    def refused(self, *argv: str, status: int = 2) -> str:
+        """What is printed for *argv*, which ends with *status*."""
+        said = io.StringIO()
+        with redirect_stderr(said), redirect_stdout(said):
+            end = self.assertRaises(SystemExit, parse, argv)
+        self.assertEqual(end.code, status)
+        return said.getvalue()
+
+    def test_options_before_and_behind_the_verb(self) -> None:
+        """The common options are taken on either side of the verb, and stay unset otherwise."""
+        common = ["--json", "--config", "x", "--socket", "y"]
+        for argv in ([*common, "status"], ["status", *common], ["--json", "status", *common[1:]]):
+            found = parse(argv)
+            self.assertEqual((found.json, found.config, found.socket), (True, "x", "y"))
+        found = parse(["status"])
+        self.assertEqual((found.json, found.config, found.socket), (False, None, None))
+
+    def test_verbs_and_hosts(self) -> None:
+        """Verbs have the arguments that they need."""
+        self.assertEqual(parse(["status"]).host, None)
+        for verb in ("status", "wake", "sleep", "restart", "logs"):
+            found = parse([verb, "a.example"])
+            self.assertEqual((found.verb, found.host), (verb, "a.example"))
+        for verb in ("wake", "sleep", "restart", "logs"):
+            self.assertIn("HOST", self.refused(verb))
+        for verb in ("check", "plan", "reload"):
+            self.assertEqual(parse([verb]).verb, verb)
+            self.assertIn("a.example", self.refused(verb, "a.example"))
+
+    def test_logs(self) -> None:
+        """Logs have a length, and may be followed."""
+        found = parse(["logs", "a"])
+        self.assertEqual((found.follow, found.tail), (False, 100))
+        found = parse(["logs", "-f", "a", "--tail", "0"])
+        self.assertEqual((found.follow, found.tail), (True, 0))
+        for wrong in ("-1", "all", "²", "1234567"):
+            self.assertIn("is not a number of lines", self.refused("logs", "a", f"--tail={wrong}"))
+
+    def test_typing_error(self) -> None:
+        """The nearest verb is named, or all of them."""
+        self.assertIn("'stauts' is not known; did you mean status?", self.refused("stauts"))
+        self.assertIn("did you mean snapshot?", self.refused("snapshoot"))
+        self.assertIn("'qqq' is not known; there are check, plan", self.refused("qqq"))
+
+    def test_nothing(self) -> None:
+        """Without a verb the usage is shown."""
+        self.assertIn("usage: snickers", self.refused())
+
+    def test_unknown_option(self) -> None:
+        """An unknown option is wrong usage, and no abbreviation is guessed."""
+        self.refused("--jso", "status")
+        self.refused("status", "--jso")
+
+    def test_later_verbs(self) -> None:
+        """What comes later takes any words."""
+        for verb in LATER:
+            self.assertEqual(parse([verb, "a.example", "--image", "x"]).verb, verb)
+
+    def test_version(self) -> None:
+        """The version is printed."""
+        self.assertEqual(self.refused("--version", status=0), f"snickers {__version__}\n")
+
+    def test_help(self) -> None:
+        """Help names every verb; a verb has help of its own."""
+        said = self.refused("--help", status=0)
+        for verb, does in VERBS.items():
+            self.assertIn(f"  {verb}", said)
+            self.assertIn(does, said)
+        self.assertIn("--tail N", self.refused("logs", "--help", status=0))
