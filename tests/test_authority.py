@@ -9,6 +9,7 @@ import threading
 from unittest import mock
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 from OpenSSL import SSL, crypto
@@ -17,8 +18,7 @@ from twisted.trial.unittest import TestCase
 from snickers.tls import authority as module
 from snickers.tls.authority import DAY, ROOT_RENEW, Authority, folder_name
 from snickers.tls.credentials import CertificateUnavailable
-
-NOW = 1_800_000_000.0
+from tests.pairs import NOW, Pair, make_pair, put, shake_hands
 
 
 def mode(path):
@@ -121,6 +121,26 @@ class RootTests(TestCase):
             self.assertIn("backup", str(error))
             self.assertEqual(pem(path), content)
 
+    def test_brought_along(self):
+        """A root from elsewhere, whatever its key, is used: it is put in ca-key.pem."""
+        for key in (
+            rsa.generate_private_key(65537, 2048),
+            ed25519.Ed25519PrivateKey.generate(),
+            ec.generate_private_key(ec.SECP384R1()),
+        ):
+            folder = self.mktemp()
+            os.mkdir(folder, 0o700)
+            subject = x509.Name([x509.NameAttribute(module.NameOID.COMMON_NAME, "Mine")])
+            times = NOW, NOW + 1000 * DAY
+            root = module._authority_certificate(subject, key, subject, key, b"mark", *times, 1)
+            path = os.path.join(folder, "ca-key.pem")
+            module.replace(path, module._pem([root]) + module._key_pem(key), 0o600)
+            chain = Authority(folder).issue(("a.example",), NOW).credentials.chain
+            self.assertEqual(chain[0].issuer, subject)
+            chain[0].verify_directly_issued_by(root)
+            again = Authority(folder).issue(("a.example",), NOW).credentials.chain
+            self.assertEqual(again, chain)
+
     def test_clock_of_the_past(self):
         """A clock before the root's time keeps the root, and says so."""
         first = self.authority.root(NOW).certificate
@@ -174,24 +194,7 @@ class SiteTests(TestCase):
         client_context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         client_context.load_verify_locations(self.authority.trust)
         client_context.set_verify(SSL.VERIFY_PEER)
-        server, client = SSL.Connection(server_context), SSL.Connection(client_context)
-        server.set_accept_state()
-        client.set_connect_state()
-        client.set_tlsext_host_name(b"a.example")
-        client.set_verify(SSL.VERIFY_PEER)
-        pending = {client, server}
-        for _ in range(10):
-            for me, other in ((client, server), (server, client)):
-                try:
-                    me.do_handshake()
-                    pending.discard(me)
-                except SSL.WantReadError:
-                    pass
-                try:
-                    other.bio_write(me.bio_read(65536))
-                except SSL.WantReadError:
-                    pass
-        self.assertEqual(pending, set())
+        client, _ = shake_hands(server_context, client_context)
         self.assertEqual(client.get_peer_certificate(as_cryptography=True), credentials.chain[0])
 
     def test_extensions(self):
@@ -205,6 +208,16 @@ class SiteTests(TestCase):
         self.assertEqual(
             hosts.value.get_values_for_type(x509.DNSName), ["a.example", "*.b.example"]
         )
+
+    def test_foreign_pair(self):
+        """A pair that somebody else put in the place is made anew."""
+        pair = make_pair("a.example")
+        folder = os.path.dirname(self.authority.path("a.example"))
+        put(folder, Pair(pair.certificate, pair.key))
+        with open(self.authority.path("a.example"), "ab") as file:
+            file.write(pair.pem)
+        found = self.authority.issue(("a.example",), NOW).credentials
+        self.assertNotEqual(found.chain[0], pair.certificate)
 
     def test_long_name(self):
         """A name too long for a common name is in the critical list of names alone."""

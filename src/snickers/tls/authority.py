@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from attrs import field, frozen
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from snickers.tls.credentials import (
@@ -30,6 +30,7 @@ from snickers.tls.credentials import (
     PrivateKey,
     join,
     public_bytes,
+    public_of,
     read_certificates,
     read_key,
     spoken,
@@ -103,12 +104,26 @@ def _key_pem(key: PrivateKey) -> bytes:
 
 
 def _key_id(certificate: x509.Certificate) -> bytes:
-    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    """Return what marks the key of *certificate*; a root from elsewhere may not say."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
+    return found.value.digest
 
 
 def _issuer_id(certificate: x509.Certificate) -> bytes | None:
-    found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return None
     return found.value.key_identifier
+
+
+def _hash(key: PrivateKey) -> hashes.SHA256 | None:
+    """Return what *key* signs: the curves of Edwards have a hash of their own."""
+    own = isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    return None if own else hashes.SHA256()
 
 
 def _usage(signs: bool) -> x509.KeyUsage:
@@ -131,12 +146,13 @@ def _authority_certificate(
     key: PrivateKey,
     issuer: x509.Name,
     signer: PrivateKey,
+    signer_id: bytes,
     begin: float,
     end: float,
     below: int,
 ) -> x509.Certificate:
     """Return a certificate of an authority (RFC 5280 section 4.2.1); *below*: path length."""
-    mark = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    mark = x509.AuthorityKeyIdentifier(signer_id, None, None)
     return (
         x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(_moment(begin))
@@ -145,7 +161,7 @@ def _authority_certificate(
         .add_extension(_usage(signs=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         .add_extension(mark, False)
-        .sign(signer, hashes.SHA256())
+        .sign(signer, _hash(signer))
     )
 
 
@@ -153,24 +169,27 @@ def new_root(old: Root | None, now: float) -> Root:
     """Return a new root, vouched for by the *old* one as long as that is valid."""
     key = ec.generate_private_key(ec.SECP256R1())
     # Two roots of the same name would send clients to the wrong one.
-    mark = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()[:8]
+    mark = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Snickers"),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"Snickers internal authority {mark}"),
+            x509.NameAttribute(
+                NameOID.COMMON_NAME, f"Snickers internal authority {mark.hex()[:8]}"
+            ),
         ]
     )
     begin, end = now - ROOT_BACKDATE, now - ROOT_BACKDATE + ROOT_LIFE
     # A path length of 1 leaves room for the cross certificate of the root that will follow.
-    certificate = _authority_certificate(name, key, name, key, begin, end, 1)
+    certificate = _authority_certificate(name, key, name, key, mark, begin, end, 1)
     if old is None:
         return Root(key, certificate, None, ())
     older = tuple(c for c in (old.certificate, *old.older) if _end(c) > now)
     cross = None
     if _end(old.certificate) > now:
         until = min(end, _end(old.certificate))
-        issuer = old.certificate.subject
-        cross = _authority_certificate(name, key, issuer, old.key, begin, until, 0)
+        above = old.certificate.subject
+        above_id = _key_id(old.certificate)
+        cross = _authority_certificate(name, key, above, old.key, above_id, begin, until, 0)
     return Root(key, certificate, cross, older)
 
 
@@ -181,7 +200,7 @@ def new_pair(root: Root, names: tuple[str, ...], now: float) -> Credentials:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in short])
     begin = now - SITE_BACKDATE
     end = min(begin + SITE_LIFE, _end(root.certificate))
-    mark = x509.AuthorityKeyIdentifier.from_issuer_public_key(root.key.public_key())
+    mark = x509.AuthorityKeyIdentifier(_key_id(root.certificate), None, None)
     hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
     certificate = (
         x509.CertificateBuilder(
@@ -196,7 +215,7 @@ def new_pair(root: Root, names: tuple[str, ...], now: float) -> Credentials:
         .add_extension(hosts, critical=not list(subject))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         .add_extension(mark, False)
-        .sign(root.key, hashes.SHA256())
+        .sign(root.key, _hash(root.key))
     )
     cross = [root.cross] if root.cross is not None and _end(root.cross) > now else []
     return join(key, [certificate, *cross], "")
@@ -370,7 +389,7 @@ class Authority:
                 "that no client trusts yet"
             ) from None
         public = public_bytes(key.public_key())
-        own = [c for c in certificates if public_bytes(c.public_key()) == public]
+        own = [c for c in certificates if public_of(c) == public]
         selves = [c for c in own if c.subject == c.issuer]
         if not selves:
             raise CertificateUnavailable(

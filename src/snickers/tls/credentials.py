@@ -92,6 +92,14 @@ def public_bytes(key: Any) -> bytes:
     )
 
 
+def public_of(certificate: x509.Certificate) -> bytes:
+    """Return what `public_bytes` returns of the certificate's key; nothing of an unknown kind."""
+    try:
+        return public_bytes(certificate.public_key())
+    except (ValueError, UnsupportedAlgorithm):
+        return b""
+
+
 def read_key(data: bytes, path: str) -> PrivateKey:
     """Return the private key in the PEM text *data*; *path* is for the words alone."""
     try:
@@ -131,7 +139,7 @@ def join(key: PrivateKey, certificates: list[x509.Certificate], path: str) -> Cr
     """
     public = public_bytes(key.public_key())
     try:
-        mine = [c for c in certificates if public_bytes(c.public_key()) == public]
+        mine = [c for c in certificates if public_of(c) == public]
         if not mine:
             raise CertificateUnavailable(
                 f"{path}: the certificate and the key beside it do not belong together"
@@ -139,16 +147,15 @@ def join(key: PrivateKey, certificates: list[x509.Certificate], path: str) -> Cr
         leaf = mine[0]
         # A root is left out: whoever trusts it has it (RFC 8446 section 4.4.2).
         rest = [c for c in certificates if c != leaf and c.subject != c.issuer]
-        names = dns_names(leaf)
-    except (ValueError, UnsupportedAlgorithm) as error:
+        return Credentials(
+            key,
+            (leaf, *dict.fromkeys(rest)),
+            dns_names(leaf),
+            leaf.not_valid_before_utc.timestamp(),
+            leaf.not_valid_after_utc.timestamp(),
+        )
+    except ValueError as error:
         raise CertificateUnavailable(f"{path}: the certificate cannot be used: {error}") from None
-    return Credentials(
-        key,
-        (leaf, *dict.fromkeys(rest)),
-        names,
-        leaf.not_valid_before_utc.timestamp(),
-        leaf.not_valid_after_utc.timestamp(),
-    )
 
 
 def check(credentials: Credentials, name: str, now: float, path: str) -> None:

@@ -115,8 +115,11 @@ def make_folder(path: str) -> None:
     parent = os.path.dirname(path)
     if parent != path:
         make_folder(parent)
-    with suppress(FileExistsError):
+    try:
         os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
     keep(parent)
 
 
