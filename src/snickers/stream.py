@@ -1,10 +1,10 @@
-"""A connected stream socket as a transport on bare descriptors, and the sweep that watches time.
+"""A connected stream socket as a transport on bare descriptors.
 
 Every byte of the data plane passes through here, so a read or a write is one system call and as
-little else as can be: it is written through at once, writability is asked for only after a short
-write, and deadlines are looked at by one sweep instead of a timer for each connection. What this
-module must never do: lose a byte that was written before `Stream.loseConnection`, call a protocol
-back from inside the call that it made, or let what one connection does be felt by another.
+little else as can be: it is written through at once, and writability is asked for only after a
+short write. What this module must never do: lose a byte that was written before `loseConnection`,
+tell a protocol of its end from inside a call that it made, or let what one connection does be
+felt by another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from twisted.internet import address, error
 from twisted.internet.interfaces import (
     IConsumer,
     IPushProducer,
-    IReactorTime,
     IReadDescriptor,
     ITCPTransport,
     IWriteDescriptor,
@@ -29,6 +28,10 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from snickers.sweep import Sweep
+
+__all__ = ["ABORTED", "DONE", "LOST", "Address", "Stream", "StreamProtocol", "Sweep", "connect"]
 
 Address = tuple[str, int] | str
 """Where a server listens: a numeric address and a port, or the path of a unix socket."""
@@ -49,8 +52,6 @@ PIECES = 64
 """Queued pieces given to one ``sendmsg``: far below IOV_MAX (1024), more gain nothing."""
 ROUNDS = 16
 """Writes in one turn of the reactor: a fast reader must not keep everybody else waiting."""
-CLOCK_STEP = 600.0
-"""Seconds that cannot lie between two sweeps unless somebody has set the clock."""
 RETRY = 0.05
 """Seconds until a unix socket whose backlog was full is tried again; no event tells."""
 
@@ -70,66 +71,6 @@ _SHUT: Any = ()
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _log = Logger()
-
-
-class Watched(Protocol):
-    """What a `Sweep` looks at."""
-
-    deadline: float
-    """When `expired` is to be called, in the sweep's time; ``math.inf``: never."""
-
-    def expired(self) -> None:
-        """The deadline has passed; it was set to ``math.inf`` before this call."""
-
-
-class Sweep:
-    """Looks at the deadlines of everything it watches, twice a second, with one timer."""
-
-    def __init__(self, clock: IReactorTime, interval: float = 0.5) -> None:
-        self._clock = clock
-        self._interval = interval
-        self._items: set[Watched] = set()
-        self._last = clock.seconds()
-        self._call: Any = None
-        self.now: float = self._last
-        """Seconds, refreshed at each sweep; it never goes back, even when the clock does."""
-
-    def start(self) -> None:
-        self._refresh()
-        self._call = self._clock.callLater(self._interval, self._sweep)
-
-    def stop(self) -> None:
-        call, self._call = self._call, None
-        if call is not None:
-            call.cancel()
-
-    def watch(self, item: Watched) -> None:
-        self._items.add(item)
-
-    def unwatch(self, item: Watched) -> None:
-        self._items.discard(item)
-
-    def _refresh(self) -> None:
-        seconds = self._clock.seconds()
-        passed = seconds - self._last
-        self._last = seconds
-        if 0 <= passed <= CLOCK_STEP:
-            self.now += passed
-        else:
-            self.now += self._interval
-
-    def _sweep(self) -> None:
-        self._call = self._clock.callLater(self._interval, self._sweep)
-        self._refresh()
-        now = self.now
-        for item in [item for item in self._items if item.deadline <= now]:
-            if item.deadline > now:
-                continue  # moved on, or ended, by what another one's expiry did
-            item.deadline = math.inf
-            try:
-                item.expired()
-            except Exception:
-                _log.failure("A connection failed to end at its deadline")
 
 
 class StreamProtocol(Protocol):

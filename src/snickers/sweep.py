@@ -1,0 +1,79 @@
+"""Deadlines of all connections, looked at by one sweep instead of a timer for each.
+
+A deadline costs its owner one assignment. The sweep is late by up to its interval, never early;
+it must never stop because one of those it watches has failed, nor because somebody has set the
+clock.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+CLOCK_STEP = 600.0
+"""Seconds that cannot lie between two sweeps unless somebody has set the clock."""
+
+_log = Logger()
+
+
+class Watched(Protocol):
+    """What a `Sweep` looks at."""
+
+    deadline: float
+    """When `expired` is to be called, in the sweep's time; ``math.inf``: never."""
+
+    def expired(self) -> None:
+        """The deadline has passed; it was set to ``math.inf`` before this call."""
+
+
+class Sweep:
+    """Looks at the deadlines of everything it watches, twice a second, with one timer."""
+
+    def __init__(self, clock: IReactorTime, interval: float = 0.5) -> None:
+        self._clock = clock
+        self._interval = interval
+        self._items: set[Watched] = set()
+        self._last = clock.seconds()
+        self._call: Any = None
+        self.now: float = self._last
+        """Seconds, refreshed at each sweep; it never goes back, even when the clock does."""
+
+    def start(self) -> None:
+        self._refresh()
+        self._call = self._clock.callLater(self._interval, self._sweep)
+
+    def stop(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def watch(self, item: Watched) -> None:
+        self._items.add(item)
+
+    def unwatch(self, item: Watched) -> None:
+        self._items.discard(item)
+
+    def _refresh(self) -> None:
+        seconds = self._clock.seconds()
+        passed = seconds - self._last
+        self._last = seconds
+        if 0 <= passed <= CLOCK_STEP:
+            self.now += passed
+        else:
+            self.now += self._interval
+
+    def _sweep(self) -> None:
+        self._call = self._clock.callLater(self._interval, self._sweep)
+        self._refresh()
+        now = self.now
+        for item in [item for item in self._items if item.deadline <= now]:
+            if item.deadline > now:
+                continue  # moved on, or ended, by what another one's expiry did
+            item.deadline = math.inf
+            try:
+                item.expired()
+            except Exception:
+                _log.failure("A connection failed to end at its deadline")
