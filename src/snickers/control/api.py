@@ -1,7 +1,7 @@
 """What may be asked over the control socket: HTTP and JSON for those who steer Snickers.
 
 Whoever can open the socket may wake, stop and reload, so it is its owner's alone
-(`snickers.control.listening`). The room holds no state of its own: it asks the front door and the
+(`snickers.control.socketfile`). The room holds no state of its own: it asks the front door and the
 lives, and says what they answer. It never shows a traceback and never blocks the reactor.
 """
 
@@ -26,7 +26,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from snickers.control.answers import Progress, Stream, Text, said, send
-from snickers.control.listening import ControlUnavailable, OwnersPort, listen
+from snickers.control.socketfile import ControlUnavailable, OwnersPort, listen
 from snickers.interfaces import IFrontDoor, ILives
 
 __all__ = ["ControlService", "ControlUnavailable"]

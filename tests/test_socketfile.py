@@ -14,7 +14,7 @@ from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
-from snickers.control.listening import ControlUnavailable, OwnersPort, listen
+from snickers.control.socketfile import ControlUnavailable, OwnersPort, listen
 
 
 class Greeter(Protocol):
