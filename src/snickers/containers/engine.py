@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -45,6 +46,19 @@ def fingerprint(declared: Declared) -> str:
     kind = attrs.asdict(declared.kind, filter=lambda a, _: a.name not in _NOT_OF_THE_SERVER)
     said = [_RECIPE, type(declared.kind).__name__, declared.site, declared.data, kind]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def owner_of(state: str) -> str:
+    """Return what tells the Snickers of this state folder from all others: 16 hex digits.
+
+    Nothing is stored, so that servers are found again after the state folder was lost.
+    """
+    try:
+        with open("/etc/machine-id", "rb") as file:
+            machine = file.read().strip()
+    except OSError:
+        machine = b""
+    return hashlib.sha256(machine + b"\0" + os.path.realpath(state).encode()).hexdigest()[:16]
 
 
 class Turns:

@@ -1,0 +1,87 @@
+"""What a server wrote: its last lines, and those who follow it. Never more than a bound."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+
+from twisted.internet.defer import Deferred, succeed
+
+KEPT = 256 * 1024
+"""Bytes kept for each site: a screen of stack traces, and a hundred sites in 25 MiB."""
+
+LONGEST = 16 * 1024
+"""Bytes of one line; a longer one is broken, so that a server that never ends its line is
+bounded too (as Docker breaks them)."""
+
+
+class Output:
+    """The lines of one site's server, from several descriptors, in the order they were ended.
+
+    A server that has ended may still speak, through a child, while the next one begins; so each
+    run has a key of its own.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque()
+        self._size = 0
+        self._begun: dict[tuple[Hashable, int], bytes] = {}
+        self._followers: list[tuple[Callable[[bytes], None], Deferred[None]]] = []
+        self._run: Hashable = None
+
+    def begin(self, run: Hashable) -> None:
+        """From now on *run* is the one that is followed."""
+        self._run = run
+
+    def add(self, run: Hashable, descriptor: int, data: bytes) -> None:
+        """Take what came from a *descriptor* of *run*, in any pieces."""
+        key = (run, descriptor)
+        *lines, rest = (self._begun.pop(key, b"") + data).split(b"\n")
+        for line in lines:
+            self._line(line)
+        while len(rest) > LONGEST:
+            self._line(rest[:LONGEST])
+            rest = rest[LONGEST:]
+        if rest:
+            self._begun[key] = rest
+
+    def end(self, run: Hashable) -> None:
+        """*run* says no more: what it began counts as a line, and following it ends."""
+        for key in [key for key in self._begun if key[0] == run]:
+            self._line(self._begun.pop(key))
+        if self._run == run:
+            self._run = None
+            followers, self._followers = self._followers, []
+            for _, done in followers:
+                done.callback(None)
+
+    def last(self, count: int) -> bytes:
+        """Return the last *count* lines, each with its newline."""
+        if count <= 0:
+            return b""
+        lines = list(self._lines)[-count:]
+        return b"".join(line + b"\n" for line in lines)
+
+    def follow(self, receive: Callable[[bytes], None]) -> Deferred[None]:
+        """Give *receive* each line from now on; fires when the run ends. Can be cancelled."""
+        if self._run is None:
+            return succeed(None)
+
+        def leave(_: object) -> None:
+            self._followers.remove(follower)
+
+        done: Deferred[None] = Deferred(leave)
+        follower = (receive, done)
+        self._followers.append(follower)
+        return done
+
+    def _line(self, line: bytes) -> None:
+        while len(line) > LONGEST:
+            self._line(line[:LONGEST])
+            line = line[LONGEST:]
+        self._lines.append(line)
+        self._size += len(line) + 1
+        while self._size > KEPT:
+            self._size -= len(self._lines.popleft()) + 1
+        for receive, _ in list(self._followers):
+            receive(line + b"\n")
