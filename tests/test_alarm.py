@@ -101,10 +101,10 @@ class AlarmTests(SynchronousTestCase):
         self.assertEqual(current[0]["message"], "5")
 
     def test_printable(self):
-        """What would break a line or drive a terminal is escaped; letters are kept."""
-        self.alarm.raised("test", "", "a\nb\x1b[2J\x9b é \udc80 {kind}")
+        """What would drive a terminal is escaped; letters and ends of lines are kept."""
+        self.alarm.raised("test", "", "a\nb\r\x1b[2J\x9b é \udc80 {kind}")
         [alarm] = self.alarm.current()
-        self.assertEqual(alarm["message"], "a\\nb\\x1b[2J\\x9b é \\udc80 {kind}")
+        self.assertEqual(alarm["message"], "a\nb\\r\\x1b[2J\\x9b é \\udc80 {kind}")
 
     def test_not_changed_from_outside(self):
         """What is returned is a copy."""

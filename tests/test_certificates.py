@@ -392,6 +392,17 @@ class RefusedTests(Base):
         self.refused("no such cipher")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_nobody_waits_for_ever(self):
+        """Should telling of it go wrong, who waits is refused all the same."""
+
+        def raised(kind, site, message):
+            raise RuntimeError("nobody listens")
+
+        self.alarm.raised = raised
+        self.add(site("a.example"))
+        self.assertIn("cannot be loaded", self.refusal("a.example"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
 
 class LookTests(Base):
     """The periodic look."""

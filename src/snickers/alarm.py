@@ -20,11 +20,14 @@ from snickers.interfaces import IAlarm
 MOST = 1000
 """Alarms kept; the oldest ones make room."""
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Return *text* with what could break a line, or a terminal, escaped."""
+    """Return *text* with what could drive a terminal escaped.
+
+    Ends of lines are kept: the log indents what follows one, and JSON escapes them.
+    """
     return _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
