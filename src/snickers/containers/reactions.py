@@ -325,7 +325,9 @@ def tick_rising(s: State, event: e.TimePassed, now: float) -> Step:
     if now < s.began + allowed:
         return s, refusals
     words = f"It was not ready within {allowed:g} s."
-    s, commands = leave(evolve(s, detail=words), now, After.CRASH)
+    # While it starts, those counted still used the one before: there is nothing to drain.
+    move = stop if s.phase is Phase.STARTING else leave
+    s, commands = move(evolve(s, detail=words), now, After.CRASH)
     return s, (*refusals, *commands)
 
 

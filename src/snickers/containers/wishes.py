@@ -204,4 +204,4 @@ def remove_later(s: State, event: e.Removed, now: float) -> Step:
 def end(s: State, event: e.Ended, now: float) -> Step:
     why = "Snickers ends."
     s, told = _turn_away(s, why, "stopping")
-    return enter(s, Phase.OVER, now), (*told, e.SayUnslept(why))
+    return enter(s, Phase.OVER, now, instance=None), (*told, e.SayUnslept(why))

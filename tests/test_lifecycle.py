@@ -1,0 +1,485 @@
+"""Every pair of phase and event is decided, and whatever happens the promises of a life hold."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+from attrs import evolve
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.trial.unittest import TestCase
+
+from snickers.config.values import Lifecycle
+from snickers.containers import events as e
+from snickers.containers.life import PATIENCE, QUEUE, Phase, State, due
+from snickers.containers.lifecycle import TABLE, step
+from snickers.interfaces import Instance
+
+LIFE = Lifecycle(wake_within=10, idle_after=100, drain_within=20)
+SERVER = Instance("a.example", "one", "fp", True, ("127.0.0.1", 1))
+RUNS = (Phase.CHECKING, Phase.AWAKE, Phase.DRAINING, Phase.STOPPING)
+WAITED_IN = (
+    Phase.AWAY,
+    Phase.STARTING,
+    Phase.CHECKING,
+    Phase.DRAINING,
+    Phase.STOPPING,
+    Phase.REMOVING,
+)
+
+SAMPLES = (
+    e.Arrived(7),
+    e.Forgotten(1),
+    e.Taken(),
+    e.GivenBack(),
+    e.Doubted(SERVER.address),
+    e.Started(3, SERVER),
+    e.StartFailed(3, "no"),
+    e.StartFailed(3, "no", away=True),
+    e.Stopped(3),
+    e.StopFailed(3, "no"),
+    e.StopFailed(3, "no", away=True),
+    e.Cleared(3),
+    e.ClearFailed(3, "no"),
+    e.Listed(3, None),
+    e.Listed(3, SERVER),
+    e.Listed(3, evolve(SERVER, fingerprint="old")),
+    e.Listed(3, evolve(SERVER, running=False, address=None)),
+    e.Exited("one", "ended"),
+    e.Exited("other", "ended"),
+    e.EngineLost("gone"),
+    e.EngineLost("none", for_good=True),
+    e.EngineFound(),
+    e.HealthPassed(3),
+    e.HealthFailed(3, "no"),
+    e.TimePassed(),
+    e.WakeAsked(),
+    e.SleepAsked(),
+    e.RestartAsked(),
+    e.Changed(LIFE, "fp"),
+    e.Changed(evolve(LIFE, wake="always", health="/up"), "fp"),
+    e.Changed(LIFE, "new"),
+    e.Removed(),
+    e.Ended(),
+)
+
+
+def sample(phase, **fields):
+    """A state in *phase* as the machine itself makes them."""
+    return State(
+        LIFE,
+        "fp",
+        phase=phase,
+        epoch=3,
+        engine=phase is not Phase.AWAY,
+        instance=SERVER if phase in RUNS else None,
+        **fields,
+    )
+
+
+def check(test, state):
+    """What holds of every state."""
+    if state.phase is not Phase.STOPPING:
+        # What is stopped may not have been started yet.
+        test.assertEqual(state.instance is not None, state.phase in RUNS)
+    if state.waiters:
+        test.assertIn(state.phase, WAITED_IN)
+        test.assertLessEqual(len(state.waiters), QUEUE)
+        test.assertLessEqual(due(state), state.waiters[0].since + state.life.wake_within)
+    test.assertGreaterEqual(state.uses, 0)
+    if state.phase in (Phase.STARTING, Phase.ASLEEP):
+        test.assertTrue(state.engine)
+    if state.phase is Phase.AWAKE:
+        test.assertIsNotNone(state.instance.address)
+        test.assertFalse(state.gone)
+
+
+class TableTests(TestCase):
+    """The table itself."""
+
+    def test_complete(self):
+        """There is an entry for every phase and every event, and no other."""
+        pairs = {(phase, event) for phase in Phase for event in get_args(e.Event)}
+        self.assertEqual(set(TABLE), pairs)
+        self.assertEqual({type(event) for event in SAMPLES}, set(get_args(e.Event)))
+
+    def test_every_pair(self):
+        """Every event in every phase leads to a state in which all that must hold holds; who
+        does not wait is never answered, and what is asked for carries the new epoch."""
+        for phase in Phase:
+            for uses in (0, 2):
+                for event in SAMPLES:
+                    state, commands = step(sample(phase, uses=uses), event, 50.0)
+                    check(self, state)
+                    for command in commands:
+                        if isinstance(command, e.Grant | e.Refuse):
+                            self.assertEqual(command.tickets, (7,))
+                        self.assertEqual(getattr(command, "epoch", state.epoch), state.epoch)
+                    if state.phase is not phase:
+                        self.assertGreater(state.epoch, 3)
+
+    def test_late_results(self):
+        """A result of an older epoch changes nothing; a start that comes about after all is
+        looked at."""
+        for phase in Phase:
+            for event in SAMPLES:
+                if not hasattr(event, "epoch"):
+                    continue
+                state = sample(phase)
+                after, commands = step(state, evolve(event, epoch=2), 50.0)
+                self.assertEqual(after, state)
+                if isinstance(event, e.Started) and phase in (Phase.ASLEEP, Phase.CRASHED):
+                    self.assertEqual(commands, (e.Look(3),))
+                else:
+                    self.assertEqual(commands, ())
+
+    def test_over_is_over(self):
+        """After the end nothing happens any more but refusals."""
+        for event in SAMPLES:
+            state, commands = step(sample(Phase.OVER), event, 50.0)
+            self.assertIs(state.phase, Phase.OVER)
+            self.assertFalse(
+                {type(c) for c in commands} - {e.Refuse, e.SayUnwoken, e.SayUnslept}, commands
+            )
+
+    def test_stampede(self):
+        """A thousand requests at a sleeping server start it once; one more is refused."""
+        state, commands = step(sample(Phase.ASLEEP), e.Arrived(0), 0.0)
+        self.assertEqual([type(c) for c in commands], [e.Start, e.Tell])
+        for ticket in range(1, 1000):
+            state, commands = step(state, e.Arrived(ticket), 0.0)
+            self.assertEqual(commands, ())
+        state, commands = step(state, e.Arrived(1000), 0.0)
+        self.assertEqual([c.refusal.kind for c in commands], ["slow"])
+        state, _ = step(state, e.Started(state.epoch, SERVER), 1.0)
+        state, commands = step(state, e.HealthPassed(state.epoch), 2.0)
+        self.assertEqual(commands[0], e.Grant(tuple(range(1000)), SERVER.address))
+        self.assertEqual(state.uses, 1000)
+
+
+class World(RuleBasedStateMachine):
+    """A life, and an engine that does what it is told in its own time, or fails to.
+
+    The engine carries out one call after the other; a server may end at any time; persons, the
+    configuration and requests come as they like.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.now = 1000.0
+        self.state = State(LIFE, "fp-1", since=self.now, used=self.now)
+        self.there = False
+        self.server = None
+        self.made = 0
+        self.calls = []
+        self.probe = None
+        self.looks = []
+        self.tickets = 0
+        self.open = set()
+        self.proven = set()
+        self.drain_began = None
+        self.over = False
+
+    def happen(self, event):
+        before = self.state
+        self.state, commands = step(before, event, self.now)
+        phase, was = self.state.phase, before.phase
+        if phase is Phase.DRAINING and was is not phase:
+            self.drain_began = self.now
+            self.excuse(before, event)
+        for command in commands:
+            self.obey(before, event, command)
+        if self.probe is not None and self.probe.epoch != self.state.epoch:
+            self.probe = None
+
+    def excuse(self, before, event):
+        """A server in use is only to be stopped for one of these reasons."""
+        wished = (e.SleepAsked, e.RestartAsked, e.Changed, e.Removed)
+        if isinstance(event, wished) or isinstance(event, e.HealthFailed):
+            return
+        if isinstance(event, e.TimePassed):
+            assert before.phase is Phase.CHECKING
+            assert self.now >= before.began + PATIENCE * before.life.wake_within
+            return
+        # The engine was away while the configuration changed.
+        assert isinstance(event, e.Listed), event
+        assert event.instance.fingerprint != before.fingerprint or before.gone
+
+    def obey(self, before, event, command):
+        match command:
+            case e.Start():
+                assert before.instance is None or before.phase in (Phase.STOPPING, Phase.DRAINING)
+                assert self.state.instance is None
+                self.calls.append(command)
+            case e.Stop():
+                if before.phase is Phase.AWAKE and isinstance(event, e.TimePassed):
+                    assert before.uses == 0
+                    assert self.now >= before.used + before.life.idle_after
+                if before.uses and before.phase is Phase.DRAINING and self.state.uses:
+                    assert self.now >= self.drain_began + before.life.drain_within
+                elif before.phase in (Phase.AWAKE, Phase.CHECKING):
+                    assert self.state.uses == 0
+                self.calls.append(command)
+            case e.Clear():
+                self.calls.append(command)
+            case e.Look():
+                self.looks.append(command)
+            case e.Probe():
+                self.probe = command
+            case e.Grant():
+                assert self.state.phase is Phase.AWAKE
+                assert command.address == self.state.instance.address
+                assert command.address in self.proven
+                self.answer(command.tickets)
+            case e.Refuse():
+                self.answer(command.tickets)
+            case e.Part():
+                self.over = True
+                assert self.server is None
+
+    def answer(self, tickets):
+        for ticket in tickets:
+            assert ticket in self.open, "answered twice, or after it was forgotten"
+            self.open.discard(ticket)
+
+    @initialize(awake=st.booleans(), used=st.booleans())
+    def begin(self, awake, used):
+        """Most of what can go wrong does so from here."""
+        if awake:
+            self.find()
+            self.list()
+            self.arrive(1)
+            self.carry_out()
+            self.pass_probe()
+            assert self.state.phase is Phase.AWAKE
+            if not used:
+                self.give_back()
+
+    # Requests
+
+    @rule(count=st.integers(1, 3))
+    def arrive(self, count):
+        for _ in range(count):
+            self.tickets += 1
+            self.open.add(self.tickets)
+            self.happen(e.Arrived(self.tickets))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def forget(self, data):
+        ticket = data.draw(st.sampled_from(sorted(self.open)))
+        self.open.discard(ticket)
+        self.happen(e.Forgotten(ticket))
+
+    @precondition(lambda self: self.state.phase is Phase.AWAKE)
+    @rule()
+    def take(self):
+        assert self.state.instance.address in self.proven
+        self.happen(e.Taken())
+
+    @precondition(lambda self: self.state.uses)
+    @rule()
+    def give_back(self):
+        self.happen(e.GivenBack())
+
+    @precondition(lambda self: self.state.uses)
+    @rule()
+    def give_all_back(self):
+        while self.state.uses:
+            self.happen(e.GivenBack())
+
+    @precondition(lambda self: self.state.phase is Phase.AWAKE)
+    @rule()
+    def doubt(self):
+        self.happen(e.Doubted(self.state.instance.address))
+
+    # The engine
+
+    @precondition(lambda self: self.calls)
+    @rule()
+    def carry_out(self):
+        command = self.calls.pop(0)
+        if not self.there:
+            failed = {e.Start: e.StartFailed, e.Stop: e.StopFailed, e.Clear: e.ClearFailed}
+            self.happen(failed[type(command)](command.epoch, "away", away=True))
+            return
+        match command:
+            case e.Start():
+                wanted = self.state.fingerprint
+                if self.server is None or self.server.fingerprint != wanted:
+                    self.end_server()
+                    self.made += 1
+                    address = ("127.0.0.1", self.made)
+                    self.server = Instance("a", f"s{self.made}", wanted, True, address)
+                self.happen(e.Started(command.epoch, self.server))
+            case e.Stop():
+                self.end_server()
+                self.happen(e.Stopped(command.epoch))
+            case e.Clear():
+                self.end_server()
+                self.happen(e.Cleared(command.epoch))
+
+    @precondition(lambda self: self.calls)
+    @rule()
+    def fail_to(self):
+        command = self.calls.pop(0)
+        failed = {e.Start: e.StartFailed, e.Stop: e.StopFailed, e.Clear: e.ClearFailed}
+        self.happen(failed[type(command)](command.epoch, "it cannot"))
+
+    def end_server(self):
+        if self.server is not None:
+            ended, self.server = self.server, None
+            if self.there:
+                self.happen(e.Exited(ended.id, "it ended"))
+
+    @precondition(lambda self: self.server)
+    @rule()
+    def crash(self):
+        self.end_server()
+
+    @precondition(lambda self: self.there and self.looks)
+    @rule()
+    def list(self):
+        self.happen(e.Listed(self.looks.pop(0).epoch, self.server))
+
+    @precondition(lambda self: self.there)
+    @rule()
+    def lose(self):
+        self.there = False
+        self.looks.clear()
+        self.happen(e.EngineLost("away"))
+
+    @precondition(lambda self: not self.there)
+    @rule()
+    def find(self):
+        self.there = True
+        self.happen(e.EngineFound())
+
+    @precondition(lambda self: self.there and self.server is None and not self.calls)
+    @rule(fingerprint=st.sampled_from(["fp-1", "fp-2", "other"]))
+    def start_by_hand(self, fingerprint):
+        # Somebody else's doing: found at the next look only.
+        self.made += 1
+        address = ("127.0.0.1", self.made)
+        self.server = Instance("a", f"s{self.made}", fingerprint, True, address)
+
+    # The probe and the clock
+
+    @precondition(lambda self: self.probe is not None)
+    @rule()
+    def pass_probe(self):
+        probe, self.probe = self.probe, None
+        if self.server is not None and self.server.address == probe.instance.address:
+            self.proven.add(probe.instance.address)
+            self.happen(e.HealthPassed(probe.epoch))
+        elif probe.brief:
+            self.happen(e.HealthFailed(probe.epoch, "refused"))
+        else:
+            self.probe = probe
+
+    @precondition(lambda self: self.probe is not None and self.probe.brief)
+    @rule()
+    def fail_probe(self):
+        probe, self.probe = self.probe, None
+        self.happen(e.HealthFailed(probe.epoch, "refused"))
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 5.0, 11.0, 31.0, 101.0, 400.0]))
+    def pass_time(self, seconds):
+        self.now += seconds
+        self.tick()
+
+    def tick(self):
+        if due(self.state) <= self.now:
+            self.happen(e.TimePassed())
+            assert due(self.state) > self.now, "it would be called again at once"
+
+    # Persons and the configuration
+
+    @rule(event=st.sampled_from([e.WakeAsked(), e.SleepAsked(), e.RestartAsked()]))
+    def ask(self, event):
+        self.happen(event)
+
+    @rule(
+        wake=st.sampled_from(["demand", "always", "manual"]),
+        health=st.sampled_from(["tcp", "/up"]),
+        fingerprint=st.sampled_from(["fp-1", "fp-2"]),
+    )
+    def change(self, wake, health, fingerprint):
+        if not self.over:
+            life = evolve(LIFE, wake=wake, health=health)
+            self.happen(e.Changed(life, fingerprint))
+
+    @rule()
+    def remove(self):
+        if not self.over:
+            self.happen(e.Removed())
+
+    @invariant()
+    def holds(self):
+        check(TestCase(), self.state)
+        waiting = [w.ticket for w in self.state.waiters]
+        assert sorted(self.open) == sorted(waiting), "somebody is neither waiting nor answered"
+        assert self.over == (self.state.phase is Phase.OVER)
+
+    def teardown(self):
+        """When all goes well from now on, everybody is answered and nothing is left over."""
+        if not self.there:
+            self.find()
+        while self.state.uses:
+            self.happen(e.GivenBack())
+        for _ in range(60):
+            while self.calls or self.looks or self.probe is not None:
+                if self.calls:
+                    self.carry_out()
+                elif self.looks:
+                    self.list()
+                else:
+                    had = self.probe
+                    self.pass_probe()
+                    if self.probe is had:
+                        break
+            while self.state.uses:
+                self.happen(e.GivenBack())
+            self.now += 1
+            self.tick()
+        assert not self.open
+        rests = self.state.until == math.inf
+        assert self.state.phase in (Phase.ASLEEP, Phase.AWAKE, Phase.OVER) or (
+            self.state.phase is Phase.CRASHED and rests
+        ), self.state
+        if self.state.phase is Phase.AWAKE:
+            assert self.server is not None
+            assert self.server.fingerprint == self.state.fingerprint
+        self.tickets += 1
+        self.open.add(self.tickets)
+        self.happen(e.Arrived(self.tickets))
+        self.happen(e.Ended())
+        assert not self.open
+
+
+class PromiseTests(TestCase):
+    """What holds whatever happens."""
+
+    def test_promises(self):
+        """One server at a time; none stopped in use without a reason; everybody answered once;
+        leases only of servers that have answered; nothing left over in the end."""
+        run_state_machine_as_test(
+            World,
+            settings=settings(
+                max_examples=300,
+                stateful_step_count=60,
+                derandomize=True,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
