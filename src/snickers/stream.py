@@ -531,6 +531,7 @@ class Stream:
 
     def _refuse(self, problem: BaseException) -> None:
         self._release()
+        self._state = CONNECTING  # until that is told, it can be cancelled
         self._reactor.callLater(0, self._tell_failed, problem)
 
     def _connect_failed(self, problem: BaseException | None) -> None:
@@ -538,6 +539,7 @@ class Stream:
         self._tell_failed(problem)
 
     def _tell_failed(self, problem: BaseException | None) -> None:
+        self._state = CLOSED
         protocol, self.protocol = self.protocol, None
         if protocol is not None:
             try:
