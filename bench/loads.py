@@ -1,0 +1,99 @@
+"""What is asked of every proxy, and how: h2load, bound to the core of the backend.
+
+Every load is a fixed number of requests; one that is not answered as it should be ends the run.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from bench.machine import LOAD_CORE, find
+from bench.proxies import PROXIED, STATIC, Proxy
+
+
+@frozen
+class Load:
+    """One kind of work."""
+
+    key: str
+    title: str
+    host: str
+    path: str
+    requests: int
+    clients: int
+    units: float = 1.0
+    """What one request counts as, such as the MiB of a download."""
+    unit: str = "request"
+    more: tuple[str, ...] = ("--h1",)
+    """Further arguments of h2load."""
+
+    def for_(self, proxy: Proxy) -> bool:
+        """Whether *proxy* can do this at all."""
+        return self.host != STATIC or proxy.static
+
+    def smaller(self, divisor: int) -> Load:
+        """The same with fewer requests."""
+        return evolve(self, requests=max(self.requests // divisor, self.clients))
+
+
+# h2load connects anew after an answer with "Connection: close", and never resumes a session.
+CLOSE = ("--h1", "--header=connection: close")
+
+ALL: Sequence[Load] = (
+    Load("keep-alive", "HTTP/1.1 keep-alive, 1 KiB", PROXIED, "/1k", 15000, 16),
+    Load("new", "new TLS 1.3 connection, one request", PROXIED, "/1k", 1600, 16, more=CLOSE),
+    Load("download", "64 MiB download, per MiB", PROXIED, "/64m", 6, 2, 64.0, "MiB"),
+    Load("static", "static file of 1 KiB", STATIC, "/1k", 12000, 16),
+)
+
+_FINISHED = re.compile(r"finished in ([0-9.]+)(us|ms|s|m)?,")
+_DONE = re.compile(r"requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored")
+_STATUS = re.compile(r"status codes: (\d+) 2xx")
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, None: 1.0}
+
+
+class Unanswered(Exception):
+    """A proxy did not answer every request of a load."""
+
+
+def put(load: Load, proxy: Proxy) -> float:
+    """Put *load* on *proxy*; return the seconds it took by the clock."""
+    done = subprocess.run(
+        [
+            *(
+                "taskset",
+                "--cpu-list",
+                str(LOAD_CORE),
+                find("h2load", "apt install nghttp2-client"),
+            ),
+            *("-t1", f"-c{load.clients}", f"-n{load.requests}", *load.more),
+            *("--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519"),
+            f"--connect-to=127.0.0.1:{proxy.port}",
+            f"https://{load.host}:{proxy.port}{load.path}",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return read_report(done.stdout, load.requests)
+
+
+def read_report(text: str, requests: int) -> float:
+    """Return the seconds that h2load reports. Raises `Unanswered` unless all were answered 2xx."""
+    finished, counts, status = (r.search(text) for r in (_FINISHED, _DONE, _STATUS))
+    if not finished or not counts or not status:
+        raise Unanswered(f"h2load reports nothing:\n{text[-1000:]}")
+    if [int(count) for count in counts.groups()] != [requests, 0, 0]:
+        raise Unanswered(f"not all answered: {counts.group()}")
+    if int(status.group(1)) != requests:
+        raise Unanswered(f"not all answered well: {status.group()}")
+    if "TLS Protocol: TLSv1.3" not in text:
+        raise Unanswered("not over TLS 1.3")
+    return float(finished.group(1)) * _SECONDS[finished.group(2)]

@@ -1,0 +1,73 @@
+"""The comparison's arithmetic: what is read from the load's report, and what is made of it."""
+
+from __future__ import annotations
+
+from bench.loads import Unanswered, read_report
+from bench.report import BEGIN, END, Measurement, between_markers, rows, table
+from twisted.trial.unittest import SynchronousTestCase
+
+REPORT = """\
+TLS Protocol: TLSv1.3
+Cipher: TLS_AES_128_GCM_SHA256
+Application protocol: http/1.1
+
+finished in 850.50ms, 23515.58 req/s, 29.22MB/s
+requests: 200 total, 200 started, 200 done, 200 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 200 2xx, 0 3xx, 0 4xx, 0 5xx
+"""
+
+
+class ReportTests(SynchronousTestCase):
+    """h2load's report."""
+
+    def test_read(self) -> None:
+        """The time it took is read in its unit."""
+        self.assertAlmostEqual(read_report(REPORT, 200), 0.8505)
+        self.assertAlmostEqual(read_report(REPORT.replace("850.50ms", "2.50s"), 200), 2.5)
+
+    def test_refused(self) -> None:
+        """A report of anything but complete success over TLS 1.3 is no measurement."""
+        for wrong in (
+            "",
+            REPORT.replace("200 succeeded, 0 failed", "199 succeeded, 1 failed"),
+            REPORT.replace("200 2xx, 0 3xx", "150 2xx, 50 3xx"),
+            REPORT.replace("TLSv1.3", "TLSv1.2"),
+        ):
+            self.assertRaises(Unanswered, read_report, wrong, 200)
+        self.assertRaises(Unanswered, read_report, REPORT, 300)
+
+
+class TableTests(SynchronousTestCase):
+    """What is made of measurements."""
+
+    def measured(self) -> list[Measurement]:
+        """Three rounds of one load on two proxies, one of them disturbed."""
+        ours = [Measurement("k", "Ours", cost, 0.9) for cost in (30e-6, 90e-6, 33e-6)]
+        return ours + [Measurement("k", "Peer", 22e-6, 0.9) for _ in range(3)]
+
+    def test_median(self) -> None:
+        """A disturbed round does not count; a load that was not measured has no row."""
+        (row,) = rows([("k", "Kept", "request"), ("other", "Other", "MiB")], self.measured())
+        self.assertEqual(row.cost, {"Ours": 33e-6, "Peer": 22e-6})
+        self.assertAlmostEqual(row.ratio("Ours", "Peer"), 1.5)
+        self.assertIsNone(row.ratio("Ours", "Absent"))
+
+    def test_table(self) -> None:
+        """Costs first, then the ratios; what a peer cannot do is a dash."""
+        found = rows([("k", "Kept", "request")], self.measured())
+        self.assertEqual(
+            table(found, ["Ours", "Peer", "Third"], "Ours").splitlines(),
+            [
+                "| CPU of the proxy | Ours | Peer | Third | Ours : Peer | Ours : Third |",
+                "|---|---|---|---|---|---|",
+                "| Kept | 33 µs | 22 µs | – | **1.50** | – |",
+            ],
+        )
+
+    def test_markers(self) -> None:
+        """Only what lies between the markers is replaced; missing markers are added."""
+        page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+        once = between_markers(page, "new")
+        self.assertEqual(once, f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n")
+        self.assertEqual(between_markers(once, "new"), once)
+        self.assertEqual(between_markers("page\n", "t"), f"page\n\n{BEGIN}\n\nt\n\n{END}\n")
