@@ -189,11 +189,24 @@ class Stream:
 
     def _discard(self, count: int) -> None:
         self._discarded += count
-        if self._discarded > LINGER_BYTES:
-            if self._state == LINGERING:
-                self._end(DONE)
-            else:
+        if self._state == FLUSHING:
+            if self._discarded > LINGER_BYTES:
                 self._read_no_more()
+            return
+        while self._state == LINGERING:
+            if self._discarded > LINGER_BYTES:
+                self._end(DONE)
+                return
+            # The end mostly comes with the last of it.
+            try:
+                count = len(self._socket.recv(READ_SIZE))
+            except BlockingIOError:
+                return
+            except OSError:
+                count = 0
+            self._discarded += count
+            if not count:
+                self._peer_ended()
 
     def _peer_ended(self) -> None:
         """The peer sends no more."""

@@ -164,10 +164,10 @@ class TLSPort(Port, Generic[T]):
             self._answer(sock, peer, clienthello.NO_APPLICATION_PROTOCOL)
             return
         found = self.contexts(site, name)
-        if isinstance(found, Deferred):
-            _Waiting(self, sock, peer, deadline, site).wait(found)
-        else:
+        if isinstance(found, SSL.Context):
             self._open(sock, peer, deadline, site, found)
+        else:
+            _Waiting(self, sock, peer, deadline, site).wait(found)
 
     def _open(
         self,
