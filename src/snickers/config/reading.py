@@ -14,8 +14,8 @@ from typing import Any
 
 from snickers.config import ini
 from snickers.config.formats import Place
-from snickers.config.option import Option, Scope
-from snickers.config.options import types_of
+from snickers.config.option import SETTINGS, Option, Scope
+from snickers.config.options import SCOPES, types_of
 from snickers.config.values import Fault
 from snickers.config.wrong import Wrong
 
@@ -71,6 +71,10 @@ class Layer:
                 if name in known:
                     continue
                 message = f"there is no such option; the nearest is {nearest(name, known)!r}"
+                if SCOPES[SETTINGS].find(name) is not None:
+                    message = "an option of [snickers]; write it there"
+                elif types_of(name):
+                    message = "an option of sites; write it in a site's section or in [defaults]"
             elif rest and (prefix != "env" or VARIABLE.fullmatch(rest)):
                 continue
             elif rest:

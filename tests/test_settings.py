@@ -1,0 +1,102 @@
+"""``[snickers]``: its values, its defaults, and two listeners on one address."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.config import ini
+from snickers.config.settings import Whole, read_settings
+from snickers.config.values import Listen, Settings, Where
+
+
+def whole(options: str) -> Whole:
+    """What a section with *options* says."""
+    (section,) = ini.read("[snickers]\n" + options, "/etc/snickers.ini").sections
+    return read_settings(section)
+
+
+class SettingsTests(SynchronousTestCase):
+    def test_nothing_said(self) -> None:
+        """Without the section, and with an empty one, everything has its default."""
+        self.assertEqual(read_settings(None).settings, Settings())
+        self.assertEqual(whole("").settings, Settings())
+        self.assertEqual(whole("").certificates, "internal")
+
+    def test_everything_said(self) -> None:
+        """Every option goes where it belongs."""
+        said = whole(
+            """
+https = tcp:8443
+http = tcp:8080
+state = state
+data = /srv/data
+include = a.ini
+reload every = never
+certificates = files
+certificate directory = certs
+default site = Alice.example
+alarm command = ./tell me
+docker = tcp://10.0.0.1:2375
+connection limit = 10
+connection limit per address = 5
+handshake within = 1s
+head within = 2s
+keep alive = 3s
+progress within = 4s
+drain within = 0s
+"""
+        )
+        self.assertEqual(said.faults, ())
+        self.assertEqual(
+            said.settings,
+            Settings(
+                https=(Listen("tcp", "", 8443),),
+                http=(Listen("tcp", "", 8080),),
+                state="/etc/state",
+                data="/srv/data",
+                reload_every=float("inf"),
+                certificate_directory="/etc/certs",
+                default_site="alice.example",
+                alarm_command=("/etc/tell", "me"),
+                docker="tcp://10.0.0.1:2375",
+                connections=10,
+                connections_per_address=5,
+                handshake_within=1.0,
+                head_within=2.0,
+                keep_alive=3.0,
+                progress_within=4.0,
+                drain_within=0.0,
+            ),
+        )
+        self.assertEqual((said.certificates, said.include), ("files", ("/etc/a.ini",)))
+        self.assertEqual(said.settings.where, Where("/etc/snickers.ini", 1))
+
+    def test_faults(self) -> None:
+        """Every option at fault is told, those of sites too, and the others are read."""
+        said = whole("https = 443\nport = 80\ncertificates = acme\nstate = /s\nheader.X = 1")
+        self.assertEqual(
+            sorted(f.option for f in said.faults), ["certificates", "header.X", "https", "port"]
+        )
+        self.assertEqual(said.settings.state, "/s")
+
+    def test_clashes(self) -> None:
+        """An address that is listened on twice is a fault of the later option."""
+        for options, option in [
+            ("https = tcp:443 tcp:443", "https"),
+            ("http = tcp:443", "http"),
+            ("https = tcp:443:interface=127.0.0.1\nhttp = tcp:443", "http"),
+            ("https = unix:/a\nhttp = unix:/a", "http"),
+        ]:
+            (fault,) = whole(options).faults
+            self.assertEqual(fault.option, option)
+            self.assertIn("is listened on twice; keep one of the two", fault.message)
+
+    def test_no_clashes(self) -> None:
+        """Other families, other addresses and free ports do not clash."""
+        for options in [
+            "https = tcp:443 tcp6:443",
+            "https = tcp:443:interface=127.0.0.1 tcp:443:interface=127.0.0.2",
+            "https = tcp:0 tcp:0",
+            "https = unix:/a unix:/b",
+        ]:
+            self.assertEqual(whole(options).faults, ())

@@ -1,0 +1,372 @@
+"""One site: what it says, what it inherits, and each thing that can be wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.config.parse import parse
+from snickers.config.values import (
+    Configuration,
+    Container,
+    Lifecycle,
+    Process,
+    Proxy,
+    Redirect,
+    Site,
+    Where,
+)
+from snickers.config.values import Static as StaticKind
+
+
+def read(text: str, files: Mapping[str, str] = MappingProxyType({})) -> Configuration:
+    """The configuration of a file with *text*."""
+    return parse([("/etc/snickers/sites.ini", text)], files)
+
+
+class GoodSiteTests(SynchronousTestCase):
+    """Sites without a fault."""
+
+    def site(self, text: str, files: Mapping[str, str] = MappingProxyType({})) -> Site:
+        """The site ``a.example`` of *text*, which has no fault."""
+        configuration = read(text, files)
+        self.assertEqual([str(fault) for fault in configuration.faults], [])
+        return configuration.sites["a.example"]
+
+    def test_container(self) -> None:
+        """A container with everything that can be said of one."""
+        site = self.site(
+            """[a.example]
+type = container
+also = www.a.example A.example
+certificates = files
+answer within = 7s
+image = registry.example/lamp:7@sha256:00
+command = run 'a b'
+port = 8080
+data = /data
+volumes = ./x:/x:ro cache:/c
+env.TITLE = Hello {host}
+env.ADMIN =
+user = 1000:1000
+memory = 64m
+cpus = 0.5
+pids = 9
+read only = on
+capabilities = CHOWN
+network = backend
+pull = never
+wake = always
+health = /up
+wake within = 1s
+hold = 0
+idle after = never
+stop within = 2s
+drain within = 3s
+"""
+        )
+        life = Lifecycle("always", "/up", 1.0, 0.0, float("inf"), 2.0, 3.0)
+        kind = Container(
+            image="registry.example/lamp:7@sha256:00",
+            command=("run", "a b"),
+            port=8080,
+            data="/data",
+            volumes=("/etc/snickers/x:/x:ro", "cache:/c"),
+            environment=(("ADMIN", ""), ("TITLE", "Hello a.example")),
+            user="1000:1000",
+            memory=64 * 2**20,
+            cpus=0.5,
+            pids=9,
+            read_only=True,
+            capabilities=("CHOWN",),
+            network="backend",
+            pull="never",
+            life=life,
+        )
+        self.assertEqual(
+            site,
+            Site(
+                "a.example",
+                kind,
+                also=("www.a.example",),
+                certificates="files",
+                answer_within=7.0,
+                data="/data/domains/a.example",
+            ),
+        )
+        self.assertEqual(site.where, Where("/etc/snickers/sites.ini", 1))
+
+    def test_defaults_of_every_type(self) -> None:
+        """What must be given is enough; the rest is as the values have it."""
+        data = "/data/domains/a.example"
+        for options, kind in [
+            ("type = container\nimage = x", Container("x")),
+            ("type = process\ncommand = x", Process(("x",))),
+            ("type = static\nroot = {data}", StaticKind(data)),
+            ("type = redirect\nto = https://b.example", Redirect("https://b.example")),
+            ("type = proxy\nto = unix:x", Proxy(("unix:/etc/snickers/x",))),
+        ]:
+            self.assertEqual(
+                self.site(f"[a.example]\n{options}"), Site("a.example", kind, data=data)
+            )
+
+    def test_precedence(self) -> None:
+        """The site's own option comes first, then its application's, then the defaults'."""
+        text = """[defaults]
+idle after = 1h
+hold = 1s
+stop within = 1s
+env.A = defaults
+env.B = defaults
+env.C = defaults
+[application lamp]
+type = container
+image = lamp
+hold = 2s
+stop within = 2s
+env.B = lamp
+env.C = lamp
+[a.example]
+application = lamp
+stop within = 3s
+env.C = site
+"""
+        site = self.site(text)
+        life = site.life
+        self.assertEqual((life.idle_after, life.hold, life.stop_within), (3600.0, 2.0, 3.0))
+        self.assertEqual(site.kind.environment, (("A", "defaults"), ("B", "lamp"), ("C", "site")))
+
+    def test_type_of_its_own(self) -> None:
+        """A site may have another type than the defaults say."""
+        text = "[defaults]\ntype = container\nimage = x\n[a.example]\ntype = static\nroot = /x"
+        self.assertEqual(self.site(text).kind, StaticKind("/x"))
+
+    def test_defaults_serve_all_types(self) -> None:
+        """An option in the defaults that the site's type does not have is not used."""
+        text = "[defaults]\nmemory = 1g\nenv.A = 1\nroot = /x\n[a.example]\ntype = static"
+        self.assertEqual(self.site(text).kind, StaticKind("/x"))
+
+    def test_application_of_the_defaults(self) -> None:
+        """The defaults may name the application."""
+        text = (
+            "[defaults]\napplication = x\n[application x]\ntype = static\nroot = /x\n[a.example]"
+            "\n[b.example]\napplication =\ntype = static\nroot = /y"
+        )
+        self.assertEqual(self.site(text).kind, StaticKind("/x"))
+        self.assertEqual(read(text).sites["b.example"].kind, StaticKind("/y"))
+
+    def test_undone(self) -> None:
+        """An empty value undoes what is inherited, where empty is the default."""
+        text = "[defaults]\nmemory = 64m\nalso = www.{host}\n[a.example]\ntype = container\n"
+        text += "image = x\nmemory =\nalso ="
+        site = self.site(text)
+        self.assertEqual((site.kind.memory, site.also), (None, ()))
+
+    def test_folders_of_the_data(self) -> None:
+        """The site's folder is below the one that [snickers] names."""
+        text = "[snickers]\ndata = data\n[a.example]\ntype = static\nroot = {data}/www"
+        site = self.site(text)
+        self.assertEqual(site.data, "/etc/snickers/data/a.example")
+        self.assertEqual(site.kind.root, "/etc/snickers/data/a.example/www")
+
+    def test_certificates(self) -> None:
+        """Without a word of its own a site has the certificates that [snickers] says."""
+        text = (
+            "[snickers]\ncertificates = files\n[defaults]\ntype = static\nroot = /x\n[a.example]\n"
+        )
+        self.assertEqual(self.site(text).certificates, "files")
+        self.assertEqual(self.site(text + "certificates = internal").certificates, "internal")
+
+    def test_env_file(self) -> None:
+        """Variables come from a file too; one that is written in the INI wins."""
+        text = "[a.example]\ntype = process\ncommand = x\nenv file = {host}.env\nenv.A = ini"
+        file = "# secret\n\nA=file\nB=  'b' # = x\nC=\n"
+        site = self.site(text, {"/etc/snickers/a.example.env": file})
+        self.assertEqual(site.kind.environment, (("A", "ini"), ("B", "  'b' # = x"), ("C", "")))
+
+    def test_disabled(self) -> None:
+        """A site that is not enabled is kept."""
+        text = "[a.example]\ntype = static\nroot = /x\nenabled = off"
+        self.assertFalse(self.site(text).enabled)
+
+
+class BadSiteTests(SynchronousTestCase):
+    """Each thing that can be wrong with a site."""
+
+    def faults(self, text: str, files: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+        """The faults of *text*, in which the site ``a.example`` is broken."""
+        configuration = read(text, files)
+        self.assertIn("a.example", configuration.broken)
+        self.assertNotIn("a.example", configuration.sites)
+        for fault in configuration.broken["a.example"]:
+            self.assertIn(fault.section, [*text.replace("[", "]").split("]")])
+        return [
+            str(fault).removeprefix("/etc/snickers/sites.ini:") for fault in configuration.faults
+        ]
+
+    def test_no_type(self) -> None:
+        """A site needs a type; without one only unknown options are told besides."""
+        self.assertEqual(
+            self.faults("[a.example]\nroot = /x\nlisTng = 1"),
+            [
+                "1: [a.example] type: is missing; write type = container, process, static, "
+                "redirect or proxy",
+                "3: [a.example] listng: there is no such option; the nearest is 'listing'",
+            ],
+        )
+
+    def test_wrong_type(self) -> None:
+        """An unknown type is told with those that there are."""
+        self.assertEqual(
+            self.faults("[a.example]\ntype = sttic"),
+            [
+                "2: [a.example] type: 'sttic' is unknown; write container, process, static, "
+                "redirect or proxy"
+            ],
+        )
+
+    def test_passthrough(self) -> None:
+        """The type that is not available yet is told so once, its options are read all the same."""
+        self.assertEqual(
+            self.faults("[a.example]\ntype = passthrough\nto = tcp:b:443\nproxy protocol = v3"),
+            [
+                "2: [a.example] type: 'passthrough' is not available yet in this version; write "
+                "container, process, static, redirect or proxy",
+                "4: [a.example] proxy protocol: 'v3' is unknown; write off, v1 or v2",
+            ],
+        )
+
+    def test_missing(self) -> None:
+        """What must be given and is not is told with an example."""
+        self.assertEqual(
+            self.faults("[a.example]\ntype = container"),
+            ["1: [a.example] image: is missing; write one such as image = registry.example/lamp:7"],
+        )
+
+    def test_another_types_option(self) -> None:
+        """An option of another type is a fault, in the site as in its application."""
+        text = "[application x]\ntype = static\nroot = /x\nmemory = 1g\n[a.example]\n"
+        text += "application = x\nport = 1"
+        self.assertEqual(
+            self.faults(text),
+            [
+                "4: [application x] memory: not an option of type static, but of container",
+                "7: [a.example] port: not an option of type static, but of container, process",
+            ],
+        )
+
+    def test_unknown_application(self) -> None:
+        """An application that does not exist is told with the nearest one, and nothing else is."""
+        self.assertEqual(
+            self.faults(
+                "[application lamp]\ntype = static\nroot = /x\n[a.example]\napplication = lmp"
+            ),
+            ["5: [a.example] application: there is no [application lmp]; the nearest is 'lamp'"],
+        )
+
+    def test_application_at_fault(self) -> None:
+        """What is wrong with an application is told once, and breaks each site that uses it."""
+        text = "[application x]\ntype = static\nroot = /x\nlistin = on\nlisting = maybe\n"
+        text += "[a.example]\napplication = x\n[b.example]\napplication = x\n[c.example]\n"
+        text += "type = static\nroot = /x"
+        self.assertEqual(
+            self.faults(text),
+            [
+                "4: [application x] listin: there is no such option; the nearest is 'listing'",
+                "5: [application x] listing: 'maybe' is neither on nor off; write one of the two",
+            ],
+        )
+        configuration = read(text)
+        self.assertEqual(list(configuration.broken), ["a.example", "b.example"])
+        self.assertEqual(len(configuration.broken["b.example"]), 2)
+        self.assertEqual(list(configuration.sites), ["c.example"])
+
+    def test_defaults_at_fault(self) -> None:
+        """A wrong value in the defaults breaks the sites that take it over, and no other."""
+        text = "[defaults]\nlisting = maybe\n[a.example]\ntype = static\nroot = /x\n"
+        text += "[b.example]\ntype = static\nroot = /x\nlisting = on\n[c.example]\n"
+        text += "type = proxy\nto = http://x"
+        self.assertEqual(
+            self.faults(text),
+            ["2: [defaults] listing: 'maybe' is neither on nor off; write one of the two"],
+        )
+        self.assertEqual(list(read(text).sites), ["b.example", "c.example"])
+
+    def test_defaults_misspelt(self) -> None:
+        """An option in the defaults that does not exist was meant for every site."""
+        text = "[defaults]\nidel after = 1h\n[a.example]\ntype = static\nroot = /x"
+        self.assertEqual(
+            self.faults(text),
+            ["2: [defaults] idel after: there is no such option; the nearest is 'idle after'"],
+        )
+
+    def test_inherited_for_one_site(self) -> None:
+        """What an application makes of one site's name may be wrong for that one alone."""
+        text = "[application x]\ntype = static\nroot = /x\nalso = www.{host}\n[a.example]\n"
+        text += "application = x\n"
+        text += "[*.b.example]\napplication = x"
+        configuration = read(text)
+        self.assertEqual(list(configuration.sites), ["a.example"])
+        self.assertEqual(list(configuration.broken), ["*.b.example"])
+        self.assertEqual([fault.where.line for fault in configuration.faults], [4])
+
+    def test_nested_applications(self) -> None:
+        """An application cannot be built on another one."""
+        text = "[application x]\napplication = y\n[application y]\ntype = static\nroot = /x\n"
+        self.assertEqual(
+            self.faults(text + "[a.example]\napplication = x\ntype = static\nroot = /x"),
+            ["2: [application x] application: an application cannot be built on another one"],
+        )
+
+    def test_unused_application(self) -> None:
+        """An application that nobody uses is looked at all the same."""
+        text = "[application x]\nmemory = much\nport = 99999\n[b.example]\ntype = static\nroot = /x"
+        configuration = read(text)
+        self.assertEqual([fault.option for fault in configuration.faults], ["memory", "port"])
+        self.assertEqual(list(configuration.sites), ["b.example"])
+
+    def test_env_file(self) -> None:
+        """A file that is missing or not understood is told, and nothing of what is in it."""
+        text = "[a.example]\ntype = process\ncommand = x\nenv file = x.env"
+        self.assertEqual(
+            self.faults(text),
+            [
+                "4: [a.example] env file: /etc/snickers/x.env cannot be read: No such file or "
+                "directory"
+            ],
+        )
+        self.assertEqual(
+            self.faults(text, {"/etc/snickers/x.env": "A=1\nsecret\n=secret\nb c=secret\n"}),
+            [
+                f"4: [a.example] env file: line {line} of /etc/snickers/x.env is not of the form "
+                "NAME=VALUE"
+                for line in (2, 3, 4)
+            ],
+        )
+
+    def test_redirect_with_query(self) -> None:
+        """The path of a request cannot be put behind a query."""
+        text = "[a.example]\ntype = redirect\nto = https://b.example/?x=1\n"
+        self.assertEqual(
+            self.faults(text),
+            ["3: [a.example] to: leaves no place for a request's path; write keep path = off"],
+        )
+        self.assertEqual(read(text + "keep path = off").faults, ())
+
+    def test_dockers_socket(self) -> None:
+        """No site's container may reach Docker's own socket, nor a folder that holds it."""
+        for source in ["/var/run/docker.sock", "/var/run", "/run/", "/", "/x/engine.sock", "/x"]:
+            text = "[snickers]\ndocker = unix:///x/engine.sock\n[a.example]\n"
+            text += "type = container\nimage = x\n"
+            (fault,) = self.faults(text + f"volumes = {source}:/y")
+            self.assertIn("holds Docker's own socket", fault)
+        text = "[a.example]\ntype = container\nimage = x\nvolumes = /var/run/x:/y run:/z"
+        self.assertEqual(read(text).faults, ())
+
+    def test_all_at_once(self) -> None:
+        """Every fault of a site is found, whatever comes first."""
+        text = "[a.example]\ntype = container\nwhat\nport = 0\nmemory = 1\nhold = never\n"
+        text += "root = /x\nfoo = 1"
+        self.assertEqual([fault.split(":")[0] for fault in self.faults(text)], ["1", *"345678"])
