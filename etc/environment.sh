@@ -32,9 +32,8 @@ wanted() {
     (cd "$here" && cksum setup.cfg pyproject.toml)
 }
 
-# prepare EXTRAS: has $venv ready with Snickers and the named extras ("", "test", "test,lint").
+# prepare EXTRA...: has $venv ready with Snickers and the named extras of setup.cfg.
 prepare() {
-    stamp=$venv/installed${1:+-$1}
     # A checkout that was moved and a Python that was replaced leave an environment that is dead.
     if [ "$(cat "$venv/lies-in" 2>/dev/null)" != "$here" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
         [ -w "$here" ] || fail "cannot write to $here, where the virtual environment goes"
@@ -44,10 +43,17 @@ prepare() {
         "$python" -m venv "$venv" || fail "could not make $venv"
         echo "$here" >"$venv/lies-in"
     fi
-    [ "$(cat "$stamp" 2>/dev/null)" != "$(wanted)" ] || return 0
+    lacking=
+    for extra in core "$@"; do
+        [ "$(cat "$venv/installed-$extra" 2>/dev/null)" = "$(wanted)" ] || lacking=1
+    done
+    [ -n "$lacking" ] || return 0
+    extras=$(IFS=, && echo "$*")
     echo "snickers: installing what is needed (once; takes a minute)"
-    "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --editable "$here${1:+[$1]}" ||
+    "$venv/bin/python" -m pip --quiet --disable-pip-version-check install \
+        --editable "$here${extras:+[$extras]}" ||
         fail "could not install; the lines above say why. The first start needs the network"
-    wanted >"$venv/installed"
-    wanted >"$stamp"
+    for extra in core "$@"; do
+        wanted >"$venv/installed-$extra"
+    done
 }

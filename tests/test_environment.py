@@ -85,7 +85,7 @@ class EnvironmentTests(TestCase):
     def test_none(self) -> None:
         """Without a Python, one line says what is needed."""
         self.command("python3", OLD)
-        found = self.shell("prepare ''")
+        found = self.shell("prepare")
         self.assertEqual(found.returncode, 1)
         self.assertEqual(found.stderr.count("\n"), 1)
         self.assertIn("needs Python 3.11 or newer", found.stderr)
@@ -93,7 +93,7 @@ class EnvironmentTests(TestCase):
     def test_no_venv(self) -> None:
         """Where only ``venv`` is lacking, one line names the package."""
         self.command("python3.12", BARE)
-        found = self.shell("prepare ''")
+        found = self.shell("prepare")
         self.assertEqual(found.returncode, 1)
         self.assertEqual(found.stderr.count("\n"), 1)
         self.assertIn("apt install python3.12-venv", found.stderr)
@@ -107,34 +107,34 @@ class EnvironmentTests(TestCase):
     def test_installs_once(self) -> None:
         """The second start installs nothing, and needs neither a Python nor the network."""
         self.maker()
-        first = self.shell("prepare ''")
+        first = self.shell("prepare")
         self.assertEqual((first.returncode, first.stderr), (0, ""))
         self.assertEqual(self.installed(), [f"--editable {self.checkout}"])
         (self.bin / "python3").unlink()
-        second = self.shell("prepare ''")
+        second = self.shell("prepare")
         self.assertEqual((second.returncode, second.stdout, second.stderr), (0, "", ""))
         self.assertEqual(len(self.installed()), 1)
 
     def test_installs_again(self) -> None:
         """Changed metadata and further extras are installed into the same environment."""
         self.maker()
-        self.shell("prepare ''")
+        self.shell("prepare")
         (self.checkout / "setup.cfg").write_text("two\n")
-        self.shell("prepare ''")
-        self.shell("prepare test; prepare test; prepare ''")
+        self.shell("prepare")
+        self.shell("prepare lint test; prepare test; prepare")
         plain = f"--editable {self.checkout}"
-        self.assertEqual(self.installed(), [plain, plain, f"{plain}[test]"])
+        self.assertEqual(self.installed(), [plain, plain, f"{plain}[lint,test]"])
 
     def test_moved(self) -> None:
         """A checkout that was moved gets a new environment: the old one names the old place."""
         self.maker()
-        self.shell("prepare ''")
+        self.shell("prepare")
         marker = self.checkout / ".venv" / "marker"
         marker.touch()
-        self.shell("prepare ''")
+        self.shell("prepare")
         self.assertTrue(marker.exists())
         self.checkout = self.checkout.rename(self.checkout.with_name("moved"))
-        self.shell("prepare ''")
+        self.shell("prepare")
         self.assertFalse((self.checkout / ".venv" / "marker").exists())
         self.assertEqual(len(self.installed()), 2)
 
@@ -146,7 +146,7 @@ class EnvironmentTests(TestCase):
         else:
             self.checkout.chmod(0o555)
             self.addCleanup(self.checkout.chmod, 0o755)
-        found = self.shell("prepare ''")
+        found = self.shell("prepare")
         self.assertEqual(found.returncode, 1)
         self.assertIn("cannot write to", found.stderr)
 
@@ -154,7 +154,7 @@ class EnvironmentTests(TestCase):
         """A failed installation ends the start, and is tried again by the next one."""
         self.maker()
         self.command("inner", 'case "$2" in pip) exit 1;; esac')
-        found = self.shell("prepare ''")
+        found = self.shell("prepare")
         self.assertEqual(found.returncode, 1)
         self.assertIn("could not install", found.stderr)
-        self.assertIn("could not install", self.shell("prepare ''").stderr)
+        self.assertIn("could not install", self.shell("prepare").stderr)
