@@ -144,7 +144,7 @@ class Poller:
                     held = flags[number]
                     if event & _IN or (event & _GONE and held & _IN):
                         item.doRead()
-                        if event & _OUT and items.get(number) is item:
+                        if event & _OUT and number in items and items[number] is item:
                             item.doWrite()
                     elif event & _OUT or held & _OUT:
                         item.doWrite()

@@ -25,8 +25,7 @@ from snickers.config.values import Container, Listen, Process, Settings
 from snickers.containers.docker import DockerEngine
 from snickers.containers.process import ProcessEngine
 from snickers.containers.service import Lives
-from snickers.control.api import ControlService
-from snickers.control.listening import ControlUnavailable
+from snickers.control.api import ControlService, ControlUnavailable
 from snickers.http.http1 import Deadlines, Front, Http1, PlainHttp1
 from snickers.http.kinds import HandlerMaker
 from snickers.http.sites import LiveSite, SiteTable

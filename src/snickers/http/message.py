@@ -11,6 +11,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as BinasciiError
 from hashlib import sha1
+from typing import TypeVar
 
 from attrs import frozen
 from zope.interface import Attribute, implementer
@@ -34,6 +35,9 @@ UNTIL_CLOSE = -2
 """A response body's framing: until the connection ends."""
 
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+T = TypeVar("T")
 
 
 @frozen
@@ -62,6 +66,10 @@ _UPGRADE = 6
 _EXPECT = 7
 _TE = 8
 _DATE = 9
+# Lines that were read before and say just this.
+_KEPT_ALIVE = 10
+_CLOSED = 11
+_KNOWN_HOST = 12
 
 _SPECIAL: dict[bytes, int] = {
     # RFC 9110 §7.6.1: meant for one hop.
@@ -88,11 +96,10 @@ _SPECIAL: dict[bytes, int] = {
 }
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_DIGITS = re.compile(rb"[0-9]+")
 _HOST_FORM = re.compile(
     rb"(?:(?P<name>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?)\.?|(?P<six>\[[0-9a-f:.]+\]))(?::[0-9]{0,5})?"
 )
-_CONTROLS = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"})
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PROPFIND", b"REPORT"})
 """Methods that may be sent again when a kept connection proved dead (RFC 9110 §9.2.2)."""
@@ -100,7 +107,30 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PROPFI
 _MAX_CACHE = 4096
 _request_kinds: dict[bytes, int] = {}
 _answer_kinds: dict[bytes, int] = {}
-_hosts: dict[bytes, bytes] = {}
+
+# Whole lines that were found good and are passed on as they are: clients and servers say most of
+# what they say over and over.
+_request_lines: dict[bytes, int] = {}
+_answer_lines: dict[bytes, int] = {}
+_host_lines: dict[bytes, tuple[bytes, bytes]] = {}
+_status_lines: dict[bytes, tuple[int, bytes, bool]] = {}
+MAX_REMEMBERED = 160
+"""Bytes of a line that is worth remembering."""
+
+
+def _remember(lines: dict[bytes, T], line: bytes, meaning: T) -> None:
+    if len(line) <= MAX_REMEMBERED:
+        if len(lines) >= _MAX_CACHE:
+            lines.clear()
+        lines[line] = meaning
+
+
+def _clean(line: bytes) -> bool:
+    """Say whether *line* has no control character but tabs, no bare line end among them."""
+    # Almost every line is printable ASCII, which is seen at once.
+    if line.isascii() and line.decode("ascii").isprintable():
+        return True
+    return _CONTROL.search(line) is None
 
 
 def _classify_request(name: bytes) -> int:
@@ -154,16 +184,12 @@ def _read_host(value: bytes) -> bytes:
     if match is None:
         raise Refused(400, "the Host field is not a host name and perhaps a port")
     host: bytes = match["name"] or match["six"]
-    if len(_hosts) >= _MAX_CACHE:
-        _hosts.clear()
-    if len(value) <= 255:
-        _hosts[value] = host
     return host
 
 
 def _read_length(value: bytes) -> int | None:
     """Return a Content-Length's number, ``None`` for what is none (RFC 9110 §8.6)."""
-    if not _DIGITS.fullmatch(value) or len(value) > MAX_LENGTH_DIGITS:
+    if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
         return None
     return int(value)
 
@@ -236,15 +262,12 @@ def read_request(head: bytes) -> Request:
     RFC 9112 §2 to §7, with every choice that the standard leaves made for refusal.
     """
     lines = head.split(b"\r\n")
-    breaks = len(lines) - 1
-    if (
-        head.count(b"\n") != breaks
-        or head.count(b"\r") != breaks
-        or len(head.translate(None, _CONTROLS)) != len(head)
-    ):
-        raise Refused(400, "a control character or a bare line end in the head")
+    first = lines[0]
+    del lines[0]
+    if not _clean(first):
+        raise Refused(400, "a control character or a bare line end in the request line")
     request = Request()
-    parts = lines[0].split(b" ")
+    parts = first.split(b" ")
     if len(parts) != 3:
         raise Refused(400, "the request line is not METHOD TARGET VERSION")
     method, target, version = parts
@@ -258,14 +281,14 @@ def read_request(head: bytes) -> Request:
         raise Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     else:
         raise Refused(400, "the request line does not end in an HTTP version")
-    if len(lines[0]) > MAX_REQUEST_LINE:
+    if len(first) > MAX_REQUEST_LINE:
         raise Refused(414, "the request line is too long")
     if method not in _METHODS:
         if not _TOKEN.fullmatch(method):
             raise Refused(400, "the method is not a word")
         if method in (b"CONNECT", b"TRACE"):
             raise Refused(405, "the method is not allowed here")
-    if breaks > MAX_FIELDS:
+    if len(lines) > MAX_FIELDS:
         raise Refused(431, "too many fields")
     host: bytes | None = None
     authority = b""
@@ -277,28 +300,50 @@ def read_request(head: bytes) -> Request:
     continues = False
     trailers = False
     kept: list[bytes] = []
-    kinds = _request_kinds
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        kind = kinds.get(name)
-        if kind is None:
-            if not colon:
-                raise Refused(400, "a line of the head has no colon")
-            kind = _classify_request(name)
-        elif not colon:
-            raise Refused(400, "a line of the head has no colon")
+    keep = kept.append
+    known = _request_lines.get
+    for line in lines:
+        kind = known(line)
         if kind == _FORWARD:
-            kept.append(line)
+            keep(line)
+            continue
+        if kind is not None:
+            if kind == _KNOWN_HOST:
+                if host is not None:
+                    raise Refused(400, "more than one Host field")
+                authority, host = _host_lines[line]
+                keep(line)
+            elif kind == _KEPT_ALIVE:
+                connection = [*connection, b"keep-alive"] if connection else [b"keep-alive"]
+            continue
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise Refused(400, "a line of the head has no colon")
+        if not _clean(line):
+            raise Refused(400, "a control character or a bare line end in the head")
+        kind = _request_kinds.get(name)
+        if kind is None:
+            kind = _classify_request(name)
+        if kind == _FORWARD:
+            keep(line)
             if len(line) > MAX_FIELD:
                 raise Refused(431, "a field is too long")
+            _remember(_request_lines, line, _FORWARD)
+        elif kind == _DROP:
+            _remember(_request_lines, line, _DROP)
         elif kind == _HOST:
             if host is not None:
                 raise Refused(400, "more than one Host field")
             authority = value.strip(b" \t")
-            host = _hosts.get(authority) or _read_host(authority)
-            kept.append(line)
+            host = _read_host(authority)
+            keep(line)
+            _remember(_host_lines, line, (authority, host))
+            _remember(_request_lines, line, _KNOWN_HOST)
         elif kind == _CONNECTION:
-            connection = (connection or []) + _tokens(value)
+            tokens = _tokens(value)
+            connection = (connection or []) + tokens
+            if tokens == [b"keep-alive"]:
+                _remember(_request_lines, line, _KEPT_ALIVE)
         elif kind == _LENGTH:
             if has_length:
                 raise Refused(400, "more than one Content-Length")
@@ -456,55 +501,77 @@ class Answer:
         return _split_fields(self.lines)
 
 
+def _read_status_line(first: bytes) -> tuple[int, bytes, bool]:
+    """Return the status, the reason, and whether the version keeps connections (§4)."""
+    version = first[:9]
+    code = first[9:12]
+    if version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
+        raise BadAnswer("it does not begin with an HTTP/1 status line")
+    if not code.isdigit() or len(code) != 3 or first[12:13] not in (b" ", b""):
+        raise BadAnswer("the status is not three digits")
+    status = int(code)
+    if not 100 <= status <= 599:
+        raise BadAnswer("the status is not between 100 and 599")
+    if not _clean(first):
+        raise BadAnswer("a control character or a bare line end in the status line")
+    read = status, first[13:], version == b"HTTP/1.1 "
+    _remember(_status_lines, first, read)
+    return read
+
+
 def read_answer(head: bytes, method: bytes) -> Answer:
     """Read the head of an answer to *method*, without its empty line; raise `BadAnswer`.
 
     RFC 9112 §4 and §6.3, as strictly as `read_request`.
     """
     lines = head.split(b"\r\n")
-    breaks = len(lines) - 1
-    if (
-        head.count(b"\n") != breaks
-        or head.count(b"\r") != breaks
-        or len(head.translate(None, _CONTROLS)) != len(head)
-    ):
-        raise BadAnswer("a control character or a bare line end in the head")
     answer = Answer()
     first = lines[0]
-    version = first[:9]
-    code = first[9:12]
-    if version == b"HTTP/1.1 ":
-        keep_alive = True
-    elif version == b"HTTP/1.0 ":
-        keep_alive = False
-    else:
-        raise BadAnswer("it does not begin with an HTTP/1 status line")
-    if not _DIGITS.fullmatch(code) or len(code) != 3 or first[12:13] not in (b" ", b""):
-        raise BadAnswer("the status is not three digits")
-    status = int(code)
-    if not 100 <= status <= 599:
-        raise BadAnswer("the status is not between 100 and 599")
-    if breaks > MAX_FIELDS:
+    del lines[0]
+    status_line = _status_lines.get(first) or _read_status_line(first)
+    status, answer.reason, keep_alive = status_line
+    if len(lines) > MAX_FIELDS:
         raise BadAnswer("too many fields")
     length: int | None = None
     coding: bytes | None = None
     connection: list[bytes] | None = None
     dated = False
+    closed = False
     upgrade = b""
     kept: list[bytes] = []
-    kinds = _answer_kinds
-    for line in lines[1:]:
+    keep = kept.append
+    known = _answer_lines.get
+    for line in lines:
+        kind = known(line)
+        if kind == _FORWARD:
+            keep(line)
+            continue
+        if kind is not None:
+            if kind == _DATE:
+                dated = True
+                keep(line)
+            elif kind == _KEPT_ALIVE:
+                keep_alive = True
+            elif kind == _CLOSED:
+                closed = True
+            continue
         name, colon, value = line.partition(b":")
-        kind = kinds.get(name)
         if not colon:
             raise BadAnswer("a line of the head has no colon")
+        if not _clean(line):
+            raise BadAnswer("a control character or a bare line end in the head")
+        kind = _answer_kinds.get(name)
         if kind is None:
             kind = _classify_answer(name)
         if kind == _FORWARD:
-            kept.append(line)
+            keep(line)
+            _remember(_answer_lines, line, _FORWARD)
         elif kind == _DATE:
             dated = True
-            kept.append(line)
+            keep(line)
+            _remember(_answer_lines, line, _DATE)
+        elif kind == _DROP:
+            _remember(_answer_lines, line, _DROP)
         elif kind == _LENGTH:
             if length is not None:
                 raise BadAnswer("more than one Content-Length")
@@ -512,7 +579,15 @@ def read_answer(head: bytes, method: bytes) -> Answer:
             if length is None:
                 raise BadAnswer("the Content-Length is not a number")
         elif kind == _CONNECTION:
-            connection = (connection or []) + _tokens(value)
+            tokens = _tokens(value)
+            if tokens == [b"keep-alive"]:
+                keep_alive = True
+                _remember(_answer_lines, line, _KEPT_ALIVE)
+            elif tokens == [b"close"]:
+                closed = True
+                _remember(_answer_lines, line, _CLOSED)
+            else:
+                connection = (connection or []) + tokens
         elif kind == _CODING:
             coding = value if coding is None else coding + b"," + value
         elif kind == _UPGRADE:
@@ -520,14 +595,14 @@ def read_answer(head: bytes, method: bytes) -> Answer:
     if coding is not None:
         if length is not None:
             raise BadAnswer("both Transfer-Encoding and Content-Length")
-        if version == b"HTTP/1.0 " or coding.strip(b" \t").lower() != b"chunked":
+        if first[:9] == b"HTTP/1.0 " or coding.strip(b" \t").lower() != b"chunked":
             raise BadAnswer("a Transfer-Encoding other than chunked")
     if connection is not None:
-        if b"close" in connection:
-            keep_alive = False
-        elif b"keep-alive" in connection:
-            keep_alive = True
+        closed = closed or b"close" in connection
+        keep_alive = keep_alive or b"keep-alive" in connection
         kept = _without_named(kept, connection)
+    if closed:
+        keep_alive = False
     if method == b"HEAD" or status in (204, 304) or status < 200:
         framing = 0
     elif coding is not None:
@@ -538,7 +613,6 @@ def read_answer(head: bytes, method: bytes) -> Answer:
     else:
         framing = length
     answer.status = status
-    answer.reason = first[13:]
     answer.lines = kept
     answer.framing = framing
     answer.length = length
@@ -583,17 +657,11 @@ def read_trailers(block: bytes) -> Fields:
     if not block:
         return fields
     lines = block.split(b"\r\n")
-    if (
-        block.count(b"\n") != len(lines) - 1
-        or block.count(b"\r") != len(lines) - 1
-        or len(block.translate(None, _CONTROLS)) != len(block)
-    ):
-        raise ValueError("a control character or a bare line end in the trailers")
     if len(lines) > MAX_FIELDS:
         raise ValueError("too many trailers")
     for line in lines:
         name, colon, value = line.partition(b":")
-        if not colon or not _TOKEN.fullmatch(name):
+        if not colon or not _TOKEN.fullmatch(name) or not _clean(line):
             raise ValueError("a trailer is not a field")
         plain = name.lower().replace(b"_", b"-")
         if plain not in _NO_TRAILER and not plain.startswith(b"x-forwarded-"):
