@@ -64,22 +64,17 @@ class Shelf:
             # Opening a pipe for reading would wait for its writer.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            self._seen[path] = None
-            self.look([path])
+            self._seen[path] = _identity(path)
             raise Wrong(f"cannot be read: {error.strerror}") from None
-        with open(descriptor, "rb") as file:
+        try:
+            # What was seen is what was opened, before it is read: no change can slip between.
             status = os.fstat(descriptor)
             self._seen[path] = _of(status)
-            if stat.S_ISDIR(status.st_mode):
-                raise Wrong("is a folder, not a file")
-            if not stat.S_ISREG(status.st_mode):
-                raise Wrong("is not an ordinary file")
-            try:
-                content = file.read(MOST + 1)
-            except OSError as error:
-                raise Wrong(f"cannot be read: {error.strerror}") from None
-        if len(content) > MOST:
-            raise Wrong(f"is larger than {MOST // 2**20} megabytes")
+            content = _content(descriptor, status.st_mode)
+        except OSError as error:
+            raise Wrong(f"cannot be read: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -96,6 +91,21 @@ class Shelf:
         """Return the stamp of everything looked at and read, as it was then."""
         seen = tuple(sorted(self._seen.items(), key=lambda item: item[0]))
         return Stamp(self.root, tuple(self.patterns), tuple(sorted(self._others)), seen)
+
+
+def _content(descriptor: int, mode: int) -> bytes:
+    if stat.S_ISDIR(mode):
+        raise Wrong("is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise Wrong("is not an ordinary file")
+    pieces = []
+    size = 0
+    while piece := os.read(descriptor, 2**20):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MOST:
+            raise Wrong(f"is larger than {MOST // 2**20} megabytes")
+    return b"".join(pieces)
 
 
 def listed(root: str) -> list[str]:
