@@ -217,8 +217,7 @@ class _Sections:
             if self.settings is None:
                 self.settings = section
             else:
-                self._again(section, self.settings)
-                self.settings_faults.extend(section.faults)
+                self.settings_faults.extend(self._again(section, self.settings).faults)
         elif title == "defaults":
             if self.defaults is None:
                 self.defaults = section
