@@ -204,7 +204,7 @@ class World(RuleBasedStateMachine):
     def excuse(self, before, event):
         """A server in use is only to be stopped for one of these reasons."""
         wished = (e.SleepAsked, e.RestartAsked, e.Changed, e.Removed)
-        if isinstance(event, wished) or isinstance(event, e.HealthFailed):
+        if isinstance(event, (*wished, e.HealthFailed)):
             return
         if isinstance(event, e.TimePassed):
             assert before.phase is Phase.CHECKING

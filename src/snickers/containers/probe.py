@@ -12,6 +12,7 @@ from typing import Any, cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as GaveUp
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
+from twisted.internet.error import ConnectingCancelledError as Cancelled
 from twisted.internet.error import ConnectionRefusedError, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -51,6 +52,13 @@ def _place(address: Address) -> str:
         return address
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _cancelled(failure: Failure) -> Failure:
+    # Endpoints have a failure of their own for it, which would pass for one of the server.
+    if isinstance(failure.value, Cancelled):
+        raise CancelledError
+    return failure
 
 
 class _Knock(Protocol):
@@ -194,7 +202,8 @@ class Prober:
             if isinstance(address, str)
             else TCP4ClientEndpoint(self._reactor, *address)
         )
-        return cast("Deferred[_Knock]", endpoint.connect(factory)).addTimeout(CONNECT, self._clock)
+        connecting = cast("Deferred[_Knock]", endpoint.connect(factory))
+        return connecting.addErrback(_cancelled).addTimeout(CONNECT, self._clock)
 
     def _words(self, instance: Instance, error: Exception) -> str:
         place = _place(instance.address) if instance.address is not None else instance.site
