@@ -59,8 +59,7 @@ class RedirectHandler:
         """Nothing is kept between requests."""
 
     def _location(self, target: bytes) -> bytes:
-        if _UNSAFE.search(target):
-            target = _encoded(target, _UNSAFE)
+        target = safe_target(target)
         path, _, query = target.partition(b"?")
         if not self._base:
             # Nothing stands before the path: "//elsewhere" would name a host.
@@ -69,6 +68,11 @@ class RedirectHandler:
             query = self._query + b"&" + query if query else self._query
         location = self._base + path
         return (location + b"?" + query if query else location) + self._fragment
+
+
+def safe_target(target: bytes) -> bytes:
+    """Return *target* with what may not stand in a Location percent-encoded, the rest as it is."""
+    return _encoded(target, _UNSAFE) if _UNSAFE.search(target) else target
 
 
 def _encoded(text: bytes, unsafe: re.Pattern[bytes] | bytes) -> bytes:
