@@ -14,14 +14,20 @@ from twisted.trial.unittest import SynchronousTestCase
 SOURCE = Path(__file__).parent.parent / "src"
 TESTS = Path(__file__).parent
 
-MEETING = ("snickers.config.values", "snickers.interfaces", "snickers.stream")
+MEETING = (
+    "snickers.config.values",
+    "snickers.interfaces",
+    "snickers.stream",
+    "snickers.sweep",
+)
 """Where rooms meet: every room may import these."""
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers": (),
     "snickers.config": (),
     "snickers.interfaces": ("snickers.config.values",),
-    "snickers.stream": (),
+    "snickers.stream": ("snickers.sweep",),
+    "snickers.sweep": (),
     "snickers.notify": (),
     "snickers.relay": ("snickers.config.values", "snickers.stream"),
     "snickers.listening": ("snickers.config.values", "snickers.stream"),
@@ -36,7 +42,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.running": ("snickers", "snickers.config", "snickers.interfaces"),
     "snickers.alarm": ("snickers.interfaces", "snickers.alarm_command"),
     "snickers.alarm_command": (),
-    "snickers.service": (*MEETING, "snickers.notify", "snickers.running"),
+    "snickers.front_door": ("snickers.notify",),
+    "snickers.poller": (),
     # The fakes fail as the real engines do.
     "snickers.testing": (*MEETING, "snickers.containers.engine"),
 }

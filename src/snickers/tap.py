@@ -33,7 +33,7 @@ from snickers.listening import CannotListen, Limits, Port, bind, inherited
 from snickers.notify import Notifier
 from snickers.poller import Poller
 from snickers.running import Running
-from snickers.service import FrontDoorService, ListeningPort
+from snickers.front_door import FrontDoorService, ListeningPort
 from snickers.stream import Stream, Sweep
 from snickers.tls.authority import Authority
 from snickers.tls.certificates import Certificates

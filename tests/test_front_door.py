@@ -1,0 +1,247 @@
+"""The service that twistd runs: what is started when, and how it all ends."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from snickers.front_door import FrontDoorService
+
+
+class Reactor(Clock):
+    """A clock that runs calls of other threads at once."""
+
+    stopped = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.when_running: list[Any] = []
+
+    def callWhenRunning(self, call: Any) -> None:
+        self.when_running.append(call)
+
+    def callFromThread(self, call: Any) -> None:
+        call()
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+class Part:
+    """Notes when it is started and stopped."""
+
+    def __init__(self, name: str, noted: list[str], stopping: Any = None) -> None:
+        self.name = name
+        self.noted = noted
+        self.stopping = stopping
+
+    def start(self) -> None:
+        self.noted.append(f"start {self.name}")
+
+    def stop(self) -> Any:
+        self.noted.append(f"stop {self.name}")
+        return self.stopping
+
+    startListening = start
+    stopListening = stop
+
+    def pause(self) -> None:
+        self.noted.append(f"pause {self.name}")
+
+    def resume(self) -> None:
+        self.noted.append(f"resume {self.name}")
+
+
+class Front:
+    """Connections as the test says."""
+
+    def __init__(self, noted: list[str]) -> None:
+        self.connections: set[Any] = set()
+        self.noted = noted
+
+    def drain(self) -> None:
+        self.noted.append("drain")
+
+    def abort(self) -> None:
+        self.noted.append("abort")
+        self.connections.clear()
+
+
+class Notifier:
+    """Notes what the service manager would be told."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def send(self, *states: str) -> None:
+        self.sent += states
+
+
+class FrontDoorServiceTests(SynchronousTestCase):
+    """Starting, signals, ending."""
+
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.noted: list[str] = []
+        self.front = Front(self.noted)
+        self.notifier = Notifier()
+        self.parts = [Part("a", self.noted), Part("b", self.noted)]
+        self.looks = 0
+        self.reloads: list[Deferred[None]] = []
+        self.look_fails = False
+        self.service = self.make()
+
+    def make(self) -> FrontDoorService:
+        def bind() -> list[Any]:
+            self.noted.append("bind")
+            return [Part("port", self.noted)]
+
+        def watch() -> Deferred[None]:
+            self.looks += 1
+            return succeed(None)
+
+        def reload() -> Deferred[None]:
+            self.reloads.append(Deferred())
+            return self.reloads[-1]
+
+        return FrontDoorService(
+            self.reactor,
+            bind,
+            self.parts,
+            self.front,
+            watch,
+            reload,
+            5.0,
+            lambda: 30.0,
+            self.notifier,  # type: ignore[arg-type]
+            lambda: self.noted.append("ready"),
+        )
+
+    def start(self) -> None:
+        self.service.privilegedStartService()
+        self.service.startService()
+
+    def handle(self, number: int) -> None:
+        """Call what was installed for a signal, after putting the old handlers back."""
+        handlers = {}
+        for installed in (
+            signal.SIGHUP,
+            signal.SIGUSR1,
+            signal.SIGUSR2,
+            signal.SIGTERM,
+            signal.SIGINT,
+        ):
+            handlers[installed] = signal.getsignal(installed)
+            self.addCleanup(signal.signal, installed, handlers[installed])
+        self.reactor.when_running[0]()
+        handler: Any = signal.getsignal(number)
+        handler(number, None)
+
+    def test_interface(self) -> None:
+        """It is a service."""
+        verifyObject(IService, self.service)
+
+    def test_start(self) -> None:
+        """Sockets first, then the parts in order, and only then is anybody accepted."""
+        self.service.privilegedStartService()
+        self.assertEqual(self.noted, ["bind"])
+        self.service.startService()
+        self.assertEqual(self.noted, ["bind", "start a", "start b", "start port", "ready"])
+        self.assertEqual(self.notifier.sent[0], "READY=1")
+
+    def test_looking_for_changes(self) -> None:
+        """Changes are looked for as often as is said, also when that changes."""
+        self.start()
+        self.assertEqual(self.looks, 0)
+        self.reactor.pump([5.0, 5.0])
+        self.assertEqual(self.looks, 2)
+        self.service.look_every(1.0)
+        self.reactor.pump([1.0] * 3)
+        self.assertEqual(self.looks, 5)
+
+    def test_hangup_reloads(self) -> None:
+        """SIGHUP reloads; a reload that fails is logged, no more."""
+        self.start()
+        self.handle(signal.SIGHUP)
+        self.reloads[0].errback(RuntimeError("no"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_standing_by(self) -> None:
+        """SIGUSR1 stops accepting, SIGUSR2 accepts again."""
+        self.start()
+        self.noted.clear()
+        self.handle(signal.SIGUSR1)
+        self.assertEqual(self.noted, ["pause port"])
+        self.handle(signal.SIGUSR2)
+        self.assertEqual(self.noted, ["pause port", "resume port"])
+
+    def test_terminate(self) -> None:
+        """The first signal ends in peace, the second one at once."""
+        self.start()
+        self.front.connections.add(1)
+        self.handle(signal.SIGTERM)
+        self.assertEqual(self.reactor.stopped, 1)
+        self.noted.clear()
+        done = self.service.stopService()
+        self.assertEqual(self.noted, ["stop port", "drain"])
+        self.handle(signal.SIGTERM)
+        self.assertEqual(self.reactor.stopped, 1)
+        self.assertIn("abort", self.noted)
+        self.reactor.advance(1)
+        self.successResultOf(done)
+
+    def test_stop(self) -> None:
+        """Nobody is accepted, what is open is waited for, the parts end in reverse."""
+        self.start()
+        self.front.connections.add(1)
+        self.noted.clear()
+        done = self.service.stopService()
+        self.assertIn("STOPPING=1", self.notifier.sent)
+        self.reactor.pump([0.1] * 50)
+        self.assertNoResult(done)
+        self.assertEqual(self.noted, ["stop port", "drain"])
+        self.front.connections.clear()
+        self.reactor.pump([0.1] * 3)
+        self.successResultOf(done)
+        self.assertEqual(self.noted, ["stop port", "drain", "stop b", "stop a"])
+
+    def test_stop_in_the_end(self) -> None:
+        """What is still open after `drain within` is broken off."""
+        self.start()
+        self.front.connections.add(1)
+        self.noted.clear()
+        done = self.service.stopService()
+        self.reactor.pump([0.1] * 310)
+        self.successResultOf(done)
+        self.assertEqual(self.noted, ["stop port", "drain", "abort", "stop b", "stop a"])
+
+    def test_a_part_that_fails_to_stop(self) -> None:
+        """...keeps nobody else from stopping."""
+        self.parts[1].stopping = fail(RuntimeError("stuck"))
+        self.start()
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.noted[-2:], ["stop b", "stop a"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_stop_waits_for_parts(self) -> None:
+        """A part that takes its time is waited for."""
+        stopping: Deferred[None] = Deferred()
+        self.parts[1].stopping = stopping
+        self.start()
+        done = self.service.stopService()
+        self.assertNoResult(done)
+        self.assertEqual(self.noted[-1], "stop b")
+        stopping.callback(None)
+        self.successResultOf(done)
+
+    def test_telling_of_a_reload(self) -> None:
+        """The service manager is told when a reload begins and ends."""
+        self.service.told("reloading")
+        self.service.told("ready")
+        self.assertEqual(self.notifier.sent, ["RELOADING=1", "READY=1"])

@@ -1,0 +1,193 @@
+"""Readiness for the data plane."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from snickers.poller import EVENTS, ROUNDS, Poller
+from tests.wires import Turns
+
+
+class Descriptor:
+    """Reads and writes as the test says."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.noted: list[Any] = []
+        self.act: Any = None
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def doRead(self) -> None:
+        self.noted.append("read")
+        if self.act is not None:
+            self.act()
+        else:
+            self.sock.recv(1)
+
+    def doWrite(self) -> None:
+        self.noted.append("write")
+        if self.act is not None:
+            self.act()
+
+    def connectionLost(self, reason: Any) -> None:
+        self.noted.append("lost")
+
+
+class PollerTests(SynchronousTestCase):
+    """An epoll in the reactor."""
+
+    def setUp(self) -> None:
+        self.turns = Turns()
+        self.poller = Poller(self.turns)
+        self.poller.start()
+        self.addCleanup(self.poller.stop)
+
+    def pair(self) -> tuple[Descriptor, socket.socket]:
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            sock.setblocking(False)
+            self.addCleanup(sock.close)
+        return Descriptor(ours), theirs
+
+    def test_interfaces(self) -> None:
+        """To the reactor it is a descriptor, to streams a reactor."""
+        verifyObject(IReadDescriptor, self.poller)
+        verifyObject(IReactorFDSet, self.poller)
+
+    def test_reading(self) -> None:
+        """What is readable is read, as long as there is something, within one turn."""
+        descriptor, other = self.pair()
+        self.poller.addReader(descriptor)
+        self.turns.turn()
+        self.assertEqual(descriptor.noted, [])
+        other.send(b"abc")
+        self.turns.turn()
+        self.assertEqual(descriptor.noted, ["read"] * 3)
+
+    def test_writing(self) -> None:
+        """What is writable is told so until it wants no more."""
+        descriptor, _ = self.pair()
+        descriptor.act = lambda: self.poller.removeWriter(descriptor)
+        self.poller.addWriter(descriptor)
+        self.turns.turn()
+        self.assertEqual(descriptor.noted, ["write"])
+        self.assertEqual(self.poller.getWriters(), [])
+
+    def test_both(self) -> None:
+        """Reading and writing are asked for, and given up, one by one."""
+        descriptor, other = self.pair()
+        self.poller.addReader(descriptor)
+        self.poller.addWriter(descriptor)
+        self.assertEqual(self.poller.getReaders(), [descriptor])
+        self.assertEqual(self.poller.getWriters(), [descriptor])
+        self.poller.removeReader(descriptor)
+        self.poller.removeReader(descriptor)
+        self.assertEqual(self.poller.getReaders(), [])
+        other.send(b"a")
+        descriptor.act = lambda: self.poller.removeWriter(descriptor)
+        self.turns.turn()
+        self.assertEqual(descriptor.noted, ["write"])
+        self.assertEqual(self.poller.removeAll(), [])
+
+    def test_a_paused_descriptor_whose_peer_is_gone(self) -> None:
+        """...does not make the reactor spin: nobody asked."""
+        descriptor, other = self.pair()
+        self.poller.addReader(descriptor)
+        self.poller.removeReader(descriptor)
+        other.close()
+        self.assertFalse(self.turns.turn())
+
+    def test_gone(self) -> None:
+        """The end of the peer is given to whoever reads, else to whoever writes."""
+        for add in ("addReader", "addWriter"):
+            descriptor, other = self.pair()
+            descriptor.act = lambda descriptor=descriptor: (
+                self.poller.removeReader(descriptor),
+                self.poller.removeWriter(descriptor),
+            )
+            getattr(self.poller, add)(descriptor)
+            other.close()
+            self.turns.turn()
+            self.assertEqual(descriptor.noted, ["read" if add == "addReader" else "write"])
+
+    def test_ended_by_another_event(self) -> None:
+        """What one event ends, another one of the same turn does not touch."""
+        first, first_other = self.pair()
+        second, second_other = self.pair()
+
+        def end_both() -> None:
+            for descriptor in (first, second):
+                self.poller.removeReader(descriptor)
+
+        for descriptor, other in ((first, first_other), (second, second_other)):
+            descriptor.act = end_both
+            self.poller.addReader(descriptor)
+            other.send(b"a")
+        self.turns.turn()
+        self.assertEqual(len(first.noted) + len(second.noted), 1)
+
+    def test_a_reused_number(self) -> None:
+        """A descriptor that closed is forgotten; another one may have its number."""
+        first, _ = self.pair()
+        self.poller.addReader(first)
+        self.poller.removeReader(first)
+        number = first.fileno()
+        first.sock.close()
+        second, other = self.pair()
+        self.assertEqual(second.fileno(), number)
+        self.poller.addReader(second)
+        self.poller.removeReader(first)
+        other.send(b"a")
+        self.turns.turn()
+        self.assertEqual((first.noted, second.noted), ([], ["read"]))
+
+    def test_an_exception(self) -> None:
+        """A descriptor that raises is ended, logged, and harms nobody else."""
+        bad, bad_other = self.pair()
+        good, good_other = self.pair()
+
+        def fail() -> None:
+            raise RuntimeError("a fault")
+
+        bad.act = fail
+        for descriptor, other in ((bad, bad_other), (good, good_other)):
+            self.poller.addReader(descriptor)
+            other.send(b"a")
+        self.turns.turn()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual((bad.noted, good.noted), (["read", "lost"], ["read"]))
+        self.assertEqual(self.poller.getReaders(), [good])
+
+    def test_the_reactor_has_its_turn(self) -> None:
+        """A descriptor that is always ready does not keep the reactor for itself."""
+        descriptor, _ = self.pair()
+        descriptor.act = lambda: None
+        self.poller.addWriter(descriptor)
+        self.poller.doRead()
+        self.assertEqual(len(descriptor.noted), ROUNDS)
+        self.assertGreater(EVENTS, ROUNDS)
+
+    def test_before_the_start(self) -> None:
+        """What is added before the start is watched from then on."""
+        poller = Poller(self.turns)
+        descriptor, other = self.pair()
+        poller.addReader(descriptor)
+        other.send(b"a")
+        poller.start()
+        self.addCleanup(poller.stop)
+        self.turns.turn()
+        self.assertEqual(descriptor.noted, ["read"])
+
+    def test_the_end(self) -> None:
+        """When the reactor ends, so do all that are watched here."""
+        descriptor, _ = self.pair()
+        self.poller.addReader(descriptor)
+        self.poller.connectionLost(None)
+        self.assertEqual(descriptor.noted, ["lost"])

@@ -1,0 +1,439 @@
+"""The configuration that runs, and how it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, execute, fail
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from snickers.config.parse import Loaded, parse
+from snickers.config.values import Settings, Site
+from snickers.http.sites import SiteTable
+from snickers.interfaces import IAlarm, ICertificates, IFrontDoor, IHandler, ILives
+from snickers.running import Running
+
+SETTINGS = "[snickers]\nstate = /s\ndata = /d\n"
+A = "[a.example]\ntype = static\nroot = /a\n"
+B = "[b.example]\ntype = redirect\nto = https://a.example\n"
+BOX = "[box.example]\ntype = process\ncommand = run\n"
+
+
+@frozen
+class FakeStamp:
+    """A stamp that says what the test says."""
+
+    files: dict[str, Any]
+    number: int
+
+    def current(self) -> FakeStamp:
+        if self.files.get("raises"):
+            raise OSError("no such disk")
+        return FakeStamp(self.files, self.files["number"])
+
+
+@implementer(IHandler)
+class Handler:
+    """A handler of one site."""
+
+    def __init__(self, site: Site | None) -> None:
+        self.site = site
+        self.closed = False
+
+    def handle(self, exchange: Any) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@implementer(ICertificates)
+class Certificates:
+    """Notes what it is to apply."""
+
+    def __init__(self) -> None:
+        self.applied: list[Any] = []
+        self.said: dict[str, Any] = {}
+
+    def apply(self, added: Any, changed: Any, removed: Any) -> None:
+        names = [[site.name for site in sites] for sites in (added, changed, removed)]
+        if any(names):
+            self.applied.append(names)
+
+    def states(self) -> Any:
+        return self.said
+
+
+@implementer(ILives)
+class Lives:
+    """Notes what it is to apply."""
+
+    def __init__(self) -> None:
+        self.applied: list[Any] = []
+        self.said: dict[str, Any] = {}
+
+    apply = Certificates.apply
+    states = Certificates.states
+
+    def wake(self, site: str, progress: Any) -> Any: ...
+
+    def sleep(self, site: str, progress: Any) -> Any: ...
+
+    def restart(self, site: str, progress: Any) -> Any: ...
+
+    def logs(self, site: str, tail: int, follow: bool, receive: Any) -> Any: ...
+
+
+@implementer(IAlarm)
+class Alarm:
+    """Keeps what is wrong."""
+
+    def __init__(self) -> None:
+        self.now: dict[tuple[str, str], str] = {}
+
+    def raised(self, kind: str, site: str, message: str) -> None:
+        self.now[kind, site] = message
+
+    def cleared(self, kind: str, site: str) -> None:
+        del self.now[kind, site]
+
+    def current(self) -> list[dict[str, Any]]:
+        return [{"kind": kind, "site": site} for kind, site in self.now]
+
+
+class Connection:
+    """An open connection."""
+
+    idle_closed = False
+
+    def close_if_idle(self) -> None:
+        self.idle_closed = True
+
+
+class RunningCase(SynchronousTestCase):
+    """A running configuration over fakes."""
+
+    def setUp(self) -> None:
+        self.sites = SiteTable()
+        self.certificates, self.lives, self.alarm = Certificates(), Lives(), Alarm()
+        verifyObject(ICertificates, self.certificates)
+        verifyObject(ILives, self.lives)
+        verifyObject(IAlarm, self.alarm)
+        self.files: dict[str, Any] = {"number": 1}
+        self.text = SETTINGS + A + B
+        self.told: list[str] = []
+        self.settings: list[Settings] = []
+        self.made: list[Handler] = []
+        self.fail_for = ""
+        self.running = Running(
+            self.load,
+            execute,
+            self.sites,
+            self.make,
+            lambda: Handler(None),
+            self.certificates,
+            self.lives,
+            self.alarm,
+            self.settings.append,
+            self.told.append,
+            lambda: 1000.0,
+            lambda: {"version": "1"},
+        )
+
+    def load(self) -> Loaded:
+        return Loaded(
+            parse([("s.ini", self.text)]),
+            FakeStamp(self.files, self.files["number"]),  # type: ignore[arg-type]
+        )
+
+    def make(self, site: Site) -> Handler:
+        if site.name == self.fail_for:
+            raise RuntimeError("a fault")
+        self.made.append(Handler(site))
+        return self.made[-1]
+
+    def begin(self) -> None:
+        loaded = self.load()
+        self.assertEqual(loaded.configuration.faults, ())
+        self.running.begin(loaded)
+        self.made.clear()
+        self.certificates.applied.clear()
+        self.lives.applied.clear()
+
+    def reload(self, text: str) -> dict[str, Any]:
+        self.text = text
+        answer: dict[str, Any] = self.successResultOf(self.running.reload())
+        return answer
+
+
+class ReloadTests(RunningCase):
+    """What a reload changes, and what it leaves alone."""
+
+    def test_interface(self) -> None:
+        """The control room may ask it."""
+        verifyObject(IFrontDoor, self.running)
+
+    def test_begin(self) -> None:
+        """At first everything is new."""
+        self.running.begin(self.load())
+        self.assertEqual(sorted(self.sites.by_name), ["a.example", "b.example"])
+        self.assertEqual(self.certificates.applied, [[["a.example", "b.example"], [], []]])
+
+    def test_nothing(self) -> None:
+        """Nothing new: nothing is touched."""
+        self.begin()
+        answer = self.reload(self.text)
+        self.assertEqual((answer["added"], answer["changed"], answer["removed"]), ([], [], []))
+        self.assertEqual((self.made, self.certificates.applied), ([], []))
+        self.assertEqual(self.told, ["reloading", "ready"])
+
+    def test_add_change_remove(self) -> None:
+        """Only what differs is touched; a changed site stays the same to its connections."""
+        self.begin()
+        a, b = self.sites.by_name["a.example"], self.sites.by_name["b.example"]
+        old_handler = a.handler
+        connection = Connection()
+        b.connections.add(connection)  # type: ignore[arg-type]
+        answer = self.reload(SETTINGS + A.replace("/a", "/a2") + BOX)
+        self.assertEqual([entry["site"] for entry in answer["added"]], ["box.example"])
+        self.assertEqual(answer["changed"][0]["options"], {"root": ["/a", "/a2"]})
+        self.assertEqual(
+            answer["removed"], [{"site": "b.example", "kind": "redirect", "closes": 1}]
+        )
+        self.assertIs(self.sites.by_name["a.example"], a)
+        self.assertIsNot(a.handler, old_handler)
+        self.assertTrue(old_handler.closed)
+        self.assertTrue(connection.idle_closed)
+        self.assertIsNone(self.sites.find(b"b.example"))
+        self.assertEqual(
+            self.certificates.applied, [[["box.example"], ["a.example"], ["b.example"]]]
+        )
+        self.assertEqual(self.lives.applied, [[["box.example"], [], []]])
+
+    def test_lives(self) -> None:
+        """A site that gets or loses a server of its own, also by being switched off."""
+        self.text += BOX
+        self.begin()
+        self.reload(SETTINGS + A + B + BOX + "idle after = 1m\n")
+        self.reload(SETTINGS + A + B + BOX + "enabled = off\n")
+        self.reload(SETTINGS + A + B + BOX)
+        self.reload(SETTINGS + A + B + "[box.example]\ntype = static\nroot = /x\n")
+        self.reload(SETTINGS + A + B + BOX)
+        self.reload(SETTINGS + A + B)
+        self.assertEqual(
+            self.lives.applied,
+            [
+                [[], ["box.example"], []],
+                [[], [], ["box.example"]],
+                [["box.example"], [], []],
+                [[], [], ["box.example"]],
+                [["box.example"], [], []],
+                [[], [], ["box.example"]],
+            ],
+        )
+
+    def test_settings(self) -> None:
+        """What of [snickers] can change while running, does; the rest is said to need a start."""
+        self.begin()
+        answer = self.reload(SETTINGS + "keep alive = 10s\nhttps = tcp:8443\n" + A + B)
+        self.assertEqual(self.settings[0].keep_alive, 10.0)
+        self.assertEqual(
+            {entry["option"]: entry["needs_restart"] for entry in answer["settings"]},
+            {"keep alive": False, "https": True},
+        )
+
+    def test_default_site(self) -> None:
+        """The default site follows the configuration."""
+        self.begin()
+        self.reload(SETTINGS + "default site = a.example\n" + A + B)
+        self.assertIs(self.sites.default, self.sites.by_name["a.example"])
+        self.reload(SETTINGS + A + B)
+        self.assertIsNone(self.sites.default)
+
+    def test_a_handler_that_cannot_be_made(self) -> None:
+        """...harms no other site."""
+        self.begin()
+        self.fail_for = "c.example"
+        self.reload(SETTINGS + A + B + A.replace("a.example", "c.example") + BOX)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertIn("box.example", self.sites.by_name)
+
+    def test_plan(self) -> None:
+        """A plan says the same as a reload would, and changes nothing."""
+        self.begin()
+        self.text = SETTINGS + A.replace("/a", "/a2") + BOX
+        plan = self.successResultOf(self.running.plan())
+        self.assertEqual(self.made, [])
+        self.assertIsNotNone(self.sites.find(b"b.example"))
+        self.assertEqual(plan, self.successResultOf(self.running.reload()))
+
+    def test_what_a_change_closes(self) -> None:
+        """A server that must be made anew ends those who use it; another change nobody."""
+        self.text += BOX
+        self.begin()
+        self.lives.said = {"box.example": {"uses": 3}}
+        for text, closes in [("idle after = 1m\n", 0), ("env.A = b\n", 3)]:
+            self.text = SETTINGS + A + B + BOX + text
+            plan = self.successResultOf(self.running.plan())
+            self.assertEqual(plan["changed"][0]["closes"], closes)
+
+
+class FaultTests(RunningCase):
+    """Mistakes, and how far they reach."""
+
+    def test_a_faulty_site_stays_as_it_was(self) -> None:
+        """Its last good version is served, an alarm says why; others change as they should."""
+        self.begin()
+        a = self.sites.by_name["a.example"]
+        handler = a.handler
+        answer = self.reload(SETTINGS + A + "lstng = on\n" + B.replace("a.ex", "c.ex"))
+        self.assertIs(a.handler, handler)
+        self.assertEqual([entry["site"] for entry in answer["changed"]], ["b.example"])
+        self.assertEqual((answer["broken"], len(answer["faults"])), (["a.example"], 1))
+        self.assertIn("s.ini:7", self.alarm.now["configuration", "a.example"])
+        status = {site["site"]: site for site in self.running.status()["sites"]}
+        self.assertIn("last good", status["a.example"]["detail"])
+        self.reload(SETTINGS + A + B)
+        self.assertEqual(self.alarm.now, {})
+
+    def test_a_site_that_was_never_good(self) -> None:
+        """It is there, answers for itself, and has a certificate to say so."""
+        self.begin()
+        bad = "[new.example]\ntype = static\n"
+        self.reload(SETTINGS + A + B + bad)
+        live = self.sites.find(b"new.example")
+        assert live is not None
+        self.assertIsNone(live.site)
+        self.assertEqual(self.certificates.applied, [[["new.example"], [], []]])
+        self.reload(SETTINGS + A + B + bad + "lstng = on\n")
+        self.assertEqual(len(self.certificates.applied), 1)
+        states = {site["site"]: site["state"] for site in self.running.status()["sites"]}
+        self.assertEqual(states["new.example"], "broken")
+
+    def test_mended(self) -> None:
+        """Once mended it is served, by the same live site."""
+        self.begin()
+        bad = "[new.example]\ntype = static\n"
+        self.reload(SETTINGS + A + B + bad)
+        live = self.sites.find(b"new.example")
+        self.reload(SETTINGS + A + B + bad + "root = /n\n")
+        self.assertIs(self.sites.find(b"new.example"), live)
+        assert live is not None
+        assert live.site is not None
+        self.assertEqual(live.site.name, "new.example")
+
+    def test_given_up(self) -> None:
+        """Taken out of the file, it is gone."""
+        self.begin()
+        self.reload(SETTINGS + A + B + "[new.example]\ntype = static\n")
+        self.reload(SETTINGS + A + B)
+        self.assertIsNone(self.sites.find(b"new.example"))
+        self.assertEqual(self.certificates.applied[-1], [[], [], ["new.example"]])
+
+    def test_a_fault_in_the_settings(self) -> None:
+        """...leaves everything as it is."""
+        self.begin()
+        answer = self.reload("[snickers]\nstate = /s\nhtps = tcp:1\n" + A.replace("/a", "/x"))
+        self.assertEqual((self.made, self.settings), ([], []))
+        self.assertEqual(len(self.sites.by_name), 2)
+        self.assertEqual(len(answer["faults"]), 1)
+
+    def test_an_empty_file(self) -> None:
+        """A file that was emptied by mistake takes nobody off the net."""
+        self.begin()
+        self.reload("")
+        self.assertEqual(len(self.sites.by_name), 2)
+        self.assertTrue(self.alarm.now)
+
+
+class WatchTests(RunningCase):
+    """Looking for changes."""
+
+    def test_change(self) -> None:
+        """Files that changed are read; files that did not are not."""
+        self.begin()
+        self.text += BOX
+        self.successResultOf(self.running.watch())
+        self.assertNotIn("box.example", self.sites.by_name)
+        self.files["number"] = 2
+        self.successResultOf(self.running.watch())
+        self.assertIn("box.example", self.sites.by_name)
+        self.successResultOf(self.running.watch())
+        self.assertEqual(self.running.reloads, {"ok": 1, "faults": 0, "failed": 0})
+
+    def test_exceptions(self) -> None:
+        """A look or a reload that fails is logged; the next one is as good as any."""
+        self.begin()
+        self.files["raises"] = True
+        self.successResultOf(self.running.watch())
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        del self.files["raises"]
+        self.files["number"] = 2
+        load, self.running._load = self.running._load, lambda: 1 / 0  # type: ignore[assignment]
+        self.successResultOf(self.running.watch())
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual(self.told[-1], "ready")
+        self.running._load = load
+        self.text += BOX
+        self.successResultOf(self.running.watch())
+        self.assertIn("box.example", self.sites.by_name)
+
+    def test_one_after_the_other(self) -> None:
+        """A reload waits for the one before it."""
+        self.begin()
+        waiting: list[Deferred[Any]] = []
+
+        def later(function: Any, *arguments: Any) -> Deferred[Any]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        self.running._in_thread = later
+        first, second = self.running.reload(), self.running.reload()
+        self.assertEqual(len(waiting), 1)
+        waiting[0].callback(self.load())
+        self.successResultOf(first)
+        self.assertEqual(len(waiting), 2)
+        waiting[1].callback(self.load())
+        self.successResultOf(second)
+
+
+class StatusTests(RunningCase):
+    """What there is to say."""
+
+    def test_sites(self) -> None:
+        """A line a site, with its life's state and its certificate's days."""
+        self.text += BOX + "[off.example]\ntype = static\nroot = /x\nenabled = off\n"
+        self.begin()
+        self.lives.said = {
+            "box.example": {
+                "state": "awake",
+                "since": 5.0,
+                "uses": 2,
+                "waiting": 1,
+                "detail": "",
+                "id": "77",
+            }
+        }
+        self.certificates.said = {
+            "a.example": {"source": "internal", "not_after": 1000 + 86400 * 3, "fault": ""}
+        }
+        status = self.running.status()
+        sites = {site["site"]: site for site in status["sites"]}
+        self.assertEqual(status["version"], "1")
+        self.assertEqual(sites["a.example"]["state"], "serving")
+        self.assertEqual(sites["a.example"]["certificate_days"], 3.0)
+        self.assertEqual(sites["off.example"]["state"], "disabled")
+        box = sites["box.example"]
+        self.assertEqual(
+            (box["state"], box["since"], box["uses"], box["waiting"], box["id"]),
+            ("awake", 5.0, 2, 1, "77"),
+        )
+
+    def test_a_failed_reload_is_told(self) -> None:
+        """Whoever asked for a reload learns that it failed."""
+        self.begin()
+        self.running._in_thread = lambda *_: fail(RuntimeError("no"))
+        self.failureResultOf(self.running.reload(), RuntimeError)
+        self.flushLoggedErrors(RuntimeError)
