@@ -23,6 +23,7 @@ from snickers.alarm_command import AlarmCommand
 from snickers.config.parse import Loaded, load
 from snickers.config.values import Container, Listen, Process, Settings
 from snickers.containers.docker import DockerEngine
+from snickers.containers.engine import owner_of
 from snickers.containers.process import ProcessEngine
 from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
@@ -111,7 +112,9 @@ class Wiring:
             reactor,
             self.sweep,
             {
-                Container: DockerEngine(reactor, settings.docker, settings.state),
+                Container: DockerEngine(
+                    reactor, owner_of(settings.state), settings.docker, environment=environ
+                ),
                 Process: ProcessEngine(reactor, settings.state, environ),
             },
             self.alarm,

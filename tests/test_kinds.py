@@ -1,0 +1,78 @@
+"""Which handler answers for which kind of site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from snickers.config.values import Container, Process, Proxy, Redirect, Site, Static
+from snickers.http.kinds import HandlerMaker, UnavailableHandler
+from snickers.http.personal import PersonalHandler
+from snickers.http.proxy import ProxyHandler
+from snickers.http.redirect import RedirectHandler
+from snickers.http.static import StaticHandler
+from snickers.http.upstream import Upstream
+from snickers.interfaces import IHandler
+from snickers.sweep import Sweep
+from tests.exchange_fake import RecordingExchange
+from tests.test_personal import Leases
+
+KINDS: list[tuple[Any, type]] = [
+    (Static(root="/nowhere"), StaticHandler),
+    (Redirect(to="https://a.example"), RedirectHandler),
+    (Proxy(to=("http://127.0.0.1:8000",)), ProxyHandler),
+    (Container(image="x"), PersonalHandler),
+    (Process(command=("x",)), PersonalHandler),
+]
+
+
+class HandlerMakerTests(SynchronousTestCase):
+    """One handler for each kind."""
+
+    def setUp(self) -> None:
+        clock = Clock()
+        self.leases = Leases()
+
+        def later(*_: Any) -> Deferred[Any]:
+            return Deferred()
+
+        self.maker = HandlerMaker(clock, Sweep(clock), self.leases, later, later)
+
+    def test_kinds(self) -> None:
+        """Every kind of site that the configuration knows has its handler."""
+        for kind, handler in KINDS:
+            made = self.maker.make(Site(name="a.example", kind=kind))
+            self.assertIsInstance(made, handler)
+            verifyObject(IHandler, made)
+            made.close()
+
+    def test_switched_off(self) -> None:
+        """A site that is switched off says so, whatever its kind."""
+        for kind, _ in KINDS:
+            made = self.maker.make(evolve(Site(name="a.example", kind=kind), enabled=False))
+            exchange = RecordingExchange()
+            made.handle(exchange)
+            self.assertEqual(exchange.status, 503)
+            made.close()
+
+    def test_broken(self) -> None:
+        """A site that was never without a fault answers 503, without saying what is wrong."""
+        exchange = RecordingExchange()
+        made = self.maker.broken()
+        verifyObject(IHandler, made)
+        made.handle(exchange)
+        self.assertEqual(exchange.status, 503)
+        self.assertIsInstance(made, UnavailableHandler)
+
+    def test_upstreams(self) -> None:
+        """Upstreams wait for as long as their site says."""
+        site = Site(name="a.example", kind=KINDS[3][0], answer_within=7.0)
+        handler: Any = self.maker.make(site)
+        upstream = handler._make_upstream(("127.0.0.1", 80), print, print)
+        self.assertIsInstance(upstream, Upstream)
+        self.assertEqual((upstream.answer_within, upstream.site), (7.0, "a.example"))
