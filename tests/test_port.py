@@ -129,7 +129,7 @@ class WelcomeTests(PortCase):
         flight = memory.bio_read(65536)
         wire = self.plain()
         for start in range(0, len(flight), 200):
-            wire.send(flight[start : start + 100])  # settles, or fails because it spins
+            wire.send(flight[start : start + 200])  # settles, or fails because it spins
         memory.bio_write(wire.receive())
         memory.do_handshake()
         wire.send(memory.bio_read(65536))
