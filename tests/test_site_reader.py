@@ -304,11 +304,10 @@ class BadSiteTests(SynchronousTestCase):
 
     def test_inherited_for_one_site(self) -> None:
         """What an application makes of one site's name may be wrong for that one alone."""
-        text = "[application x]\ntype = static\nroot = /x\nalso = www.{host}\n[a.example]\n"
-        text += "application = x\n"
-        text += "[*.b.example]\napplication = x"
-        configuration = read(text)
-        self.assertEqual(list(configuration.sites), ["a.example"])
+        text = "[application x]\ntype = static\nroot = /x\nalso = www.{host}\n"
+        text += "".join(f"[{n}.example]\napplication = x\n" for n in ("a", "*.b", "*.c"))
+        configuration = read(text + "also =\n")
+        self.assertEqual(list(configuration.sites), ["a.example", "*.c.example"])
         self.assertEqual(list(configuration.broken), ["*.b.example"])
         self.assertEqual([fault.where.line for fault in configuration.faults], [4])
 
