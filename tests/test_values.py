@@ -49,6 +49,11 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(str(Fault(where, "a.example", "", "no")), "sites.ini:3: [a.example] no")
         self.assertEqual(str(Fault(where, "", "", "no")), "sites.ini:3: no")
 
+    def test_faults_on_one_line(self) -> None:
+        """Whatever a file contains, a fault is one line and commands no terminal."""
+        fault = Fault(Where("a.ini", 1), "a\x1b[2J", "b\u2028c", "ä \n \x00 \u202e")
+        self.assertEqual(str(fault), r"a.ini:1: [a\x1b[2J] b\u2028c: ä \n \x00 \u202e")
+
     def test_names(self) -> None:
         """A site's own name comes first."""
         site = Site("a.example", Redirect("https://b.example"), also=("www.a.example",))

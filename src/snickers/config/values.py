@@ -45,9 +45,13 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.where}: [{self.section}]" if self.section else f"{self.where}:"
-        return (
-            f"{place} {self.option}: {self.message}" if self.option else f"{place} {self.message}"
-        )
+        option = f"{self.option}: " if self.option else ""
+        return _printable(f"{place} {option}{self.message}")
+
+
+def _printable(text: str) -> str:
+    """Return *text* on one line; what could command a terminal is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @frozen
