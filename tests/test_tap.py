@@ -1,0 +1,191 @@
+"""The wiring: from a configuration's path to a service, and from there to an answer."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import threading
+import time
+from typing import Any
+from unittest.mock import patch
+
+from OpenSSL import SSL
+from twisted.application.service import IService
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
+
+from snickers.config.parse import load
+from snickers.tap import Options, Wiring, makeService
+
+GOOD = """
+[snickers]
+https = tcp:0:interface=127.0.0.1
+http = tcp:0:interface=127.0.0.1
+state = {folder}/state
+data = {folder}/data
+
+[hello.localhost]
+type = static
+root = {folder}/site
+"""
+
+
+class Case:
+    """Writes a configuration."""
+
+    mktemp: Any
+
+    def write(self, text: str) -> str:
+        self.folder = os.path.abspath(self.mktemp())
+        os.makedirs(os.path.join(self.folder, "site"))
+        with open(os.path.join(self.folder, "site", "index.html"), "w") as page:
+            page.write("<h1>hello</h1>")
+        path = os.path.join(self.folder, "sites.ini")
+        with open(path, "w") as file:
+            file.write(text.format(folder=self.folder))
+        return path
+
+    def options(self, text: str) -> Options:
+        options = Options()
+        options.parseOptions(["--config", self.write(text)])
+        return options
+
+
+class MakeServiceTests(Case, SynchronousTestCase):
+    """What happens before anything is started."""
+
+    def test_faults(self) -> None:
+        """Every fault is one line on stderr with its place; the start ends with status 1."""
+        options = self.options("[snickers]\nhtps = tcp:1\n[a.example]\ntype = statc\n")
+        errors = io.StringIO()
+        with patch("sys.stderr", errors):
+            ended = self.assertRaises(SystemExit, makeService, options)
+        self.assertEqual(ended.code, 1)
+        lines = errors.getvalue().splitlines()
+        self.assertEqual(len(lines), 2, lines)
+        self.assertIn(f"{options['config']}:2: [snickers] htps:", lines[0])
+        self.assertIn(f"{options['config']}:4: [a.example] type:", lines[1])
+
+    def test_a_missing_file(self) -> None:
+        """A file that is not there is one line, too."""
+        options = Options()
+        options.parseOptions(["--config", "/nonexistent/sites.ini"])
+        errors = io.StringIO()
+        with patch("sys.stderr", errors):
+            self.assertRaises(SystemExit, makeService, options)
+        self.assertEqual(len(errors.getvalue().splitlines()), 1)
+        self.assertIn("/nonexistent/sites.ini", errors.getvalue())
+
+    def test_nothing_is_started(self) -> None:
+        """Neither thread nor descriptor nor file is made: twistd forks after this."""
+        options = self.options(GOOD)
+        threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        service = makeService(options)
+        verifyObject(IService, service)
+        self.assertEqual(threading.active_count(), threads)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), descriptors)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["site", "sites.ini"])
+
+    def test_a_port_that_is_taken(self) -> None:
+        """A port that cannot be had ends the start with a line that says which and why."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            text = GOOD.replace("https = tcp:0", f"https = tcp:{port}")
+            service = makeService(self.options(text))
+            errors = io.StringIO()
+            with patch("sys.stderr", errors):
+                ended = self.assertRaises(SystemExit, service.privilegedStartService)
+        self.assertEqual(ended.code, 1)
+        self.assertIn(f"cannot listen on tcp:{port}", errors.getvalue())
+        self.assertEqual(len(errors.getvalue().splitlines()), 1)
+
+
+def ask(port: int, data: bytes, authority: str = "") -> bytes:
+    """Send *data* to *port*, over TLS where an *authority* is given; return the answer."""
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        stream: Any = sock
+        if authority:
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            context.load_verify_locations(authority)
+            context.set_verify(SSL.VERIFY_PEER, lambda *arguments: bool(arguments[-1]))
+            sock.settimeout(None)
+            stream = SSL.Connection(context, sock)
+            stream.set_tlsext_host_name(b"hello.localhost")
+            stream.set_connect_state()
+        stream.sendall(data)
+        answer = b""
+        while True:
+            try:
+                piece = stream.recv(65536)
+            except SSL.ZeroReturnError:
+                return answer
+            if not piece:
+                return answer
+            answer += piece
+
+
+class WiringTests(Case, TestCase):
+    """Everything connected, on the real reactor and real sockets."""
+
+    timeout = 30
+
+    def start(self) -> Wiring:
+        path = self.write(GOOD)
+        environ = {"PATH": os.environ.get("PATH", ""), "DOCKER_HOST": "unix:///nonexistent"}
+        wiring = Wiring(reactor, path, load(path), environ)
+        self.patch(wiring.service, "_install_signals", lambda: None)
+        wiring.service.privilegedStartService()
+        wiring.service.startService()
+        self.addCleanup(wiring.service.stopService)
+        return wiring
+
+    def test_answers(self) -> Deferred[None]:
+        """Https answers with a certificate of the internal authority, http sends there."""
+        wiring = self.start()
+
+        def client() -> tuple[bytes, bytes]:
+            request = b"GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n"
+            plain = ask(wiring.http_port, request)
+            secure = ask(wiring.https_port, request, wiring.authority.trust)
+            return plain, secure
+
+        def answered(answers: tuple[bytes, bytes]) -> None:
+            plain, secure = answers
+            self.assertTrue(plain.startswith(b"HTTP/1.1 308 "), plain)
+            location = b"\r\nLocation: https://hello.localhost:%d/\r\n" % wiring.https_port
+            self.assertIn(location, plain)
+            self.assertTrue(secure.startswith(b"HTTP/1.1 200 "), secure)
+            self.assertTrue(secure.endswith(b"<h1>hello</h1>"))
+
+        prepared = wiring.defer(wiring.authority.root, time.time())
+        prepared.addCallback(lambda _: deferToThread(client))
+        return prepared.addCallback(answered)
+
+    def test_settings(self) -> None:
+        """What of [snickers] may change while running reaches those whom it concerns."""
+        wiring = self.start()
+        with open(wiring.path) as file:
+            text = file.read()
+        text = text.replace(
+            "[hello", "connection limit = 7\nhead within = 5s\nhandshake within = 3s\n\n[hello"
+        )
+        with open(wiring.path, "w") as file:
+            file.write(text)
+        wiring.running._apply(load(wiring.path).configuration)
+        self.assertEqual(wiring.limits.total, 7)
+        self.assertEqual(wiring.front.deadlines.head_within, 5.0)
+        self.assertEqual(wiring.ports[0].within, 3.0)  # type: ignore[attr-defined]
+
+    def test_names(self) -> Deferred[None]:
+        """Names of upstreams are looked up in a thread."""
+        return (
+            self.start()
+            .resolve("localhost")
+            .addCallback(lambda address: self.assertIn(address, ("127.0.0.1", "::1")))
+        )
