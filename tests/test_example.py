@@ -99,6 +99,12 @@ class NotesTests(TestCase):
         self.assertNotIn("<script>alert", body)
         self.assertIn("&lt;script&gt;alert(&#x27;x&#x27; &amp; &quot;y&quot;)&lt;", body)
 
+    def test_time(self) -> None:
+        """The time of a note is written for people, and for programs beside it."""
+        note = {"text": "x", "at": "2026-01-02T03:04:05+00:00"}
+        time = '<time datetime="2026-01-02T03:04:05+00:00">2 January 2026, 03:04 UTC</time>'
+        self.assertIn(time, self.notes.page([note]))
+
     def test_a_failed_write_loses_nothing(self) -> None:
         """When the file cannot be replaced, the note is not acknowledged and the old file stays."""
         notebook = self.notes.Notebook(self.path)

@@ -83,11 +83,16 @@ class Notebook:
             os.close(folder)
 
 
+def spoken(at: str) -> str:
+    """Return the time *at*, as a note has it, for people."""
+    return datetime.fromisoformat(at).strftime("%-d %B %Y, %H:%M UTC")
+
+
 def page(notes: list[dict[str, str]]) -> str:
     """Return the page that shows *notes*, everything in them escaped."""
     items = "\n".join(
         f"<li><p>{html.escape(note['text'])}</p>"
-        f'<time datetime="{html.escape(note["at"])}">{html.escape(note["at"])}</time></li>'
+        f'<time datetime="{html.escape(note["at"])}">{html.escape(spoken(note["at"]))}</time></li>'
         for note in notes
     )
     return PAGE.substitute(notes=items or "<li>Nothing yet.</li>", longest=LONGEST_NOTE)
