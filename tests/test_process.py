@@ -43,9 +43,13 @@ while True:
 class _Answer(Protocol):
     """Takes all that comes until the connection ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: bytes) -> None:
+        self.request = request
         self.data = b""
         self.whole: Deferred[bytes] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(self.request)
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data
@@ -54,12 +58,12 @@ class _Answer(Protocol):
         self.whole.callback(self.data)
 
 
-async def ask(address: Address) -> bytes:
-    """Connect to *address*, again while it refuses, and return all that comes."""
+async def ask(address: Address, request: bytes = b"") -> bytes:
+    """Send *request* to *address*, again while it refuses, and return all that comes."""
     while True:
         try:
             endpoint = TCP4ClientEndpoint(reactor, *address)
-            answer = await connectProtocol(endpoint, _Answer())
+            answer = await connectProtocol(endpoint, _Answer(request))
         except ConnectError:
             await deferLater(reactor, 0.01)
         else:

@@ -1,0 +1,405 @@
+"""What is done with Docker: several calls each, in the right order. Everything blocks, for threads.
+
+Raises nothing but `EngineFailed`, `EngineAway` and `Abandoned`. Killed at any moment, it leaves
+Docker in a state from which the same call, made again, goes on: containers are found by their
+labels, whatever their name or state. Nothing here touches the reactor.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from attrs import frozen
+from twisted.logger import Logger
+
+from snickers.config.values import Container
+from snickers.containers import recipe, subnets
+from snickers.containers.dockerapi import Api, Refused, seconds
+from snickers.containers.engine import EngineFailed
+from snickers.containers.errand import Errand, Stream
+from snickers.containers.pulling import Pulling
+from snickers.interfaces import Address, Declared, Exit, Instance
+
+log = Logger()
+
+STOP_WITHIN = 10.0
+"""Seconds: Docker's own default."""
+
+PROGRESS_EVERY = 0.5
+"""Seconds between two words about a pull, of which Docker says something for each 64 KiB."""
+
+SUBNET_TRIES = 8
+"""Networks tried when somebody else takes one at the same time."""
+
+
+@frozen
+class Seen:
+    """A container as it was seen."""
+
+    instance: Instance
+    name: str
+    run: str
+    """Tells one run of the same container from another: the time that Docker gives for its
+    start; empty when it cannot be known any more."""
+    exit: Exit | None
+    """How the run ended, if it did."""
+    paused: bool = False
+    health: str = ""
+    """What the check of its image says; empty when it has none."""
+    image: str = ""
+    """The id of the image that it was made from."""
+    stop_within: float = STOP_WITHIN
+
+
+@frozen
+class _Image:
+    """What an image's name means now."""
+
+    id: str
+    entrypoint: tuple[str, ...]
+
+
+class Dockerd:
+    """What Snickers does with Docker, for one owner.
+
+    :param owner: whose containers these are, see `snickers.containers.engine.owner_of`.
+    :param pool: the network out of which each site gets one.
+    """
+
+    def __init__(self, api: Api, owner: str, pool: str) -> None:
+        self._api = api
+        self._owner = owner
+        self._pool = pool
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._api.close()
+
+    def listing(self) -> list[Seen]:
+        """Return every container of this owner."""
+        seen = [self._see(id) for id in self._api.containers({recipe.OWNER: self._owner})]
+        return [each for each in seen if each is not None]
+
+    def deaths(self) -> Stream:
+        """Return a stream of the ends of this owner's containers: events for `death`."""
+        return self._api.deaths({recipe.OWNER: self._owner})
+
+    def death(self, event: Mapping[str, Any]) -> Seen | None:
+        """Return what died, looked at again; ``None`` when it runs again already."""
+        actor = event.get("Actor", {})
+        id = str(actor.get("ID", ""))
+        seen = self._see(id)
+        if seen is not None:
+            return seen if seen.exit is not None else None
+        said = actor.get("Attributes", {})
+        code, site = said.get("exitCode", ""), said.get(recipe.SITE, "")
+        instance = Instance(site, id, said.get(recipe.FINGERPRINT, ""), False, None)
+        return Seen(instance, "", "", Exit(site, id, int(code) if code.isdecimal() else None))
+
+    def healthy(self, id: str) -> bool:
+        """Whether *id* runs and passes the check of its image; one without only runs."""
+        seen = self._see(id)
+        return seen is not None and seen.instance.running and seen.health in ("", "healthy")
+
+    def logs(self, site: str, tail: int, follow: bool) -> Stream:
+        """Return a stream of bytes: *site*'s last *tail* lines, and what follows."""
+        found = self._of(site)
+        if not found:
+            raise EngineFailed(f"{site} has no container, so it has no log.")
+        return self._api.logs(found[0].instance.id, max(tail, 0), follow)
+
+    # One server
+
+    def start(self, declared: Declared, fingerprint: str, errand: Errand) -> Seen:
+        """Have exactly one container of *declared* run; return it.
+
+        What runs of another declaration ends only when the new container is made.
+        """
+        site, kind = declared.site, declared.kind
+        if not isinstance(kind, Container):
+            raise EngineFailed(f"{site} is no container, but a {type(kind).__name__.lower()}.")
+        before = self._of(site)
+        alike = [seen for seen in before if seen.instance.fingerprint == fingerprint]
+        for seen in alike:
+            if seen.instance.running and not seen.paused:
+                self._replace(seen, before, errand)
+                return seen
+        image = self._image(kind, alike[0].image if alike else "", errand)
+        self._folder(declared, kind)
+        network = self._network(site, kind)
+        errand.check()
+        errand.say("starting")
+        for seen in alike:
+            if seen.image == image.id and self._start_again(seen, before, errand):
+                return self._started(seen.instance.id)
+        init = self._api.init and recipe.wants_init(image.entrypoint)
+        config = recipe.creation(declared, self._owner, fingerprint, image.id, network, init)
+        # A name of its own, as the one before still has the right one.
+        id = self._api.create(f"{recipe.name(site)}.{os.urandom(3).hex()}", config)
+        try:
+            errand.check()
+            for other in before:
+                self._end(other, other.stop_within, errand)
+            try:
+                self._api.start(id)
+            except Refused as error:
+                raise EngineFailed(
+                    f"The container was made, but cannot be started: {error.why}. Look at its "
+                    "command, user and volumes."
+                ) from None
+        except BaseException:
+            self._remove(id)
+            raise
+        fresh = self._started(id)
+        self._replace(fresh, before, errand)
+        return fresh
+
+    def stop(self, site: str, within: float, errand: Errand) -> None:
+        """End *site*'s containers, each within *within* seconds."""
+        for seen in self._of(site):
+            self._end(seen, within, errand)
+
+    def remove(self, site: str, errand: Errand) -> None:
+        """End *site*'s containers, remove them and their network. Volumes stay."""
+        for seen in self._of(site):
+            self._end(seen, seen.stop_within, errand)
+            self._remove(seen.instance.id)
+        for network in self._api.networks(recipe.labels(site, self._owner)):
+            try:
+                self._api.remove_network(network["Id"])
+            except Refused as error:
+                # Somebody else's container has joined it, or it has gone by itself.
+                log.warn("The network of {site} stays: {why}.", site=site, why=error.why)
+
+    # Containers
+
+    def _of(self, site: str) -> list[Seen]:
+        """Return *site*'s containers, those that run first."""
+        found = [self._see(id) for id in self._api.containers(recipe.labels(site, self._owner))]
+        seen = [each for each in found if each is not None]
+        return sorted(seen, key=lambda each: not each.instance.running)
+
+    def _see(self, id: str) -> Seen | None:
+        found = self._api.container(id)
+        if found is None:
+            return None
+        state, config = found["State"], found["Config"]
+        labels = config.get("Labels") or {}
+        site, running = labels.get(recipe.SITE, ""), bool(state["Running"])
+        began = not state["StartedAt"].startswith("0001-")
+        exit = Exit(site, id, state["ExitCode"], bool(state.get("OOMKilled")))
+        return Seen(
+            Instance(
+                site,
+                id,
+                labels.get(recipe.FINGERPRINT, ""),
+                running,
+                _address(found, recipe.port_of(labels)) if running else None,
+                seconds(state["StartedAt"]) if began else None,
+            ),
+            found["Name"].lstrip("/"),
+            state["StartedAt"],
+            exit if began and not running else None,
+            bool(state.get("Paused")),
+            (state.get("Health") or {}).get("Status", ""),
+            labels.get(recipe.IMAGE, ""),
+            float(config.get("StopTimeout") or STOP_WITHIN),
+        )
+
+    def _started(self, id: str) -> Seen:
+        seen = self._see(id)
+        if seen is None:
+            raise EngineFailed("Somebody removed the container while it was being started.")
+        return seen
+
+    def _start_again(self, seen: Seen, before: Sequence[Seen], errand: Errand) -> bool:
+        """Start a container that is there; say whether that went well."""
+        for other in before:
+            if other is not seen:
+                self._end(other, other.stop_within, errand)
+        if seen.exit is not None:
+            errand.ended.append(seen)
+        try:
+            if seen.paused:
+                self._api.unpause(seen.instance.id)
+            else:
+                self._api.start(seen.instance.id)
+        except Refused as error:
+            # Its network or a volume may have gone; one made anew may have more luck.
+            log.info("{site} was not started again: {why}.", site=seen.instance.site, why=error.why)
+            return False
+        self._replace(seen, before, errand)
+        return True
+
+    def _replace(self, seen: Seen, before: Sequence[Seen], errand: Errand) -> None:
+        """Let *seen* take the place and the name of those *before* it."""
+        for other in before:
+            if other.instance.id != seen.instance.id:
+                self._end(other, other.stop_within, errand)
+                self._remove(other.instance.id)
+        name = recipe.name(seen.instance.site)
+        if seen.name != name:
+            try:
+                self._api.rename(seen.instance.id, name)
+            except Refused as error:
+                # Containers are found by their labels; the name is for people.
+                log.info("{name} is taken: {why}.", name=name, why=error.why)
+
+    def _end(self, seen: Seen, within: float, errand: Errand) -> None:
+        """End what runs of it; note how it ended."""
+        id, after = seen.instance.id, seen
+        try:
+            if seen.paused:
+                self._api.unpause(id)
+            if seen.instance.running:
+                self._api.stop(id, within)
+                after = self._see(id) or seen
+                if after.instance.running:
+                    self._api.kill(id)
+                    after = self._see(id) or seen
+        except Refused as error:
+            if error.status != 404:
+                raise
+        if after.exit is not None:
+            errand.ended.append(after)
+
+    def _remove(self, id: str) -> None:
+        try:
+            self._api.remove(id)
+        except Refused as error:
+            if error.status == 409:  # It is being removed already.
+                self._wait_removed(id)
+            elif error.status != 404:
+                raise
+
+    def _wait_removed(self, id: str) -> None:
+        try:
+            self._api.removed(id)
+        except Refused as error:
+            if error.status != 404:
+                raise
+
+    # What a container needs
+
+    def _folder(self, declared: Declared, kind: Container) -> None:
+        if not kind.data or not self._api.local or os.path.isdir(declared.data):
+            return
+        try:
+            os.makedirs(declared.data)
+            # Whatever the umask: the container's user may be any.
+            os.chmod(declared.data, 0o755)
+        except OSError as error:
+            raise EngineFailed(
+                f"The site's folder {declared.data} cannot be made: {error.strerror}."
+            ) from None
+
+    def _image(self, kind: Container, known: str, errand: Errand) -> _Image:
+        """Return what ``kind.image`` means, pulled as ``kind.pull`` says.
+
+        :param known: the image of a container that is there; it needs no image any more.
+        """
+        found = self._find_image(kind.image)
+        if kind.pull == "always" or (found is None and kind.pull == "missing" and not known):
+            try:
+                self._pull(kind.image, errand)
+            except EngineFailed as error:
+                if found is None:
+                    raise
+                # A registry that is away shall keep no site from waking.
+                log.warn("{error} The image that is here is used.", error=error)
+                errand.say(f"{error} Using the image that is here")
+            found = self._find_image(kind.image)
+        if found is None and not known:
+            raise EngineFailed(
+                f"image = {kind.image}: it is not here, and pull = {kind.pull}. Pull or build it, "
+                "or let pull = missing."
+            )
+        return found or _Image(known, ())
+
+    def _find_image(self, name: str) -> _Image | None:
+        found = self._api.image(name)
+        if found is None:
+            return None
+        return _Image(found["Id"], tuple((found.get("Config") or {}).get("Entrypoint") or ()))
+
+    def _pull(self, image: str, errand: Errand) -> None:
+        pulling, said = Pulling(image), time.monotonic()
+        errand.say(str(pulling))
+        try:
+            with errand.hold(self._api.pull(image)) as events:
+                for event in events:
+                    errand.check()
+                    pulling.heard(event)
+                    if time.monotonic() - said >= PROGRESS_EVERY:
+                        said = time.monotonic()
+                        errand.say(str(pulling))
+        except Refused as error:
+            pulling.fault = error.why
+        errand.check()
+        if pulling.fault:
+            raise EngineFailed(
+                f"image = {image}: it cannot be pulled: {pulling.fault.rstrip('.')}. Is its name "
+                "right, is the registry there, and does it let you in (docker login)?"
+            )
+
+    def _network(self, site: str, kind: Container) -> str:
+        """Return the name of the network for *site*, made if need be."""
+        if kind.network:
+            if self._api.network(kind.network) is None:
+                raise EngineFailed(
+                    f"network = {kind.network}: Docker has no such network. Make it, or leave "
+                    "network out to have one of its own."
+                )
+            return kind.network
+        found = self._api.networks(recipe.labels(site, self._owner))
+        if found:
+            return str(found[0]["Name"])
+        taken = [
+            pool["Subnet"]
+            for network in self._api.networks({})
+            for pool in (network.get("IPAM") or {}).get("Config") or ()
+            if pool.get("Subnet")
+        ]
+        if self._api.local:
+            taken += subnets.routed(_routes())
+        refused = "all its networks are taken"
+        for subnet in islice(subnets.free(self._pool, taken), SUBNET_TRIES):
+            try:
+                return self._make_network(site, subnet)
+            except Refused as error:
+                # Likely taken at the same moment; which status says so differs by version.
+                refused = error.why
+        raise EngineFailed(
+            f"No network for {site} could be made in {self._pool}: {refused}. Remove networks that "
+            "nobody uses (docker network prune)."
+        )
+
+    def _make_network(self, site: str, subnet: str) -> str:
+        name = recipe.name(site)
+        if self._api.network(name) is not None:
+            name = f"{name}.{self._owner[:6]}"  # Another Snickers, or somebody else, has one.
+        self._api.make_network(name, subnet, recipe.labels(site, self._owner))
+        return name
+
+
+def _address(found: Mapping[str, Any], port: int) -> Address | None:
+    """Return where a container listens: its own address, never a published port."""
+    if found["HostConfig"]["NetworkMode"] == "host":
+        return ("127.0.0.1", port)
+    for joined in found["NetworkSettings"]["Networks"].values():
+        address = joined.get("IPAddress") or joined.get("GlobalIPv6Address")
+        if address:
+            return (address, port)
+    return None
+
+
+def _routes() -> str:
+    try:
+        with open("/proc/net/route", encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,79 @@
+"""One call's way through a thread, shared by the thread that does it and the reactor that asked.
+
+Who asked may cancel it at any moment, and the thread must then end soon, whatever it waits for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from twisted.logger import Logger
+
+log = Logger()
+
+
+class Stream(Protocol):
+    """An answer that is read while it comes, in one thread, and may be closed in another."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Stream)
+
+
+class Abandoned(Exception):
+    """The errand was cancelled."""
+
+
+class Errand:
+    """One call's way through a thread: who asked may cancel it, and hears how it goes.
+
+    :param say: takes words of progress; called in the thread.
+    """
+
+    def __init__(self, say: Callable[[str], None] = lambda words: None) -> None:
+        self.say = say
+        self.ended: list[Any] = []
+        """What was found to have ended, or was ended, on the way."""
+        self.cancelled = False
+        self._lock = threading.Lock()
+        self._stream: Stream | None = None
+
+    def cancel(self) -> None:
+        """Make the thread give up at its next `check`, and end what it waits for in `hold`."""
+        with self._lock:
+            self.cancelled = True
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            shut(stream)
+
+    def check(self) -> None:
+        """Raise `Abandoned` if it was cancelled."""
+        if self.cancelled:
+            raise Abandoned
+
+    @contextmanager
+    def hold(self, stream: S) -> Iterator[S]:
+        """End *stream* when cancelled, and at the end."""
+        with self._lock:
+            self._stream = stream
+        try:
+            self.check()
+            yield stream
+        finally:
+            with self._lock:
+                self._stream = None
+            shut(stream)
+
+
+def shut(stream: Stream) -> None:
+    """End *stream*, whatever thread reads it."""
+    try:
+        stream.close()
+    except Exception as error:  # Of any class: it may be ending itself at this very moment.
+        log.debug("A stream ended before it was closed: {error}.", error=error)
