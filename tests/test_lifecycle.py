@@ -430,27 +430,32 @@ class World(RuleBasedStateMachine):
         assert sorted(self.open) == sorted(waiting), "somebody is neither waiting nor answered"
         assert self.over == (self.state.phase is Phase.OVER)
 
+    def carry_all_out(self):
+        """Let whatever was asked for come about, and everybody be done."""
+        while self.calls or self.looks or self.probe is not None:
+            if self.calls:
+                self.carry_out()
+            elif self.looks:
+                self.list()
+            else:
+                probe = self.probe
+                self.pass_probe()
+                if self.probe is probe:
+                    break
+        while self.state.uses:
+            self.happen(e.GivenBack())
+
     def teardown(self):
         """When all goes well from now on, everybody is answered and nothing is left over."""
         if not self.there:
             self.find()
         while self.state.uses:
             self.happen(e.GivenBack())
-        for _ in range(60):
-            while self.calls or self.looks or self.probe is not None:
-                if self.calls:
-                    self.carry_out()
-                elif self.looks:
-                    self.list()
-                else:
-                    had = self.probe
-                    self.pass_probe()
-                    if self.probe is had:
-                        break
-            while self.state.uses:
-                self.happen(e.GivenBack())
+        for _ in range(90):
+            self.carry_all_out()
             self.now += 1
             self.tick()
+        self.carry_all_out()
         assert not self.open
         rests = self.state.until == math.inf
         assert self.state.phase in (Phase.ASLEEP, Phase.AWAKE, Phase.OVER) or (
