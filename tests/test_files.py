@@ -1,235 +1,563 @@
-"""Files: read as they are, never waited for, and seen to have changed."""
+"""Tests for `snickers.http.files`."""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+from itertools import count
+from unittest import mock
+from urllib.parse import unquote_to_bytes
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from attrs import evolve
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import TestCase
 
-from snickers.config import files
-from snickers.config.files import Shelf, Stamp, expanded, listed
-from snickers.config.wrong import Wrong
+from snickers.config.values import Static
+from snickers.http import files
+from snickers.http.files import (
+    PIECE,
+    WHOLE,
+    BadPath,
+    Folder,
+    Found,
+    Listing,
+    Missing,
+    OpenFile,
+    Path,
+    Same,
+    Slashless,
+    read_path,
+)
+
+FIXED = settings(derandomize=True, deadline=None, max_examples=400)
+LONG_AGO = 1_500_000_000
+LATER_NS = 4_000_000_000 * 10**9
+"""A wall clock by which every file is old."""
+CODINGS = ((b"br", b".br"), (b"gzip", b".gz"))
 
 
-class FolderTestCase(SynchronousTestCase):
-    """Has a folder of its own."""
+def write(root: str, path: str, data: bytes, modified: float | None = LONG_AGO) -> str:
+    """Write a file, with the folders it needs, that was changed at *modified*."""
+    full = os.path.join(root, path)
+    os.makedirs(os.path.dirname(full), exist_ok=True)
+    with open(full, "wb") as file:
+        file.write(data)
+    if modified is not None:
+        os.utime(full, (modified, modified))
+    return full
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+class ReadPathTests(TestCase):
+    """`read_path`."""
+
+    def test_read(self) -> None:
+        """Names are decoded once; slashes in a row count as one."""
+        for raw, expected in [
+            (b"/", Path((), True)),
+            (b"/a", Path((b"a",), False)),
+            (b"/a/b/", Path((b"a", b"b"), True)),
+            (b"//a///b", Path((b"a", b"b"), False)),
+            (b"/%61%20b", Path((b"a b",), False)),
+            (b"/%2561", Path((b"%61",), False)),
+            (b"/%C3%A9", Path(("é".encode(),), False)),
+            ("/é".encode(), Path(("é".encode(),), False)),
+            (b"/.well-known/acme", Path((b".well-known", b"acme"), False)),
+            (b"/a..b/c.", Path((b"a..b", b"c."), False)),
+        ]:
+            self.assertEqual(read_path(raw), expected, raw)
+
+    def test_refused(self) -> None:
+        """Broken encodings are 400; what is hidden or could be elsewhere is 404."""
+        for status, paths in {
+            400: [b"", b"*", b"a", b"/%", b"/%4", b"/%zz", b"/a%", b"/%ff", b"/\xff", b"/%C0%AE"],
+            404: [
+                b"/..",
+                b"/../a",
+                b"/a/../b",
+                b"/.",
+                b"/%2e%2e/a",
+                b"/.%2E",
+                b"/a%2fb",
+                b"/a%2Fb",
+                b"/a\\b",
+                b"/%5c",
+                b"/a%00",
+                b"/a\x00",
+                b"/a%0d%0ab",
+                b"/%7f",
+                b"/.git/config",
+                b"/a/.env",
+                b"/%2eenv",
+                b"/a/.well-known/x",
+                b"/.well-known/.hidden",
+                b"/...",
+            ],
+        }.items():
+            for raw in paths:
+                with self.assertRaises(BadPath, msg=raw) as caught:
+                    read_path(raw)
+                self.assertEqual(caught.exception.status, status, raw)
+
+    @FIXED
+    @given(st.binary(max_size=30) | st.text("/.%2efF5c\\a0", max_size=16).map(str.encode))
+    def test_names_are_plain(self, raw: bytes) -> None:
+        """Whatever is read is a row of plain names, which encode to what was sent."""
+        try:
+            path = read_path(raw)
+        except BadPath:
+            return
+        for name in path.names:
+            self.assertNotIn(name, (b"", b".", b".."))
+            self.assertFalse(set(name) & set(b"/\\\0"))
+            name.decode("utf-8")
+        plain = [unquote_to_bytes(part) for part in raw.split(b"/") if part]
+        self.assertEqual(list(path.names), plain)
+
+
+class LookTests(TestCase):
+    """`Folder.look`."""
 
     def setUp(self) -> None:
-        self.folder = os.path.abspath(self.mktemp())
-        os.makedirs(self.folder)
+        self.root = os.path.abspath(self.mktemp())
+        os.mkdir(self.root)
+        self.open = descriptors()
 
-    def path(self, name: str) -> str:
-        """The path of *name* in the folder."""
-        return os.path.join(self.folder, name)
+    def tearDown(self) -> None:
+        self.assertEqual(descriptors(), self.open, "a descriptor was left open")
 
-    def write(self, name: str, content: bytes = b"") -> str:
-        """Write a file and return its path."""
-        with open(self.path(name), "wb") as file:
-            file.write(content)
-        return self.path(name)
+    def folder(self, **options: object) -> Folder:
+        return evolve(Folder.of(Static(self.root, **options)), wall_ns=lambda: LATER_NS)
 
-    def socket(self) -> str:
-        """Make a socket and return its path."""
-        folder = os.open(self.folder, os.O_RDONLY)
-        with socket.socket(socket.AF_UNIX) as listening:
-            # The path of a socket may not be long.
-            listening.bind(f"/proc/self/fd/{folder}/socket")
-        os.close(folder)
-        return self.path("socket")
+    def look(self, raw: bytes, *rest: object, **options: object) -> object:
+        return self.folder(**options).look(read_path(raw), *rest)
 
+    def body(self, raw: bytes, *rest: object, **options: object) -> bytes:
+        found = self.look(raw, *rest, **options)
+        assert isinstance(found, Found), found
+        assert found.body is not None
+        assert found.size == len(found.body)
+        return found.body
 
-class ReadTests(FolderTestCase):
-    """Reading one file."""
+    def test_small_file(self) -> None:
+        """A small file comes with its bytes, its time, and a signature that can be trusted."""
+        write(self.root, "a/b.txt", b"hello")
+        found = self.look(b"/a/b.txt")
+        assert isinstance(found, Found)
+        self.assertEqual((found.body, found.size, found.name), (b"hello", 5, b"a/b.txt"))
+        self.assertEqual((found.modified, found.settled, found.dated), (LONG_AGO, True, True))
+        self.assertIsNone(found.file)
 
-    def refused(self, path: str) -> str:
-        """What is said of *path*."""
-        return str(self.assertRaises(Wrong, Shelf(path).read, path))
-
-    def test_text(self) -> None:
-        """UTF-8 with or without a mark at its beginning; every kind of line end is one."""
-        path = self.write("a", b"\xef\xbb\xbf[\xc3\xa4]\r\nb\rc\n")
-        self.assertEqual(Shelf(path).read(path), "[ä]\nb\nc\n")
-
-    def test_not_utf8(self) -> None:
-        """Another encoding is refused with the line."""
-        path = self.write("a", b"[a]\nx = \xe4\n")
-        self.assertEqual(self.refused(path), "is not UTF-8: see line 2; save it as UTF-8")
+    def test_sizes(self) -> None:
+        """Up to `WHOLE` bytes are read at once; a larger file is left open."""
+        write(self.root, "empty", b"")
+        self.assertEqual(self.body(b"/empty"), b"")
+        write(self.root, "whole", b"x" * WHOLE)
+        self.assertEqual(len(self.body(b"/whole")), WHOLE)
+        write(self.root, "large", b"y" * (WHOLE + 1))
+        found = self.look(b"/large")
+        assert isinstance(found, Found)
+        assert found.file is not None
+        self.assertIsNone(found.body)
+        self.assertEqual(found.file.read(WHOLE, 10), b"y")
+        found.file.release()
 
     def test_missing(self) -> None:
-        """A file that is not there, or not to be read, is told in the system's words."""
-        self.assertEqual(self.refused(self.path("a")), "cannot be read: No such file or directory")
-        self.assertEqual(self.refused(self.write("b") + "/c"), "cannot be read: Not a directory")
+        """What is not there is 404, a file with a slash behind it too."""
+        write(self.root, "file", b"")
+        for raw in (b"/none", b"/none/", b"/file/", b"/file/x", b"/" + b"n" * 300):
+            self.assertEqual(self.look(raw), Missing(404), raw)
 
-    def test_no_permission(self) -> None:
-        """A file that may not be read is told in the system's words."""
-        if os.geteuid() == 0:
-            raise SkipTest("root may read everything")
-        path = self.write("a")
-        os.chmod(path, 0)
-        self.assertEqual(self.refused(path), "cannot be read: Permission denied")
+    def test_root_is_away(self) -> None:
+        """A root that is not there, or no folder, is 503: it will be there again."""
+        os.rmdir(self.root)
+        self.assertEqual(self.look(b"/a"), Missing(503))
+        write(os.path.dirname(self.root), os.path.basename(self.root), b"")
+        self.assertEqual(self.look(b"/a"), Missing(503))
 
-    def test_no_ordinary_file(self) -> None:
-        """A folder, a pipe and a device are refused, and never waited for."""
-        self.assertEqual(self.refused(self.folder), "is a folder, not a file")
-        os.mkfifo(self.path("pipe"))
-        self.assertEqual(self.refused(self.path("pipe")), "is not an ordinary file")
-        self.assertEqual(self.refused("/dev/zero"), "is not an ordinary file")
-        self.assertIn("cannot be read", self.refused(self.socket()))
+    def test_root_is_exchanged(self) -> None:
+        """A deploy that switches a link, or renames folders, is seen by the next look."""
+        for name in ("one", "two"):
+            write(os.path.join(self.root, name), "file", name.encode())
+        link = os.path.join(self.root, "current")
+        os.symlink("one", link)
+        folder = Folder.of(Static(link))
+        path = read_path(b"/file")
+        self.assertEqual(folder.look(path).body, b"one")
+        os.symlink("two", link + "-new")
+        os.rename(link + "-new", link)
+        self.assertEqual(folder.look(path).body, b"two")
+        os.unlink(link)
+        os.rename(os.path.join(self.root, "one"), link)
+        self.assertEqual(folder.look(path).body, b"one")
 
-    def test_descriptors(self) -> None:
-        """Whatever a file is, its descriptor is closed again."""
-        paths = [
-            self.write("a"),
-            self.write("b", b"\xff"),
-            self.folder,
-            "/dev/zero",
-            self.path("x"),
-        ]
-        before = os.listdir("/proc/self/fd")
-        for path in paths:
-            try:
-                Shelf(path).read(path)
-            except Wrong:
-                pass
-        self.assertEqual(os.listdir("/proc/self/fd"), before)
+    def test_index(self) -> None:
+        """A folder gives the first of its index files; without the slash it says so."""
+        write(self.root, "a/second.html", b"2")
+        self.assertEqual(self.look(b"/a/", index=("first.html",)), Missing(404))
+        self.assertEqual(self.body(b"/a/", index=("first.html", "second.html")), b"2")
+        write(self.root, "a/first.html", b"1")
+        self.assertEqual(self.body(b"/a/", index=("first.html", "second.html")), b"1")
+        self.assertEqual(self.look(b"/a"), Slashless())
+        write(self.root, "index.html", b"top")
+        self.assertEqual(self.body(b"/"), b"top")
+        self.assertEqual(self.body(b"//"), b"top")
 
-    def test_too_large(self) -> None:
-        """A file that nobody can have written by hand is refused before it is read whole."""
-        self.patch(files, "MOST", 2**20)
-        path = self.write("a")
-        os.truncate(path, 2**20)
-        self.assertEqual(len(Shelf(path).read(path)), 2**20)
-        os.truncate(path, 2**20 + 1)
-        self.assertEqual(self.refused(path), "is larger than 1 megabytes")
+    def test_index_that_is_a_folder(self) -> None:
+        """An index that is no file is passed over."""
+        os.makedirs(os.path.join(self.root, "index.html"))
+        write(self.root, "other.html", b"o")
+        self.assertEqual(self.body(b"/", index=("index.html", "other.html")), b"o")
 
+    def test_fallback(self) -> None:
+        """What does not exist gets the fallback; what is refused does not."""
+        write(self.root, "app.html", b"app")
+        write(self.root, "dir/file", b"")
+        for raw in (b"/x", b"/x/y/", b"/dir/", b"/dir/file/x", b"/"):
+            self.assertEqual(self.body(raw, fallback="/app.html"), b"app", raw)
+        os.mkfifo(os.path.join(self.root, "fifo"))
+        self.assertEqual(self.look(b"/fifo", fallback="app.html"), Missing(404))
+        os.symlink("/etc/passwd", os.path.join(self.root, "out"))
+        self.assertEqual(self.look(b"/out", fallback="app.html"), Missing(404))
+        self.assertEqual(self.look(b"/x", fallback="none.html"), Missing(404))
 
-class ListTests(FolderTestCase):
-    """Which files a path or a pattern means."""
+    def test_listing(self) -> None:
+        """A list has what can be asked for: nothing hidden, special, or leading outside."""
+        write(self.root, "b", b"12")
+        write(self.root, "dir/x", b"")
+        write(self.root, ".env", b"")
+        write(self.root, ".git/config", b"")
+        write(self.root, "a\nb", b"")
+        write(self.root, "back\\slash", b"")
+        write(self.root, os.fsdecode(b"bad\xff"), b"")
+        write(self.root, "gut-é", b"")
+        os.mkfifo(os.path.join(self.root, "fifo"))
+        os.symlink("/etc/passwd", os.path.join(self.root, "out"))
+        os.symlink("b", os.path.join(self.root, "link"))
+        os.symlink("nowhere", os.path.join(self.root, "dangling"))
+        look = self.look(b"/", listing=True)
+        assert isinstance(look, Listing)
+        listed = {entry.name: entry for entry in look.entries}
+        self.assertEqual(set(listed), {b"b", b"dir", b"link", "gut-é".encode()})
+        self.assertEqual((listed[b"b"].size, listed[b"b"].modified), (2, LONG_AGO))
+        self.assertTrue(listed[b"dir"].folder)
+        self.assertEqual(self.look(b"/dir", listing=True, index=()), Slashless())
 
-    def test_folder(self) -> None:
-        """A folder means its ``*.ini`` in name order, hidden ones and others left out."""
-        for name in ("b.ini", "a.ini", ".c.ini", "d.ini~", "e.txt", "10.ini", "9.ini"):
-            self.write(name)
-        names = [os.path.basename(path) for path in listed(self.folder)]
-        self.assertEqual(names, ["10.ini", "9.ini", "a.ini", "b.ini"])
+    def test_listing_is_bounded(self) -> None:
+        """A list that would be endless is cut, and says so."""
+        for i in range(4):
+            write(self.root, f"{i}", b"")
+        self.patch(files, "MAX_LISTED", 3)
+        look = self.look(b"/", listing=True)
+        assert isinstance(look, Listing)
+        self.assertEqual((len(look.entries), look.complete), (3, False))
 
-    def test_file(self) -> None:
-        """Anything else means itself, whether it exists or not."""
-        self.assertEqual(listed(self.path("a.ini")), [self.path("a.ini")])
+    def test_no_listing(self) -> None:
+        """Without the option a folder without index is not there, with and without a slash."""
+        write(self.root, "dir/x", b"")
+        self.assertEqual(self.look(b"/dir/"), Missing(404))
+        self.assertEqual(self.look(b"/dir", index=()), Missing(404))
 
-    def test_pattern(self) -> None:
-        """A pattern means what is there, in name order; a plain path always means itself."""
-        for name in ("b.ini", "a.ini", ".c.ini"):
-            self.write(name)
-        self.assertEqual(expanded(self.path("*.ini")), [self.path("a.ini"), self.path("b.ini")])
-        self.assertEqual(expanded(self.path("x*")), [])
-        self.assertEqual(expanded(self.path("x")), [self.path("x")])
+    def test_special_files(self) -> None:
+        """Fifos, sockets and devices are not there; looking does not wake who waits on them."""
+        os.mkfifo(os.path.join(self.root, "fifo"))
+        here = os.getcwd()
+        os.chdir(self.root)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind("socket")
+        listener.close()
+        os.chdir(here)
+        opened = []
+        really = files.open_beneath
 
+        def watched(root: int, path: bytes, flags: int, names: tuple[bytes, ...]) -> int:
+            if not flags & os.O_PATH:
+                opened.append(path)
+            return really(root, path, flags, names)
 
-class StampTests(FolderTestCase):
-    """Whether something has changed."""
+        self.patch(files, "open_beneath", watched)
+        for raw in (b"/fifo", b"/socket"):
+            self.assertEqual(self.look(raw), Missing(404))
+        self.assertEqual(self.folder().look(Path((b"fifo",), False)), Missing(404))
+        self.assertEqual(opened, [])
 
-    def stamp(self, root: str, *patterns: str) -> Stamp:
-        """The stamp after everything was read that *root* and *patterns* mean."""
-        shelf = Shelf(root)
-        shelf.look(listed(root))
-        shelf.patterns += patterns
-        for pattern in patterns:
-            shelf.look(expanded(pattern))
-        for path in [*listed(root), *(p for pattern in patterns for p in expanded(pattern))]:
-            try:
-                shelf.read(path)
-            except Wrong:
-                pass
-        return shelf.stamp()
+    def test_exchanged_for_a_fifo(self) -> None:
+        """A file that becomes a fifo between look and opening is not read, and does not block."""
+        write(self.root, "file", b"x")
+        really = files.open_beneath
 
-    def test_nothing_changed(self) -> None:
-        """What is as it was has an equal stamp, time and again."""
-        self.write("a.ini")
-        stamp = self.stamp(self.folder, self.path("*.ini"), self.path("missing"))
-        self.assertEqual(stamp.current(), stamp)
-        self.assertEqual(stamp.current().current(), stamp)
+        def racing(root: int, path: bytes, flags: int, names: tuple[bytes, ...]) -> int:
+            if not flags & os.O_PATH:
+                os.unlink(os.path.join(self.root, "file"))
+                os.mkfifo(os.path.join(self.root, "file"))
+            return really(root, path, flags, names)
 
-    def test_never_readable(self) -> None:
-        """What can never be read is no change each time it is looked at."""
-        for path in [self.socket(), self.folder, "/dev/zero", self.path("missing")]:
-            stamp = self.stamp(self.path("main"), path)
-            self.assertEqual(stamp.current(), stamp)
+        self.patch(files, "open_beneath", racing)
+        self.assertEqual(self.look(b"/file"), Missing(404))
 
-    def changed(self, stamp: Stamp) -> bool:
-        """Whether *stamp* is no longer true."""
-        return stamp.current() != stamp
-
-    def test_written(self) -> None:
-        """A file that is written in place, or replaced by one of the same size, has changed."""
-        path = self.write("a.ini", b"1")
-        stamp = self.stamp(path)
-        self.write("a.ini", b"12")
-        self.assertTrue(self.changed(stamp))
-        stamp = self.stamp(path)
-        status = os.stat(path)
-        os.replace(self.write("b", b"21"), path)
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        self.assertTrue(self.changed(stamp))
-
-    def test_permission(self) -> None:
-        """A change of permissions alone counts: it may have made the file readable."""
-        path = self.write("a.ini")
-        stamp = self.stamp(path)
-        before = os.stat(path).st_ctime_ns
-        while os.stat(path).st_ctime_ns == before:
-            os.chmod(path, 0o600)
-            os.chmod(path, 0o640)
-        self.assertTrue(self.changed(stamp))
-
-    def test_come_and_gone(self) -> None:
-        """Files that come or go in a folder, or where a pattern or a plain path points, count."""
-        os.mkdir(self.path("d"))
-        for root, patterns, name in [
-            (self.folder, (), "x.ini"),
-            (self.path("main"), (self.path("d/*.ini"),), "d/x.ini"),
-            (self.path("main"), (self.path("plain"),), "plain"),
-            (self.path("main"), (), "main"),
+    def test_links(self) -> None:
+        """Links are followed beneath the root, whichever way they are written; none out of it."""
+        top = os.path.dirname(self.root)
+        secret = write(top, "secret", b"secret")
+        self.addCleanup(os.unlink, secret)
+        write(self.root, "real/file", b"real")
+        for name, target in [
+            ("relative", "real/file"),
+            ("absolute", os.path.join(self.root, "real/file")),
+            ("folder", os.path.join(self.root, "real")),
+            ("out", "../secret"),
+            ("absout", secret),
         ]:
-            stamp = self.stamp(root, *patterns)
-            self.assertFalse(self.changed(stamp))
-            path = self.write(name)
-            self.assertTrue(self.changed(stamp), name)
-            stamp = self.stamp(root, *patterns)
-            os.remove(path)
-            self.assertTrue(self.changed(stamp), name)
+            os.symlink(target, os.path.join(self.root, name))
+        for raw in (b"/relative", b"/absolute", b"/folder/file"):
+            self.assertEqual(self.body(raw), b"real", raw)
+        for raw in (b"/out", b"/absout"):
+            self.assertEqual(self.look(raw), Missing(404), raw)
 
-    def test_folder_and_file(self) -> None:
-        """A file that became a folder has changed, and the other way round."""
-        path = self.write("main")
-        stamp = self.stamp(path)
-        os.remove(path)
-        os.mkdir(path)
-        self.assertTrue(self.changed(stamp))
-        stamp = self.stamp(path)
-        os.rmdir(path)
-        self.write("main")
-        self.assertTrue(self.changed(stamp))
+    def test_faults(self) -> None:
+        """What the system refuses has its status: forbidden, no descriptors left, broken disk."""
+        write(self.root, "file", b"")
+        for number, status in [
+            (errno.EACCES, 403),
+            (errno.EMFILE, 503),
+            (errno.EIO, 500),
+            (errno.ELOOP, 404),
+        ]:
+            with mock.patch.object(files, "open_beneath", side_effect=OSError(number, "")):
+                self.assertEqual(self.look(b"/file", fallback="file"), Missing(status))
 
-    def test_other_files(self) -> None:
-        """A file of variables counts as well."""
-        path = self.write("main")
-        other = self.write("a.env", b"A=1")
-        shelf = Shelf(path)
-        shelf.look([path])
-        shelf.read(path)
-        shelf.read_other(other)
-        stamp = shelf.stamp()
-        self.assertEqual(stamp.current(), stamp)
-        self.write("a.env", b"A=12")
-        self.assertTrue(self.changed(stamp))
+    def test_precompressed(self) -> None:
+        """The first wanted coding that is there is served, under the file's own name."""
+        write(self.root, "a.css", b"plain")
+        write(self.root, "a.css.gz", b"gz")
+        found = self.look(b"/a.css", CODINGS)
+        assert isinstance(found, Found)
+        self.assertEqual((found.body, found.coding, found.name), (b"gz", b"gzip", b"a.css"))
+        plain = self.look(b"/a.css")
+        assert isinstance(plain, Found)
+        self.assertEqual((plain.body, plain.coding), (b"plain", b""))
+        self.assertNotEqual(plain.tag, found.tag)
+        write(self.root, "a.css.br", b"br")
+        self.assertEqual(self.body(b"/a.css", CODINGS), b"br")
 
-    def test_changed_while_read(self) -> None:
-        """The stamp is of the moment before reading: a change in between is seen later."""
-        path = self.write("a.ini", b"1")
-        shelf = Shelf(path)
-        shelf.look([path])
-        shelf.read(path)
-        self.write("a.ini", b"12")
-        self.assertTrue(self.changed(shelf.stamp()))
+    def test_compressed_index(self) -> None:
+        """An index and a fallback have compressed forms too."""
+        write(self.root, "index.html", b"plain")
+        write(self.root, "index.html.br", b"br")
+        self.assertEqual(self.body(b"/", CODINGS), b"br")
+        self.assertEqual(self.body(b"/x", CODINGS, fallback="index.html"), b"br")
+
+    def test_stale_or_lonely_compressed(self) -> None:
+        """A compressed form older than its file is not served, nor one without it."""
+        write(self.root, "a.css", b"new", LONG_AGO + 100)
+        write(self.root, "a.css.gz", b"old", LONG_AGO)
+        self.assertEqual(self.body(b"/a.css", CODINGS), b"new")
+        write(self.root, "b.css.gz", b"gz")
+        self.assertEqual(self.look(b"/b.css", CODINGS), Missing(404))
+        os.symlink("/etc/passwd", os.path.join(self.root, "a.css.br"))
+        self.assertEqual(self.body(b"/a.css", CODINGS), b"new")
+
+    def test_same(self) -> None:
+        """A file in the known state is not read again; in another state it is."""
+        path = write(self.root, "a", b"1")
+        found = self.look(b"/a")
+        assert isinstance(found, Found)
+        self.assertEqual(self.look(b"/a", (), found.signature), Same())
+        write(self.root, "a", b"2")
+        again = self.look(b"/a", (), found.signature)
+        assert isinstance(again, Found)
+        self.assertEqual(again.body, b"2")
+        os.unlink(path)
+        self.assertEqual(self.look(b"/a", (), again.signature), Missing(404))
+
+    def test_unsettled(self) -> None:
+        """A file changed a moment ago is not trusted, even if it looks as it did."""
+        write(self.root, "a", b"1", None)
+        changed = os.stat(os.path.join(self.root, "a")).st_mtime_ns
+        folder = Folder.of(Static(self.root))
+        path = read_path(b"/a")
+        for after, settled in [(0, False), (10**9, False), (3 * 10**9, True), (-(10**9), False)]:
+            now = evolve(folder, wall_ns=lambda after=after: changed + after)
+            found = now.look(path)
+            assert isinstance(found, Found)
+            self.assertEqual(found.settled, settled)
+            again = now.look(path, (), found.signature)
+            self.assertEqual(isinstance(again, Same), settled)
+            self.assertEqual(found.dated, after >= 0)
+
+    def test_written_while_read(self) -> None:
+        """A file that changes under the read is read until two looks agree."""
+        name = write(self.root, "a", b"11")
+        contents = [b"222", b"3"]
+        really = files._read_whole
+
+        def racing(descriptor: int, size: int) -> bytes:
+            body = really(descriptor, size)
+            if contents:
+                write(self.root, "a", contents.pop(0), None)
+            return body
+
+        self.patch(files, "_read_whole", racing)
+        self.assertEqual(self.body(b"/a"), b"3")
+        contents += [b"1", b"2", b"3", b"4"]
+        os.utime(name, (LONG_AGO, LONG_AGO))
+        found = self.look(b"/a")
+        assert isinstance(found, Found)
+        self.assertEqual((found.body, found.settled), (b"2", False))
+
+    def test_shrinks_while_read(self) -> None:
+        """Bytes that are gone are not announced."""
+        write(self.root, "a", b"1234")
+        self.patch(files, "_read_whole", lambda descriptor, size: b"12")
+        self.patch(files, "_signature", unsteady)
+        self.assertEqual(self.body(b"/a"), b"12")
+
+    def test_grows_while_read(self) -> None:
+        """A small file that has become large is left open."""
+        write(self.root, "a", b"1")
+        really = files._read_whole
+
+        def racing(descriptor: int, size: int) -> bytes:
+            write(self.root, "a", b"x" * (WHOLE + 1), None)
+            return really(descriptor, size)
+
+        self.patch(files, "_read_whole", racing)
+        found = self.look(b"/a")
+        assert isinstance(found, Found)
+        assert found.file is not None
+        found.file.release()
+
+    def test_no_path_leads_outside(self) -> None:
+        """Whatever path is sent, no byte of a file that is hidden or outside is ever read."""
+        top = os.path.dirname(self.root)
+        secret = write(top, "secret", b"SECRET")
+        self.addCleanup(os.unlink, secret)
+        write(self.root, "a/file", b"fine")
+        write(self.root, ".env", b"SECRET")
+        write(self.root, "a/.git/file", b"SECRET")
+        os.symlink("../secret", os.path.join(self.root, "out"))
+        os.symlink("..", os.path.join(self.root, "up"))
+        os.symlink("../a", os.path.join(self.root, "a", "self"))
+        folder = self.folder(listing=True, index=("file",))
+        parts = [
+            "a",
+            "file",
+            "..",
+            ".",
+            "",
+            "%2e%2e",
+            ".env",
+            ".git",
+            "out",
+            "up",
+            "secret",
+            "self",
+        ]
+        parts += ["%2f", "..%2f", "..\\", "%5c..", "%252e%252e", "%00", "root", "%c0%ae"]
+
+        @FIXED
+        @given(st.lists(st.sampled_from(parts), max_size=7).map("/".join))
+        @example("up/secret")
+        @example("a/self/self/file")
+        def check(tail: str) -> None:
+            try:
+                path = read_path(b"/" + tail.encode())
+            except BadPath:
+                return
+            look = folder.look(path)
+            if isinstance(look, Found):
+                self.assertEqual(look.body, b"fine")
+            elif isinstance(look, Listing):
+                self.assertLessEqual(
+                    {entry.name for entry in look.entries}, {b"a", b"self", b"file"}
+                )
+
+        check()
+
+
+_counter = count()
+
+
+def unsteady(name: bytes, coding: bytes, status: os.stat_result) -> tuple:
+    """Return a signature that no other one is equal to."""
+    return (name, coding, 0, 0, status.st_size, next(_counter), 0)
+
+
+class OpenFileTests(TestCase):
+    """`OpenFile`."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        with open(self.path, "wb") as file:
+            file.write(b"0123456789")
+        self.descriptor = os.open(self.path, os.O_RDONLY)
+        self.file = OpenFile(self.descriptor, os.fstat(self.descriptor))
+        self.buffer = bytearray(PIECE)
+
+    def closed(self) -> bool:
+        try:
+            os.fstat(self.descriptor)
+        except OSError:
+            return True
+        return False
+
+    def test_last_user_closes(self) -> None:
+        """The descriptor is closed when, and only when, nobody uses it."""
+        self.file.hold()
+        self.file.release()
+        self.assertFalse(self.closed())
+        self.file.release()
+        self.assertTrue(self.closed())
+
+    def test_reads(self) -> None:
+        """A thread reads any part; the end is empty."""
+        self.addCleanup(self.file.release)
+        self.assertEqual(self.file.read(8, 10), b"89")
+        self.assertEqual(self.file.read(10, 10), b"")
+
+    def test_reads_now(self) -> None:
+        """What is in memory is read at once, no more than asked for, by a copy."""
+        self.addCleanup(self.file.release)
+
+        def preadv(descriptor: int, buffers: list[memoryview], offset: int, flags: int) -> int:
+            self.assertEqual(flags, os.RWF_NOWAIT)
+            return os.readv(descriptor, buffers)
+
+        self.patch(files.os, "preadv", preadv)
+        piece = self.file.read_now(0, 4, self.buffer)
+        self.buffer[:4] = b"XXXX"
+        self.assertEqual(piece, b"0123")
+
+    def test_not_in_memory(self) -> None:
+        """What would block, and what the kernel calls an end, is left to a thread."""
+        self.addCleanup(self.file.release)
+        with mock.patch.object(files.os, "preadv", side_effect=BlockingIOError()) as preadv:
+            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
+            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
+        self.assertEqual(preadv.call_count, 2)
+        with mock.patch.object(files.os, "preadv", return_value=0):
+            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
+
+    def test_file_system_without(self) -> None:
+        """A file system that cannot say what is in memory is not asked twice."""
+        self.addCleanup(self.file.release)
+        refusal = OSError(errno.EOPNOTSUPP, "")
+        with mock.patch.object(files.os, "preadv", side_effect=refusal) as preadv:
+            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
+            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
+        self.assertEqual(preadv.call_count, 1)
+
+    def test_changed(self) -> None:
+        """Writing changes a file; losing its name to another one does not."""
+        self.addCleanup(self.file.release)
+        self.assertFalse(self.file.changed())
+        os.unlink(self.path)
+        self.assertFalse(self.file.changed())
+        with open(f"/proc/self/fd/{self.descriptor}", "r+b") as file:
+            file.truncate(5)
+        self.assertTrue(self.file.changed())

@@ -55,7 +55,7 @@ def read_date(text: bytes) -> int | None:
         found = form.fullmatch(text)
         if found is not None and found["month"] in _MONTHS:
             year = int(found["year"])
-            if year < 100:
+            if len(found["year"]) == 2:
                 year += 2000 if year < 70 else 1900
             try:
                 moment = datetime(
