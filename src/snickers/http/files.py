@@ -322,7 +322,7 @@ class _Search:
             look = None
         if look is None and self._folder.fallback:
             try:
-                look = self._file(self._folder.fallback)
+                look = self._file(self._folder.fallback, self._status(self._folder.fallback))
             except OSError as error:
                 if error.errno not in _NOT_THERE:
                     raise
@@ -332,16 +332,15 @@ class _Search:
         """Return what is at *path*, ``None`` (or raise) if nothing is."""
         folder = self._folder
         name = b"/".join(path.names)
-        mode = self._status(name).st_mode
-        if not stat.S_ISDIR(mode):
-            if not stat.S_ISREG(mode):
-                return Missing()
-            return None if path.slash else self._file(name)
+        status = self._status(name)
+        if not stat.S_ISDIR(status.st_mode):
+            return None if path.slash else self._file(name, status)
         if not path.slash:
             return Slashless() if folder.index or folder.listing else None
         for index in folder.index:
+            file = b"%b/%b" % (name, index) if name else index
             try:
-                look = self._file(b"%b/%b" % (name, index) if name else index)
+                look = self._file(file, self._status(file))
             except OSError as error:
                 if error.errno not in _NOT_THERE:
                     raise
@@ -350,9 +349,8 @@ class _Search:
                     return look
         return self._list(name) if folder.listing else None
 
-    def _file(self, name: bytes) -> Look:
+    def _file(self, name: bytes, status: os.stat_result) -> Look:
         """Return the file *name*, or what of its compressed forms is wanted most."""
-        status = self._status(name)
         if not stat.S_ISREG(status.st_mode):
             return Missing()
         for coding, ending in self._codings:
