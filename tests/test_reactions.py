@@ -72,6 +72,9 @@ class RequestTests(SynchronousTestCase):
         life = Dialogue().awake(uses=1).hear(e.Exited, "one", "It ended.")
         life.hear(e.GivenBack).hear(e.GivenBack)
         self.assertEqual(life.state.uses, 0)
+        life = Dialogue().awake(uses=1).hear(e.Exited, "one", "It ended.").wait(1)
+        life.hear(e.Arrived, 1).hear(e.Started, AGAIN).hear(e.GivenBack)
+        self.assertEqual((life.phase, life.state.uses), ("checking", 0))
 
 
 class DoubtTests(SynchronousTestCase):
