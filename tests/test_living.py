@@ -1,0 +1,224 @@
+"""One life obeys the machine: in order, whatever breaks, and never inside of being asked."""
+
+from __future__ import annotations
+
+import math
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from snickers.config.values import Container, Lifecycle
+from snickers.containers import events as e
+from snickers.containers import living
+from snickers.containers.living import Living
+from snickers.containers.roster import Roster
+from snickers.interfaces import Declared, LifeFailed
+from snickers.testing import MemoryEngine
+
+
+class Around:
+    """What a life needs, in memory; probes pass when the test says so."""
+
+    def __init__(self):
+        self.clock = Clock()
+        self.sweep = self
+        self.prober = self
+        self.alarm = None
+        self.wall = lambda: self.clock.seconds() + 5000
+        self.probes = []
+        self.dues = []
+        self.parted_ones = []
+
+    @property
+    def now(self):
+        return self.clock.seconds()
+
+    def probe(self, instance, health, host, engine, brief=False):
+        done = Deferred()
+        self.probes.append((health, host, brief, done))
+        return done
+
+    def scheduled(self, life):
+        self.dues.append(life.due)
+
+    def parted(self, life):
+        self.parted_ones.append(life)
+
+
+class Waiter:
+    def __init__(self):
+        self.answers = []
+
+    def leased(self, address):
+        self.answers.append(address)
+
+    def refused(self, refusal):
+        self.answers.append(refusal.kind)
+
+
+class LivingTests(TestCase):
+    """A life over `MemoryEngine`."""
+
+    def setUp(self):
+        self.around = Around()
+        self.engine = MemoryEngine(self.around.clock)
+        self.roster = Roster("container", self.engine, self.around.clock, None)
+        self.life = self.make()
+        self.roster.join("a.example", self.life)
+        self.roster.watch()
+        self.turn()
+
+    def make(self, **life):
+        kind = Container("lamp", life=Lifecycle(health="/up", **life))
+        return Living(self.around, Declared("a.example", kind, ""), self.roster, None)
+
+    def turn(self):
+        for _ in range(8):
+            self.around.clock.advance(0)
+
+    def checking(self):
+        self.life.arrive(1, Waiter())
+        self.turn()
+        return self.around.probes[-1][3]
+
+    def test_nothing_inside_the_call(self):
+        """Arriving and being forgotten are dealt with in a later turn."""
+        waiter = Waiter()
+        self.life.arrive(1, waiter)
+        self.assertEqual((self.life.state.waiters, self.engine.calls), ((), [("list", "")]))
+        self.turn()
+        self.assertEqual(len(self.life.state.waiters), 1)
+        self.life.forget(waiter)
+        self.assertEqual(len(self.life.state.waiters), 1)
+        self.turn()
+        self.assertEqual(self.life.state.waiters, ())
+        self.life.forget(waiter)
+
+    def test_many_at_once(self):
+        """However many come in one turn, one call is planned for them."""
+        planned = len(self.around.clock.getDelayedCalls())
+        for ticket in range(100):
+            self.life.arrive(ticket, Waiter())
+        self.assertEqual(len(self.around.clock.getDelayedCalls()), planned + 1)
+
+    def test_probe(self):
+        """It is probed as the configuration says, by the site's name."""
+        self.checking()
+        self.assertEqual(self.around.probes[0][:3], ("/up", "a.example", False))
+
+    def test_address(self):
+        """The address is there while it is awake, and gone before it is stopped."""
+        self.checking().callback(None)
+        self.assertEqual(self.life.address, ("127.0.0.1", 40001))
+        seen = []
+        stop = self.engine.stop
+        self.engine.stop = lambda *a: seen.append(self.life.address) or stop(*a)
+        self.life.uses = 0
+        self.life.ask(e.SleepAsked(), lambda words: None)
+        self.assertEqual((seen, self.life.address), ([None], None))
+
+    def test_uses_are_carried(self):
+        """What was counted outside counts for the machine: it is not stopped in use."""
+        self.checking().callback(None)
+        self.life.uses += 4
+        self.life.ask(e.SleepAsked(), lambda words: None)
+        self.assertEqual((self.life.state.phase.value, self.life.state.uses), ("draining", 5))
+        self.life.used = 77.0
+        for _ in range(5):
+            self.life.give_last()
+        self.turn()
+        self.assertEqual((self.life.state.phase.value, self.life.uses), ("asleep", 0))
+
+    def test_in_order(self):
+        """An event that happens while one is dealt with comes after it."""
+        life = self.life
+        seen = []
+
+        class Eager(Waiter):
+            def leased(self, address):
+                seen.append(("leased", life.address))
+                life.post(e.SleepAsked())
+                seen.append(("posted", life.address))
+
+        life.arrive(1, Eager())
+        life.arrive(2, Eager())
+        self.turn()
+        self.around.probes[0][3].callback(None)
+        here = ("127.0.0.1", 40001)
+        self.assertEqual(seen, [("leased", here), ("posted", here)] * 2)
+        self.assertEqual(life.state.phase.value, "draining")
+
+    def test_machine_breaks(self):
+        """An exception of the machine is logged with the site; the next event is dealt with."""
+        step = living.step
+        self.patch(living, "step", lambda *a: 1 / 0)
+        self.life.post(e.WakeAsked())
+        self.patch(living, "step", step)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.life.post(e.WakeAsked())
+        self.assertEqual(self.life.state.phase.value, "starting")
+
+    def test_command_breaks(self):
+        """An exception in one command is logged; the others are carried out."""
+        self.patch(self.roster, "look", lambda *a: 1 / 0)
+        self.life.post(e.EngineFound())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.life.post(e.WakeAsked())
+        self.assertEqual(self.life.state.phase.value, "starting")
+
+    def test_due(self):
+        """When something is due is said after each event, and is never while it sleeps."""
+        self.assertEqual(self.around.dues[-1], math.inf)
+        self.checking()
+        self.assertEqual(self.around.dues[-1], 60.0)
+
+    def test_late_progress(self):
+        """Progress of a start that was given up is told to nobody."""
+        told = []
+        waking = self.life.ask(e.WakeAsked(), told.append)
+        waking.addErrback(lambda f: f.trap(LifeFailed))
+        self.engine.hold("start")
+        sleeping = self.life.ask(e.SleepAsked(), told.append)
+        self.turn()
+        self.successResultOf(sleeping)
+        words = list(told)
+        self.engine.release("start")
+        self.turn()
+        self.assertEqual(told, words)
+        self.assertNotIn("pulling", words)
+
+    def test_cancelled_wish(self):
+        """A person who waits no more is told nothing more."""
+        told = []
+        waking = self.life.ask(e.WakeAsked(), told.append)
+        waking.addErrback(lambda _: None)
+        waking.cancel()
+        said = list(told)
+        self.turn()
+        self.around.probes[0][3].callback(None)
+        self.assertEqual(told, said)
+
+    def test_parts(self):
+        """At its end whoever still asked for something is told, and it is said."""
+        sleeping = []
+        self.life.post(e.Removed())
+        self.life._sleepers.append((Deferred(), sleeping.append))
+        done = self.life._sleepers[0][0]
+        self.turn()
+        self.failureResultOf(done, LifeFailed)
+        self.assertEqual(self.around.parted_ones, [self.life])
+
+    def test_wakes_are_counted(self):
+        """How often it was woken and how long that took; a server taken over counts as none."""
+        probing = self.checking()
+        self.around.clock.advance(3)
+        probing.callback(None)
+        self.assertEqual((self.life.wakes, self.life.woken), ({"ready": 1, "failed": 0}, 3.0))
+        self.assertEqual(self.life.changed, 5003.0)
+        taken_over = self.make()
+        self.roster.join("a.example", taken_over)
+        self.turn()
+        self.around.probes[-1][3].callback(None)
+        self.assertEqual(taken_over.state.phase.value, "awake")
+        self.assertEqual(taken_over.wakes, {"ready": 0, "failed": 0})
