@@ -55,6 +55,7 @@ class DockerFixture:
             image,
             COMMANDS[does],
             environment=(("SITE", site),),
+            network=docker_setup.network(),
             pull="never",
             life=Lifecycle(stop_within=1),
         )

@@ -19,7 +19,7 @@ class MemoryFixture:
     lasting = True
     lossy = True
 
-    def __init__(self) -> None:
+    def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
         self.host = MemoryHost()
         self.engines: list[MemoryEngine] = []
@@ -94,7 +94,7 @@ class _Behaving(MemoryEngine):
         return started
 
 
-class MemoryEngineContract(engine_contract(lambda case: MemoryFixture())):
+class MemoryEngineContract(engine_contract(MemoryFixture)):
     """The engine in memory keeps the contract of all engines."""
 
 

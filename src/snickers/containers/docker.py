@@ -108,6 +108,7 @@ class DockerEngine:
         self._stream: Stream | None = None
         self._closing = threading.Event()
         self._closed: list[Deferred[None]] = []
+        self._over = False
 
     def fingerprint(self, declared: Declared) -> str:
         return fingerprint(declared)
@@ -184,10 +185,11 @@ class DockerEngine:
     def close(self) -> Deferred[None]:
         """As `IEngine.close`; calls that are under way fail with `EngineAway`."""
         done: Deferred[None] = Deferred()
+        if self._over:
+            done.callback(None)
+            return done
         self._closed.append(done)
-        if len(self._closed) > 1:
-            if self._closed[0].called:
-                done.callback(None)
+        if self._closing.is_set():
             return done
         self._closing.set()
         for errand, call in list(self._errands.items()):
@@ -218,7 +220,9 @@ class DockerEngine:
     def _ended_all(self) -> None:
         if self._dockerd is not None:
             self._dockerd.close()
-        for done in self._closed:
+        self._over = True
+        closed, self._closed = self._closed, []
+        for done in closed:
             done.callback(None)
 
     # Calls

@@ -241,17 +241,16 @@ class ProcessEngine:
         return self._turns.run(declared.site, begin)
 
     def stop(self, site: str, within: float) -> Deferred[None]:
+        """As `IEngine.stop`; what it left behind, in a session of its own even, ends too."""
+
         def end() -> Deferred[None]:
-            server = self._servers.get(site)
-            return succeed(None) if server is None else server.end(within)
+            return Deferred.fromCoroutine(self._end(site, within))
 
         return self._turns.run(site, end)
 
     def remove(self, site: str) -> Deferred[None]:
         def end() -> Deferred[None]:
-            server = self._servers.get(site)
-            ended = succeed(None) if server is None else server.end(server.stop_within)
-            return ended.addCallback(forget)
+            return Deferred.fromCoroutine(self._end(site)).addCallback(forget)
 
         def forget(_: object) -> None:
             self._outputs.pop(site, None)
@@ -307,13 +306,7 @@ class ProcessEngine:
             _free(kind.port)
         if server is not None:
             progress("stopping the one before")
-            await server.end(server.stop_within)
-        remaining = await self._leftovers.end(site)
-        if remaining:
-            raise EngineFailed(
-                f"Process {remaining[0]} of an earlier run of {site} does not end, even killed; "
-                "it may wait for a disk. It must be gone before a new one uses the same folder."
-            )
+        await self._end(site)
         progress("starting")
         port = _free(kind.port)
         output = self._outputs.setdefault(site, Output())
@@ -331,6 +324,18 @@ class ProcessEngine:
             server.abandon()
             raise
         return server.instance
+
+    async def _end(self, site: str, within: float | None = None) -> None:
+        """End all that runs of *site*, this run's or an earlier one's."""
+        server = self._servers.get(site)
+        if server is not None:
+            await server.end(server.stop_within if within is None else within)
+        remaining = await self._leftovers.end(site)
+        if remaining:
+            raise EngineFailed(
+                f"Process {remaining[0]} of {site} does not end, even killed; it may wait for a "
+                "disk. It must be gone before another one uses the same folder."
+            )
 
     def _spawn(
         self,
