@@ -553,11 +553,13 @@ class OpenFileTests(TestCase):
         self.assertEqual(preadv.call_count, 1)
 
     def test_changed(self) -> None:
-        """Writing changes a file; losing its name to another one does not."""
+        """A file that was written to gives nothing more; one that lost its name to another does."""
         self.addCleanup(self.file.release)
-        self.assertFalse(self.file.changed())
+        self.patch(files.os, "preadv", lambda file, buffers, *rest: os.readv(file, buffers))
         os.unlink(self.path)
-        self.assertFalse(self.file.changed())
+        self.assertEqual(self.file.read(0, 4), b"0123")
+        self.assertEqual(self.file.read_now(0, 4, self.buffer), b"0123")
         with open(f"/proc/self/fd/{self.descriptor}", "r+b") as file:
-            file.truncate(5)
-        self.assertTrue(self.file.changed())
+            file.truncate(9)
+        self.assertEqual(self.file.read(0, 4), b"")
+        self.assertEqual(self.file.read_now(0, 4, self.buffer), b"")

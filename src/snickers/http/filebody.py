@@ -66,18 +66,16 @@ class FileBody:
         """Send the head, and as much of the body as will go. *length*: bytes of the whole."""
         exchange = self._exchange
         exchange.responder = self
-        if self._file.changed():
-            self._let_go()
-            answer_error(exchange, 503, retry_after=1)
-            return
         first = b""
-        while self._plan and len(first) < PIECE and not self._over:
+        while self._plan and len(first) < PIECE:
             piece = self._take_now()
             if piece is None:
                 break
+            if not piece:
+                self._let_go()
+                answer_error(exchange, 503, retry_after=1)
+                return
             first += piece
-        if self._over:
-            return
         if not self._plan:
             self._let_go()
             exchange.answer(status, fields, length, first, True)
@@ -128,22 +126,27 @@ class FileBody:
                 break
             own = isinstance(self._plan[-1], bytes)
             piece = self._take_now() if own or budget > 0 else None
-            if piece is not None:
+            if piece is None:
+                self._read()
+            elif piece:
                 budget -= len(piece)
                 self._exchange.write(piece)
-            elif not self._over:
-                self._read()
+            else:
+                self._abort()
         self._busy = False
 
     def _take_now(self) -> bytes | None:
-        """Return the plan's next bytes, ``None`` if they have to be waited for."""
+        """Return the plan's next bytes, none if the file has changed, ``None`` if they have to
+        be waited for."""
         ahead = self._plan[-1]
         if isinstance(ahead, bytes):
             del self._plan[-1]
             return ahead
         start, stop = ahead
         piece = self._file.read_now(start, min(PIECE, stop - start), self._buffer)
-        return None if piece is None else self._taken(piece)
+        if piece:
+            self._taken(len(piece))
+        return piece
 
     def _read(self) -> None:
         """Have a thread fetch the next piece."""
@@ -159,13 +162,11 @@ class FileBody:
         if self._over:
             return
         if not piece:
-            # Shorter than it was.
             self._abort()
             return
-        taken = self._taken(piece)
-        if taken is not None:
-            self._exchange.write(taken)
-            self._pump(TURN)
+        self._taken(len(piece))
+        self._exchange.write(piece)
+        self._pump(TURN)
 
     def _failed(self, failure: Failure) -> None:
         self._reading = False
@@ -173,15 +174,11 @@ class FileBody:
         if not self._over:
             self._abort()
 
-    def _taken(self, piece: bytes) -> bytes | None:
-        """Take *piece* off the plan; end the exchange if it may not belong to the rest."""
-        if self._file.changed():
-            self._abort()
-            return None
+    def _taken(self, count: int) -> None:
+        """Strike *count* bytes of the span at the head off the plan."""
         start, stop = self._plan[-1]
-        start += len(piece)
+        start += count
         if start < stop:
             self._plan[-1] = (start, stop)
         else:
             del self._plan[-1]
-        return piece

@@ -2,7 +2,7 @@
 
 A request's path is read here (once decoded, never again), looked up beneath the folder, and the
 file's bytes are fetched. What looks into the file system is for threads: only `OpenFile.read_now`
-and `OpenFile.changed` may be called by the reactor. Nothing outside of the folder, nothing hidden
+may be called by the reactor. Nothing outside of the folder, nothing hidden
 and nothing that is not a regular file may ever be opened for reading.
 """
 
@@ -137,7 +137,8 @@ class OpenFile:
             os.close(self._descriptor)
 
     def read_now(self, offset: int, count: int, buffer: bytearray) -> bytes | None:
-        """Return up to *count* bytes from *offset* that are in memory, ``None`` if none are.
+        """Return up to *count* bytes from *offset* that are in memory, ``None`` if none are; no
+        bytes if the file was written to since it was opened.
 
         *buffer*, at least as large, is anybody's again afterwards. Does not block.
         """
@@ -152,16 +153,21 @@ class OpenFile:
             # A file system that cannot say (EOPNOTSUPP), or a fault that a thread shall meet.
             self._nowait = False
             return None
-        # Some kernels (Linux 5.9, 5.10) return 0 for what is not in memory: a thread will see.
-        return bytes(view[:got]) if got else None
+        if not got:
+            # The end, or, by some kernels (Linux 5.9, 5.10), not in memory: a thread will see.
+            return None
+        # Where the kernel answers at once, so does fstat: this is no network's file system.
+        return b"" if self._changed() else bytes(view[:got])
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return up to *count* bytes from *offset*, none at the end. Blocks; raises `OSError`."""
-        return os.pread(self._descriptor, count, offset)
+        """Return up to *count* bytes from *offset*; none if the file ends before, or was written
+        to since it was opened. Blocks; raises `OSError`."""
+        piece = os.pread(self._descriptor, count, offset)
+        return b"" if self._changed() else piece
 
-    def changed(self) -> bool:
-        """Say whether the file was written to since it was opened. (Its ctime does not count: it
-        changes when the name is given to another file, and this one stays as it was.)"""
+    def _changed(self) -> bool:
+        # The ctime does not count: it changes also when the name is given to another file, and
+        # this one stays as it was.
         status = os.fstat(self._descriptor)
         return status.st_size != self._size or status.st_mtime_ns != self._modified
 
