@@ -146,11 +146,26 @@ class Exchange:
         self._begin(status, REASONS.get(status, b"Unknown"), lines, length, data, end)
 
     def forward(self, answer: Answer, data: bytes, end: bool) -> None:
+        framing = answer.framing
+        if (
+            end
+            and framing > 0
+            and answer.wire
+            and self._stage == _OPEN
+            and self.request.keep_alive
+            and self.request.version > 10
+            and not self.connection.front.draining
+            and self.connection.body in (_NO_BODY, _COMPLETE)
+        ):
+            # The whole answer, and its head was sent before: most of what a proxy does.
+            self._keep = True
+            self.connection.transport.write(answer.wire + data)
+            self._end()
+            return
         lines = answer.lines
         if not answer.dated:
-            lines.append(self.connection.front.date)
-        framing = answer.framing
-        self._begin(
+            lines = [*lines, self.connection.front.date]
+        head = self._begin(
             answer.status,
             answer.reason,
             lines,
@@ -158,6 +173,8 @@ class Exchange:
             data,
             end,
         )
+        if framing > 0 and answer.dated and self._keep and self.request.version > 10:
+            answer.wire = head
 
     def _begin(
         self,
@@ -167,9 +184,10 @@ class Exchange:
         length: int | None,
         data: bytes,
         end: bool,
-    ) -> None:
+    ) -> bytes:
+        """Send the head, and *data* behind it; return the head."""
         if self._stage != _OPEN:
-            return
+            return b""
         self._stage = _ANSWERING
         request = self.request
         connection = self.connection
@@ -182,18 +200,17 @@ class Exchange:
         if request.method == b"HEAD" or status == 304 or status == 204:
             data = b""
             self._left = 0
-            framing = b"" if length is None or status == 204 else b"\r\nContent-Length: %d" % length
+            framing = b"" if length is None or status == 204 else b"Content-Length: %d\r\n" % length
         elif length is not None:
             self._left = length - len(data)
-            framing = b"\r\nContent-Length: %d" % length
+            framing = b"Content-Length: %d\r\n" % length
             if end and self._left:
                 self._left = 0
-                self._keep = False
                 self.abort()
-                return
+                return b""
         elif modern:
             self._left = CHUNKED
-            framing = b"\r\nTransfer-Encoding: chunked"
+            framing = b"Transfer-Encoding: chunked\r\n"
             if data:
                 data = chunk(data)
             if end:
@@ -203,16 +220,16 @@ class Exchange:
             framing = b""
             keep = False
         if not keep:
-            framing += b"\r\nConnection: close"
+            framing += b"Connection: close\r\n"
         elif not modern:
-            framing += b"\r\nConnection: keep-alive"
+            framing += b"Connection: keep-alive\r\n"
         self._keep = keep
-        connection.transport.write(
-            b"HTTP/1.1 %d %b\r\n%b%b\r\n\r\n%b"
-            % (status, reason, b"\r\n".join(lines), framing, data)
-        )
+        lines = [b"HTTP/1.1 %d %b" % (status, reason), *lines, framing]
+        head = b"\r\n".join(lines) + b"\r\n"
+        connection.transport.write(head + data if data else head)
         if end:
             self._end()
+        return head
 
     def write(self, data: bytes) -> None:
         if self._stage != _ANSWERING or not data:
@@ -282,10 +299,12 @@ class Http1:
         "_closing",
         "_forwarding",
         "_half_closed",
+        "_head",
         "_left",
         "_mark",
         "_processing",
         "_reader",
+        "_request",
         "_scanned",
         "_slow",
         "body",
@@ -319,6 +338,9 @@ class Http1:
         self._mark = 0
         self._authority = b""
         self._forwarding = b""
+        self._head = b""
+        self._request: Any = None
+        """What the last head said: a client that polls sends the same bytes again and again."""
         front.connections.add(self)
         if site is not None:
             site.connections.add(self)
@@ -351,8 +373,6 @@ class Http1:
             self.transport.loseConnection()
             return
         self._half_closed = True
-        exchange._keep = False
-        exchange.request.keep_alive = False
         if self.body in (_HELD, _FLOWING):
             exchange.gone()
             self.transport.abortConnection()
@@ -440,11 +460,17 @@ class Http1:
                 if end > MAX_HEAD:
                     self._refuse_size(data)
                     return
-                try:
-                    request = read_request(data[:end])
-                except Refused as refused:
-                    self._refuse(refused)
-                    return
+                head = data[:end]
+                if head == self._head:
+                    request = self._request
+                else:
+                    try:
+                        request = read_request(head)
+                    except Refused as refused:
+                        self._refuse(refused)
+                        return
+                    self._head = head
+                    self._request = request
                 self.buffer = b""
                 self._begin(request, data[end + 4 :])
                 if self.exchange is not None or self._slow or self._closing:
@@ -509,6 +535,7 @@ class Http1:
         request.length = 0
         request.lines = []
         request.fields_ = None
+        request.wire = b""
         request.keep_alive = request.continues = request.trailers = False
         self.body = _NO_BODY
         self.buffer = b""

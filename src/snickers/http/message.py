@@ -223,6 +223,7 @@ class Request:
         "trailers",
         "upgrade",
         "version",
+        "wire",
     )
 
     method: bytes
@@ -241,6 +242,9 @@ class Request:
     trailers: bool
     """Whether the client takes trailers (``TE: trailers``)."""
     fields_: Fields | None
+    wire: bytes
+    """The head as it was last sent to an upstream; ``b""``: not yet. A client's connection gives
+    the same request again when the same bytes come again."""
 
     @property
     def fields(self) -> Fields:
@@ -400,6 +404,7 @@ def read_request(head: bytes) -> Request:
     request.continues = continues and length != 0
     request.trailers = trailers
     request.fields_ = None
+    request.wire = b""
     return request
 
 
@@ -481,7 +486,17 @@ def websocket_accept(key: bytes) -> bytes:
 class Answer:
     """An upstream's answer head that was checked."""
 
-    __slots__ = ("dated", "framing", "keep_alive", "length", "lines", "reason", "status", "upgrade")
+    __slots__ = (
+        "dated",
+        "framing",
+        "keep_alive",
+        "length",
+        "lines",
+        "reason",
+        "status",
+        "upgrade",
+        "wire",
+    )
 
     status: int
     reason: bytes
@@ -494,6 +509,9 @@ class Answer:
     keep_alive: bool
     dated: bool
     upgrade: bytes
+    wire: bytes
+    """The head as it was last sent to a client whose connection is kept; ``b""``: not yet. An
+    upstream's connection gives the same answer again when the same bytes come again."""
 
     @property
     def fields(self) -> Fields:
@@ -547,7 +565,11 @@ def read_answer(head: bytes, method: bytes) -> Answer:
             keep(line)
             continue
         if kind is not None:
-            if kind == _DATE:
+            if kind < 0:
+                if length is not None:
+                    raise BadAnswer("more than one Content-Length")
+                length = ~kind
+            elif kind == _DATE:
                 dated = True
                 keep(line)
             elif kind == _KEPT_ALIVE:
@@ -578,6 +600,7 @@ def read_answer(head: bytes, method: bytes) -> Answer:
             length = _read_length(value.strip(b" \t"))
             if length is None:
                 raise BadAnswer("the Content-Length is not a number")
+            _remember(_answer_lines, line, ~length)
         elif kind == _CONNECTION:
             tokens = _tokens(value)
             if tokens == [b"keep-alive"]:
@@ -619,6 +642,7 @@ def read_answer(head: bytes, method: bytes) -> Answer:
     answer.keep_alive = keep_alive
     answer.dated = dated
     answer.upgrade = upgrade
+    answer.wire = b""
     return answer
 
 

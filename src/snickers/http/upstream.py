@@ -106,10 +106,13 @@ class Carrier:
     """One connection to an upstream."""
 
     __slots__ = (
+        "_answer",
         "_buffer",
         "_framing",
+        "_head",
         "_keep",
         "_left",
+        "_method",
         "_reader",
         "_reused",
         "_sending",
@@ -135,6 +138,10 @@ class Carrier:
         self._keep = True
         self._reused = False
         self._sending = False
+        self._head = b""
+        self._method = b""
+        self._answer: Any = None
+        """What the last head said: within a second most answers begin alike."""
 
     # An exchange begins
 
@@ -180,37 +187,37 @@ class Carrier:
         self.exchange = exchange
         exchange.responder = self
         request: Request = exchange.request
-        length = request.length
-        if length == 0:
-            if request.upgrade:
-                framing = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.upgrade
-            elif request.method in (b"POST", b"PUT", b"PATCH"):
-                framing = b"Content-Length: 0\r\n"
-            else:
-                framing = b""
-            self._sending = False
-        else:
-            self._sending = True
-            if length is None:
-                framing = b"Transfer-Encoding: chunked\r\n"
-            else:
-                framing = b"Content-Length: %d\r\n" % length
-        if request.trailers and not request.upgrade:
-            framing += b"TE: trailers\r\nConnection: TE\r\n"
+        self._sending = request.length != 0
         transport = self.transport
         transport.deadline = self.upstream.sweep.now + self.upstream.answer_within
-        transport.write(
-            b"%b %b HTTP/1.1\r\n%b\r\n%b%b\r\n"
-            % (
-                request.method,
-                request.target,
-                b"\r\n".join(request.lines),
-                exchange.forwarding,
-                framing,
-            )
-        )
-        if length != 0 and self.exchange is exchange:
+        transport.write(request.wire or self._wire(request, exchange))
+        if self._sending and self.exchange is exchange:
             exchange.receive()
+
+    def _wire(self, request: Request, exchange: Any) -> bytes:
+        """Return the head to send for *request*, and leave it there for the next time."""
+        length = request.length
+        if length is None:
+            framing = b"Transfer-Encoding: chunked\r\n"
+        elif length:
+            framing = b"Content-Length: %d\r\n" % length
+        elif request.upgrade:
+            framing = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.upgrade
+        elif request.method in (b"POST", b"PUT", b"PATCH"):
+            framing = b"Content-Length: 0\r\n"
+        else:
+            framing = b""
+        if request.trailers and not request.upgrade:
+            framing += b"TE: trailers\r\nConnection: TE\r\n"
+        wire = b"%b %b HTTP/1.1\r\n%b\r\n%b%b\r\n" % (
+            request.method,
+            request.target,
+            b"\r\n".join(request.lines),
+            exchange.forwarding,
+            framing,
+        )
+        request.wire = wire
+        return wire
 
     # The request's body, and the client (IResponder)
 
@@ -275,11 +282,19 @@ class Carrier:
                     return
                 self._buffer = data
                 return
-            try:
-                answer = read_answer(data[:end], exchange.request.method)
-            except BadAnswer as bad:
-                self._fail(bad.reason)
-                return
+            head = data[:end]
+            method = exchange.request.method
+            if head == self._head and method == self._method:
+                answer = self._answer
+            else:
+                try:
+                    answer = read_answer(head, method)
+                except BadAnswer as bad:
+                    self._fail(bad.reason)
+                    return
+                self._head = head
+                self._method = method
+                self._answer = answer
             data = data[end + 4 :]
             if answer.status >= 200:
                 break
