@@ -60,6 +60,7 @@ class Living:
     __slots__ = (
         "_alarmed",
         "_around",
+        "_begun",
         "_events",
         "_planned",
         "_probe",
@@ -68,7 +69,6 @@ class Living:
         "_tickets",
         "_waiting",
         "_wakers",
-        "_waking",
         "address",
         "before",
         "changed",
@@ -107,7 +107,7 @@ class Living:
         """When the phase began, seconds since the epoch."""
         self.words = ""
         """How far a start is."""
-        self._waking = False
+        self._begun: float | None = None
         self.wakes = {"ready": 0, "failed": 0}
         """How many times it was started, by result."""
         self.woken = 0.0
@@ -256,16 +256,16 @@ class Living:
             phase=state.phase.value,
         )
         if state.phase is Phase.STARTING:
-            self._waking = True
+            self._begun = self._around.clock.seconds()
         elif state.phase is Phase.AWAKE:
-            if self._waking:
+            if self._begun is not None:
                 self.wakes["ready"] += 1
-                self.woken = state.since - had.began
-            self._waking = False
+                self.woken = self._around.clock.seconds() - self._begun
+            self._begun = None
             self._calm()
         elif state.phase is Phase.CRASHED:
-            self.wakes["failed"] += self._waking
-            self._waking = False
+            self.wakes["failed"] += self._begun is not None
+            self._begun = None
 
     def _calm(self) -> None:
         if self._alarmed and self._around.alarm is not None:

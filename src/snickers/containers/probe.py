@@ -26,13 +26,14 @@ ATTEMPT = 5.0
 CONNECT = 0.5
 """Seconds that connecting may take. Servers are on this host: what takes longer is a first packet
 lost while the network of a container was made, and the kernel repeats it only after 1 s."""
-SETTLE = 0.01
+SETTLE = 0.005
 """Seconds that a connection must stay open: a forwarder in front of a server that does not listen
 yet accepts and closes at once."""
-FIRST_PAUSE = 0.02
+FIRST_PAUSE = 0.01
 """Seconds between the first attempts: with `SETTLE`, what a start may be lengthened by."""
-GROWTH = 1.05
-"""Of the pauses: each is about 20 ms and a twentieth of the time spent waiting."""
+GROWTH = 1.02
+"""Of the pauses: each is about 10 ms and a fiftieth of the time spent waiting, so that a start of
+less than a second is lengthened by less than 30 ms, and one of a minute takes 250 attempts."""
 LONGEST_PAUSE = 1.0
 ASKING_PAUSE = 0.25
 """Seconds, at least, between two questions to an engine: its own check runs far less often."""
