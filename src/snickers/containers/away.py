@@ -1,17 +1,19 @@
-"""Says in words why an engine behind a socket cannot be reached, by classes of exceptions."""
+"""Says in words why an engine behind a socket cannot be reached, by classes of exceptions.
+
+Never by their texts, which differ by version and language.
+"""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import requests
 import urllib3
 
 
 def why(error: BaseException) -> str:
-    """Say why Docker cannot be reached, by the class of what lies at the bottom."""
-    for cause in _causes(error):
+    """Return why, and what to look at: what lies at the bottom of *error* decides."""
+    for cause in reversed(_layers(error)):
         match cause:
             case FileNotFoundError():
                 return "there is no such socket. Is Docker installed, and running?"
@@ -31,13 +33,16 @@ def why(error: BaseException) -> str:
     return f"{error}."
 
 
-def _causes(error: object) -> Iterator[BaseException]:
-    """Yield what *error* was made from, the deepest first."""
-    if not isinstance(error, BaseException):
-        return
-    for inner in (*error.args, getattr(error, "reason", None), error.__cause__):
-        if inner is not error:
-            yield from _causes(inner)
-    if error.__context__ is not error.__cause__:
-        yield from _causes(error.__context__)
-    yield error
+def _layers(error: BaseException) -> list[BaseException]:
+    """Return *error* and what it was made from, the deepest last.
+
+    The libraries keep the cause in the arguments, in ``reason``, or as Python does.
+    """
+    found: list[BaseException] = []
+    ahead: list[object] = [error]
+    while ahead:
+        each = ahead.pop(0)
+        if isinstance(each, BaseException) and not any(each is other for other in found):
+            found.append(each)
+            ahead += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
+    return found
