@@ -110,12 +110,12 @@ class DifferenceTests(SynchronousTestCase):
 
     def test_settings(self) -> None:
         """Settings are told as they are written; with a fault in them none is told."""
-        old = parse([("a.ini", "[snickers]\nkeep alive = 90s\nhttp = tcp:80")])
+        old = parse([("a.ini", "[snickers]\nkeep alive = 90s\nhttp = tcp:8080")])
         new = parse([("a.ini", "[snickers]\nreload every = never\ndocker = tcp://h:1")])
         self.assertEqual(
             difference(old, new).settings,
             (
-                ("http", "tcp:80", ""),
+                ("http", "tcp:8080", "tcp:80"),
                 ("reload every", "5s", "never"),
                 ("docker", "", "tcp://h:1"),
                 ("keep alive", "90s", "2m"),

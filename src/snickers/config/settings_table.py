@@ -32,9 +32,9 @@ def settings_options() -> Iterable[Option]:
     yield option(
         "http",
         addresses.ENDPOINTS,
-        "",
-        "Where plain http is accepted, to be redirected to https; empty: nowhere.",
         "tcp:80",
+        "Where plain http is accepted, to be redirected to https; empty: nowhere.",
+        "tcp:80 tcp6:80",
         empty=(),
     )
     yield option(

@@ -190,7 +190,7 @@ class Settings:
     """What ``[snickers]`` says."""
 
     https: tuple[Listen, ...] = (Listen("tcp", "", 443),)
-    http: tuple[Listen, ...] = ()
+    http: tuple[Listen, ...] = (Listen("tcp", "", 80),)
     state: str = "/var/lib/snickers"
     data: str = "/data/domains"
     reload_every: float = 5.0

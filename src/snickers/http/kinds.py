@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from snickers.config.values import Container, Process, Proxy, Redirect, Site, Static
+from snickers.http.filecache import FileCache
 from snickers.http.pages import answer_error
 from snickers.http.personal import PersonalHandler
 from snickers.http.proxy import ProxyHandler, Resolve
@@ -53,6 +54,8 @@ class HandlerMaker:
         self._leases = leases
         self._defer = defer
         self._resolve = resolve
+        self._cache = FileCache()
+        """The memory for small files of all static sites together."""
 
     def broken(self) -> IHandler:
         """Return what answers for a site that was never without a fault."""
@@ -66,7 +69,7 @@ class HandlerMaker:
         make_upstream = partial(self._upstream, site)
         match kind:
             case Static():
-                return StaticHandler(kind, self._defer, self._sweep)
+                return StaticHandler(kind, self._defer, self._sweep, self._cache)
             case Redirect():
                 return RedirectHandler(kind)
             case Proxy():
