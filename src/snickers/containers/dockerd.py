@@ -142,8 +142,7 @@ class Dockerd:
         id = self._api.create(f"{recipe.name(site)}.{os.urandom(3).hex()}", config)
         try:
             errand.check()
-            for other in before:
-                self._end(other, other.stop_within, errand)
+            before = [self._end(other, other.stop_within, errand) for other in before]
             try:
                 self._api.start(id)
             except Refused as error:
@@ -218,11 +217,11 @@ class Dockerd:
 
     def _start_again(self, seen: Seen, before: Sequence[Seen], errand: Errand) -> bool:
         """Start a container that is there; say whether that went well."""
-        for other in before:
-            if other is not seen:
-                self._end(other, other.stop_within, errand)
-        if seen.exit is not None:
-            errand.ended.append(seen)
+        before = [
+            seen if other is seen else self._end(other, other.stop_within, errand)
+            for other in before
+        ]
+        errand.note(seen)
         try:
             if seen.paused:
                 self._api.unpause(seen.instance.id)
@@ -249,8 +248,8 @@ class Dockerd:
                 # Containers are found by their labels; the name is for people.
                 log.info("{name} is taken: {why}.", name=name, why=error.why)
 
-    def _end(self, seen: Seen, within: float, errand: Errand) -> None:
-        """End what runs of it; note how it ended."""
+    def _end(self, seen: Seen, within: float, errand: Errand) -> Seen:
+        """End it if it runs, note how it ended, and return it as it is then."""
         id, after = seen.instance.id, seen
         try:
             if seen.paused:
@@ -264,8 +263,8 @@ class Dockerd:
         except Refused as error:
             if error.status != 404:
                 raise
-        if after.exit is not None:
-            errand.ended.append(after)
+        errand.note(after)
+        return after
 
     def _remove(self, id: str) -> None:
         try:

@@ -44,6 +44,11 @@ class Errand:
         self._lock = threading.Lock()
         self._stream: Stream | None = None
 
+    def note(self, seen: Any) -> None:
+        """Keep it in `ended`, once, if it has ended."""
+        if seen.exit is not None and seen not in self.ended:
+            self.ended.append(seen)
+
     def cancel(self) -> None:
         """Make the thread give up at its next `check`, and end what it waits for in `hold`."""
         with self._lock:

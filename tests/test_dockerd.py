@@ -1,0 +1,516 @@
+"""What is done with Docker, against one in memory: in what order, and killed between."""
+
+from __future__ import annotations
+
+import os
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.config.values import Container, Process
+from snickers.containers import dockerd, recipe
+from snickers.containers.dockerapi import Refused
+from snickers.containers.dockerd import Dockerd, Seen
+from snickers.containers.engine import EngineFailed
+from snickers.containers.errand import Abandoned, Errand
+from snickers.interfaces import Declared
+from tests.docker_fake import REAL, FakeApi, FakeDocker, FakeStream, Killed
+
+SITE = "alice.example"
+NAME = "/snickers-alice.example"
+ALICE = Declared(SITE, Container("lamp:7"), "/data/alice.example")
+
+
+class DockerdTestCase(SynchronousTestCase):
+    """Has a Docker in memory."""
+
+    def setUp(self) -> None:
+        self.docker = FakeDocker()
+        self.dockerd = self.talk()
+
+    def talk(self, owner: str = "me") -> Dockerd:
+        """Begin a conversation, as a Snickers does that was just started."""
+        return Dockerd(FakeApi(self.docker), owner, "10.213.0.0/16")
+
+    def start(self, print: str = "new", declared: Declared = ALICE, errand=None) -> Seen:
+        return self.dockerd.start(declared, print, errand or Errand())
+
+    def alone(self, print: str = "new") -> dict:
+        """Return the one container there is, which runs and has this fingerprint."""
+        self.assertEqual(len(self.docker.made), 1)
+        (each,) = self.docker.made.values()
+        self.assertTrue(each["State"]["Running"])
+        self.assertFalse(each["State"]["Paused"])
+        self.assertEqual(each["Config"]["Labels"][recipe.FINGERPRINT], print)
+        return each
+
+    def fails(self, **options) -> str:
+        declared = evolve(ALICE, kind=Container(**{"image": "lamp:7", **options}))
+        return str(self.assertRaises(EngineFailed, self.start, declared=declared))
+
+
+class StartTests(DockerdTestCase):
+    """`Dockerd.start`."""
+
+    def test_fake(self) -> None:
+        """The Docker in memory has all calls of the real one."""
+        self.assertEqual(REAL - set(dir(FakeApi)), set())
+
+    def test_new(self) -> None:
+        """A container is made, started and named; what is returned is what it is."""
+        seen = self.start()
+        each = self.alone()
+        self.assertEqual(each["Name"], NAME)
+        instance = seen.instance
+        self.assertEqual((instance.site, instance.id), (SITE, each["Id"]))
+        self.assertEqual((instance.fingerprint, instance.running), ("new", True))
+        self.assertEqual(instance.address, ("10.213.0.2", 80))
+        self.assertIsNone(seen.exit)
+
+    def test_again(self) -> None:
+        """What runs already is left alone: nothing but questions is asked."""
+        first = self.start()
+        self.docker.calls.clear()
+        self.assertEqual(self.start().instance, first.instance)
+        self.assertEqual(set(self.docker.calls), {"containers", "container"})
+
+    def test_stopped(self) -> None:
+        """What was stopped is started again, not made again; its earlier end is noted."""
+        first = self.start()
+        self.dockerd.stop(SITE, 1, Errand())
+        errand = Errand()
+        second = self.start(errand=errand)
+        self.assertEqual(second.instance.id, first.instance.id)
+        self.assertNotEqual(second.run, first.run)
+        self.assertEqual([seen.run for seen in errand.ended], [first.run])
+
+    def test_replaced(self) -> None:
+        """What is of another fingerprint ends after the new one is made, before it starts."""
+        first = self.start("old")
+        errand = Errand()
+        self.docker.calls.clear()
+        self.start("new", errand=errand)
+        self.assertEqual(self.alone()["Name"], NAME)
+        self.assertEqual([seen.instance.id for seen in errand.ended], [first.instance.id])
+        order = [
+            c for c in self.docker.calls if c in ("create", "stop", "start", "remove", "rename")
+        ]
+        self.assertEqual(order, ["create", "stop", "start", "remove", "rename"])
+
+    def test_newcomer_fails(self) -> None:
+        """A newcomer that cannot be started is removed; the one before stays, to be started."""
+        first = self.start("old")
+        self.docker.refusals["start"] = [Refused(400, "exec: no such file")]
+        error = self.assertRaises(EngineFailed, self.start, "new")
+        self.assertIn("exec: no such file", str(error))
+        self.assertEqual(list(self.docker.made), [first.instance.id])
+        self.assertEqual(self.start("old").instance.id, first.instance.id)
+
+    def test_newcomer_not_made(self) -> None:
+        """While a newcomer cannot be made the one before runs on."""
+        self.start("old")
+        self.docker.refusals["create"] = [Refused(400, "invalid mount")]
+        error = self.assertRaises(EngineFailed, self.start, "new")
+        self.assertIn("invalid mount", str(error))
+        self.alone("old")
+
+    def test_paused(self) -> None:
+        """What somebody paused goes on."""
+        id = self.start().instance.id
+        self.docker.made[id]["State"].update(Paused=True, Status="paused")
+        self.assertEqual(self.start().instance.id, id)
+        self.alone()
+
+    def test_paused_other(self) -> None:
+        """What somebody paused can be replaced."""
+        id = self.start("old").instance.id
+        self.docker.made[id]["State"].update(Paused=True, Status="paused")
+        self.start()
+        self.alone()
+
+    def test_network_gone(self) -> None:
+        """A container whose network is gone is made again."""
+        first = self.start()
+        self.dockerd.stop(SITE, 1, Errand())
+        self.docker.nets.clear()
+        self.docker.refusals["start"] = [Refused(404, "network abc not found")]
+        self.assertNotEqual(self.start().instance.id, first.instance.id)
+        self.alone()
+
+    def test_image_changed(self) -> None:
+        """When the image's name means another image, a stopped container is made again."""
+        first = self.start()
+        self.dockerd.stop(SITE, 1, Errand())
+        self.docker.images["lamp:7"] = {"Id": "sha256:8", "Config": {}}
+        self.assertNotEqual(self.start().instance.id, first.instance.id)
+        self.alone()
+
+    def test_image_gone(self) -> None:
+        """A stopped container needs its image no more."""
+        first = self.start()
+        self.dockerd.stop(SITE, 1, Errand())
+        self.docker.images.clear()
+        self.assertEqual(self.start().instance.id, first.instance.id)
+
+    def test_name_taken(self) -> None:
+        """A container of somebody else with the same name is no hindrance."""
+        other = self.talk("other").start(evolve(ALICE, site="x"), "new", Errand()).instance.id
+        self.docker.made[other]["Name"] = NAME
+        id = self.start().instance.id
+        self.assertNotEqual(self.docker.made[id]["Name"], NAME)
+        self.assertEqual(self.start().instance.id, id)
+
+    def test_two_running(self) -> None:
+        """Of two that run, by whatever accident, one is left."""
+        first = self.start("old").instance.id
+        self.docker.made["twin"] = {**self.docker.made[first], "Id": "twin", "Name": "/twin"}
+        self.docker.made["twin"]["State"] = {**self.docker.made[first]["State"]}
+        self.start("old")
+        self.alone("old")
+
+    def test_ended_at_once(self) -> None:
+        """A server that ended before it could be looked at is returned with its end."""
+        start = FakeApi.start
+
+        def start_and_end(api, id):
+            start(api, id)
+            self.docker.end(id, 3)
+
+        self.patch(FakeApi, "start", start_and_end)
+        seen = self.start()
+        self.assertFalse(seen.instance.running)
+        self.assertIsNone(seen.instance.address)
+        self.assertEqual(seen.exit.code, 3)
+
+    def test_init(self) -> None:
+        """Docker's init is used where it is installed and the image has none of its own."""
+        for installed, entrypoint, wanted in (
+            (True, None, True),
+            (True, ["/init"], False),
+            (False, None, False),
+        ):
+            self.docker.images["lamp:7"]["Config"] = {"Entrypoint": entrypoint}
+            self.dockerd._api.init = installed
+            self.start(f"{installed} {entrypoint}")
+            (each,) = self.docker.made.values()
+            self.assertIs(each["HostConfig"]["Init"], wanted)
+
+    def test_process(self) -> None:
+        """What is no container is refused in words."""
+        declared = evolve(ALICE, kind=Process(("serve",)))
+        error = self.assertRaises(EngineFailed, self.start, declared=declared)
+        self.assertIn("process", str(error))
+
+    def test_abandoned(self) -> None:
+        """A cancelled start changes nothing that runs."""
+        self.start("old")
+        errand = Errand()
+        errand.cancel()
+        self.assertRaises(Abandoned, self.start, "new", errand=errand)
+        self.alone("old")
+
+    def test_data_folder(self) -> None:
+        """The site's folder is made where Docker is on this host, for any user to enter."""
+        folder = self.mktemp()
+        declared = Declared(SITE, Container("lamp:7", data="/data"), folder)
+        self.start(declared=declared)
+        self.assertFalse(os.path.exists(folder))
+        self.dockerd._api.local = True
+        self.dockerd.remove(SITE, Errand())
+        self.start(declared=declared)
+        self.assertEqual(os.stat(folder).st_mode & 0o777, 0o755)
+
+    def test_data_folder_fails(self) -> None:
+        """A folder that cannot be made is said, and nothing is."""
+        self.dockerd._api.local = True
+        path = self.mktemp()
+        with open(path, "w", encoding="ascii"):
+            pass
+        declared = Declared(SITE, Container("lamp:7", data="/data"), f"{path}/x")
+        error = self.assertRaises(EngineFailed, self.start, declared=declared)
+        self.assertIn(f"{path}/x", str(error))
+        self.assertEqual(self.docker.made, {})
+
+
+class PullTests(DockerdTestCase):
+    """Where the image comes from."""
+
+    def pull(self, how: str, words=None) -> Seen:
+        declared = evolve(ALICE, kind=Container("lamp:8", pull=how))
+        return self.start("8", declared, Errand((words if words is not None else []).append))
+
+    def test_missing(self) -> None:
+        """A missing image is pulled, and said so; one that is here is not."""
+        self.docker.registry["lamp:8"] = "sha256:8"
+        words: list[str] = []
+        self.pull("missing", words)
+        self.assertEqual(words, ["pulling lamp:8", "starting"])
+        self.dockerd.remove(SITE, Errand())
+        self.docker.calls.clear()
+        self.pull("missing")
+        self.assertNotIn("pull", self.docker.calls)
+
+    def test_always(self) -> None:
+        """An image that is always pulled is that of the registry."""
+        self.docker.images["lamp:8"] = {"Id": "sha256:old", "Config": {}}
+        self.docker.registry["lamp:8"] = "sha256:new"
+        self.assertEqual(self.pull("always").image, "sha256:new")
+
+    def test_always_running(self) -> None:
+        """What runs is not replaced for a newer image until it is started again."""
+        self.docker.registry["lamp:8"] = "sha256:old"
+        first = self.pull("always")
+        self.docker.registry["lamp:8"] = "sha256:new"
+        self.assertEqual(self.pull("always").instance.id, first.instance.id)
+        self.dockerd.stop(SITE, 1, Errand())
+        self.assertEqual(self.pull("always").image, "sha256:new")
+
+    def test_always_registry_away(self) -> None:
+        """A registry that is away keeps nobody from waking who has an image here."""
+        self.docker.images["lamp:8"] = {"Id": "sha256:old", "Config": {}}
+        words: list[str] = []
+        self.assertEqual(self.pull("always", words).image, "sha256:old")
+        self.assertIn("Using the image that is here", " ".join(words))
+        self.flushLoggedErrors()
+
+    def test_never(self) -> None:
+        """What is never pulled and not here fails in words."""
+        self.docker.registry["lamp:8"] = "sha256:8"
+        error = self.assertRaises(EngineFailed, self.pull, "never")
+        self.assertIn("image = lamp:8", str(error))
+        self.assertIn("pull = never", str(error))
+
+    def test_not_found(self) -> None:
+        """What the registry does not have fails in its words, whether at first or later."""
+        error = self.assertRaises(EngineFailed, self.pull, "missing")
+        self.assertIn("image = lamp:8: it cannot be pulled: manifest for lamp:8", str(error))
+
+    def test_fault_in_the_middle(self) -> None:
+        """A pull that breaks off fails in Docker's words."""
+        said = FakeStream([{"status": "Pulling fs layer", "id": "a"}, {"error": "no space left."}])
+        self.patch(FakeApi, "pull", lambda api, name: said)
+        error = self.assertRaises(EngineFailed, self.pull, "missing")
+        self.assertIn("no space left. Is its name", str(error))
+
+
+class NetworkTests(DockerdTestCase):
+    """What network a container joins."""
+
+    def subnet(self) -> str:
+        return self.docker.nets[NAME[1:]]["IPAM"]["Config"][0]["Subnet"]
+
+    def test_own(self) -> None:
+        """Each site has a network of its own, a small one out of the pool, kept while it sleeps."""
+        self.start()
+        self.talk().start(evolve(ALICE, site="bob.example"), "new", Errand())
+        self.dockerd.stop(SITE, 1, Errand())
+        self.start()
+        subnets = [net["IPAM"]["Config"][0]["Subnet"] for net in self.docker.nets.values()]
+        self.assertEqual(subnets, ["10.213.0.0/28", "10.213.0.16/28"])
+
+    def test_taken(self) -> None:
+        """What other networks of Docker or routes of this host have is not taken."""
+        self.dockerd._api.local = True
+        self.patch(
+            dockerd,
+            "_routes",
+            lambda: "head\neth0\t1000D50A\t0\t1\t0\t0\t0\tF0FFFFFF\n",
+        )
+        self.dockerd._api.make_network("other", "10.213.0.0/28", {})
+        self.start()
+        self.assertEqual(self.subnet(), "10.213.0.32/28")
+
+    def test_race(self) -> None:
+        """A network that somebody takes at the same moment is left to them."""
+        self.docker.refusals["make_network"] = [Refused(403, "Pool overlaps")] * 2
+        self.start()
+        self.assertEqual(self.subnet(), "10.213.0.32/28")
+
+    def test_none_left(self) -> None:
+        """When all are refused it is said, with what to do."""
+        self.docker.refusals["make_network"] = [Refused(403, "Pool overlaps")] * 9
+        self.assertIn("10.213.0.0/16: Pool overlaps", self.fails())
+
+    def test_name_taken(self) -> None:
+        """A network of somebody else with the same name is no hindrance."""
+        self.dockerd._api.make_network(NAME[1:], "10.213.0.0/28", {})
+        self.start()
+        self.start()
+        self.assertEqual(len(self.docker.nets), 2)
+
+    def test_configured(self) -> None:
+        """A configured network is joined and not made, nor removed."""
+        self.dockerd._api.make_network("shared", "10.9.0.0/24", {})
+        self.start(declared=evolve(ALICE, kind=Container("lamp:7", network="shared")))
+        self.assertEqual(self.alone()["HostConfig"]["NetworkMode"], "shared")
+        self.dockerd.remove(SITE, Errand())
+        self.assertEqual(list(self.docker.nets), ["shared"])
+
+    def test_configured_missing(self) -> None:
+        """A configured network that is not there fails in words."""
+        self.assertIn("network = shared", self.fails(network="shared"))
+
+    def test_host(self) -> None:
+        """In the host's own network the address is the host's."""
+        self.dockerd._api.make_network("host", "10.9.0.0/24", {})
+        declared = evolve(ALICE, kind=Container("lamp:7", network="host", port=8080))
+        self.assertEqual(self.start(declared=declared).instance.address, ("127.0.0.1", 8080))
+
+
+class EndTests(DockerdTestCase):
+    """`Dockerd.stop`, `Dockerd.remove` and the ends that Docker tells of."""
+
+    def test_stop(self) -> None:
+        """Stopping ends it and notes how."""
+        first = self.start()
+        errand = Errand()
+        self.dockerd.stop(SITE, 3, errand)
+        self.assertEqual(self.docker.running(SITE), [])
+        self.assertEqual([seen.run for seen in errand.ended], [first.run])
+
+    def test_killed(self) -> None:
+        """What Docker could not end is killed."""
+        self.start()
+        self.docker.stubborn = True
+        errand = Errand()
+        self.dockerd.stop(SITE, 3, errand)
+        self.assertEqual([seen.exit.code for seen in errand.ended], [137])
+
+    def test_removed_meanwhile(self) -> None:
+        """What somebody removed in between is ended."""
+        self.start()
+        self.docker.refusals["stop"] = [Refused(404, "No such container")]
+        self.dockerd.stop(SITE, 3, Errand())
+        self.docker.refusals["remove"] = [Refused(404, "No such container")]
+        self.dockerd.remove(SITE, Errand())
+
+    def test_removal_in_progress(self) -> None:
+        """What is being removed is waited for."""
+        self.start()
+        self.docker.refusals["remove"] = [Refused(409, "removal is already in progress")]
+        self.dockerd.remove(SITE, Errand())
+        self.assertIn("removed", self.docker.calls)
+        self.assertEqual(self.docker.made, {})
+
+    def test_remove(self) -> None:
+        """Removing leaves nothing of the site, and what is of others."""
+        self.start()
+        self.talk("other").start(ALICE, "new", Errand())
+        self.talk().start(evolve(ALICE, site="bob.example"), "new", Errand())
+        self.dockerd.remove(SITE, Errand())
+        self.assertEqual(len(self.docker.made), 2)
+        self.assertEqual(len(self.docker.nets), 2)
+        self.assertEqual([seen.instance.site for seen in self.dockerd.listing()], ["bob.example"])
+
+    def test_network_in_use(self) -> None:
+        """A network that somebody else's container has joined stays."""
+        self.start()
+        self.docker.refusals["remove_network"] = [Refused(403, "has active endpoints")]
+        self.dockerd.remove(SITE, Errand())
+        self.assertEqual(self.docker.made, {})
+        self.assertEqual(len(self.docker.nets), 1)
+
+    def death(self, id: str):
+        attributes = {recipe.SITE: SITE, recipe.FINGERPRINT: "new", "exitCode": "9"}
+        return self.dockerd.death({"Actor": {"ID": id, "Attributes": attributes}})
+
+    def test_death(self) -> None:
+        """What died is looked at again, for what the event does not tell."""
+        id = self.start().instance.id
+        self.docker.end(id, 137)
+        self.docker.made[id]["State"]["OOMKilled"] = True
+        exit = self.death(id).exit
+        self.assertEqual((exit.code, exit.out_of_memory), (137, True))
+
+    def test_death_and_back(self) -> None:
+        """What runs again already died in a run that is over."""
+        self.assertIsNone(self.death(self.start().instance.id))
+
+    def test_death_and_removed(self) -> None:
+        """Of what is gone the event tells all."""
+        exit = self.death("gone").exit
+        self.assertEqual((exit.site, exit.id, exit.code), (SITE, "gone", 9))
+
+    def test_healthy(self) -> None:
+        """It is healthy while it runs, and its image's check passes if it has one."""
+        id = self.start().instance.id
+        self.assertTrue(self.dockerd.healthy(id))
+        for status, healthy in (("starting", False), ("unhealthy", False), ("healthy", True)):
+            self.docker.made[id]["State"]["Health"] = {"Status": status}
+            self.assertIs(self.dockerd.healthy(id), healthy)
+        self.docker.end(id)
+        self.assertFalse(self.dockerd.healthy(id))
+        self.assertFalse(self.dockerd.healthy("gone"))
+
+    def test_logs(self) -> None:
+        """Logs are those of the container that runs; without one it is said."""
+        self.assertRaises(EngineFailed, self.dockerd.logs, SITE, 5, False)
+        id = self.start().instance.id
+        self.assertEqual(list(self.dockerd.logs(SITE, 5, True)), [f"{id} 5 True".encode()])
+
+
+class KilledTests(DockerdTestCase):
+    """Snickers killed in the middle of a start: the next one goes on from there."""
+
+    def before_nothing(self) -> None:
+        """Nothing is there."""
+
+    def before_running(self) -> None:
+        """One of another declaration runs."""
+        self.start("old")
+
+    def before_stopped(self) -> None:
+        """One of another declaration was stopped."""
+        self.start("old")
+        self.dockerd.stop(SITE, 1, Errand())
+
+    def before_same(self) -> None:
+        """The right one was stopped."""
+        self.start()
+        self.dockerd.stop(SITE, 1, Errand())
+
+    def before_paused(self) -> None:
+        """One of another declaration was paused."""
+        id = self.start("old").instance.id
+        self.docker.made[id]["State"].update(Paused=True, Status="paused")
+
+    def before_mixed(self) -> None:
+        """One of another declaration runs, the right one was stopped."""
+        self.start()
+        self.dockerd.stop(SITE, 1, Errand())
+        kept = dict(self.docker.made)
+        self.docker.made.clear()
+        self.start("old")
+        self.docker.made.update(
+            {id: {**each, "Name": "/snickers-alice.example.abc"} for id, each in kept.items()}
+        )
+
+    def test_killed(self) -> None:
+        """Wherever it is killed, two never run at once, and the next start leaves the right one."""
+        tried = 0
+        for name in [name for name in dir(self) if name.startswith("before_")]:
+            for after in (False, True):
+                at = 0
+                while self.killed(name, at, after):
+                    at += 1
+                    tried += 1
+        self.assertGreater(tried, 100)
+
+    def killed(self, before: str, at: int, after: bool) -> bool:
+        """Prepare, be killed in the call number *at*, start again; whether it was killed."""
+        self.docker = FakeDocker()
+        self.dockerd = self.talk()
+        getattr(self, before)()
+        self.docker.kill_at, self.docker.kill_after = len(self.docker.calls) + at, after
+        try:
+            self.start()
+        except Killed:
+            was = True
+        else:
+            was = False
+        self.docker.kill_at = -1
+        self.dockerd = self.talk()
+        self.start()
+        self.assertEqual(self.alone()["Name"], NAME)
+        self.assertEqual(len(self.docker.nets), 1)
+        return was
