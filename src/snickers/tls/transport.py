@@ -185,12 +185,8 @@ class TLSStream(Stream):
     # Reading
 
     def doRead(self) -> None:
-        state = self._state
-        if state == LINGERING:
-            Stream.doRead(self)
-            return
-        if state == CONNECTING:
-            self._connected()
+        if self._state != OPEN:
+            self._read_otherwise()
             return
         count = _ssl_read(self._ssl, _buffer, READ_SIZE)
         if count <= 0:
@@ -207,18 +203,28 @@ class TLSStream(Stream):
                 count += more
                 if more != RECORD:
                     break
-        if state == OPEN:
-            self.received += count
-            try:
-                self.protocol.dataReceived(_bytes_of(_buffer, count)[:])
-            except Exception:
-                self._protocol_failed()
-        else:
-            self._discard(count)
+        self.received += count
+        try:
+            self.protocol.dataReceived(_bytes_of(_buffer, count)[:])
+        except Exception:
+            self._protocol_failed()
         if code and code != _WANT_READ and self._ssl is not None:
             self._read_nothing(code)
         if self._write_waits:
             self._write_again()
+
+    def _read_otherwise(self) -> None:
+        """Read when there is no protocol that would listen: not yet, or not any more."""
+        if self._state == CONNECTING:
+            self._connected()
+        elif self._state == LINGERING:
+            Stream.doRead(self)
+        else:
+            count = _ssl_read(self._ssl, _buffer, READ_SIZE)
+            if count > 0:
+                self._discard(count)
+            else:
+                self._read_nothing(_ssl_error(self._ssl, count))
 
     def _read_nothing(self, code: int) -> None:
         if code == _WANT_READ:
