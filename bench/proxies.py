@@ -137,7 +137,7 @@ class Snickers(Proxy):
         config.write_text(f"""
 [snickers]
 https = tcp:{self.port}:interface=127.0.0.1
-http =
+http = tcp:{free_port()}:interface=127.0.0.1
 state = {self.path("-state")}
 data = {self.path("-data")}
 certificates = files
