@@ -27,7 +27,7 @@ from twisted.trial.unittest import SkipTest
 
 IMAGE = "snickers-test:busybox"
 
-APPLETS = "sh echo mkdir httpd sleep cat id touch test true nc ps wget hostname mount"
+APPLETS = "sh echo mkdir httpd truncate sleep cat id touch test true nc ps wget hostname mount"
 
 START_WITHIN = 60
 """Seconds for a dockerd of our own, which unpacks itself on a slow disk the first time."""

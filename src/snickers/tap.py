@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python import usage
 
 from snickers import __version__
@@ -27,6 +28,7 @@ from snickers.containers.engine import owner_of
 from snickers.containers.process import ProcessEngine
 from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
+from snickers.front_door import FrontDoorService, ListeningPort
 from snickers.http.http1 import Deadlines, Front, Http1, PlainHttp1
 from snickers.http.kinds import HandlerMaker
 from snickers.http.sites import LiveSite, SiteTable
@@ -34,7 +36,6 @@ from snickers.listening import CannotListen, Limits, Port, bind, inherited
 from snickers.notify import Notifier
 from snickers.poller import Poller
 from snickers.running import Running
-from snickers.front_door import FrontDoorService, ListeningPort
 from snickers.stream import Stream, Sweep
 from snickers.tls.authority import Authority
 from snickers.tls.certificates import Certificates
@@ -81,6 +82,8 @@ def _deadlines(settings: Settings) -> Deadlines:
 
 class Wiring:
     """Everything there is, connected."""
+
+    log = Logger()
 
     def __init__(self, reactor: Any, path: str, loaded: Loaded, environ: dict[str, str]) -> None:
         settings = loaded.configuration.settings
@@ -240,6 +243,16 @@ class Wiring:
     def begin(self) -> None:
         """Have the configuration run that was read at the start."""
         self.running.begin(self.loaded)
+        sites = self.loaded.configuration.sites.values()
+        if any(site.certificates == "internal" for site in sites):
+            # People look for the file to trust before they make the first visit.
+            made = self.files.run(lambda: self.authority.root(time.time()))
+            made.addErrback(
+                lambda failure: self.log.error(
+                    "the internal authority cannot be made: {reason}",
+                    reason=failure.getErrorMessage(),
+                )
+            )
 
     def open_control(self, control: ControlService) -> None:
         """Open the control socket; without one Snickers does not start."""
