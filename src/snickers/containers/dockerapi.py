@@ -87,9 +87,9 @@ class Api:
         self.where = url or environment.get("DOCKER_HOST") or DEFAULT
         self.local = self.where.startswith("unix://")
         with self._in_words():
-            said = utils.kwargs_from_env({**environment, "DOCKER_HOST": self.where})
-            if self.local:
-                said.pop("tls", None)
+            # A certificate is for the way over a network.
+            said = {} if self.local else dict(environment)
+            said = utils.kwargs_from_env({**said, "DOCKER_HOST": self.where})
             self._client = docker.APIClient(
                 **said,
                 version="auto",
