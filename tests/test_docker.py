@@ -9,6 +9,7 @@ import threading
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -346,3 +347,187 @@ class ThreadsTests(TestCase):
         threads: list[threading.Thread] = []
         await self.start(lambda words: threads.append(threading.current_thread()))
         self.assertEqual(set(threads), {threading.current_thread()})
+
+
+class RealDockerTests(TestCase):
+    """What only a real Docker shows."""
+
+    site = "alice.example"
+
+    def setUp(self) -> None:
+        self.image = docker_setup.image()
+        self.owner = secrets.token_hex(8)
+        self.folder = os.path.abspath(self.mktemp())
+        self.engine = DockerEngine(reactor, self.owner, docker_setup.docker_url())
+        self.observer = RecordingObserver()
+        self.engine.watch(self.observer)
+        self.addCleanup(deferToThread, docker_setup.remove_all, self.owner)
+        self.addCleanup(self.engine.close)
+
+    def declared(self, script: str = "exec sleep 60", site: str = "", **options) -> Declared:
+        site = site or self.site
+        options = {
+            "image": self.image,
+            "command": ("sh", "-c", script),
+            "network": docker_setup.network(),
+            "pull": "never",
+            "life": Lifecycle(stop_within=1),
+            **options,
+        }
+        return Declared(site, Container(**options), os.path.join(self.folder, site))
+
+    def start(self, declared: Declared, words=lambda words: None) -> Deferred[Instance]:
+        return self.engine.start(declared, words).addTimeout(30, reactor)
+
+    async def said(self, declared: Declared) -> list[str]:
+        """Start it and return the lines that it says until it ends."""
+        await self.start(declared)
+        got = Gathered()
+        await self.engine.logs(declared.site, 100, True, got).addTimeout(30, reactor)
+        return got.data.decode().splitlines()
+
+    async def fails(self, declared: Declared) -> str:
+        try:
+            await self.start(declared)
+        except EngineFailed as error:
+            return str(error)
+        raise self.failureException("It did not fail.")
+
+    def ask_docker(self, verb: str, *arguments, **options) -> Deferred:
+        """Call Docker past the engine."""
+        return deferToThread(getattr(docker_setup.client(), verb), *arguments, **options)
+
+    async def test_confined(self) -> None:
+        """Limits, user, capabilities, mounts and a read-only root are what the server finds."""
+        os.makedirs(os.path.join(self.folder, "shared"))
+        script = """
+        id -u
+        grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status | tr -d '\t'
+        touch /new || echo no root
+        touch /tmp/new && echo temporary
+        touch /data/new && echo data
+        touch /shared/new || echo no shared
+        cat /proc/1/comm
+        cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>&-
+        cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>&-
+        """
+        declared = self.declared(
+            script,
+            user="lamp",
+            read_only=True,
+            capabilities=("CHOWN",),
+            data="/data",
+            volumes=(f"{self.folder}/shared:/shared:ro",),
+            memory=32 << 20,
+            pids=50,
+        )
+        os.makedirs(declared.data)
+        os.chown(declared.data, 1234, 1234) if os.geteuid() == 0 else os.chmod(declared.data, 0o777)
+        said = await self.said(declared)
+        said = [line for line in said if not line.startswith("touch: ")]
+        self.assertEqual(
+            said,
+            [
+                *("1234", "CapEff:0000000000000000", "CapBnd:0000000000000001", "NoNewPrivs:1"),
+                *("no root", "temporary", "data", "no shared"),
+                *("docker-init", str(32 << 20), "50"),
+            ],
+        )
+
+    async def test_out_of_memory(self) -> None:
+        """A server that ends for want of memory is told so."""
+        script = "dd if=/dev/zero of=/dev/null bs=64M count=1"
+        await self.start(self.declared(script, memory=8 << 20))
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(30, reactor)
+        self.assertEqual([exit.out_of_memory for exit in self.observer.exits], [True])
+
+    async def test_networks(self) -> None:
+        """Sites have small networks of their own, from which they do not reach each other."""
+        serve = "mkdir /www; echo hi > /www/x; exec httpd -f -p 80 -h /www"
+        first = await self.start(self.declared(serve, network=""))
+        address = first.address[0]
+        request = b"GET /x HTTP/1.0\r\n\r\n"
+        self.assertIn(b"hi", await ask(first.address, request))
+        script = f"if wget -T 1 -O - http://{address}/x; then echo way; else echo no way; fi"
+        said = await self.said(self.declared(script, "bob.example", network=""))
+        self.assertIn("no way", said)
+        networks = await self.ask_docker("networks", names=["snickers-alice.example"])
+        (pool,) = networks[0]["IPAM"]["Config"]
+        self.assertTrue(pool["Subnet"].startswith("10.213."))
+        self.assertTrue(pool["Subnet"].endswith("/28"))
+        await self.engine.remove(self.site)
+        self.assertEqual(await self.ask_docker("networks", names=["snickers-alice.example"]), [])
+
+    async def test_owners(self) -> None:
+        """Two Snickers on one Docker know nothing of each other's servers, of one site even."""
+        instance = await self.start(self.declared())
+        other = DockerEngine(reactor, secrets.token_hex(8), docker_setup.docker_url())
+        self.addCleanup(other.close)
+        observer = RecordingObserver()
+        other.watch(observer)
+        self.assertEqual(await other.list(), [])
+        await other.remove(self.site)
+        self.assertTrue(await self.engine.healthy(instance))
+        await self.engine.stop(self.site, 1)
+        self.assertEqual(observer.exits, [])
+
+    async def test_paused(self) -> None:
+        """A container that somebody paused goes on when started, and ends when stopped."""
+        instance = await self.start(self.declared())
+        await self.ask_docker("pause", instance.id)
+        self.assertEqual((await self.start(self.declared())).id, instance.id)
+        await self.ask_docker("pause", instance.id)
+        await self.engine.stop(self.site, 1)
+        self.assertEqual([exit.id for exit in self.observer.exits], [instance.id])
+
+    async def test_removed_by_hand(self) -> None:
+        """A container that somebody removed is told to have ended, and made again."""
+        instance = await self.start(self.declared())
+        await self.ask_docker("remove_container", instance.id, force=True)
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(30, reactor)
+        self.assertEqual(self.observer.exits, [Exit(self.site, instance.id, 137)])
+        self.assertNotEqual((await self.start(self.declared())).id, instance.id)
+
+    async def test_network_removed_by_hand(self) -> None:
+        """A stopped container whose network somebody removed is made again."""
+        declared = self.declared(network="")
+        instance = await self.start(declared)
+        await self.engine.stop(self.site, 1)
+        await self.ask_docker("remove_network", "snickers-alice.example")
+        self.assertNotEqual((await self.start(declared)).id, instance.id)
+        self.assertEqual(len(await self.engine.list()), 1)
+
+    async def test_health(self) -> None:
+        """The check of an image is asked."""
+        name = f"snickers-test:health-{self.owner}"
+        check = 'HEALTHCHECK --interval=50ms CMD ["test", "-e", "/tmp/well"]'
+        await deferToThread(docker_setup.make_image, name, check)
+        self.addCleanup(deferToThread, docker_setup.remove_image, name)
+        self.addCleanup(deferToThread, docker_setup.remove_all, self.owner)
+        script = "mkdir -p /tmp; sleep 0.3; touch /tmp/well; exec sleep 60"
+        instance = await self.start(self.declared(script, image=name))
+        self.assertFalse(await self.engine.healthy(instance))
+        states = []
+        while not await self.engine.healthy(instance).addTimeout(30, reactor):
+            states.append(await deferLater(reactor, 0.05))
+            self.assertLess(len(states), 400)
+
+    async def test_no_command(self) -> None:
+        """A command that is not in the image ends at once, and the log names it."""
+        said = await self.said(self.declared(command=("no-such-program",)))
+        self.assertIn("no-such-program", said[-1])
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(30, reactor)
+        self.assertEqual([exit.code for exit in self.observer.exits], [127])
+
+    async def test_words(self) -> None:
+        """What is wrong is said in words that name it."""
+        missing = f"{self.folder}/missing"
+        for options, words in (
+            ({"volumes": (f"{missing}:/x",)}, missing),
+            ({"user": "nobody-such"}, "nobody-such"),
+            ({"network": "snickers-no-such"}, "network = snickers-no-such"),
+            ({"memory": 1024}, "memory"),
+            ({"image": "snickers-test:no-such"}, "image = snickers-test:no-such"),
+        ):
+            self.assertIn(words.lower(), (await self.fails(self.declared(**options))).lower())
+        self.assertEqual(await self.engine.list(), [])
