@@ -49,6 +49,7 @@ type = container
 image = {image}
 memory = 64m
 data = /data
+hold = 60s
 env.TITLE = the title of {{host}}
 """
 
