@@ -22,6 +22,7 @@ from snickers.interfaces import Address, Declared, Exit, Instance
 from tests import docker_setup
 from tests.docker_fake import FakeApi, FakeDocker
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
+from tests.registry_setup import Registry
 from tests.test_process import ask
 
 SERVE = """
@@ -531,3 +532,37 @@ class RealDockerTests(TestCase):
         ):
             self.assertIn(words.lower(), (await self.fails(self.declared(**options))).lower())
         self.assertEqual(await self.engine.list(), [])
+
+    async def test_pulled(self) -> None:
+        """Images come from a registry; one that is away keeps nobody asleep."""
+        registry = Registry(self.mktemp())
+        self.addCleanup(registry.stop)
+        name = registry.name("lamp:1")
+        self.addCleanup(deferToThread, docker_setup.remove_image, name)
+        self.addCleanup(deferToThread, docker_setup.remove_all, self.owner)
+
+        def publish(version: str) -> None:
+            docker_setup.make_image(name, f"LABEL version={version}")
+            docker_setup.client().push(name)
+            docker_setup.remove_image(name)
+
+        async def runs(pull: str) -> str:
+            await self.engine.stop(self.site, 1)
+            id = (await self.start(self.declared(image=name, pull=pull), words.append)).id
+            found = await self.ask_docker("inspect_container", id)
+            return found["Config"]["Labels"]["version"]
+
+        words: list[str] = []
+        self.assertIn(name, await self.fails(self.declared(image=name, pull="missing")))
+        await deferToThread(registry.start)
+        await deferToThread(publish, "1")
+        self.assertEqual(await runs("missing"), "1")
+        self.assertEqual(
+            [word.partition(":")[0] for word in words], ["pulling 127.0.0.1", "starting"]
+        )
+        await deferToThread(publish, "2")
+        self.assertEqual(await runs("missing"), "1")
+        self.assertEqual(await runs("always"), "2")
+        await deferToThread(registry.stop)
+        self.assertEqual(await runs("always"), "2")
+        self.assertIn("cannot be pulled", " ".join(words))
