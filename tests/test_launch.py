@@ -13,6 +13,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import launch
 
+MOVE = """
+import os, sys
+descriptor = int(sys.argv[1])
+os.dup2(descriptor, 3)
+if descriptor != 3:
+    os.close(descriptor)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Has the report's descriptor be 3. Not a shell's work: some know no descriptor above 9."""
+
 
 class LaunchTests(SynchronousTestCase):
     """``launch.py`` as a script."""
@@ -29,12 +39,11 @@ class LaunchTests(SynchronousTestCase):
         reading, writing = os.pipe()
         try:
             done = subprocess.run(
-                [
-                    *("sh", "-c", f'exec "$@" 3>&{writing} {writing}>&-', "sh"),
-                    *(sys.executable, "-I", "-S", launch.__file__, json.dumps(plan)),
-                ],
+                [sys.executable, "-I", "-S", launch.__file__, json.dumps(plan)],
                 stdout=subprocess.PIPE,
-                pass_fds=[writing, *([descriptor] if descriptor >= 0 else [])],
+                # The report goes to descriptor 3; `writing` itself is not passed on.
+                preexec_fn=lambda: os.dup2(writing, 3),
+                pass_fds=[3, *([descriptor] if descriptor >= 0 else [])],
                 timeout=20,
                 check=False,
             )
