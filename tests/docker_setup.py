@@ -25,7 +25,10 @@ from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint, c
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SkipTest
 
-IMAGE = "snickers-test:busybox"
+RUN = secrets.token_hex(4)
+"""Marks what this run of the tests makes, as others may use the same Docker."""
+
+IMAGE = f"snickers-test:{RUN}"
 
 APPLETS = "sh echo mkdir httpd truncate sleep cat id touch test true nc ps wget hostname mount"
 
@@ -121,8 +124,12 @@ def make_image(name: str, *changes: str) -> str:
         tar.addfile(entry, io.BytesIO(users))
     repository, _, tag = name.rpartition(":")
     client().import_image_from_data(
-        archive.getvalue(), repository, tag, changes=["ENV PATH=/bin", *changes]
+        archive.getvalue(),
+        repository,
+        tag,
+        changes=["ENV PATH=/bin", f"LABEL io.snickers.test={RUN}", *changes],
     )
+    _clean_images()
     return client().inspect_image(name)["Id"]
 
 
@@ -130,8 +137,18 @@ def make_image(name: str, *changes: str) -> str:
 def image() -> str:
     """Make `IMAGE` once for the run; return its name."""
     make_image(IMAGE)
-    atexit.register(remove_image, IMAGE)
     return IMAGE
+
+
+@functools.cache
+def _clean_images() -> None:
+    """Have every image of this run removed at its end."""
+
+    def remove() -> None:
+        for found in client().images(filters={"label": f"io.snickers.test={RUN}"}):
+            client().remove_image(found["Id"], force=True)
+
+    atexit.register(remove)
 
 
 @functools.cache
@@ -140,14 +157,14 @@ def network() -> str:
 
     A network of its own takes each test a third of a second.
     """
-    name = f"snickers-test-{secrets.token_hex(4)}"
+    name = f"snickers-test-{RUN}"
     client().create_network(name, driver="bridge", check_duplicate=True)
     atexit.register(client().remove_network, name)
     return name
 
 
 def remove_image(name: str) -> None:
-    """Remove an image that a test made; others may still use it."""
+    """Remove the name of an image, and the image when nothing uses it."""
     try:
         client().remove_image(name)
     except docker.errors.APIError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import queue
 import secrets
+import subprocess
+import sys
 import threading
 
 from twisted.internet import reactor
@@ -166,6 +168,11 @@ class ThreadsTests(TestCase):
         before = threading.active_count()
         DockerEngine(reactor, "me", "unix:///no/such/socket")
         self.assertEqual(threading.active_count(), before)
+
+    def test_nothing_imported(self) -> None:
+        """Where nothing is watched Docker's package, which is heavy, is not even imported."""
+        program = "import sys, snickers.containers.docker; sys.exit('docker' in sys.modules)"
+        self.assertEqual(subprocess.run([sys.executable, "-c", program], check=False).returncode, 0)
 
     async def test_not_watched(self) -> None:
         """Before it is watched, and after it was closed, calls fail with `EngineAway`."""
@@ -503,7 +510,6 @@ class RealDockerTests(TestCase):
         name = f"snickers-test:health-{self.owner}"
         check = 'HEALTHCHECK --interval=50ms CMD ["test", "-e", "/tmp/well"]'
         await deferToThread(docker_setup.make_image, name, check)
-        self.addCleanup(deferToThread, docker_setup.remove_image, name)
         self.addCleanup(deferToThread, docker_setup.remove_all, self.owner)
         script = "mkdir -p /tmp; sleep 0.3; touch /tmp/well; exec sleep 60"
         instance = await self.start(self.declared(script, image=name))
@@ -538,7 +544,6 @@ class RealDockerTests(TestCase):
         registry = Registry(self.mktemp())
         self.addCleanup(registry.stop)
         name = registry.name("lamp:1")
-        self.addCleanup(deferToThread, docker_setup.remove_image, name)
         self.addCleanup(deferToThread, docker_setup.remove_all, self.owner)
 
         def publish(version: str) -> None:

@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.config.values import Container, Process
 from snickers.containers import dockerd, recipe
 from snickers.containers.dockerapi import Refused
-from snickers.containers.dockerd import Dockerd, Seen
+from snickers.containers.dockerd import Dockerd
 from snickers.containers.engine import EngineFailed
-from snickers.containers.errand import Abandoned, Errand
+from snickers.containers.errand import Abandoned, Errand, Seen
 from snickers.interfaces import Declared
 from tests.docker_fake import REAL, FakeApi, FakeDocker, FakeStream, Killed
 

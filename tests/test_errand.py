@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.containers.errand import Abandoned, Errand, shut
+from snickers.containers.errand import Abandoned, Errand, Seen, shut
+from snickers.interfaces import Exit, Instance
 
 
 class FakeStream:
@@ -62,6 +64,14 @@ class ErrandTests(SynchronousTestCase):
 
         self.assertRaises(Abandoned, hold)
         self.assertEqual(stream.closed, 1)
+
+    def test_note(self) -> None:
+        """Ends are kept once each, and nothing that has not ended."""
+        errand, instance = Errand(), Instance("alice.example", "id", "print", False, None)
+        ended = Seen(instance, "name", "run", Exit("alice.example", "id", 0))
+        for seen in (ended, evolve(ended), evolve(ended, exit=None), evolve(ended, run="other")):
+            errand.note(seen)
+        self.assertEqual(errand.ended, [ended, evolve(ended, run="other")])
 
     def test_shut(self) -> None:
         """A stream that cannot be closed because it just ended is no failure."""

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
@@ -23,11 +23,12 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from snickers.containers import subnets
-from snickers.containers.dockerapi import Api
-from snickers.containers.dockerd import Dockerd, Seen
 from snickers.containers.engine import EngineAway, EngineFailed, Turns, fingerprint
-from snickers.containers.errand import Abandoned, Errand, Stream, shut
+from snickers.containers.errand import Abandoned, Errand, Seen, Stream, shut
 from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance
+
+if TYPE_CHECKING:
+    from snickers.containers.dockerd import Dockerd
 
 T = TypeVar("T")
 
@@ -84,9 +85,7 @@ class DockerEngine:
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._reactor = reactor
-        self._connect: Callable[[], Dockerd] = lambda: Dockerd(
-            Api(url, THREADS + 2, environment), owner, pool
-        )
+        self._connect: Callable[[], Dockerd] = lambda: _connect(url, environment, owner, pool)
         self._turns = Turns()
         self._observer: IEngineObserver | None = None
         self._dockerd: Dockerd | None = None
@@ -448,3 +447,14 @@ class DockerEngine:
         finally:
             self._stream = None
             shut(stream)
+
+
+def _connect(url: str, environment: Mapping[str, str], owner: str, pool: str) -> Dockerd:
+    """Begin a conversation with Docker."""
+    # Not before: Docker's package takes a tenth of a second and 7 MB, which a host without
+    # containers shall not pay.
+    from snickers.containers.dockerapi import Api
+    from snickers.containers.dockerd import Dockerd
+
+    # The listener's connection, and one to spare, beside those of the calls.
+    return Dockerd(Api(url, THREADS + 2, environment), owner, pool)

@@ -20,39 +20,17 @@ from snickers.config.values import Container
 from snickers.containers import recipe, subnets
 from snickers.containers.dockerapi import Api, Refused, seconds
 from snickers.containers.engine import EngineFailed
-from snickers.containers.errand import Errand, Stream
+from snickers.containers.errand import STOP_WITHIN, Errand, Seen, Stream
 from snickers.containers.pulling import Pulling
 from snickers.interfaces import Address, Declared, Exit, Instance
 
 log = Logger()
-
-STOP_WITHIN = 10.0
-"""Seconds: Docker's own default."""
 
 PROGRESS_EVERY = 0.5
 """Seconds between two words about a pull, of which Docker says something for each 64 KiB."""
 
 SUBNET_TRIES = 8
 """Networks tried when somebody else takes one at the same time."""
-
-
-@frozen
-class Seen:
-    """A container as it was seen."""
-
-    instance: Instance
-    name: str
-    run: str
-    """Tells one run of the same container from another: the time that Docker gives for its
-    start; empty when it cannot be known any more."""
-    exit: Exit | None
-    """How the run ended, if it did."""
-    paused: bool = False
-    health: str = ""
-    """What the check of its image says; empty when it has none."""
-    image: str = ""
-    """The id of the image that it was made from."""
-    stop_within: float = STOP_WITHIN
 
 
 @frozen

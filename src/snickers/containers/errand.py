@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from attrs import frozen
 from twisted.logger import Logger
+
+from snickers.interfaces import Exit, Instance
 
 log = Logger()
 
@@ -26,6 +29,29 @@ class Stream(Protocol):
 S = TypeVar("S", bound=Stream)
 
 
+STOP_WITHIN = 10.0
+"""Seconds: Docker's own default."""
+
+
+@frozen
+class Seen:
+    """A container as it was seen."""
+
+    instance: Instance
+    name: str
+    run: str
+    """Tells one run of the same container from another: the time that Docker gives for its
+    start; empty when it cannot be known any more."""
+    exit: Exit | None
+    """How the run ended, if it did."""
+    paused: bool = False
+    health: str = ""
+    """What the check of its image says; empty when it has none."""
+    image: str = ""
+    """The id of the image that it was made from."""
+    stop_within: float = STOP_WITHIN
+
+
 class Abandoned(Exception):
     """The errand was cancelled."""
 
@@ -38,13 +64,13 @@ class Errand:
 
     def __init__(self, say: Callable[[str], None] = lambda words: None) -> None:
         self.say = say
-        self.ended: list[Any] = []
+        self.ended: list[Seen] = []
         """What was found to have ended, or was ended, on the way."""
         self.cancelled = False
         self._lock = threading.Lock()
         self._stream: Stream | None = None
 
-    def note(self, seen: Any) -> None:
+    def note(self, seen: Seen) -> None:
         """Keep it in `ended`, once, if it has ended."""
         if seen.exit is not None and seen not in self.ended:
             self.ended.append(seen)
