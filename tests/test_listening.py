@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from snickers.config.values import Listen
 from snickers.listening import (
     ACCEPTS,
+    KEEPALIVE_AFTER,
     RESERVE,
     CannotListen,
     Limits,
@@ -63,13 +64,17 @@ class BindTests(TestCase):
         sock.close()
         self.bind("tcp", *address)
 
-    def test_no_delay(self) -> None:
-        """What is accepted sends without delay, without being asked to."""
+    def test_options(self) -> None:
+        """What is accepted sends without delay, and is asked whether it is still there."""
         sock = self.bind("tcp", "127.0.0.1", 0)
         with socket.create_connection(sock.getsockname()):
             served, _ = sock.accept()
             self.addCleanup(served.close)
             self.assertTrue(served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            self.assertTrue(served.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            self.assertEqual(
+                served.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), KEEPALIVE_AFTER
+            )
 
     def test_tcp6(self) -> None:
         """An IPv6 socket leaves IPv4 to another one."""

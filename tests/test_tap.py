@@ -8,18 +8,20 @@ import socket
 import threading
 import time
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from OpenSSL import SSL
 from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
+from snickers import tap
 from snickers.config.parse import load
-from snickers.tap import Options, Wiring, makeService
+from snickers.tap import Options, Wiring, makeService, steady
 
 GOOD = """
 [snickers]
@@ -58,6 +60,11 @@ class Case:
 class MakeServiceTests(Case, SynchronousTestCase):
     """What happens before anything is started."""
 
+    def setUp(self) -> None:
+        # The reactor of the tests has calls of trial's by its own clock.
+        self.steadied: list[Any] = []
+        self.patch(tap, "steady", self.steadied.append)
+
     def test_faults(self) -> None:
         """Every fault is one line on stderr with its place; the start ends with status 1."""
         options = self.options("[snickers]\nhtps = tcp:1\n[a.example]\ntype = statc\n")
@@ -89,6 +96,23 @@ class MakeServiceTests(Case, SynchronousTestCase):
         self.assertEqual(threading.active_count(), threads)
         self.assertEqual(len(os.listdir("/proc/self/fd")), descriptors)
         self.assertEqual(sorted(os.listdir(self.folder)), ["site", "sites.ini"])
+
+    def test_time(self) -> None:
+        """The reactor's time is one that nobody can set."""
+        makeService(self.options(GOOD))
+        self.assertEqual(self.steadied, [reactor])
+        clock = Clock()
+        steady(clock)
+        self.assertAlmostEqual(clock.seconds(), time.monotonic(), delta=60)
+
+    def test_sockets_for_us(self) -> None:
+        """Sockets that were handed to this process are ours also after twistd has forked."""
+        made: list[dict[str, str]] = []
+        self.patch(tap, "Wiring", lambda *arguments: made.append(arguments[-1]) or Mock())
+        for pid, kept in [(str(os.getpid()), False), ("1", True)]:
+            with patch.dict(os.environ, {"LISTEN_PID": pid}):
+                makeService(self.options(GOOD))
+            self.assertEqual("LISTEN_PID" in made[-1], kept)
 
     def test_a_port_that_is_taken(self) -> None:
         """A port that cannot be had ends the start with a line that says which and why."""

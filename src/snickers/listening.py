@@ -31,6 +31,12 @@ COMPLAIN_EVERY = 60.0
 """Seconds between two complaints of that: it would fill the disk, too."""
 RESERVE = 128
 """Descriptors never given to clients: listening, control, logs, the reload, certificates."""
+KEEPALIVE_AFTER = 60
+"""Seconds of silence after which the kernel asks whether a client is still there."""
+KEEPALIVE_EVERY = 15
+"""...seconds between its questions..."""
+KEEPALIVE_TIMES = 4
+"""...and how many may go unanswered: a dead client is noticed after two minutes."""
 FIRST_INHERITED = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 
@@ -94,8 +100,14 @@ def describe(listen: Listen) -> str:
 def _prepare(sock: socket.socket) -> None:
     sock.setblocking(False)
     if sock.family != socket.AF_UNIX:
-        # Inherited by what is accepted: one system call less for each connection.
+        # Inherited by what is accepted: no system call for each connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A phone that lost its network says no good-bye: without this its silent WebSocket would
+        # keep a personal server awake for ever.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_AFTER)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_EVERY)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_TIMES)
 
 
 def _remove_stale(path: str) -> None:

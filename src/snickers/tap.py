@@ -7,6 +7,7 @@ nothing: ``twistd`` forks, and sheds privileges, after `makeService` has returne
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import sys
 import time
@@ -195,6 +196,9 @@ class Wiring:
 
     def bind(self) -> Sequence[ListeningPort]:
         """Make the ports, of sockets that were handed over where there are any."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.limits.change(self.settings.connections, self.settings.connections_per_address)
         try:
             given = inherited(self.environ)
             https = given.get("https") or [bind(listen) for listen in self.settings.https]
@@ -290,6 +294,12 @@ def _port_of(sockets: Sequence[socket.socket], listens: Sequence[Listen]) -> int
     return listens[0].port if listens else 0
 
 
+def steady(reactor: Any) -> None:
+    """Have *reactor* measure time by a clock that nobody can set: a step back would stall every
+    deadline, a step forward would end everything at once."""
+    reactor.seconds = time.monotonic
+
+
 def makeService(options: Options) -> FrontDoorService:
     """Read the configuration and connect everything; start nothing.
 
@@ -301,4 +311,9 @@ def makeService(options: Options) -> FrontDoorService:
     loaded = load(path)
     if loaded.configuration.faults:
         _fail(*[str(fault) for fault in loaded.configuration.faults])
-    return Wiring(reactor, path, loaded, dict(os.environ)).service
+    environ = dict(os.environ)
+    if environ.get("LISTEN_PID") == str(os.getpid()):
+        # Meant for us, also when twistd goes on under another number.
+        del environ["LISTEN_PID"]
+    steady(reactor)
+    return Wiring(reactor, path, loaded, environ).service
