@@ -129,7 +129,8 @@ class LookTests(TestCase):
         self.open = descriptors()
 
     def tearDown(self) -> None:
-        self.assertEqual(descriptors(), self.open, "a descriptor was left open")
+        # Fewer are fine: what earlier tests dropped may have been collected meanwhile.
+        self.assertLessEqual(descriptors(), self.open, "a descriptor was left open")
 
     def folder(self, **options: object) -> Folder:
         return evolve(Folder.of(Static(self.root, **options)), wall_ns=lambda: LATER_NS)
