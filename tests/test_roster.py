@@ -207,3 +207,15 @@ def _fired(result):
     done = Deferred()
     done.callback(result)
     return done
+
+    def test_an_engine_that_nobody_needs(self):
+        """...may be away without an alarm, until there is a site for it, and after the last."""
+        self.roster.lost("no Docker")
+        self.assertEqual(self.alarm.told, [])
+        self.join()
+        self.join("b.example")
+        self.assertEqual(self.alarm.told, [("engine", "", "no Docker")])
+        self.roster.part("a.example")
+        self.assertEqual(len(self.alarm.told), 1)
+        self.roster.part("b.example")
+        self.assertEqual(self.alarm.told[1:], [("engine", "")])

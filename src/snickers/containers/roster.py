@@ -57,6 +57,8 @@ class Roster:
         self._members: dict[str, Member] = {}
         self._there = False
         self._words = ""
+        self._told = ""
+        """The words of the alarm that is raised now."""
         self._asking: dict[str, int] = {}
         self._planned = False
         self._round = 0
@@ -72,6 +74,7 @@ class Roster:
     def join(self, site: str, member: Member) -> None:
         """Let *member* hear of *site*'s server, first whether the engine is there."""
         self._members[site] = member
+        self._tell()
         if self.engine is None:
             member.post(e.EngineLost(f"Nothing here runs a {self.kind}.", for_good=True))
         elif self._there:
@@ -83,6 +86,7 @@ class Roster:
         """Undo `join`."""
         self._members.pop(site, None)
         self._asking.pop(site, None)
+        self._tell()
 
     def look(self, site: str, epoch: int) -> None:
         """Have `Listed` with *epoch* posted to the member of *site*."""
@@ -107,9 +111,8 @@ class Roster:
         self._planned = False
         self._pause = FIRST_PAUSE
         _log.info("The engine for {kind} is there", kind=self.kind)
-        if self._alarm is not None and self._words:
-            self._alarm.cleared("engine", "")
         self._words = ""
+        self._tell()
         for member in list(self._members.values()):
             member.post(e.EngineFound())
         # Also with no member: servers of nobody are to be told of.
@@ -121,11 +124,21 @@ class Roster:
         self._planned = False
         self._asking.clear()
         self._words = reason or "The engine cannot be reached."
-        _log.warn("The engine for {kind} is away: {reason}", kind=self.kind, reason=reason)
-        if self._alarm is not None:
-            self._alarm.raised("engine", "", self._words)
+        _log.info("The engine for {kind} is away: {reason}", kind=self.kind, reason=reason)
+        self._tell()
         for member in list(self._members.values()):
             member.post(e.EngineLost(self._words))
+
+    def _tell(self) -> None:
+        """Raise an alarm while an engine is away that somebody needs, and only then."""
+        words = self._words if self._members else ""
+        if self._alarm is None or words == self._told:
+            return
+        if words:
+            self._alarm.raised("engine", "", words)
+        else:
+            self._alarm.cleared("engine", "")
+        self._told = words
 
     def exited(self, exit: Exit) -> None:
         member = self._members.get(exit.site)
