@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Container, Lifecycle, Process
+from snickers.containers import process
 from snickers.containers.engine import EngineFailed, owner_of
 from snickers.containers.leftovers import MARK
 from snickers.containers.process import ProcessEngine
@@ -360,6 +361,35 @@ class ProcessEngineTests(TestCase):
         self.assertEqual(got.data, b"dying\n")
         self.assertEqual([exit.code for exit in self.observer.exits], [1])
 
+    async def test_flood(self) -> None:
+        """A server that writes more than anybody can read is read slowly, and all of its end."""
+        self.patch(process, "FLOOD", 10_000)
+        self.patch(process, "REST", 0.05)
+        rests: list[str] = []
+        each_pipe = process._Server._each_pipe
+
+        def note(server, do: str) -> None:
+            rests.append(do)
+            each_pipe(server, do)
+
+        self.patch(process._Server, "_each_pipe", note)
+        await self.start(self.declared("sh", "-c", "yes | head -c 400000; echo end"))
+        await self.engine.logs("alice.example", 0, True, Gathered()).addTimeout(20, reactor)
+        got = Gathered()
+        await self.engine.logs("alice.example", 1, False, got)
+        self.assertEqual(got.data, b"end\n")
+        self.assertIn("stopReading", rests)
+
+    async def test_closing(self) -> None:
+        """What is asked while Snickers ends is refused, what is under way included."""
+        starting = self.start(self.declared("sleep", "60"))
+        closing = self.engine.close()
+        await self.engine.close()
+        await closing
+        starting.addErrback(lambda _: None)
+        self.assertIn("ending", await self.fails(self.declared("sleep", "60")))
+        self.assertEqual(await self.engine.list(), [])
+
     async def test_cancelled(self) -> None:
         """A cancelled start leaves nothing running."""
         starting = self.engine.start(self.declared("sleep", "60"), lambda words: None)
@@ -400,9 +430,9 @@ class ProcessEngineTests(TestCase):
 
 
 def _alive(pid: int) -> bool:
-    """Return whether a process runs; one that only was not waited for does not."""
+    """Return whether a process has memory: one that is ending or not waited for has none."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read() != b""
     except OSError:
         return False

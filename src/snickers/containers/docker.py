@@ -34,8 +34,9 @@ T = TypeVar("T")
 
 log = Logger()
 
-THREADS = 8
-"""Calls at once. A wake takes Docker half a second of both cores: more would only queue there."""
+THREADS = 24
+"""Calls at once. Most of them wait: for a server that takes its time to end, or for a registry;
+nobody's wake shall wait behind them. A thread is made when it is first needed."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0

@@ -37,18 +37,19 @@ class Output:
         """Take what came from a *descriptor* of *run*, in any pieces."""
         key = (run, descriptor)
         *lines, rest = (self._begun.pop(key, b"") + data).split(b"\n")
-        for line in lines:
-            self._line(line)
-        while len(rest) > LONGEST:
-            self._line(rest[:LONGEST])
-            rest = rest[LONGEST:]
+        if len(rest) > LONGEST:
+            whole = len(rest) - len(rest) % LONGEST
+            lines.append(rest[:whole])
+            rest = rest[whole:]
         if rest:
             self._begun[key] = rest
+        if lines:
+            self._keep(lines)
 
     def end(self, run: Hashable) -> None:
         """*run* says no more: what it began counts as a line, and following it ends."""
         for key in [key for key in self._begun if key[0] == run]:
-            self._line(self._begun.pop(key))
+            self._keep([self._begun.pop(key)])
         if self._run == run:
             self._run = None
             followers, self._followers = self._followers, []
@@ -59,11 +60,10 @@ class Output:
         """Return the last *count* lines, each with its newline."""
         if count <= 0:
             return b""
-        lines = list(self._lines)[-count:]
-        return b"".join(line + b"\n" for line in lines)
+        return b"".join(list(self._lines)[-count:])
 
     def follow(self, receive: Callable[[bytes], None]) -> Deferred[None]:
-        """Give *receive* each line from now on; fires when the run ends. Can be cancelled."""
+        """Give *receive* whole lines from now on; fires when the run ends. Can be cancelled."""
         if self._run is None:
             return succeed(None)
 
@@ -75,13 +75,17 @@ class Output:
         self._followers.append(follower)
         return done
 
-    def _line(self, line: bytes) -> None:
-        while len(line) > LONGEST:
-            self._line(line[:LONGEST])
-            line = line[LONGEST:]
-        self._lines.append(line)
-        self._size += len(line) + 1
+    def _keep(self, lines: list[bytes]) -> None:
+        whole = [
+            line[at : at + LONGEST] + b"\n"
+            for line in lines
+            for at in range(0, len(line) or 1, LONGEST)
+        ]
+        self._lines.extend(whole)
+        self._size += sum(map(len, whole))
         while self._size > KEPT:
-            self._size -= len(self._lines.popleft()) + 1
-        for receive, _ in list(self._followers):
-            receive(line + b"\n")
+            self._size -= len(self._lines.popleft())
+        if self._followers:
+            data = b"".join(whole)
+            for receive, _ in list(self._followers):
+                receive(data)

@@ -42,6 +42,13 @@ hold the pipes open for ever."""
 ADDRESS = "127.0.0.1"
 """Where servers listen: nobody but this host shall reach them but through Snickers."""
 
+REST = 1.0
+"""Seconds for which no more is read of what a server writes after `FLOOD` of it."""
+
+FLOOD = 1 << 20
+"""Bytes in each `REST` that are read of what a server writes; more would take the processor from
+all sites. A server that writes faster waits, as on a slow terminal."""
+
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -89,6 +96,9 @@ class _Server(ProcessProtocol):
         self._exited = False
         self._waiting: list[Deferred[None]] = []
         self._later: list[IDelayedCall] = []
+        self._read = 0
+        """Bytes read since the last rest."""
+        self._since = reactor.seconds()
 
     def end(self, within: float) -> Deferred[None]:
         """SIGTERM to all of it, SIGKILL after *within* seconds; fires when it has ended."""
@@ -131,6 +141,7 @@ class _Server(ProcessProtocol):
             self._report = (self._report or b"") + data
         else:
             self._output.add(self, childFD, data)
+            self._rest(len(data))
 
     def childConnectionLost(self, childFD: int) -> None:
         if childFD != launch.REPORT:
@@ -155,8 +166,25 @@ class _Server(ProcessProtocol):
         for later in self._later:
             if later.active():
                 later.cancel()
+        self._each_pipe("startReading")
         self._later = [self._reactor.callLater(LAST_WORDS, self._let_go)]
         self._tell()
+
+    def _rest(self, size: int) -> None:
+        """Read no more for a while after `FLOOD` was read in as long a time."""
+        now = self._reactor.seconds()
+        if not self._since <= now < self._since + REST:
+            self._read, self._since = 0, now
+        self._read += size
+        if self._read > FLOOD and not self._exited:
+            self._read = 0
+            self._each_pipe("stopReading")
+            self._later.append(self._reactor.callLater(REST, self._each_pipe, "startReading"))
+
+    def _each_pipe(self, do: str) -> None:
+        for descriptor, pipe in getattr(self.transport, "pipes", {}).items():
+            if descriptor != launch.REPORT:
+                getattr(pipe, do)()
 
     def processEnded(self, reason: Failure) -> None:
         for later in self._later:
@@ -290,8 +318,7 @@ class ProcessEngine:
         site, kind = declared.site, declared.kind
         if not isinstance(kind, Process):
             raise EngineFailed(f"{site} is no process, but a {type(kind).__name__.lower()}.")
-        if self._closed:
-            raise EngineFailed("Snickers is ending and starts nothing.")
+        self._look_closed()
         wanted = self.fingerprint(declared)
         server = self._servers.get(site)
         if server is not None and server.instance.fingerprint == wanted and not server.ending:
@@ -307,6 +334,7 @@ class ProcessEngine:
         if server is not None:
             progress("stopping the one before")
         await self._end(site)
+        self._look_closed()
         progress("starting")
         port = _free(kind.port)
         output = self._outputs.setdefault(site, Output())
@@ -324,6 +352,10 @@ class ProcessEngine:
             server.abandon()
             raise
         return server.instance
+
+    def _look_closed(self) -> None:
+        if self._closed:
+            raise EngineFailed("Snickers is ending and starts nothing.")
 
     async def _end(self, site: str, within: float | None = None) -> None:
         """End all that runs of *site*, this run's or an earlier one's."""
