@@ -84,6 +84,7 @@ class _Factory(Site):
 
     # Not the default, which hides the transport behind a choice by ALPN: there is no TLS here.
     protocol: Any = HTTPChannel
+    noisy = False
 
     def __init__(self, room: _Room, reactor: IReactorTime) -> None:
         super().__init__(room, reactor=reactor, parsePOSTFormSubmission=False)
