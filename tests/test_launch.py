@@ -13,16 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import launch
 
-MOVE = """
-import os, sys
-descriptor = int(sys.argv[1])
-os.dup2(descriptor, 3)
-if descriptor != 3:
-    os.close(descriptor)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""Has the report's descriptor be 3. Not a shell's work: some know no descriptor above 9."""
-
 
 class LaunchTests(SynchronousTestCase):
     """``launch.py`` as a script."""

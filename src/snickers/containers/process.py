@@ -9,18 +9,16 @@ never live on one data folder, even when an earlier Snickers was killed (`leftov
 
 from __future__ import annotations
 
-import grp
 import json
 import math
 import os
-import pwd
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from attrs import evolve, frozen
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall, IReactorProcess
@@ -30,6 +28,7 @@ from zope.interface import implementer
 
 from snickers.config.values import Process
 from snickers.containers import launch
+from snickers.containers.account import Account, account
 from snickers.containers.engine import EngineFailed, Turns, fingerprint, owner_of
 from snickers.containers.leftovers import MARK, IWaitingReactor, Leftovers
 from snickers.containers.output import Output
@@ -54,15 +53,6 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 class IReactor(IWaitingReactor, IReactorProcess):
     """What is needed of the reactor."""
-
-
-@frozen
-class _User:
-    """Who a server runs as."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
 
 
 class _Server(ProcessProtocol):
@@ -324,7 +314,7 @@ class ProcessEngine:
         if server is not None and server.instance.fingerprint == wanted and not server.ending:
             return server.instance
         # All that can be seen to be wrong is seen before the one that runs is touched.
-        user = _user(kind.user)
+        user = account(kind.user)
         directory = _folders(declared, user)
         self._look(kind, directory)
         if kind.port and not (
@@ -375,7 +365,7 @@ class ProcessEngine:
         declared: Declared,
         kind: Process,
         directory: str,
-        user: _User | None,
+        user: Account | None,
         port: int,
     ) -> None:
         plan = {
@@ -459,44 +449,7 @@ def _free(wanted: int) -> int:
     return port
 
 
-def _user(said: str) -> _User | None:
-    """Return who ``user = NAME[:GROUP]`` means; ``None``: whoever Snickers is."""
-    if not said:
-        return None
-    name, _, group = said.partition(":")
-    try:
-        known = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-    except KeyError:
-        known = None
-    if known is None and not name.isdecimal():
-        raise EngineFailed(
-            f"user = {said}: this host has no user {name}. Make it, or name another."
-        )
-    if known is None and not group:
-        raise EngineFailed(f"user = {said}: this host has no such user; give {name}:GROUP.")
-    try:
-        if not group:
-            assert known is not None
-            gid = known.pw_gid
-        else:
-            gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise EngineFailed(f"user = {said}: this host has no group {group}.") from None
-    if known is None:
-        user = _User(int(name), gid, (gid,))
-    else:
-        user = _User(known.pw_uid, gid, tuple(os.getgrouplist(known.pw_name, gid)))
-    if os.geteuid() == 0:
-        return user
-    if user.uid == os.geteuid() and user.gid == os.getegid():
-        return None
-    raise EngineFailed(
-        f"user = {said}: only root can start a server as another user, and Snickers is not root. "
-        "Leave user out, or run Snickers as root."
-    )
-
-
-def _folders(declared: Declared, user: _User | None) -> str:
+def _folders(declared: Declared, user: Account | None) -> str:
     """Make the site's own folder if it is missing; return the directory to work in."""
     assert isinstance(declared.kind, Process)
     try:
