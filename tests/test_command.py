@@ -308,7 +308,7 @@ class LookingTests(CommandCase):
         """The status is shown with the time that has passed, without colours in a pipe."""
         answer = {"sites": [{"site": "a.example", "state": "ready", "since": 400}]}
         self.assertEqual(self.run_command("status", status=answer), 0)
-        self.assertRegex(self.out.said(), r"a\.example +ready +10m")
+        self.assertRegex(self.out.said(), r"a\.example +ready +- +10m")
         self.assertNotIn("\x1b", self.out.said())
 
     def test_colours(self) -> None:

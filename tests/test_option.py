@@ -18,6 +18,7 @@ GIVEN = Option("root", ("static",), formats.PATH, None, "Where.", "/srv")
 CHOSEN = Option(
     "env.NAME", ("container",), formats.ANYTHING, "", "A variable.", "env.A = b", empty=""
 )
+UNDONE = Option("index", ("static",), formats.GLOBS, "index.html", "Which.", "a.html", empty=())
 
 
 class OptionTests(SynchronousTestCase):
@@ -26,11 +27,12 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual((WITH.value, WITHOUT.value, GIVEN.value), (2.0, None, None))
 
     def test_empty(self) -> None:
-        """An empty text is the empty value where the default is one, and a fault elsewhere."""
+        """An empty text is the option's empty value; where it has none, a fault."""
         self.assertIsNone(WITHOUT.read("", HERE))
         self.assertIn("remove the line for the default (2s)", str(self.wrong(WITH)))
         self.assertIn("write a value such as /srv", str(self.wrong(GIVEN)))
         self.assertEqual(CHOSEN.read("", HERE), "")
+        self.assertEqual(UNDONE.read("", HERE), ())
 
     def wrong(self, option: Option) -> Exception:
         """What *option* says of an empty text."""

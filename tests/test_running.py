@@ -245,8 +245,10 @@ class ReloadTests(RunningCase):
         )
 
     def test_default_site(self) -> None:
-        """The default site follows the configuration."""
+        """The default site follows the configuration, by whichever of its names it is given."""
         self.begin()
+        self.reload(SETTINGS + "default site = www.b.example\n" + A + B + "also = www.b.example\n")
+        self.assertIs(self.sites.default, self.sites.by_name["b.example"])
         self.reload(SETTINGS + "default site = a.example\n" + A + B)
         self.assertIs(self.sites.default, self.sites.by_name["a.example"])
         self.reload(SETTINGS + A + B)

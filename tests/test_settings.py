@@ -71,6 +71,13 @@ drain within = 0s
         self.assertEqual((said.certificates, said.include), ("files", ("/etc/a.ini",)))
         self.assertEqual(said.settings.where, Where("/etc/snickers.ini", 1))
 
+    def test_no_plain_http(self) -> None:
+        """An empty ``http`` listens nowhere; https must be somewhere."""
+        said = whole("http =\n")
+        self.assertEqual((said.faults, said.settings.http), ((), ()))
+        (fault,) = whole("https =\n").faults
+        self.assertEqual(fault.option, "https")
+
     def test_faults(self) -> None:
         """Every option at fault is told, those of sites too, and the others are read."""
         said = whole("https = 443\nport = 80\ncertificates = acme\nstate = /s\nheader.X = 1")

@@ -108,11 +108,12 @@ class StatusTests(SynchronousTestCase):
     """The status."""
 
     def test_line_a_site(self) -> None:
-        """Each site has a line of its own under a head."""
+        """Each site has a line of its own under a head; what runs is named as its tools do."""
         answer = status(
             {
                 "site": "alice.example",
                 "state": "ready",
+                "id": "59486dc6596c71045b94",
                 "since": NOW - 600,
                 "requests": 12041,
                 "connections": 3,
@@ -120,6 +121,7 @@ class StatusTests(SynchronousTestCase):
                 "detail": "",
             },
             {"site": "b.example", "state": "serving", "since": None, "requests": 0},
+            {"site": "c.example", "kind": "process", "state": "awake", "id": "4711"},
             config="etc/sites.ini",
         )
         self.assertEqual(
@@ -127,9 +129,11 @@ class StatusTests(SynchronousTestCase):
             [
                 "Snickers 1.2.3, pid 7, up 2h, etc/sites.ini",
                 "",
-                "SITE           STATE    SINCE  REQUESTS  CONNECTIONS  CERTIFICATE  DETAIL",
-                "alice.example  ready      10m     12041            3          63d",
-                "b.example      serving      -         0            -            -",
+                "SITE           STATE    CONTAINER     SINCE  REQUESTS  CONNECTIONS  CERTIFICATE"
+                "  DETAIL",
+                "alice.example  ready    59486dc6596c    10m     12041            3          63d",
+                "b.example      serving  -                 -         0            -            -",
+                "c.example      awake    pid 4711          -         -            -            -",
             ],
         )
 

@@ -48,11 +48,12 @@ class SiteTableTests(SynchronousTestCase):
         self.assertIsNone(self.table.find(b".a.example"))
 
     def test_default(self) -> None:
-        """Connections of unknown or no name go to the default site, if there is one."""
-        self.assertIsNone(self.table.route(b"b.example"))
+        """Connections without a name go to the default site, if there is one; a name that no
+        site has goes nowhere, or it would show a site that was not asked for."""
+        self.assertIsNone(self.table.route(b""))
         self.table.default = site = self.put("a.example")
-        self.assertIs(self.table.route(b"b.example"), site)
         self.assertIs(self.table.route(b""), site)
+        self.assertIsNone(self.table.route(b"b.example"))
         self.assertIsNone(self.table.find(b"b.example"))
 
     def test_change(self) -> None:

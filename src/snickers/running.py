@@ -45,6 +45,8 @@ class SiteRegister(Protocol):
 
     def remove(self, name: str) -> Any: ...
 
+    def find(self, host: bytes) -> Any: ...
+
 
 def _kind_name(site: Site) -> str:
     return type(site.kind).__name__.lower()
@@ -238,7 +240,8 @@ class Running:
                 self.log.failure("{site}: applying its configuration", site=site.name)
         self._apply_broken(running, goal)
         if goal.settings is not None:
-            self._sites.default = self._sites.by_name.get(goal.settings.default_site)
+            name = goal.settings.default_site
+            self._sites.default = self._sites.by_name.get(name) or self._sites.find(name.encode())
         self._tell_faults(fresh)
         for entry in answer["added"]:
             self.log.info("{site}: added", site=entry["site"])

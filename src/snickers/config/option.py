@@ -41,7 +41,7 @@ class Option:
     """Where the value goes: ``settings.…``, ``site.…``, ``kind.…``, ``life.…``; empty: the
     reader of sections itself uses it."""
     empty: Any = None
-    """The value of an empty text, where the default is one."""
+    """The value of an empty text, where one means something other than the default."""
     later: bool = False
     """Not available yet: only the default is accepted."""
     prefix: str = field(
@@ -60,7 +60,7 @@ class Option:
         if not text and not (self.format is formats.ANYTHING and self.prefix):
             if self.default is None:
                 raise Wrong(f"is empty; write a value such as {self.example}")
-            if self.default:
+            if self.default and self.empty is None:
                 raise Wrong(
                     f"is empty; write a value, or remove the line for the default ({self.default})"
                 )

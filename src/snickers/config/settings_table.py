@@ -155,7 +155,8 @@ def settings_options() -> Iterable[Option]:
         "default site",
         formats.SITE_NAME,
         "",
-        "The site for clients that name none, or one that does not exist; empty: they are refused.",
+        "The site for clients that name none; empty: they are refused, as is always a name that no "
+        "site has.",
         "alice.example",
         empty="",
     )

@@ -177,10 +177,10 @@ def status(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
     lines = [_about(answer, now), ""]
     sites = _entries(answer, "sites")
     if sites:
-        heads = ("SITE", "STATE", "SINCE", "REQUESTS", "CONNECTIONS", "CERTIFICATE", "DETAIL")
-        rows = [[style.paint(head, "dim") for head in heads]]
+        heads = ("SITE", "STATE", "CONTAINER", "SINCE", "REQUESTS", "CONNECTIONS", "CERTIFICATE")
+        rows = [[style.paint(head, "dim") for head in (*heads, "DETAIL")]]
         rows += [_site_row(site, now, style) for site in sites]
-        lines += table(rows, right=frozenset({2, 3, 4, 5}))
+        lines += table(rows, right=frozenset({3, 4, 5, 6}))
     else:
         lines.append("no sites")
     return lines + _wrongs(answer, now, style)
@@ -201,12 +201,19 @@ def _site_row(site: Answer, now: float, style: Style) -> list[str]:
     return [
         clean(site.get("site", "-")),
         _painted_state(site.get("state"), style),
+        _container(site),
         _since(site, now),
         _number(site, "requests"),
         _number(site, "connections"),
         _certificate(site.get("certificate_days"), style),
         clean(site.get("detail") or ""),
     ]
+
+
+def _container(site: Answer) -> str:
+    """Return what runs: as much of a container's id as Docker's own lists show, or a pid."""
+    found = clean(site.get("id") or "")
+    return "-" if not found else f"pid {found}" if site.get("kind") == "process" else found[:12]
 
 
 def _wrongs(answer: Answer, now: float, style: Style) -> list[str]:

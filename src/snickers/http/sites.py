@@ -57,7 +57,7 @@ class SiteTable:
         self._hosts: dict[bytes, LiveSite] = {}
         self._wild: dict[bytes, LiveSite] = {}
         self.default: LiveSite | None = None
-        """Who gets connections without a name, or with an unknown one."""
+        """Who gets connections without a name."""
 
     def find(self, host: bytes) -> LiveSite | None:
         """Return the site that answers to *host* (lower case, no port), an exact name first."""
@@ -69,8 +69,8 @@ class SiteTable:
         return site
 
     def route(self, server_name: bytes) -> LiveSite | None:
-        """Return the site of a TLS connection: as `find`, else the default site."""
-        return self.find(server_name) or self.default
+        """Return the site of a TLS connection: the default site for ``b""``, else as `find`."""
+        return self.find(server_name) if server_name else self.default
 
     def put(
         self, name: str, names: tuple[str, ...], site: Site | None, handler: IHandler
