@@ -50,7 +50,7 @@ prepare() {
     [ -n "$lacking" ] || return 0
     extras=$(IFS=, && echo "$*")
     echo "snickers: installing what is needed (once; takes a minute)"
-    "$venv/bin/python" -m pip --quiet --disable-pip-version-check install \
+    "$venv/bin/python" -m pip -qq --disable-pip-version-check install \
         --editable "$here${extras:+[$extras]}" ||
         fail "could not install; the lines above say why. The first start needs the network"
     for extra in core "$@"; do
