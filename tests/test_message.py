@@ -214,6 +214,8 @@ class RefusedTests(SynchronousTestCase):
             self.refused(400, line)
         self.refused(400, first=b"GET / \nHTTP/1.1")
         self.refused(400, first=b"GET /\x00 HTTP/1.1")
+        # A server that splits at any white space would see another target, or another version.
+        self.refused(400, first=b"GET /a\tHTTP/1.0 HTTP/1.1")
 
     def test_names(self) -> None:
         """White space before the colon, no name, no colon, illegal characters (§5.1)."""
@@ -240,6 +242,7 @@ class RefusedTests(SynchronousTestCase):
             b"a.example:80:80",
             b"a.example:port",
             b"a.example:123456",
+            b"a.example:65536",
             b"a b",
             b"a,b",
             b"[::1",
@@ -309,6 +312,12 @@ class RefusedTests(SynchronousTestCase):
                     self.assertNotIn(b"\r", line)
                     self.assertNotIn(b"\n", line)
                     self.assertIn(b":", line)
+
+    def test_hosts_without_end(self) -> None:
+        """However many lines and hosts were asked for before, a good head stays a good head."""
+        for number in range(10_000):
+            request(b"X-Number: %d" % (number // 3), host=b"Host: %d.example" % number)
+            self.assertEqual(request().host, b"a.example")
 
     def test_remembered_names_are_judged_alike(self) -> None:
         """A field name that was seen before gets the same answer as at first."""

@@ -97,7 +97,7 @@ _SPECIAL: dict[bytes, int] = {
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HOST_FORM = re.compile(
-    rb"(?:(?P<name>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?)\.?|(?P<six>\[[0-9a-f:.]+\]))(?::[0-9]{0,5})?"
+    rb"(?:(?P<name>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?)\.?|(?P<six>\[[0-9a-f:.]+\]))(?::(?P<port>[0-9]{0,5}))?"
 )
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"})
@@ -113,6 +113,7 @@ _answer_kinds: dict[bytes, int] = {}
 _request_lines: dict[bytes, int] = {}
 _answer_lines: dict[bytes, int] = {}
 _host_lines: dict[bytes, tuple[bytes, bytes]] = {}
+"""What those of `_request_lines` say that are known hosts: never without one of them."""
 _status_lines: dict[bytes, tuple[int, bytes, bool]] = {}
 MAX_REMEMBERED = 160
 """Bytes of a line that is worth remembering."""
@@ -123,6 +124,13 @@ def _remember(lines: dict[bytes, T], line: bytes, meaning: T) -> None:
         if len(lines) >= _MAX_CACHE:
             lines.clear()
         lines[line] = meaning
+
+
+def _remember_host(line: bytes, authority: bytes, host: bytes) -> None:
+    if len(_host_lines) >= _MAX_CACHE:
+        _request_lines.clear()
+    _remember(_host_lines, line, (authority, host))
+    _remember(_request_lines, line, _KNOWN_HOST)
 
 
 def _clean(line: bytes) -> bool:
@@ -181,7 +189,7 @@ def _classify_answer(name: bytes) -> int:
 def _read_host(value: bytes) -> bytes:
     """Return the host of a Host field's value (RFC 9110 §7.2): lower case, no port."""
     match = _HOST_FORM.fullmatch(value.lower())
-    if match is None:
+    if match is None or int(match["port"] or 0) > 65535:
         raise Refused(400, "the Host field is not a host name and perhaps a port")
     host: bytes = match["name"] or match["six"]
     return host
@@ -268,7 +276,7 @@ def read_request(head: bytes) -> Request:
     lines = head.split(b"\r\n")
     first = lines[0]
     del lines[0]
-    if not _clean(first):
+    if not _clean(first) or b"\t" in first:
         raise Refused(400, "a control character or a bare line end in the request line")
     request = Request()
     parts = first.split(b" ")
@@ -341,8 +349,7 @@ def read_request(head: bytes) -> Request:
             authority = value.strip(b" \t")
             host = _read_host(authority)
             keep(line)
-            _remember(_host_lines, line, (authority, host))
-            _remember(_request_lines, line, _KNOWN_HOST)
+            _remember_host(line, authority, host)
         elif kind == _CONNECTION:
             tokens = _tokens(value)
             connection = (connection or []) + tokens
