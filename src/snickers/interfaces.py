@@ -236,7 +236,7 @@ class IEngine(Interface):
     """Runs servers. Every call is idempotent; every Deferred fails with `EngineFailed` or
     `EngineAway` (``snickers.containers.engine``) whose text is in words for the owner.
 
-    An implementation passes ``snickers.testing.engine_contract``.
+    An implementation passes the suite in ``tests/engine_contract.py``.
     """
 
     def fingerprint(declared: Declared) -> str:
