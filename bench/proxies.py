@@ -227,7 +227,8 @@ backend back
         return [find("haproxy", "apt install haproxy"), "-db", "-f", str(config)]
 
     def version(self) -> str:
-        return version(find("haproxy", "apt install haproxy"), "-v").split(" - ")[0]
+        found = version(find("haproxy", "apt install haproxy"), "-v")
+        return " ".join(["HAProxy", *found.split()[2:3]])
 
 
 class Caddy(Proxy):
