@@ -202,12 +202,6 @@ class RosterTests(TestCase):
         listing.callback([])
         self.assertEqual(member.heard, [e.EngineFound()])
 
-
-def _fired(result):
-    done = Deferred()
-    done.callback(result)
-    return done
-
     def test_an_engine_that_nobody_needs(self):
         """...may be away without an alarm, until there is a site for it, and after the last."""
         self.roster.lost("no Docker")
@@ -219,3 +213,9 @@ def _fired(result):
         self.assertEqual(len(self.alarm.told), 1)
         self.roster.part("b.example")
         self.assertEqual(self.alarm.told[1:], [("engine", "")])
+
+
+def _fired(result):
+    done = Deferred()
+    done.callback(result)
+    return done
