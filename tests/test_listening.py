@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import resource
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from typing import Any
 
@@ -27,6 +30,7 @@ from snickers.listening import (
     Port,
     bind,
     describe,
+    handed_over,
     inherited,
 )
 from snickers.stream import Stream
@@ -195,6 +199,28 @@ class InheritedTests(TestCase):
             ),
             {"https": [200, 202], "http": [201]},
         )
+
+    def test_as_started(self) -> None:
+        """How the process was started is known, whoever has looked at its environment since."""
+        program = (
+            "import os, twisted.internet.endpoints\n"
+            "from snickers.listening import handed_over\n"
+            "print('LISTEN_FDS' in os.environ, os.getpid(), sorted(handed_over().items()))"
+        )
+        said = subprocess.run(
+            ["sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh", sys.executable, "-c", program],
+            env={**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "https", "X": "LISTEN_Y=1"},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        left, pid, found = said.split(maxsplit=2)
+        self.assertEqual(left, "False")
+        self.assertEqual(
+            ast.literal_eval(found),
+            [("LISTEN_FDNAMES", "https"), ("LISTEN_FDS", "1"), ("LISTEN_PID", pid)],
+        )
+        self.assertEqual(handed_over("/nonexistent"), {})
 
     def test_without_names(self) -> None:
         """Those without a name are under ``unknown``."""

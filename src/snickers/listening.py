@@ -127,6 +127,21 @@ def _remove_stale(path: str) -> None:
             pass  # its backlog is full, or it is not ours: somebody listens
 
 
+def handed_over(path: str = "/proc/self/environ") -> dict[str, str]:
+    """Return the ``LISTEN_`` variables that this process was started with (proc(5)).
+
+    Twisted's endpoints take them out of the environment as soon as anything imports them, and
+    ``twistd`` always has.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = os.fsdecode(file.read())
+    except OSError:
+        return {}
+    variables = (entry.partition("=") for entry in text.split("\0"))
+    return {name: value for name, _, value in variables if name.startswith("LISTEN_")}
+
+
 def inherited(
     environ: Mapping[str, str], first: int = FIRST_INHERITED
 ) -> dict[str, list[socket.socket]]:

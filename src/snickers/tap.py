@@ -33,7 +33,7 @@ from snickers.front_door import FrontDoorService, ListeningPort
 from snickers.http.http1 import Deadlines, Front, Http1, PlainHttp1
 from snickers.http.kinds import HandlerMaker
 from snickers.http.sites import LiveSite, SiteTable
-from snickers.listening import CannotListen, Limits, Port, bind, inherited
+from snickers.listening import CannotListen, Limits, Port, bind, handed_over, inherited
 from snickers.notify import Notifier
 from snickers.poller import Poller
 from snickers.running import Running
@@ -311,7 +311,7 @@ def makeService(options: Options) -> FrontDoorService:
     loaded = load(path)
     if loaded.configuration.faults:
         _fail(*[str(fault) for fault in loaded.configuration.faults])
-    environ = dict(os.environ)
+    environ = {**handed_over(), **os.environ}
     if environ.get("LISTEN_PID") == str(os.getpid()):
         # Meant for us, also when twistd goes on under another number.
         del environ["LISTEN_PID"]
