@@ -287,11 +287,11 @@ class LimitsTests(TestCase):
 
     def test_descriptors(self) -> None:
         """Never so many that no descriptors are left for their sites and for everything else."""
-        self.assertEqual(Limits(10000, 10, 1024).total, (1024 - RESERVE) // 2)
+        self.assertEqual(Limits(10000, 10, 1024).total, (1024 - RESERVE) // 3)
         self.assertEqual(Limits(100, 10, 1024).total, 100)
         self.assertEqual(Limits(100, 10, 10).total, 1)
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self.assertEqual(Limits(1 << 40, 10).total, (soft - RESERVE) // 2)
+        self.assertEqual(Limits(1 << 40, 10).total, (soft - RESERVE) // 3)
 
     def test_changed(self) -> None:
         """Lower limits refuse who comes, not who is there."""

@@ -183,8 +183,8 @@ class Limits:
     """Counts open client connections, in all and for each address (IPv6: each /64).
 
     *total* is lowered where the process may not open as many descriptors: each connection may
-    need a second one to its site, and `RESERVE` are kept for everything else. *descriptors* is
-    that limit; by default what the operating system says now.
+    need a file or another one to its site, as many to sites may be kept idle, and `RESERVE` are
+    for everything else. *descriptors* is that limit; by default what the operating system says now.
     """
 
     def __init__(self, total: int, per_address: int, descriptors: int | None = None) -> None:
@@ -198,7 +198,7 @@ class Limits:
         if descriptors is None:
             soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             descriptors = 1 << 30 if soft == resource.RLIM_INFINITY else soft
-        self.total = max(1, min(total, (descriptors - RESERVE) // 2))
+        self.total = max(1, min(total, (descriptors - RESERVE) // 3))
         """Connections that may be open in all."""
         self.per_address = per_address
 

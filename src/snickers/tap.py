@@ -30,6 +30,7 @@ from snickers.containers.process import ProcessEngine
 from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.front_door import FrontDoorService, ListeningPort
+from snickers.http.connections import Connections
 from snickers.http.http1 import Deadlines, Front, Http1, PlainHttp1
 from snickers.http.kinds import HandlerMaker
 from snickers.http.sites import LiveSite, SiteTable
@@ -123,7 +124,14 @@ class Wiring:
             },
             self.alarm,
         )
-        handlers = HandlerMaker(self.poller, self.sweep, self.lives, self.defer, self.resolve)
+        handlers = HandlerMaker(
+            self.poller,
+            self.sweep,
+            self.lives,
+            self.defer,
+            self.resolve,
+            Connections(lambda: self.limits.total),
+        )
         self.running = Running(
             lambda: load(path),
             self.defer,

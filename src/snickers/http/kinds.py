@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from snickers.config.values import Container, Process, Proxy, Redirect, Site, Static
+from snickers.http.connections import Connections
 from snickers.http.filecache import FileCache
 from snickers.http.pages import answer_error
 from snickers.http.personal import PersonalHandler
@@ -47,6 +48,7 @@ class HandlerMaker:
         leases: ILeases,
         defer: Callable[..., Deferred[Any]],
         resolve: Resolve,
+        connections: Connections | None = None,
     ) -> None:
         """*defer* runs a blocking call in a thread; *resolve*: see `ProxyHandler`."""
         self._reactor = reactor
@@ -54,6 +56,7 @@ class HandlerMaker:
         self._leases = leases
         self._defer = defer
         self._resolve = resolve
+        self._connections = connections
         self._cache = FileCache()
         """The memory for small files of all static sites together."""
 
@@ -89,5 +92,12 @@ class HandlerMaker:
         ended: Callable[[], None],
     ) -> Upstream:
         return Upstream(
-            self._reactor, self._sweep, site.name, address, site.answer_within, failed, ended
+            self._reactor,
+            self._sweep,
+            site.name,
+            address,
+            site.answer_within,
+            failed,
+            ended,
+            connections=self._connections,
         )

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.http.chunked import BadChunk, ChunkReader, chunk, last_chunk
+from snickers.http.connections import Connections
 from snickers.http.message import (
     CHUNKED,
     IDEMPOTENT,
@@ -63,6 +64,7 @@ class Upstream:
         failed: Callable[[Address], None],
         ended: Callable[[], None],
         connector: Connector = connect,
+        connections: Connections | None = None,
     ) -> None:
         """*failed* is called when a new connection could not be made; *ended* once for each
         exchange that `carry` was given, when it is over (a relay's end included)."""
@@ -76,6 +78,9 @@ class Upstream:
         self.connector = connector
         self.idle: list[Carrier] = []
         self.closed = False
+        self.connections = connections
+        if connections is not None:
+            connections.join(self)
 
     def carry(self, exchange: Any) -> None:
         """Send the exchange's request and give its answer back, by a kept connection if one is
@@ -150,9 +155,14 @@ class Carrier:
         self.exchange = exchange
         exchange.responder = self
         upstream = self.upstream
+        connections = upstream.connections
+        if connections is not None:
+            connections.make_room()
         self.transport = upstream.connector(
             upstream.reactor, upstream.sweep, upstream.address, self, CONNECT_WITHIN
         )
+        if connections is not None:
+            connections.count(self.transport)
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
@@ -269,8 +279,7 @@ class Carrier:
             self._take_head(self._buffer + data if self._buffer else data)
         elif state == _IDLE:
             # An answer nobody asked for: whatever it is, it must not meet the next request.
-            self._leave_pool()
-            self.transport.abortConnection()
+            self.drop()
 
     def _take_head(self, data: bytes) -> None:
         exchange = self.exchange
@@ -484,6 +493,12 @@ class Carrier:
             self.upstream.ended()
 
         Relay(client, transport, ended, ahead, leftover)
+
+    def drop(self) -> None:
+        """Close an idle connection at once: its descriptor is needed."""
+        self._leave_pool()
+        self._state = _OVER
+        self.transport.abortConnection()
 
     def _leave_pool(self) -> None:
         try:

@@ -1,0 +1,56 @@
+"""The connections to all sites' servers together, kept within what there are descriptors for.
+
+Each site keeps idle connections for its next visitors. Without a common limit, visitors of many
+sites in turn would leave no descriptor for anybody else. Costs nothing where a kept connection
+is used again; it must never take one that an exchange is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakSet
+
+
+class Keeper(Protocol):
+    """Who keeps idle connections: an `Upstream`."""
+
+    idle: list[Any]
+    """Carriers, each with the time ``since`` which it is idle, and ``drop()``."""
+
+
+class Connections:
+    """Counts connections to servers; when there are too many, those idle longest are closed.
+
+    *most* returns how many there may be, idle ones included; an exchange that needs one more gets
+    it, since clients are limited themselves.
+    """
+
+    def __init__(self, most: Callable[[], int]) -> None:
+        self._most = most
+        self._keepers: WeakSet[Any] = WeakSet()
+        self.open = 0
+        """Connections open now, or being made."""
+
+    def join(self, keeper: Keeper) -> None:
+        """Have the idle connections of *keeper* closed when there are too many."""
+        self._keepers.add(keeper)
+
+    def make_room(self) -> None:
+        """One more is going to be made: close half of the idle ones if there are too many, so
+        that they need not be looked through for each."""
+        if self.open < self._most():
+            return
+        idle = [carrier for keeper in self._keepers for carrier in keeper.idle]
+        idle.sort(key=lambda carrier: carrier.since)
+        for carrier in idle[: (len(idle) + 1) // 2]:
+            carrier.drop()
+
+    def count(self, stream: Any) -> None:
+        """Count *stream* until it is closed."""
+        if not stream.disconnected:
+            self.open += 1
+            stream.closed = self._closed
+
+    def _closed(self, stream: Any) -> None:
+        self.open -= 1
