@@ -30,6 +30,8 @@ class Load:
     unit: str = "request"
     more: tuple[str, ...] = ("--h1",)
     """Further arguments of h2load."""
+    addresses: int = 1
+    """How many different addresses are asked for in turn; they differ in their query."""
 
     def for_(self, proxy: Proxy) -> bool:
         """Whether *proxy* can do this at all."""
@@ -45,6 +47,7 @@ CLOSE = ("--h1", "--header=connection: close")
 
 ALL: Sequence[Load] = (
     Load("keep-alive", "HTTP/1.1 keep-alive, 1 KiB", PROXIED, "/1k", 15000, 16),
+    Load("varied", "the same, 50 addresses in turn", PROXIED, "/1k", 15000, 16, addresses=50),
     Load("new", "new TLS 1.3 connection, one request", PROXIED, "/1k", 1600, 16, more=CLOSE),
     Load("download", "64 MiB download, per MiB", PROXIED, "/64m", 6, 2, 64.0, "MiB"),
     Load("static", "static file of 1 KiB", STATIC, "/1k", 12000, 16),
@@ -60,6 +63,14 @@ class Unanswered(Exception):
     """A proxy did not answer every request of a load."""
 
 
+def urls(load: Load, port: int) -> list[str]:
+    """Return the addresses that *load* asks for at *port*."""
+    url = f"https://{load.host}:{port}{load.path}"
+    if load.addresses == 1:
+        return [url]
+    return [f"{url}?{number}" for number in range(load.addresses)]
+
+
 def put(load: Load, proxy: Proxy) -> float:
     """Put *load* on *proxy*; return the seconds it took by the clock."""
     done = subprocess.run(
@@ -73,7 +84,7 @@ def put(load: Load, proxy: Proxy) -> float:
             *("-t1", f"-c{load.clients}", f"-n{load.requests}", *load.more),
             *("--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519"),
             f"--connect-to=127.0.0.1:{proxy.port}",
-            f"https://{load.host}:{proxy.port}{load.path}",
+            *urls(load, proxy.port),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

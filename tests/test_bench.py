@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.loads import Unanswered, read_report
+from bench.loads import Load, Unanswered, read_report, urls
 from bench.report import BEGIN, END, Measurement, between_markers, rows, table
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -35,6 +35,17 @@ class ReportTests(SynchronousTestCase):
         ):
             self.assertRaises(Unanswered, read_report, wrong, 200)
         self.assertRaises(Unanswered, read_report, REPORT, 300)
+
+
+class UrlsTests(SynchronousTestCase):
+    """What is asked for."""
+
+    def test_urls(self) -> None:
+        """One address, or as many as the load says, all different."""
+        self.assertEqual(urls(Load("k", "K", "h", "/1k", 1, 1), 7), ["https://h:7/1k"])
+        many = urls(Load("k", "K", "h", "/1k", 1, 1, addresses=50), 7)
+        self.assertEqual(len(set(many)), 50)
+        self.assertEqual(many[3], "https://h:7/1k?3")
 
 
 class TableTests(SynchronousTestCase):
