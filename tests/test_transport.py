@@ -13,7 +13,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from snickers.stream import HIGH_WATER, LOST
+from snickers.stream import FLUSH_WITHIN, HIGH_WATER, LOST
 from snickers.sweep import Sweep
 from snickers.tls import transport as module
 from snickers.tls.transport import TLSStream
@@ -493,6 +493,19 @@ class EndTests(TLSCase):
         self.assertEqual(self.wire.receive(), b"answer")
         self.assertTrue(self.wire.ended)
         self.assertEqual(self.turns.getWriters(), [])
+
+    def test_no_room_for_close_notify_ever(self) -> None:
+        """A client that leaves no room even for close_notify is given up in the end."""
+        self.open()
+        try:
+            while True:
+                self.stream._socket.send(bytes(4096))
+        except BlockingIOError:
+            pass
+        self.stream.loseConnection()
+        self.assertFalse(self.stream.disconnected)
+        self.turns.pass_time(FLUSH_WITHIN + 1)
+        self.assertTrue(self.stream.disconnected)
 
     def test_client_ends(self) -> None:
         """The client's close_notify is the end of its side; writing goes on."""

@@ -402,14 +402,13 @@ class Stream:
             self._stalled = False
             self._state = FLUSHING
             self._shut = True
+            self.deadline = self.sweep.now + FLUSH_WITHIN
             if self._queue is None or self._ended:
                 self._end_writing()
             elif self._queue is _SHUT:
                 self._close_soon(LOST)
-            else:
-                self.deadline = self.sweep.now + FLUSH_WITHIN
-                if not self.eof:
-                    self._read_on()
+            elif not self.eof:
+                self._read_on()
 
     def abortConnection(self) -> None:
         """Close at once; the peer gets a reset. ``connectionLost`` is called a turn later."""
