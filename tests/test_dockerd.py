@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.config.values import Container, Process
 from snickers.containers import dockerd, recipe
 from snickers.containers.dockerapi import Refused
-from snickers.containers.dockerd import Dockerd
+from snickers.containers.dockerd import LATE_WORD, Dockerd
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand, Seen
 from snickers.interfaces import Declared
@@ -421,6 +422,29 @@ class EndTests(DockerdTestCase):
         self.docker.made[id]["State"]["OOMKilled"] = True
         exit = self.death(id).exit
         self.assertEqual((exit.code, exit.out_of_memory), (137, True))
+
+    def test_death_without_its_reason(self) -> None:
+        """Docker may hear late that memory was the reason: it is asked once more, where memory
+        has a limit and the end looks like it."""
+        waited: list[float] = []
+        for memory, code, expected in [
+            (8 << 20, 137, True),
+            (8 << 20, 1, False),
+            (None, 137, False),
+        ]:
+            declared = evolve(ALICE, kind=Container("lamp:7", memory=memory))
+            id = self.start(f"{memory}{code}", declared).instance.id
+            self.docker.end(id, code)
+            state = self.docker.made[id]["State"]
+
+            def pause(seconds: float, state: Any = state) -> None:
+                waited.append(seconds)
+                state["OOMKilled"] = True
+
+            self.dockerd._pause = pause
+            exit = self.death(id).exit
+            self.assertEqual((exit.code, exit.out_of_memory), (code, expected))
+        self.assertEqual(waited, [LATE_WORD])
 
     def test_death_and_back(self) -> None:
         """What runs again already died in a run that is over."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -29,6 +29,12 @@ log = Logger()
 PROGRESS_EVERY = 0.5
 """Seconds between two words about a pull, of which Docker says something for each 64 KiB."""
 
+KILLED = 128 + 9
+"""The code of what was killed without being asked, as the kernel does for want of memory."""
+
+LATE_WORD = 0.3
+"""Seconds for which Docker may know an end and not yet that memory was its reason."""
+
 SUBNET_TRIES = 8
 """Networks tried when somebody else takes one at the same time."""
 
@@ -46,12 +52,20 @@ class Dockerd:
 
     :param owner: whose containers these are, see `snickers.containers.engine.owner_of`.
     :param pool: the network out of which each site gets one.
+    :param pause: waits for so many seconds.
     """
 
-    def __init__(self, api: Api, owner: str, pool: str) -> None:
+    def __init__(
+        self,
+        api: Api,
+        owner: str,
+        pool: str,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._api = api
         self._owner = owner
         self._pool = pool
+        self._pause = pause
 
     def close(self) -> None:
         """Let go of connections."""
@@ -71,12 +85,23 @@ class Dockerd:
         actor = event.get("Actor", {})
         id = str(actor.get("ID", ""))
         seen = self._see(id)
+        if seen is not None and seen.exit is not None and self._perhaps_starved(id, seen.exit):
+            # Docker hears of a want of memory by another way, which can be the longer one.
+            self._pause(LATE_WORD)
+            seen = self._see(id)
         if seen is not None:
             return seen if seen.exit is not None else None
         said = actor.get("Attributes", {})
         code, site = said.get("exitCode", ""), said.get(recipe.SITE, "")
         instance = Instance(site, id, said.get(recipe.FINGERPRINT, ""), False, None)
         return Seen(instance, "", "", Exit(site, id, int(code) if code.isdecimal() else None))
+
+    def _perhaps_starved(self, id: str, exit: Exit) -> bool:
+        """Whether the kernel may have killed *id* for want of memory, and nobody has said so."""
+        if exit.code != KILLED or exit.out_of_memory:
+            return False
+        found = self._api.container(id)
+        return found is not None and bool(found.get("HostConfig", {}).get("Memory"))
 
     def healthy(self, id: str) -> bool:
         """Whether *id* runs and passes the check of its image; one without only runs."""
