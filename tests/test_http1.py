@@ -266,6 +266,12 @@ class RequestTests(FrontCase):
         self.handler.at_once = say(b"x")
         self.assertTrue(self.ask(b"\r\n\r\n" + GET).endswith(b"\r\n\r\nx"))
 
+    def test_bare_line_feeds(self) -> None:
+        """A head in bare line feeds never ends; it is refused by its first one."""
+        answer = self.ask(b"GET / HTTP/1.1\nHost: a.example\n\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 400 "))
+        self.assertTrue(self.client.ended)
+
     def test_another_host(self) -> None:
         """A Host that is not the connection's site gets 421 and never the site."""
         answer = self.ask(GET.replace(b"a.example", b"b.example"))
@@ -331,6 +337,16 @@ class BodyTests(FrontCase):
         )
         say(b"x")(self.handler.exchange)
         self.assertEqual(len(self.handler.exchanges), 2)
+
+    def test_tiny_chunks(self) -> None:
+        """Chunks that come together are given on together: each would cost a call of the system."""
+        self.post(b"Transfer-Encoding: chunked")
+        pieces: list[bytes] = []
+        self.patch(self.handler.responder, "body", pieces.append)
+        self.handler.exchange.receive()
+        self.client.send(b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
+        self.assertEqual(pieces, [b"x" * 1000])
+        self.assertEqual(self.handler.responder.told, [("end", None)])
 
     def test_nothing_is_given_before_it_is_wanted(self) -> None:
         """Until the handler receives, the body waits in the client's socket."""
@@ -414,6 +430,24 @@ class EndTests(FrontCase):
         say(b"hello")(self.handler.exchange)
         self.assertTrue(self.client.receive().endswith(b"hello"))
         self.assertTrue(self.client.ended)
+
+    def test_half_closed_behind_several_requests(self) -> None:
+        """Requests sent ahead of the end are answered too, and then the connection ends."""
+        self.client.send(GET + GET + GET + b"GET /")
+        self.client.end()
+        for text in (b"one", b"two", b"three"):
+            say(text)(self.handler.exchange)
+        answer = self.client.receive()
+        self.assertEqual([answer.count(text) for text in (b"one", b"two", b"three")], [1, 1, 1])
+        self.assertTrue(self.client.ended)
+
+    def test_half_closed_for_long_behind_several_requests(self) -> None:
+        """Each of them keeps a server busy only as long."""
+        self.client.send(GET + GET)
+        self.client.end()
+        say(b"one")(self.handler.exchange)
+        self.turns.pass_time(HALF_CLOSED_WITHIN + 1)
+        self.assertEqual(self.handler.responder.told, ["gone"])
 
     def test_half_closed_for_long(self) -> None:
         """...but a server is not kept busy for long for a client that may have gone."""

@@ -491,6 +491,8 @@ class Http1:
             self._refuse_size(data)
         elif data[0] < 0x21 or data[0] > 0x7E:
             self._refuse(Refused(400, "this is not an HTTP request"))
+        elif (feed := data.find(b"\n")) > 0 and data[feed - 1] != 0x0D:
+            self._refuse(Refused(400, "a bare line feed in the head"))
 
     def _refuse_size(self, data: bytes) -> None:
         if data.find(b"\n", 0, MAX_REQUEST_LINE + 2) < 0:
@@ -615,8 +617,9 @@ class Http1:
             self.buffer = behind
             if not self._slow:
                 self.transport.deadline = inf
-        for piece in pieces:
-            responder.body(piece)
+        if pieces:
+            # Together: each would cost a write of its own.
+            responder.body(b"".join(pieces) if len(pieces) > 1 else pieces[0])
             if exchange.responder is not responder:
                 return
         if reader.ended:
@@ -638,7 +641,12 @@ class Http1:
     def ended(self, keep: bool) -> None:
         """The exchange is over: go on with the next request, or close."""
         self.exchange = None
-        if not keep or self._half_closed or self.front.draining or self.body == _FLOWING:
+        if (
+            not keep
+            or (self._half_closed and not self.buffer)
+            or self.front.draining
+            or self.body == _FLOWING
+        ):
             self._closing = True
             self.transport.loseConnection()
             return
@@ -654,6 +662,11 @@ class Http1:
             transport.resumeProducing()
             if not self._processing:
                 self._process(self.buffer)
+                if self._half_closed and not self._slow:
+                    if self.exchange is None:
+                        transport.loseConnection()
+                    else:
+                        self._arm(HALF_CLOSED_WITHIN)
 
     def upgrade(self, fields: Fields) -> tuple[Stream, bytes]:
         """Send 101 and hand the raw transport over."""
