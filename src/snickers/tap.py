@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, LoggingFile
 from twisted.python import usage
 
 from snickers import __version__
@@ -64,9 +64,14 @@ class Options(usage.Options):
 
 def _fail(*lines: str) -> NoReturn:
     """End the start: one line for each fault, no traceback."""
-    for line in lines:
-        print(line, file=sys.stderr)
-    sys.stderr.flush()
+    outputs = [sys.stderr]
+    if isinstance(sys.stderr, LoggingFile) and sys.__stderr__ is not None:
+        # Once twistd logs, what is printed is in the log; a person looks at the terminal.
+        outputs.append(sys.__stderr__)
+    for output in outputs:
+        for line in lines:
+            print(line, file=output)
+        output.flush()
     raise SystemExit(1)
 
 
