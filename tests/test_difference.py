@@ -193,6 +193,15 @@ class ChangesTests(SynchronousTestCase):
         for _, was, now in told:
             self.assertNotEqual(was, now)
 
+    def test_fields(self) -> None:
+        """Added fields are told by name and value, and one that is removed as such."""
+        old = Site("a.example", Redirect("https://x.example"), headers=(("A", "1"), ("B", "1")))
+        new = Site("a.example", Redirect("https://x.example"), headers=(("B", "2"), ("C", "")))
+        self.assertEqual(
+            changes(old, new),
+            (("header.A", "1", ""), ("header.B", "1", "2"), ("header.C", "", "(removed)")),
+        )
+
     @FIXED
     @given(configurations(faulty=False), configurations(faulty=False))
     def test_any(self, old: Configuration, new: Configuration) -> None:

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Container, Process, Proxy, Redirect, Site, Static
+from snickers.http.guard import GuardedHandler
 from snickers.http.kinds import HandlerMaker, UnavailableHandler
 from snickers.http.personal import PersonalHandler
 from snickers.http.proxy import ProxyHandler
@@ -59,6 +60,21 @@ class HandlerMakerTests(SynchronousTestCase):
             made.handle(exchange)
             self.assertEqual(exchange.status, 503)
             made.close()
+
+    def test_guarded(self) -> None:
+        """A site gets a guard when something was decided about it, and pays nothing otherwise."""
+        decisions: list[dict[str, Any]] = [
+            {"hsts": 1.0},
+            {"headers": (("A", "1"),)},
+            {"allow_from": ("192.0.2.0/24",)},
+            {"basic_auth": "/nowhere"},
+            {"max_body": 0},
+        ]
+        for decision in decisions:
+            for kind, _ in KINDS:
+                made = self.maker.make(Site(name="a.example", kind=kind, **decision))
+                self.assertIsInstance(made, GuardedHandler)
+                made.close()
 
     def test_broken(self) -> None:
         """A site that was never without a fault answers 503, without saying what is wrong."""

@@ -18,7 +18,7 @@ HERE = Place("/etc/snickers", "alice.example", "/data/alice.example")
 PAGE = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text("utf-8")
 NOT_OPTIONS = {
     Settings: {"where"},
-    Site: {"name", "kind", "data", "where"},
+    Site: {"name", "kind", "data", "headers", "where"},
     Container: {"environment", "life"},
     Process: {"environment", "life"},
     Lifecycle: set(),

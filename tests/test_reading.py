@@ -57,11 +57,17 @@ class LayerTests(SynchronousTestCase):
         self.assertEqual(not_yet(snapshot), "not available yet in this version; remove it")
 
     def test_added_fields(self) -> None:
-        """A field for answers is not available yet, whatever its value."""
+        """A field for answers may be empty; its name must be one that is the owner's to set."""
         header = SCOPES["static"].find("header.X")
         for text in ("", "1"):
-            _, fault = layer(f"[a]\nheader.X = {text}").read(header, "header.X")
-            self.assertIn("not available yet", fault.message)
+            self.assertEqual(
+                layer(f"[a]\nheader.X = {text}").read(header, "header.X"), (text, None)
+            )
+        (framing, odd) = layer("[a]\nheader.Content-Length = 1\nheader.a b = 1").unknown(
+            SITE_OPTIONS
+        )
+        self.assertIn("cannot be changed here", framing.message)
+        self.assertIn("is no name of a field", odd.message)
 
     def test_unknown(self) -> None:
         """An unknown option is told with the nearest one; names in parts are looked into."""

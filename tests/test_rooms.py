@@ -24,7 +24,9 @@ MEETING = (
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers": (),
-    "snickers.config": (),
+    # What is wrong with a file of users is found when the configuration is read.
+    "snickers.config": ("snickers.htpasswd",),
+    "snickers.htpasswd": (),
     "snickers.interfaces": ("snickers.config.values",),
     "snickers.stream": ("snickers.sweep",),
     "snickers.sweep": (),
@@ -34,7 +36,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.welcome": ("snickers.config.values",),
     "snickers.tls": (*MEETING, "snickers.listening"),
     # A WebSocket after its 101 is a relay.
-    "snickers.http": (*MEETING, "snickers.relay"),
+    "snickers.http": (*MEETING, "snickers.relay", "snickers.htpasswd"),
     "snickers.containers": MEETING,
     # `snickers check` reads a configuration where no Snickers runs.
     "snickers.control": ("snickers", *MEETING, "snickers.config", "snickers.notify"),
@@ -56,6 +58,8 @@ PURE = (
     "snickers.containers.lifecycle",
     "snickers.http.chunked",
     "snickers.http.message",
+    "snickers.http.policy",
+    "snickers.htpasswd",
     "snickers.interfaces",
     "snickers.tls.clienthello",
     "snickers.welcome",

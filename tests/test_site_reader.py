@@ -20,6 +20,8 @@ from snickers.config.values import (
 )
 from snickers.config.values import Static as StaticKind
 
+USERS = "alice:$2y$04$......................" + "." * 31 + "\n"
+
 
 def read(text: str, files: Mapping[str, str] = MappingProxyType({})) -> Configuration:
     """The configuration of a file with *text*."""
@@ -186,6 +188,42 @@ env.C = site
         site = self.site(text, {"/etc/snickers/a.example.env": file})
         self.assertEqual(site.kind.environment, (("A", "ini"), ("B", "  'b' # = x"), ("C", "")))
 
+    def test_policies(self) -> None:
+        """Who may come in, how much they send, and what they get."""
+        text = """[a.example]
+type = static
+root = /x
+hsts = 365d
+allow from = 192.0.2.7 2001:db8::/32
+max body = 10m
+basic auth = {host}.htpasswd
+header.X-Frame-Options = DENY
+header.Server =
+"""
+        site = self.site(text, {"/etc/snickers/a.example.htpasswd": USERS})
+        self.assertEqual(site.hsts, 365 * 86400)
+        self.assertEqual(site.allow_from, ("192.0.2.7/32", "2001:db8::/32"))
+        self.assertEqual(site.max_body, 10 * 2**20)
+        self.assertEqual(site.basic_auth, "/etc/snickers/a.example.htpasswd")
+        self.assertEqual(site.headers, (("Server", ""), ("X-Frame-Options", "DENY")))
+
+    def test_nearest_field_wins(self) -> None:
+        """A field of the site comes before its application's and the defaults', in any case."""
+        text = """[defaults]
+header.x-a = 1
+header.X-B = {host}
+header.X-C = 1
+[application x]
+type = static
+root = /x
+header.X-A = 2
+header.x-b = 2
+[a.example]
+application = x
+header.X-a = 3
+"""
+        self.assertEqual(self.site(text).headers, (("X-a", "3"), ("x-b", "2"), ("X-C", "1")))
+
     def test_disabled(self) -> None:
         """A site that is not enabled is kept."""
         text = "[a.example]\ntype = static\nroot = /x\nenabled = off"
@@ -344,6 +382,29 @@ class BadSiteTests(SynchronousTestCase):
                 for line in (2, 3, 4)
             ],
         )
+
+    def test_users(self) -> None:
+        """A file of users is looked into, once, and no hash of it is told."""
+        text = "[a.example]\ntype = static\nroot = /x\nbasic auth = x.users\n"
+        where = "4: [a.example] basic auth: /etc/snickers/x.users"
+        self.assertEqual(self.faults(text), [f"{where} cannot be read: No such file or directory"])
+        (fault,) = self.faults(text, {"/etc/snickers/x.users": f"{USERS}bob:$apr1$secret\n"})
+        self.assertTrue(fault.startswith(f"{where} line 2 is hashed with MD5"), fault)
+        self.assertNotIn("secret", fault)
+
+    def test_fields(self) -> None:
+        """A field that frames, or whose value could end its line, is a fault."""
+        text = "[a.example]\ntype = static\nroot = /x\n"
+        for line, words in [
+            ("header.transfer-encoding = chunked", "it cannot be changed here"),
+            ("header.Date =", "it cannot be changed here"),
+            ("header.X = a\n  Y: b", "one value is expected"),
+            ("header.X = a\x0bb", "a control character"),
+            ("header.X = ä", "only ASCII"),
+            ("header.X:Y = 1", "is no name of a field"),
+        ]:
+            (fault,) = self.faults(text + line)
+            self.assertIn(words, fault)
 
     def test_redirect_with_query(self) -> None:
         """The path of a request cannot be put behind a query."""

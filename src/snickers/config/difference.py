@@ -17,6 +17,7 @@ from snickers.config.values import Configuration, Container, Process, Settings, 
 
 HIDDEN = "(not shown)"
 CHANGED = "(not shown, another)"
+REMOVED = "(removed)"
 
 
 @frozen
@@ -72,7 +73,16 @@ def changes(old: Site, new: Site) -> tuple[tuple[str, str, str], ...]:
             was = "" if earlier is None else HIDDEN
             now = "" if later is None else HIDDEN if earlier is None else CHANGED
             found.append(("env." + name, was, now))
+    fields = dict(old.headers), dict(new.headers)
+    for name in sorted({*fields[0], *fields[1]}):
+        was, now = (_shown_field(held.get(name)) for held in fields)
+        if was != now:
+            found.append(("header." + name, was, now))
     return tuple(found)
+
+
+def _shown_field(value: str | None) -> str:
+    return "" if value is None else value or REMOVED
 
 
 def _compared(

@@ -31,7 +31,7 @@ class Stamp:
     patterns: tuple[str, ...]
     """The globs of ``include``."""
     others: tuple[str, ...]
-    """Single files beside those: ``env file``."""
+    """Single files beside those: ``env file``, ``basic auth``."""
     seen: tuple[tuple[str, Identity], ...]
 
     def current(self) -> Stamp:

@@ -19,6 +19,8 @@ SETTINGS = "snickers"
 
 TYPES = ("container", "process", "static", "redirect", "proxy", "passthrough")
 LATER_TYPES = ("passthrough",)
+ANSWERING_TYPES = tuple(kind for kind in TYPES if kind != "passthrough")
+"""The types whose requests and answers are seen here."""
 
 
 def _prefix(name: str) -> str:

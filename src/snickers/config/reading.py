@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from snickers.config import ini
+from snickers.config.answer_fields import name_fault
 from snickers.config.formats import Place
 from snickers.config.option import SETTINGS, Option, Scope
 from snickers.config.options import SCOPES, types_of
@@ -75,10 +76,10 @@ class Layer:
                     message = "an option of [snickers]; write it there"
                 elif types_of(name):
                     message = "an option of sites; write it in a site's section or in [defaults]"
-            elif rest and (prefix != "env" or VARIABLE.fullmatch(rest)):
-                continue
             elif rest:
-                message = f"{rest!r} is no name of a variable; write letters, digits and '_'"
+                message = _name_fault(prefix, rest)
+                if not message:
+                    continue
             else:
                 message = f"a name is missing behind {name!r}; write {completed} = VALUE"
             yield self.fault(written, message)
@@ -95,6 +96,15 @@ class Layer:
                 if scope.find(name) is None and (types := types_of(name))
             ]
         return found
+
+
+def _name_fault(prefix: str, name: str) -> str:
+    """Return what is wrong with *name*, the owner's part of an option's name, or ``""``."""
+    if prefix == "header":
+        return name_fault(name)
+    if prefix == "env" and VARIABLE.fullmatch(name) is None:
+        return f"{name!r} is no name of a variable; write letters, digits and '_'"
+    return ""
 
 
 def not_yet(option: Option) -> str:

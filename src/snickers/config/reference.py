@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snickers.config.formats import either
-from snickers.config.option import LATER_TYPES, SETTINGS, TYPES, Option
+from snickers.config.option import ANSWERING_TYPES, LATER_TYPES, SETTINGS, TYPES, Option
 from snickers.config.options import OPTIONS
 
 _LATER = "Not available yet."
@@ -24,6 +24,7 @@ def _lines() -> Iterator[str]:
     personal = ("container", "process")
     yield from _group("`[snickers]`", (SETTINGS,))
     yield from _group("Every site", TYPES)
+    yield from _group(f"Sites of the types {_types(ANSWERING_TYPES)}", ANSWERING_TYPES)
     yield from _group(f"Sites of the types {_types(served)}", served)
     yield from _group(f"Sites of the types {_types(personal)}", personal)
     for kind in TYPES:

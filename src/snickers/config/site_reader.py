@@ -1,8 +1,9 @@
 """A site's section, its application and the defaults, to one `Site` or to faults.
 
 A site's own option comes before its application's, that before ``[defaults]``, and that before
-the built-in default. Nothing of one site ever depends on another one here, and the only file
-that is read is a site's ``env file``, through the function that was given.
+the built-in default. Nothing of one site ever depends on another one here, and the only files
+that are read are a site's ``env file`` and that of its ``basic auth``, through the function that
+was given.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from snickers.config import ini
+from snickers.config.answer_fields import by_name
 from snickers.config.formats import either
 from snickers.config.option import LATER_TYPES, TYPES, Option, Scope
 from snickers.config.options import SCOPES, SITE_OPTIONS
@@ -33,6 +35,7 @@ from snickers.config.values import (
 )
 from snickers.config.values import Static as StaticKind
 from snickers.config.wrong import Wrong
+from snickers.htpasswd import read_htpasswd
 
 ReadText = Callable[[str], str]
 """Returns a file's text; raises `Wrong` in words."""
@@ -75,6 +78,8 @@ class Shared:
         """By section title: what is wrong for every site that shares it."""
         self.unused = [fault for layer in layers for fault in unused_faults(layer, self.settings)]
         """Values that no type of site could take, whether a site uses them or not."""
+        self.passwords: dict[str, tuple[str, ...]] = {}
+        """What is wrong with each file of ``basic auth`` that was read, by its path."""
         self._heritages: dict[tuple[object, ...], Heritage] = {}
 
     def heritage(self, kind: str, layers: tuple[Layer, ...]) -> Heritage:
@@ -287,6 +292,10 @@ class SiteReader:
         target = values.get("to", "") if kind == "redirect" and values.get("keep path") else ""
         if "?" in target or "#" in target:
             self._blame("to", "leaves no place for a request's path; write keep path = off")
+        if values.get("basic auth"):
+            path = values["basic auth"]
+            for wrong in self._passwords(path):
+                self._blame("basic auth", f"{path} {wrong}")
         for volume in values.get("volumes", ()):
             source = volume.split(":")[0]
             if self._reaches_engine(source):
@@ -295,6 +304,25 @@ class SiteReader:
                     f"{source} holds Docker's own socket: whoever reaches it is root here; "
                     "mount a folder below it",
                 )
+
+    def _passwords(self, path: str) -> tuple[str, ...]:
+        """Return what is wrong with the file of users *path*; it is read once for all sites."""
+        known = self.shared.passwords
+        if path not in known:
+            try:
+                known[path] = read_htpasswd(self._read(path)).faults
+            except Wrong as wrong:
+                known[path] = (str(wrong),)
+        return known[path]
+
+    def _headers(self, values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        """Return the added fields: the nearest section's own where several name one."""
+        return by_name(
+            (name.removeprefix("header."), values[name])
+            for layer in reversed(self._layers)
+            for name in layer.section.options
+            if name.startswith("header.") and name in values
+        )
 
     def _blame(self, name: str, message: str) -> None:
         """Note a fault of the option *name*, in whichever section it is written."""
@@ -326,5 +354,6 @@ class SiteReader:
         site = groups["site"]
         site["certificates"] = site["certificates"] or self.shared.certificates
         site["also"] = tuple(name for name in site["also"] if name != self.name)
+        site["headers"] = self._headers(values)
         built: Kind = _KINDS[kind](**groups["kind"])
         return Site(self.name, built, data=self.data, where=self.section.where, **site)

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from snickers.config import addresses, formats
+from snickers.config.answer_fields import FIELD_VALUE
 from snickers.config.formats import Format
 from snickers.config.life_table import life_options
-from snickers.config.option import LATER_TYPES, TYPES, Option
+from snickers.config.option import ANSWERING_TYPES, LATER_TYPES, TYPES, Option
 
 _DURATION = formats.duration(0.001)
 
@@ -61,51 +62,50 @@ def _every_site() -> Iterable[Option]:
     )
     yield Option(
         "hsts",
-        TYPES,
+        ANSWERING_TYPES,
         formats.DURATION_OR_OFF,
         "off",
         "For how long browsers shall insist on https for this site.",
         "365d",
-        later=True,
+        "site.hsts",
     )
     yield Option(
         "basic auth",
-        TYPES,
+        ANSWERING_TYPES,
         formats.PATH,
         "",
-        "A htpasswd file (bcrypt): who may come in with which password.",
-        "alice.htpasswd",
+        "A file of names and passwords, written by `htpasswd -B` (bcrypt): who may come in.",
+        "{host}.htpasswd",
+        "site.basic_auth",
         empty="",
-        later=True,
     )
     yield Option(
         "allow from",
         TYPES,
         addresses.NETWORKS,
         "",
-        "The addresses and networks that may come in; empty: all.",
+        "The addresses and networks that may come in, all others get 403; empty: all.",
         "192.0.2.7 10.0.0.0/8",
+        "site.allow_from",
         empty=(),
-        later=True,
     )
     yield Option(
         "max body",
-        TYPES,
+        ANSWERING_TYPES,
         formats.size(),
         "",
-        "The largest request body that is accepted; empty: any.",
+        "The largest request body that is accepted, others get 413; empty: any.",
         "100m",
-        later=True,
+        "site.max_body",
     )
     yield Option(
         "header.NAME",
-        TYPES,
-        formats.ANYTHING,
+        ANSWERING_TYPES,
+        FIELD_VALUE,
         "",
-        "A field that is added to every answer; an empty value removes it.",
+        "A field of every answer, instead of what the site says; an empty value removes it.",
         "header.X-Frame-Options = DENY",
         empty="",
-        later=True,
     )
     yield Option(
         "answer within",

@@ -170,6 +170,16 @@ class Site:
     enabled: bool = True
     answer_within: float = 300.0
     """How long an upstream may take to begin its answer."""
+    hsts: float = 0.0
+    """For how long browsers shall insist on https; 0: nothing is said."""
+    basic_auth: str = ""
+    """The path of the file of users; empty: no password is asked for."""
+    allow_from: tuple[str, ...] = ()
+    """Addresses and networks that may come in; empty: all."""
+    max_body: int | None = None
+    """The most bytes of a request's body."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Names and values of the fields that every answer gets, sorted; an empty value removes."""
     data: str = ""
     """The site's own folder on this host: DATA/HOST."""
     where: Where = field(default=Where("", 0), eq=False)

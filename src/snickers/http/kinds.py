@@ -11,9 +11,12 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from snickers.config.values import Container, Process, Proxy, Redirect, Site, Static
+from snickers.http.checks import Checks
 from snickers.http.connections import Connections
 from snickers.http.filecache import FileCache
+from snickers.http.guard import GuardedHandler, is_guarded
 from snickers.http.pages import answer_error
+from snickers.http.passwords import Door
 from snickers.http.personal import PersonalHandler
 from snickers.http.proxy import ProxyHandler, Resolve
 from snickers.http.redirect import RedirectHandler
@@ -59,13 +62,23 @@ class HandlerMaker:
         self._connections = connections
         self._cache = FileCache()
         """The memory for small files of all static sites together."""
+        self._checks = Checks(defer, sweep)
 
     def broken(self) -> IHandler:
         """Return what answers for a site that was never without a fault."""
         return UnavailableHandler("broken")
 
     def make(self, site: Site) -> IHandler:
-        """Return what answers for *site*."""
+        """Return what answers for *site*: its own handler, unless something guards it."""
+        handler = self._make(site)
+        if not is_guarded(site):
+            return handler
+        door = None
+        if site.basic_auth:
+            door = Door(site.name, site.basic_auth, self._checks, self._defer, self._sweep)
+        return GuardedHandler(handler, site, door)
+
+    def _make(self, site: Site) -> IHandler:
         if not site.enabled:
             return UnavailableHandler("disabled")
         kind = site.kind

@@ -67,6 +67,11 @@ _WORDS: dict[tuple[int, str], tuple[str, str, int | None]] = {
         "Begin the address with https://.",
         None,
     ),
+    (401, ""): (
+        "Password needed",
+        "This site is for those who have a name and a password for it.",
+        None,
+    ),
     (403, ""): ("No entry", "You may not see this page.", None),
     (404, ""): (
         "Not found",
