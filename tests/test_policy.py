@@ -117,6 +117,8 @@ class EditsTests(SynchronousTestCase):
         self.assertFalse(Edits([]))
         self.assertTrue(self.edits)
         self.assertEqual(Edits([]).fields([(b"A", b"1")]), [(b"A", b"1")])
+        answer = read_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 3", b"GET")
+        self.assertIs(Edits([]).answer(answer), answer)
 
 
 class WithoutFieldTests(SynchronousTestCase):

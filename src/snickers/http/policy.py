@@ -98,6 +98,8 @@ class Edits:
 
     def fields(self, fields: Fields) -> Fields:
         """Return *fields* as they shall be sent."""
+        if not self._names:
+            return fields
         return [*self.without(fields), *self._fields]
 
     def without(self, fields: Fields) -> Fields:
@@ -106,7 +108,12 @@ class Edits:
         return [field for field in fields if field[0].lower() not in names]
 
     def answer(self, answer: Answer) -> Answer:
-        """Return *answer* as it shall be sent: one of its own, that no connection remembers."""
+        """Return *answer* as it shall be sent: one of its own, that no connection remembers.
+
+        It is *answer* itself where nothing was decided: what is remembered of it holds.
+        """
+        if not self._names:
+            return answer
         own = Answer()
         for slot in Answer.__slots__:
             setattr(own, slot, getattr(answer, slot))
