@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from snickers.config import ini
 from snickers.config.option import LATER_TYPES, TYPES
+from snickers.config.options import SCOPES
+from snickers.config.reading import Layer
 from snickers.config.site_table import site_options
 from snickers.config.values import Container, Process, Proxy, Redirect, Site
 from snickers.config.values import Static as StaticKind
@@ -49,6 +52,17 @@ class SiteTableTests(SynchronousTestCase):
                 ),
             ],
         )
+
+    def test_not_for_passthrough(self) -> None:
+        """Who sees neither requests nor answers decides only where connections come from."""
+        passthrough = SCOPES["passthrough"]
+        self.assertIsNotNone(passthrough.find("allow from"))
+        section = ini.read(
+            "[a]\nhsts = 1d\nmax body = 1\nbasic auth = x\nheader.X = 1\nallow from = ::1", "a"
+        ).sections[0]
+        told = [fault.message for fault in Layer(section).foreign(passthrough)]
+        types = "container, process, static, redirect, proxy"
+        self.assertEqual(told, [f"not an option of type passthrough, but of {types}"] * 4)
 
     def test_every_type(self) -> None:
         """Each type has options of its own, and those of every site."""
