@@ -16,6 +16,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
@@ -205,6 +206,16 @@ class WiringTests(Case, TestCase):
         self.assertEqual(wiring.limits.total, 7)
         self.assertEqual(wiring.front.deadlines.head_within, 5.0)
         self.assertEqual(wiring.ports[0].within, 3.0)  # type: ignore[attr-defined]
+
+    def test_a_socket_of_another_name(self) -> None:
+        """A socket that was handed over under a name that means nothing is told of, not used."""
+        self.patch(tap, "inherited", lambda environ: {"web.socket": [], "unknown": []})
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.start()
+        told = {event["name"] for event in events if "FileDescriptorName" in event["log_format"]}
+        self.assertEqual(told, {"web.socket", "unknown"})
 
     def test_names(self) -> Deferred[None]:
         """Names of upstreams are looked up in a thread."""

@@ -1,8 +1,8 @@
 """Deadlines of all connections, looked at by one sweep instead of a timer for each.
 
-A deadline costs its owner one assignment. The sweep is late by up to its interval, never early;
-it must never stop because one of those it watches has failed, nor because somebody has set the
-clock.
+A deadline costs its owner one assignment: `Sweep.now` and some seconds. Both the clock and the
+looks are coarse, so it passes up to an interval early or late. The sweep must never stop because
+one of those it watches has failed, nor because somebody has set the clock.
 """
 
 from __future__ import annotations

@@ -214,6 +214,12 @@ class Wiring:
         self.limits.change(self.settings.connections, self.settings.connections_per_address)
         try:
             given = inherited(self.environ)
+            for name in given.keys() - {"https", "http"}:
+                self.log.warn(
+                    "a socket was handed over as {name!r} and is not used; FileDescriptorName="
+                    " (LISTEN_FDNAMES) must be https or http",
+                    name=name,
+                )
             https = given.get("https") or [bind(listen) for listen in self.settings.https]
             http = given.get("http") or [bind(listen) for listen in self.settings.http]
         except CannotListen as problem:
