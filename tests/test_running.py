@@ -92,12 +92,13 @@ class Alarm:
 
     def __init__(self) -> None:
         self.now: dict[tuple[str, str], str] = {}
+        self.over: list[str] = []
 
     def raised(self, kind: str, site: str, message: str) -> None:
         self.now[kind, site] = message
 
     def cleared(self, kind: str, site: str) -> None:
-        del self.now[kind, site]
+        self.over.append(self.now.pop((kind, site)))
 
     def current(self) -> list[dict[str, Any]]:
         return [{"kind": kind, "site": site} for kind, site in self.now]
@@ -299,6 +300,19 @@ class FaultTests(RunningCase):
         self.assertIn("last good", status["a.example"]["detail"])
         self.reload(SETTINGS + A + B)
         self.assertEqual(self.alarm.now, {})
+
+    def test_another_fault(self) -> None:
+        """What was at fault and is at fault otherwise is told anew; the old alarm is over. What
+        is still as it was is not over."""
+        self.begin()
+        bad = SETTINGS + A + "lstng = on\n"
+        self.reload(bad + B)
+        first = self.alarm.now["configuration", "a.example"]
+        self.reload(bad + B.replace("a.ex", "c.ex"))
+        self.assertEqual(self.alarm.over, [])
+        self.reload(bad.replace("lstng", "listig") + B)
+        self.assertEqual(self.alarm.over, [first])
+        self.assertIn("listig", self.alarm.now["configuration", "a.example"])
 
     def test_a_site_that_was_never_good(self) -> None:
         """It is there, answers for itself, and has a certificate to say so."""

@@ -99,7 +99,7 @@ class Running:
         self._about = about
         self._lock = DeferredLock()
         self._loaded: Loaded | None = None
-        self._alarmed: set[str] = set()
+        self._alarmed: dict[str, str] = {}
         self.configuration: Configuration | None = None
         self.since = wall()
         self.reloads: dict[str, int] = {"ok": 0, "faults": 0, "failed": 0}
@@ -290,16 +290,17 @@ class Running:
                 connection.close_if_idle()
 
     def _tell_faults(self, fresh: Configuration) -> None:
-        """Raise an alarm for each section at fault; clear those that are mended."""
+        """Raise an alarm for each section at fault; clear what does not hold any more."""
         faults: dict[str, list[str]] = {}
         broken = {fault: name for name, found in fresh.broken.items() for fault in found}
         for fault in fresh.faults:
             faults.setdefault(broken.get(fault, ""), []).append(str(fault))
-        for site in self._alarmed - faults.keys():
-            self._alarm.cleared("configuration", site)
-        for site, lines in faults.items():
-            self._alarm.raised("configuration", site, "\n".join(lines))
-        self._alarmed = set(faults)
+        told, self._alarmed = self._alarmed, {name: "\n".join(x) for name, x in faults.items()}
+        for site, message in told.items():
+            if self._alarmed.get(site) != message:
+                self._alarm.cleared("configuration", site)
+        for site, message in self._alarmed.items():
+            self._alarm.raised("configuration", site, message)
 
     # What there is to say
 
