@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.config.values import Container, Process, Proxy, Redirect, Site, Static
+from snickers.config.values import Container, Passthrough, Process, Proxy, Redirect, Site, Static
 from snickers.http.guard import GuardedHandler
-from snickers.http.kinds import HandlerMaker, UnavailableHandler
+from snickers.http.kinds import HandlerMaker, MisdirectedHandler, UnavailableHandler
 from snickers.http.personal import PersonalHandler
 from snickers.http.proxy import ProxyHandler
 from snickers.http.redirect import RedirectHandler
@@ -29,6 +29,7 @@ KINDS: list[tuple[Any, type]] = [
     (Proxy(to=("http://127.0.0.1:8000",)), ProxyHandler),
     (Container(image="x"), PersonalHandler),
     (Process(command=("x",)), PersonalHandler),
+    (Passthrough("tcp:a.example:443"), MisdirectedHandler),
 ]
 
 
@@ -84,6 +85,12 @@ class HandlerMakerTests(SynchronousTestCase):
         made.handle(exchange)
         self.assertEqual(exchange.status, 503)
         self.assertIsInstance(made, UnavailableHandler)
+
+    def test_misdirected(self) -> None:
+        """Http that reaches a site whose TLS is not opened came too late: 421."""
+        exchange = RecordingExchange()
+        self.maker.make(Site(name="a.example", kind=Passthrough("tcp:b:1"))).handle(exchange)
+        self.assertEqual(exchange.status, 421)
 
     def test_upstreams(self) -> None:
         """Upstreams wait for as long as their site says."""

@@ -448,8 +448,9 @@ class UnopenedTests(PortCase):
         super().setUp()
         self.sites[b"closed.example"] = "closed"
 
-    def carry(self, stream: Stream, site: str) -> Half:
+    def carry(self, stream: Stream, site: str, name: bytes) -> Half:
         self.carried.append((stream, site))
+        self.assertEqual(name, b"closed.example")
         return Half()
 
     def test_unopened(self) -> None:
@@ -458,6 +459,9 @@ class UnopenedTests(PortCase):
         wire = self.plain()
         wire.send(data)
         ((stream, site),) = self.carried
+        self.assertEqual(stream.protocol.data, b"")
+        stream.resumeProducing()
+        self.turns.settle()
         self.assertEqual((site, stream.protocol.data), ("closed", data))
         self.assertEqual(self.port.connections, {stream})
         self.assertResult()

@@ -32,6 +32,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.sweep": (),
     "snickers.notify": (),
     "snickers.relay": ("snickers.config.values", "snickers.stream"),
+    "snickers.proxyprotocol": (),
+    "snickers.passthrough": (*MEETING, "snickers.relay", "snickers.proxyprotocol"),
     "snickers.listening": ("snickers.config.values", "snickers.stream"),
     "snickers.welcome": ("snickers.config.values",),
     "snickers.tls": (*MEETING, "snickers.listening"),
@@ -61,6 +63,7 @@ PURE = (
     "snickers.http.policy",
     "snickers.htpasswd",
     "snickers.interfaces",
+    "snickers.proxyprotocol",
     "snickers.tls.clienthello",
     "snickers.welcome",
 )

@@ -453,3 +453,56 @@ class StatusTests(RunningCase):
         self.running._in_thread = lambda *_: fail(RuntimeError("no"))
         self.failureResultOf(self.running.reload(), RuntimeError)
         self.flushLoggedErrors(RuntimeError)
+
+
+THROUGH = "[a.example]\ntype = passthrough\nto = tcp:b:443\n"
+
+
+class UnopenedTests(RunningCase):
+    """Sites whose TLS is not opened here."""
+
+    def test_no_certificate(self) -> None:
+        """They have none; one that is opened no more loses its own, and the other way round."""
+        self.begin()
+        self.reload(SETTINGS + THROUGH + B)
+        self.assertEqual(self.certificates.applied, [[[], [], ["a.example"]]])
+        self.certificates.applied.clear()
+        self.reload(SETTINGS + THROUGH.replace("443", "444") + B)
+        self.assertEqual(self.certificates.applied, [[[], [], ["a.example"]]])
+        self.certificates.applied.clear()
+        self.reload(SETTINGS + A + B)
+        self.assertEqual(self.certificates.applied, [[[], ["a.example"], []]])
+
+    def test_first(self) -> None:
+        """From the first configuration on, none is made."""
+        self.text = SETTINGS + THROUGH
+        self.running.begin(self.load())
+        self.assertEqual(self.certificates.applied, [[[], [], ["a.example"]]])
+        self.assertTrue(self.sites.by_name["a.example"].unopened)
+
+    def test_idle_connections(self) -> None:
+        """When TLS is opened no more, connections on which nothing is asked are closed."""
+        self.begin()
+        connection = Connection()
+        self.sites.by_name["a.example"].connections.add(connection)
+        self.reload(SETTINGS + THROUGH + B)
+        self.assertTrue(connection.idle_closed)
+        connection.idle_closed = False
+        self.reload(SETTINGS + THROUGH.replace("443", "444") + B)
+        self.assertFalse(connection.idle_closed)
+
+    def test_plan(self) -> None:
+        """Neither a change nor the removal closes a connection that was carried."""
+        self.text = SETTINGS + THROUGH + B
+        self.begin()
+        self.sites.by_name["a.example"].connections.add(Connection())
+        (site, _) = self.running.status()["sites"]
+        self.assertEqual((site["kind"], site["connections"]), ("passthrough", 1))
+        self.text = SETTINGS + THROUGH.replace("443", "444") + "proxy protocol = v2\n" + B
+        (change,) = self.successResultOf(self.running.plan())["changed"]
+        self.assertEqual(change["options"]["to"], ["tcp:b:443", "tcp:b:444"])
+        self.assertEqual(change["options"]["proxy protocol"], ["off", "v2"])
+        self.assertEqual(change["closes"], 0)
+        self.text = SETTINGS + B
+        (removed,) = self.successResultOf(self.running.plan())["removed"]
+        self.assertEqual((removed["kind"], removed["closes"]), ("passthrough", 0))

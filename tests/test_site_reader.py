@@ -12,6 +12,7 @@ from snickers.config.values import (
     Configuration,
     Container,
     Lifecycle,
+    Passthrough,
     Process,
     Proxy,
     Redirect,
@@ -36,6 +37,14 @@ class GoodSiteTests(SynchronousTestCase):
         configuration = read(text, files)
         self.assertEqual([str(fault) for fault in configuration.faults], [])
         return configuration.sites["a.example"]
+
+    def test_passthrough(self) -> None:
+        """A site whose TLS is not opened says where its connections go, and how they begin."""
+        text = "[a.example]\ntype = passthrough\nto = tcp:b:443\n"
+        self.assertEqual(self.site(text).kind, Passthrough("tcp:b:443"))
+        self.assertEqual(
+            self.site(text + "proxy protocol = v2").kind, Passthrough("tcp:b:443", "v2")
+        )
 
     def test_container(self) -> None:
         """A container with everything that can be said of one."""
@@ -250,7 +259,7 @@ class BadSiteTests(SynchronousTestCase):
             self.faults("[a.example]\nroot = /x\nlisTng = 1"),
             [
                 "1: [a.example] type: is missing; write type = container, process, static, "
-                "redirect or proxy",
+                "redirect, proxy or passthrough",
                 "3: [a.example] listng: there is no such option; the nearest is 'listing'",
             ],
         )
@@ -261,19 +270,20 @@ class BadSiteTests(SynchronousTestCase):
             self.faults("[a.example]\ntype = sttic"),
             [
                 "2: [a.example] type: 'sttic' is unknown; write container, process, static, "
-                "redirect or proxy"
+                "redirect, proxy or passthrough"
             ],
         )
 
     def test_passthrough(self) -> None:
-        """The type that is not available yet is told so once, its options are read all the same."""
+        """Where connections go must be said; how they begin is one of three."""
+        text = "[a.example]\ntype = passthrough\nto = tcp:b:443\n"
         self.assertEqual(
-            self.faults("[a.example]\ntype = passthrough\nto = tcp:b:443\nproxy protocol = v3"),
-            [
-                "2: [a.example] type: 'passthrough' is not available yet in this version; write "
-                "container, process, static, redirect or proxy",
-                "4: [a.example] proxy protocol: 'v3' is unknown; write off, v1 or v2",
-            ],
+            self.faults(text + "proxy protocol = v3"),
+            ["4: [a.example] proxy protocol: 'v3' is unknown; write off, v1 or v2"],
+        )
+        self.assertEqual(
+            self.faults("[a.example]\ntype = passthrough"),
+            ["1: [a.example] to: is missing; write one such as to = tcp:10.0.0.7:443"],
         )
 
     def test_missing(self) -> None:

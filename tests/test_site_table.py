@@ -9,7 +9,7 @@ from snickers.config.option import LATER_TYPES, TYPES
 from snickers.config.options import SCOPES
 from snickers.config.reading import Layer
 from snickers.config.site_table import site_options
-from snickers.config.values import Container, Process, Proxy, Redirect, Site
+from snickers.config.values import Container, Passthrough, Process, Proxy, Redirect, Site
 from snickers.config.values import Static as StaticKind
 
 KINDS = {
@@ -18,6 +18,7 @@ KINDS = {
     "static": StaticKind("/srv"),
     "redirect": Redirect("https://a.example"),
     "proxy": Proxy(("http://a.example",)),
+    "passthrough": Passthrough("tcp:a.example:443"),
 }
 
 

@@ -3,6 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from snickers.config.values import Passthrough, Site
 from snickers.http.sites import SiteTable
 from snickers.interfaces import IExchange, IHandler
 
@@ -46,6 +47,15 @@ class SiteTableTests(SynchronousTestCase):
         self.assertIsNone(self.table.find(b"a.example"))
         self.assertIsNone(self.table.find(b"x.y.a.example"))
         self.assertIsNone(self.table.find(b".a.example"))
+
+    def test_unopened(self) -> None:
+        """A site says whether its TLS is opened, as its configuration does; a broken one's is."""
+        kind = Passthrough("tcp:b:1")
+        site = self.table.put("a.example", ("a.example",), Site("a.example", kind), self.handler)
+        self.assertTrue(site.unopened)
+        site.carrier = object()
+        self.put("a.example")
+        self.assertEqual((site.unopened, site.carrier), (False, None))
 
     def test_default(self) -> None:
         """Connections without a name go to the default site, if there is one; a name that no

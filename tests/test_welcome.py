@@ -13,6 +13,7 @@ from snickers.config.values import (
     Fault,
     Lifecycle,
     Listen,
+    Passthrough,
     Process,
     Proxy,
     Redirect,
@@ -59,6 +60,12 @@ class WelcomeTests(SynchronousTestCase):
         text = told(Site("a.localhost", awake), Site("b.localhost", Proxy(("http://[::1]:1",))))
         self.assertIn("/  a container of lamp:7\n", text)
         self.assertIn("/  answered by http://[::1]:1\n", text)
+
+    def test_unopened(self) -> None:
+        """A site whose TLS is not opened says whither it goes; its certificate is not ours."""
+        text = told(Site("a.localhost", Passthrough("tcp:box:443")))
+        self.assertIn("/  carried unopened to box:443\n", text)
+        self.assertNotIn("var/ca.pem", text)
 
     def test_curl(self) -> None:
         """The curl line trusts the authority, needs no DNS, and asks for a page."""

@@ -22,6 +22,7 @@ from snickers.config.values import (
     Configuration,
     Container,
     Lifecycle,
+    Passthrough,
     Process,
     Settings,
     Site,
@@ -58,6 +59,11 @@ def _declaration(site: Site) -> object:
     if isinstance(kind, Container | Process):
         return evolve(kind, life=Lifecycle()), site.data
     return None
+
+
+def _is_opened(site: Site) -> bool:
+    """Whether the site's TLS is opened here, with a certificate of its own."""
+    return not isinstance(site.kind, Passthrough)
 
 
 @implementer(IFrontDoor)
@@ -176,7 +182,7 @@ class Running:
                 for old, new in change.changed
             ],
             "removed": [
-                {"site": site.name, "kind": _kind_name(site), "closes": self._open(site.name)}
+                {"site": site.name, "kind": _kind_name(site), "closes": self._open(site)}
                 for site in change.removed
             ],
             "settings": [
@@ -192,9 +198,10 @@ class Running:
             "broken": sorted(fresh.broken),
         }
 
-    def _open(self, name: str) -> int:
-        live = self._sites.by_name.get(name)
-        return 0 if live is None else len(live.connections)
+    def _open(self, site: Site) -> int:
+        """How many connections the removal of *site* ends; those carried unopened go on."""
+        live = self._sites.by_name.get(site.name)
+        return len(live.connections) if live is not None and _is_opened(site) else 0
 
     def _closed_by_change(self, old: Site, new: Site) -> int:
         """How many exchanges and websockets a site's change ends: those that use a server which
@@ -213,10 +220,12 @@ class Running:
         self.configuration = goal
         if change.settings and goal.settings is not None and running is not None:
             self._apply_settings(goal.settings)
+        news = [*change.added, *(new for _, new in change.changed)]
         self._certificates.apply(
-            [*change.added, *self._stand_ins(running, goal)],
-            [new for _, new in change.changed],
-            change.removed,
+            [*filter(_is_opened, change.added), *self._stand_ins(running, goal)],
+            [new for _, new in change.changed if _is_opened(new)],
+            # Also of one that had none: it may have had a stand-in.
+            [*change.removed, *(site for site in news if not _is_opened(site))],
         )
         added = [site for site in change.added if site.life is not None and site.enabled]
         changed: list[Site] = []
@@ -233,11 +242,14 @@ class Running:
         self._lives.apply(added, changed, removed)
         for site in change.removed:
             self._remove(site.name)
-        for site in [*change.added, *(new for _, new in change.changed)]:
+        for site in news:
             try:
                 self._sites.put(site.name, site.names, site, self._make(site))
             except Exception:
                 self.log.failure("{site}: applying its configuration", site=site.name)
+        for old, new in change.changed:
+            if _is_opened(old) and not _is_opened(new):
+                self._close_idle(self._sites.by_name[new.name])
         self._apply_broken(running, goal)
         if goal.settings is not None:
             name = goal.settings.default_site
@@ -286,8 +298,12 @@ class Running:
     def _remove(self, name: str) -> None:
         live = self._sites.remove(name)
         if live is not None:
-            for connection in list(live.connections):
-                connection.close_if_idle()
+            self._close_idle(live)
+
+    @staticmethod
+    def _close_idle(live: Any) -> None:
+        for connection in list(live.connections):
+            connection.close_if_idle()
 
     def _tell_faults(self, fresh: Configuration) -> None:
         """Raise an alarm for each section at fault; clear what does not hold any more."""

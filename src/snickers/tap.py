@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, NoReturn
 
 from OpenSSL import SSL
@@ -23,7 +24,7 @@ from snickers import __version__
 from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
 from snickers.config.parse import Loaded, load
-from snickers.config.values import Container, Listen, Process, Settings
+from snickers.config.values import Container, Listen, Passthrough, Process, Settings
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import owner_of
 from snickers.containers.process import ProcessEngine
@@ -33,12 +34,15 @@ from snickers.front_door import FrontDoorService, ListeningPort
 from snickers.http.connections import Connections
 from snickers.http.http1 import Deadlines, Front, Http1, PlainHttp1
 from snickers.http.kinds import HandlerMaker
+from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
 from snickers.listening import CannotListen, Limits, Port, bind, handed_over, inherited
 from snickers.notify import Notifier
+from snickers.passthrough import Carrying, Passages
 from snickers.poller import Poller
 from snickers.running import Running
 from snickers.stream import Stream, Sweep
+from snickers.tls import clienthello
 from snickers.tls.authority import Authority
 from snickers.tls.certificates import Certificates
 from snickers.tls.port import TLSPort
@@ -129,13 +133,23 @@ class Wiring:
             },
             self.alarm,
         )
+        servers = Connections(lambda: self.limits.total)
+        self.passages = Passages(
+            self.poller,
+            self.sweep,
+            self.resolve,
+            self.front.connections,
+            servers,
+            Networks,
+            clienthello.alert,
+        )
         handlers = HandlerMaker(
             self.poller,
             self.sweep,
             self.lives,
             self.defer,
             self.resolve,
-            Connections(lambda: self.limits.total),
+            servers,
         )
         self.running = Running(
             lambda: load(path),
@@ -237,6 +251,8 @@ class Wiring:
                 build=self.build,
                 alpn=ALPN,
                 within=self.settings.handshake_within,
+                unopened=attrgetter("unopened"),
+                carry=self.carry,
             )
             for sock in https
         ]
@@ -257,6 +273,10 @@ class Wiring:
         """Make the protocol of a TLS connection."""
         return Http1(self.front, stream, site, True)
 
+    def carry(self, stream: Stream, site: LiveSite, name: bytes) -> Carrying:
+        """Make the protocol of a connection whose TLS is not opened here."""
+        return self.passages.carry(stream, site, name)
+
     def build_plain(self, stream: Stream) -> PlainHttp1:
         """Make the protocol of a plain connection."""
         return PlainHttp1(self.front, stream, self.https_port)
@@ -267,7 +287,10 @@ class Wiring:
         """Have the configuration run that was read at the start."""
         self.running.begin(self.loaded)
         sites = self.loaded.configuration.sites.values()
-        if any(site.certificates == "internal" for site in sites):
+        if any(
+            site.certificates == "internal" and not isinstance(site.kind, Passthrough)
+            for site in sites
+        ):
             # People look for the file to trust before they make the first visit.
             made = self.files.run(lambda: self.authority.root(time.time()))
             made.addErrback(

@@ -13,6 +13,7 @@ from snickers.config.values import (
     Configuration,
     Container,
     Listen,
+    Passthrough,
     Process,
     Proxy,
     Redirect,
@@ -44,7 +45,8 @@ def welcome(
     lines += [f"  {name}: at fault, see above" for name in configuration.broken]
     if http_port is not None and sites:
         lines.append(f"  Plain http on port {http_port} sends visitors to these.")
-    internal = [site for site in sites if site.certificates == "internal"]
+    opened = [site for site in sites if not isinstance(site.kind, Passthrough)]
+    internal = [site for site in opened if site.certificates == "internal"]
     if internal:
         lines += ["", "Their certificates are signed by this authority; trust it in your browser:"]
         lines.append(f"  {bold(ca_file)}")
@@ -75,6 +77,8 @@ def _about(site: Site) -> str:
             return f"sends visitors to {kind.to}"
         case Proxy():
             return f"answered by {' '.join(kind.to)}"
+        case Passthrough():
+            return f"carried unopened to {kind.to.removeprefix('tcp:')}"
 
 
 def _start(site: Site) -> str:

@@ -18,7 +18,8 @@ SETTINGS = "snickers"
 """The scope of ``[snickers]``; every other scope is a type of site."""
 
 TYPES = ("container", "process", "static", "redirect", "proxy", "passthrough")
-LATER_TYPES = ("passthrough",)
+LATER_TYPES: tuple[str, ...] = ()
+"""Those that this version knows, and cannot serve yet."""
 ANSWERING_TYPES = tuple(kind for kind in TYPES if kind != "passthrough")
 """The types whose requests and answers are seen here."""
 

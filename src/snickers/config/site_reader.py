@@ -26,6 +26,7 @@ from snickers.config.values import (
     Fault,
     Kind,
     Lifecycle,
+    Passthrough,
     Process,
     Proxy,
     Redirect,
@@ -46,6 +47,7 @@ _KINDS: Mapping[str, type[Any]] = {
     "static": StaticKind,
     "redirect": Redirect,
     "proxy": Proxy,
+    "passthrough": Passthrough,
 }
 _AVAILABLE = either([kind for kind in TYPES if kind not in LATER_TYPES])
 _STAND_IN = "host.invalid"

@@ -379,6 +379,7 @@ def _passthrough() -> Iterable[Option]:
         None,
         "The server that gets the connection as it is; it opens the TLS itself.",
         "tcp:10.0.0.7:443",
+        "kind.to",
     )
     yield Option(
         "proxy protocol",
@@ -387,6 +388,7 @@ def _passthrough() -> Iterable[Option]:
         "off",
         "Whether the server is told the client's address, and in which version.",
         "v2",
+        "kind.proxy_protocol",
     )
 
 

@@ -154,7 +154,17 @@ class Proxy:
     """``http://HOST[:PORT]`` or ``unix:/path``."""
 
 
-Kind = Container | Process | Static | Redirect | Proxy
+@frozen
+class Passthrough:
+    """A server that opens the TLS itself: connections are carried as they are."""
+
+    to: str
+    """``tcp:HOST:PORT``; an IPv6 address in brackets."""
+    proxy_protocol: str = "off"
+    """``"off"``, ``"v1"`` or ``"v2"``: how the server is told the client's address."""
+
+
+Kind = Container | Process | Static | Redirect | Proxy | Passthrough
 
 
 @frozen

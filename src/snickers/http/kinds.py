@@ -10,7 +10,15 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from snickers.config.values import Container, Process, Proxy, Redirect, Site, Static
+from snickers.config.values import (
+    Container,
+    Passthrough,
+    Process,
+    Proxy,
+    Redirect,
+    Site,
+    Static,
+)
 from snickers.http.checks import Checks
 from snickers.http.connections import Connections
 from snickers.http.filecache import FileCache
@@ -36,6 +44,20 @@ class UnavailableHandler:
 
     def handle(self, exchange: IExchange) -> None:
         answer_error(exchange, 503, self.kind, 60)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+@implementer(IHandler)
+@frozen
+class MisdirectedHandler:
+    """Answers 421 for a site whose TLS is no longer opened here, on connections from before.
+
+    A browser asks again on a new connection (RFC 9110 §15.5.20), and that one is carried."""
+
+    def handle(self, exchange: IExchange) -> None:
+        answer_error(exchange, 421)
 
     def close(self) -> None:
         """Nothing is kept."""
@@ -88,6 +110,8 @@ class HandlerMaker:
                 return StaticHandler(kind, self._defer, self._sweep, self._cache)
             case Redirect():
                 return RedirectHandler(kind)
+            case Passthrough():
+                return MisdirectedHandler()
             case Proxy():
                 return ProxyHandler(
                     site.name, kind.to[0], make_upstream, self._resolve, self._sweep

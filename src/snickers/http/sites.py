@@ -6,19 +6,26 @@ new handler into it. Nothing here may cost more than a look-up in a dictionary.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from snickers.config.values import Site
+from snickers.config.values import Passthrough, Site
 from snickers.interfaces import IHandler
-
-if TYPE_CHECKING:
-    from snickers.http.http1 import Http1
 
 
 class LiveSite:
     """One site as the fronts see it."""
 
-    __slots__ = ("connections", "handler", "hosts", "name", "requests", "site", "wild")
+    __slots__ = (
+        "carrier",
+        "connections",
+        "handler",
+        "hosts",
+        "name",
+        "requests",
+        "site",
+        "unopened",
+        "wild",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -29,7 +36,13 @@ class LiveSite:
         """Suffixes, each with its dot, of the names that begin with ``*``."""
         self.handler: IHandler
         self.requests = 0
-        self.connections: set[Http1] = set()
+        """Of a site whose TLS is not opened here: the connections that were carried."""
+        self.connections: set[Any] = set()
+        """Each has ``close_if_idle()``."""
+        self.unopened = False
+        """Whether its TLS is not opened here: see `snickers.passthrough`."""
+        self.carrier: Any = None
+        """What carries its connections then; made and kept by whoever does."""
 
     def speaks_for(self, host: bytes) -> bool:
         """Say whether *host* (lower case, no port) is a name of this site."""
@@ -47,6 +60,9 @@ class LiveSite:
         self.hosts = frozenset(name for name in encoded if not name.startswith(b"*."))
         self.wild = tuple(name[1:] for name in encoded if name.startswith(b"*."))
         self.handler = handler
+        self.unopened = site is not None and isinstance(site.kind, Passthrough)
+        if not self.unopened:
+            self.carrier = None
 
 
 class SiteTable:

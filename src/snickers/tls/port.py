@@ -58,7 +58,8 @@ class TLSPort(Port, Generic[T]):
 
     *challenge*, if given, returns the context for an ``acme-tls/1`` connection to a name, or
     ``None``. *unopened*, if given, says of a site that its TLS is not opened here; then *carry*
-    is called instead of *build*, with the stream, from which not even the hello was read.
+    is called instead of *build*, with the stream, from which not even the hello was read, the
+    site and the name asked for; nothing is read before somebody calls ``resumeProducing()``.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class TLSPort(Port, Generic[T]):
         within: float = 10.0,
         challenge: Callable[[bytes], SSL.Context | None] | None = None,
         unopened: Callable[[T], bool] | None = None,
-        carry: Callable[[Stream, T], Any] | None = None,
+        carry: Callable[[Stream, T, bytes], Any] | None = None,
     ) -> None:
         Port.__init__(self, reactor, sock, sweep, limits)
         self.route = route
@@ -157,7 +158,7 @@ class TLSPort(Port, Generic[T]):
             self._answer(sock, peer, clienthello.UNRECOGNIZED_NAME)
             return
         if self.unopened is not None and self.unopened(site):
-            self._carry(sock, peer, site)
+            self._carry(sock, peer, site, name)
             return
         if hello.alpn and not any(offered in self.alpn for offered in hello.alpn):
             self.handshakes["no_alpn"] += 1
@@ -193,13 +194,16 @@ class TLSPort(Port, Generic[T]):
     def unsecured(self, stream: TLSStream, result: str) -> None:
         self.handshakes[result] += 1
 
-    def _carry(self, sock: socket.SocketType, peer: bytes, site: T) -> None:
+    def _carry(self, sock: socket.SocketType, peer: bytes, site: T, name: bytes) -> None:
         assert self.carry is not None
         stream = Stream(self.reactor, sock, self.sweep, peer)
         self.adopt(stream)
-        stream.protocol = self.carry(stream, site)
-        if not stream.disconnected:
-            stream.start()
+        self.sweep.watch(stream)
+        try:
+            stream.protocol = self.carry(stream, site, name)
+        except Exception:
+            stream.abortConnection()
+            raise
 
     def not_begun(self, sock: socket.SocketType, peer: bytes) -> None:
         self.handshakes["failed"] += 1

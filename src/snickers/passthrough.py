@@ -1,0 +1,357 @@
+"""Connections of sites whose TLS is not opened here: carried as they are to the server behind.
+
+The site was chosen by the name in the client's hello, which waits unread in its socket until the
+server is connected; then a `Relay` carries bytes both ways, for as long as the two like. This
+module must never read what it carries, send a byte before the server's PROXY header, or let a
+change of a site's configuration touch a connection that has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from math import inf
+from typing import Any, Protocol
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import TimeoutError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from snickers.config.values import Passthrough, Site
+from snickers.proxyprotocol import Endpoint, header
+from snickers.relay import Relay
+from snickers.stream import ABORTED, Address, Stream, Sweep, connect
+
+CONNECT_WITHIN = 10.0
+"""Seconds from the hello until the server must be connected, the look-up of its name included:
+what browsers wait with patience, and three retransmissions of a lost SYN."""
+LOOK_UP_EVERY = 30.0
+"""Seconds an address is taken for true: what stub resolvers keep a typical answer for."""
+RESULTS = ("carried", "unreachable", "unresolved", "timeout", "disabled", "forbidden", "gone")
+
+# Alert descriptions (RFC 8446 §6).
+ACCESS_DENIED = 49
+INTERNAL_ERROR = 80
+
+_WAITING, _CONNECTING, _CARRIED, _OVER = range(4)
+
+
+class LiveSite(Protocol):
+    """A site as the fronts see it: see `snickers.http.sites.LiveSite`."""
+
+    name: str
+    site: Site | None
+    requests: int
+    connections: set[Any]
+    carrier: Any
+
+
+class Servers(Protocol):
+    """Counts the connections to servers: see `snickers.http.connections.Connections`."""
+
+    def make_room(self) -> None: ...
+
+    def count(self, stream: Any) -> None: ...
+
+
+class Networks(Protocol):
+    """The addresses that may come in: see `snickers.http.policy.Networks`."""
+
+    def holds(self, peer: bytes) -> bool: ...
+
+
+def read_target(to: str) -> tuple[str, int]:
+    """Return the host and the port of ``tcp:HOST:PORT``."""
+    host, _, port = to.removeprefix("tcp:").rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+class Passages:
+    """What all connections that are carried unopened share."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        sweep: Sweep,
+        resolve: Callable[[str], Deferred[str]],
+        connections: set[Any],
+        servers: Servers,
+        networks: Callable[[tuple[str, ...]], Networks],
+        alert: Callable[[int], bytes],
+        connector: Callable[..., Stream] = connect,
+    ) -> None:
+        """*resolve* takes a host name; its Deferred fires with a numeric address. *connections*
+        is the front's: whoever drains or aborts those finds these among them. *networks* makes
+        the judge of ``allow from``, which is checked for every connection. *alert* returns
+        the record of a fatal TLS alert. *connector*: `snickers.stream.connect`, or a test's."""
+        self.reactor = reactor
+        self.sweep = sweep
+        self.resolve = resolve
+        self.connections = connections
+        self.servers = servers
+        self.networks = networks
+        self.alert = alert
+        self.connector = connector
+        self.results = dict.fromkeys(RESULTS, 0)
+        """How many connections were carried, or why not: `RESULTS`."""
+        self.received = 0
+        """Bytes received from the clients of connections that are over."""
+        self.sent = 0
+        """Bytes sent to them."""
+
+    def carry(self, stream: Stream, live: LiveSite, name: bytes) -> Carrying:
+        """Carry *stream*, from which nothing was read and which does not read, to the server of
+        *live*; *name* is what the client asked for by SNI. Returns the stream's protocol.
+
+        A client whose server cannot be had within `CONNECT_WITHIN` gets internal_error.
+        """
+        passage = live.carrier
+        if passage is None or passage.site is not live.site:
+            assert live.site is not None
+            passage = live.carrier = Passage(self, live.site)
+        carrying = Carrying(passage, stream, live, name)
+        try:
+            carrying.begin()
+        except Exception:
+            carrying.connectionLost(ABORTED)
+            raise
+        return carrying
+
+
+class Passage:
+    """Where one site's connections go, as one configuration says it.
+
+    A name is looked up in a thread when the first connection comes and again from time to time;
+    nobody waits for that who has an address. A new configuration has a passage of its own.
+    """
+
+    def __init__(self, passages: Passages, site: Site) -> None:
+        kind = site.kind
+        assert isinstance(kind, Passthrough)
+        self.passages = passages
+        self.site = site
+        self.proxy_protocol = kind.proxy_protocol
+        self.to = kind.to
+        networks = site.allow_from
+        self._admitted = passages.networks(networks) if networks else None
+        self._host, self._port = read_target(kind.to)
+        self._address: Address | None = None
+        self._look_at = inf
+        self._looking = False
+        self._waiting: list[Carrying] = []
+        if _is_numeric(self._host):
+            self._address = (self._host, self._port)
+
+    def admits(self, peer: bytes) -> bool:
+        """Say whether a client at the numeric address *peer* may come in."""
+        return self._admitted is None or self._admitted.holds(peer)
+
+    def find(self, carrying: Carrying) -> None:
+        """Have *carrying* told the server's address, now or when it is known."""
+        address = self._address
+        if address is None:
+            self._waiting.append(carrying)
+            self._look_up()
+            return
+        if self.passages.sweep.now >= self._look_at:
+            self._look_up()
+        carrying.reach(address)
+
+    def failed(self) -> None:
+        """The server was not reached: it may have moved."""
+        if self._look_at != inf:
+            self._look_up()
+
+    def _look_up(self) -> None:
+        if self._looking:
+            return
+        self._looking = True
+        found = self.passages.resolve(self._host)
+        found.addCallbacks(self._found, self._not_found)
+        found.addErrback(
+            lambda failure: self.passages.log.failure(
+                "{site}: a look-up's answer", failure=failure, site=self.site.name
+            )
+        )
+
+    def _looked_up(self) -> list[Carrying]:
+        self._looking = False
+        self._look_at = self.passages.sweep.now + LOOK_UP_EVERY
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def _found(self, address: str) -> None:
+        self._address = (address, self._port)
+        for carrying in self._looked_up():
+            carrying.reach(self._address)
+
+    def _not_found(self, failure: Failure) -> None:
+        reason = f"the name {self._host} cannot be resolved: {failure.getErrorMessage()}"
+        waiting = self._looked_up()
+        if not waiting:
+            self.passages.log.warn("{site}: {reason}", site=self.site.name, reason=reason)
+        for carrying in waiting:
+            carrying.refuse("unresolved", reason)
+
+
+class Carrying:
+    """One client's connection: its stream's protocol until the relay takes over."""
+
+    __slots__ = ("_deadline", "_name", "_passage", "_site", "_stage", "_upstream", "transport")
+
+    def __init__(self, passage: Passage, transport: Stream, site: LiveSite, name: bytes) -> None:
+        self._passage = passage
+        self._site = site
+        self._name = name
+        self._stage = _WAITING
+        self._upstream: Stream | None = None
+        self._deadline = transport.sweep.now + CONNECT_WITHIN
+        self.transport = transport
+
+    def begin(self) -> None:
+        """Look for the server."""
+        passage = self._passage
+        passage.passages.connections.add(self)
+        self._site.connections.add(self)
+        if not passage.site.enabled:
+            self.refuse("disabled", "the site is switched off")
+        elif not passage.admits(self.transport.peer):
+            self.refuse(
+                "forbidden", "its address is not among those of 'allow from'", ACCESS_DENIED
+            )
+        else:
+            self.transport.deadline = self._deadline
+            passage.find(self)
+
+    def reach(self, address: Address) -> None:
+        """Connect to the server, whose PROXY header goes ahead of everything."""
+        if self._stage != _WAITING:
+            return
+        passage = self._passage
+        passages = passage.passages
+        first = b""
+        if passage.proxy_protocol != "off":
+            try:
+                source = _endpoint(self.transport.getPeer())
+                destination = _endpoint(self.transport.getHost())
+            except OSError:
+                self.transport.abortConnection()  # the client has gone; `connectionLost` counts it
+                return
+            first = header(passage.proxy_protocol, source, destination, self._name)
+        self._stage = _CONNECTING
+        self.transport.deadline = inf
+        passages.servers.make_room()
+        upstream = self._upstream = passages.connector(
+            passages.reactor,
+            passages.sweep,
+            address,
+            _Reaching(self),
+            self._deadline - passages.sweep.now,
+        )
+        passages.servers.count(upstream)
+        if first:
+            upstream.write(first)
+
+    def reached(self) -> None:
+        """The server is connected: from now on the two speak with each other."""
+        upstream = self._upstream
+        assert upstream is not None
+        self._stage = _CARRIED
+        self._passage.passages.results["carried"] += 1
+        self._site.requests += 1
+        # A client is looked after by its listening socket's options.
+        upstream.setTcpKeepAlive(True)
+        Relay(self.transport, upstream, self._ended)
+
+    def not_reached(self, reason: Failure) -> None:
+        """The server refused, or did not answer in time."""
+        late = isinstance(reason.value, TimeoutError)
+        words = f"{self._passage.to} cannot be reached: {reason.getErrorMessage()}"
+        self._upstream = None
+        self.refuse("timeout" if late else "unreachable", words)
+        self._passage.failed()
+
+    def refuse(self, result: str, reason: str, description: int = INTERNAL_ERROR) -> None:
+        """Send an alert and close. The hello is read and discarded by closing: left unread it
+        would cause a reset, which could overtake the alert."""
+        if self._stage in (_CARRIED, _OVER):
+            return
+        self._stage = _OVER
+        passages = self._passage.passages
+        passages.results[result] += 1
+        passages.log.info(
+            "{site}: refused a connection of {peer}: {reason}",
+            site=self._site.name,
+            peer=self.transport.peer.decode("ascii", "backslashreplace"),
+            reason=reason,
+        )
+        self.transport.write(passages.alert(description))
+        self.transport.loseConnection()
+
+    def close_if_idle(self) -> None:
+        """A connection of which we see only bytes is never known to be idle."""
+
+    # What the client's stream calls until there is a relay
+
+    def deadlinePassed(self) -> None:
+        """The look-up took too long."""
+        self.refuse("timeout", f"{self._passage.to} was not found in time")
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self._stage != _OVER:
+            self._stage = _OVER
+            self._passage.passages.results["gone"] += 1
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abortConnection()
+        self._forget()
+
+    def _ended(self) -> None:
+        """The relay is over."""
+        self._stage = _OVER
+        passages = self._passage.passages
+        passages.received += self.transport.received
+        passages.sent += self.transport.sent
+        self._forget()
+
+    def _forget(self) -> None:
+        self._passage.passages.connections.discard(self)
+        self._site.connections.discard(self)
+
+
+class _Reaching:
+    """The protocol of a stream to a server that is being connected."""
+
+    __slots__ = ("_carrying", "transport")
+
+    def __init__(self, carrying: Carrying) -> None:
+        self._carrying = carrying
+        self.transport: Any = None
+
+    def connectionMade(self) -> None:
+        self._carrying.reached()
+
+    def connectionFailed(self, reason: Failure) -> None:
+        self._carrying.not_reached(reason)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The relay could not begin, or we would not be the stream's protocol any more."""
+        self._carrying.transport.abortConnection()
+
+
+def _endpoint(address: Any) -> Endpoint | None:
+    if isinstance(address, IPv4Address | IPv6Address):
+        return address.host, address.port
+    return None
