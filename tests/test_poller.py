@@ -148,6 +148,41 @@ class PollerTests(SynchronousTestCase):
         self.turns.turn()
         self.assertEqual((first.noted, second.noted), ([], ["read"]))
 
+    def test_a_number_reused_within_a_turn(self) -> None:
+        """What was ready for who had the number before is not told to who has it now."""
+        for old, new, told in (("Writer", "Reader", "read"), ("Reader", "Writer", "write")):
+            first, _ = self.pair()
+            second, second_other = self.pair()
+            number = second.fileno()
+            made: list[tuple[Descriptor, socket.socket]] = []
+
+            def reuse(
+                first: Descriptor = first,
+                second: Descriptor = second,
+                made: list[tuple[Descriptor, socket.socket]] = made,
+                remove: Any = getattr(self.poller, f"remove{old}"),
+                add: Any = getattr(self.poller, f"add{new}"),
+            ) -> None:
+                self.poller.removeWriter(first)
+                remove(second)
+                second.sock.close()
+                made.append(self.pair())
+                made[0][0].act = lambda: self.poller.removeWriter(made[0][0])
+                add(made[0][0])
+
+            first.act = reuse
+            self.poller.addWriter(first)
+            second_other.send(b"a")
+            getattr(self.poller, f"add{old}")(second)
+            self.turns.turn()
+            third, other = made[0]
+            self.assertEqual(third.fileno(), number)
+            other.send(b"a")
+            self.turns.turn()
+            self.assertEqual((second.noted, third.noted[:1]), ([], [told]))
+            self.assertNotIn("lost", third.noted)
+            self.poller.removeReader(third)
+
     def test_an_exception(self) -> None:
         """A descriptor that raises is ended, logged, and harms nobody else."""
         bad, bad_other = self.pair()

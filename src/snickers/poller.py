@@ -141,15 +141,16 @@ class Poller:
                 if item is None:
                     continue  # it ended by what another event did
                 try:
+                    # Not what it does not ask for: the number may have had another owner when
+                    # the events were taken.
                     held = flags[number]
-                    if event & _IN or (event & _GONE and held & _IN):
+                    ready = held if event & _GONE else event & held
+                    if ready & _IN:
                         item.doRead()
-                        if event & _OUT and number in items and items[number] is item:
+                        if ready & _OUT and number in items and items[number] is item:
                             item.doWrite()
-                    elif event & _OUT or held & _OUT:
+                    elif ready & _OUT:
                         item.doWrite()
-                    else:
-                        self._lost(number, item)
                 except Exception:
                     _log.failure("A descriptor failed")
                     self._lost(number, item)
