@@ -7,7 +7,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.http.connections import Connections
-from snickers.http.http1 import Deadlines, Front, Http1
+from snickers.http.front import Deadlines, Front
+from snickers.http.http1 import Http1
 from snickers.http.sites import SiteTable
 from snickers.http.upstream import Upstream
 from tests.test_upstream import OK, Passing

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from snickers.http.http1 import Deadlines, Front, Http1
+from snickers.http.front import Deadlines, Front
+from snickers.http.http1 import Http1
 from snickers.http.sites import SiteTable
 from snickers.http.upstream import FRESH_WITHIN, IDLE_WITHIN, Carrier, Upstream
 from snickers.interfaces import IHandler, IResponder

@@ -32,7 +32,8 @@ from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.front_door import FrontDoorService, ListeningPort
 from snickers.http.connections import Connections
-from snickers.http.http1 import Deadlines, Front, Http1, PlainHttp1
+from snickers.http.front import Deadlines, Front
+from snickers.http.http1 import Http1, PlainHttp1
 from snickers.http.kinds import HandlerMaker
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable

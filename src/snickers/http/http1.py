@@ -7,284 +7,32 @@ where a message ends is in doubt, the connection ends instead.
 
 from __future__ import annotations
 
-from email.utils import formatdate
 from math import inf
 from typing import Any
 
-from attrs import frozen
-from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from snickers.http.chunked import BadChunk, ChunkReader, chunk, last_chunk
+from snickers.http.chunked import BadChunk, ChunkReader
+from snickers.http.exchange import COMPLETE, FLOWING, HELD, NO_BODY, OPEN, Exchange
+from snickers.http.front import Front
 from snickers.http.message import (
-    CHUNKED,
     MAX_HEAD,
     MAX_REQUEST_LINE,
-    REASONS,
-    UNTIL_CLOSE,
-    Answer,
-    IForwardingExchange,
     Refused,
     Request,
     forwarding,
     read_request,
 )
 from snickers.http.pages import answer_error
-from snickers.http.sites import LiveSite, SiteTable
-from snickers.interfaces import Fields, IResponder
-from snickers.stream import Stream, Sweep
+from snickers.http.sites import LiveSite
+from snickers.interfaces import Fields
+from snickers.stream import Stream
 
 MAX_PIPELINED = 64 * 1024
 """Bytes a client may send ahead while its request is being answered."""
 HALF_CLOSED_WITHIN = 10.0
 """Seconds without progress that a client which sent its end of stream is waited for: tools that
 half-close get their answer, a browser tab that was closed does not hold a server for long."""
-
-# Where a request's body is.
-_NO_BODY, _HELD, _FLOWING, _COMPLETE = range(4)
-# Where an answer is.
-_OPEN, _ANSWERING, _UPGRADED, _ENDED = range(4)
-
-
-@frozen
-class Deadlines:
-    """How long clients are waited for, in seconds."""
-
-    head_within: float = 60.0
-    keep_alive: float = 120.0
-    progress_within: float = 60.0
-
-
-class Front:
-    """What all connections of the http fronts share."""
-
-    log = Logger()
-
-    def __init__(self, sites: SiteTable, sweep: Sweep, wall: Any, deadlines: Deadlines) -> None:
-        """*wall*: a callable that returns seconds since the epoch."""
-        self.sites = sites
-        self.sweep = sweep
-        self.deadlines = deadlines
-        self.connections: set[Http1] = set()
-        self.draining = False
-        self._wall = wall
-        self._dated_at = -inf
-        self._date = b""
-
-    @property
-    def date(self) -> bytes:
-        """The Date field's line for now (RFC 9110 §6.6.1), made once a sweep."""
-        if self._dated_at != self.sweep.now:
-            self._dated_at = self.sweep.now
-            self._date = b"Date: " + formatdate(self._wall(), usegmt=True).encode("ascii")
-        return self._date
-
-    def drain(self) -> None:
-        """Let idle connections go; those with an exchange follow when it has ended."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.close_if_idle()
-
-    def abort(self) -> None:
-        """End what is still open."""
-        for connection in list(self.connections):
-            connection.transport.abortConnection()
-
-
-@implementer(IForwardingExchange)
-class Exchange:
-    """One request and its answer on an `Http1` connection (see `IExchange`)."""
-
-    __slots__ = ("_keep", "_left", "_stage", "connection", "peer", "request", "responder", "secure")
-
-    def __init__(self, connection: Http1, request: Request) -> None:
-        self.connection = connection
-        self.request = request
-        self.peer = connection.peer
-        self.secure = connection.secure
-        self.responder: IResponder | None = None
-        self._stage = _OPEN
-        self._keep = False
-        self._left = 0
-
-    @property
-    def forwarding(self) -> bytes:
-        """The lines that tell a site who asked (see `IForwardingExchange`)."""
-        return self.connection.forwarding(self.request.authority)
-
-    def receive(self) -> None:
-        self.connection.receive(self)
-
-    def pause_body(self) -> None:
-        self.connection.pause_body(self)
-
-    def resume_body(self) -> None:
-        self.connection.resume_body(self)
-
-    def inform(self, status: int, fields: Fields) -> None:
-        if self._stage == _OPEN and self.request.version > 10:
-            self.connection.transport.write(
-                b"HTTP/1.1 %d %b\r\n%b\r\n"
-                % (
-                    status,
-                    REASONS.get(status, b"Interim"),
-                    b"".join(b"%b: %b\r\n" % field for field in fields),
-                )
-            )
-
-    def answer(
-        self,
-        status: int,
-        fields: Fields,
-        length: int | None,
-        data: bytes = b"",
-        end: bool = False,
-    ) -> None:
-        lines = [b"%b: %b" % field for field in fields]
-        lines.append(self.connection.front.date)
-        self._begin(status, REASONS.get(status, b"Unknown"), lines, length, data, end)
-
-    def forward(self, answer: Answer, data: bytes, end: bool) -> None:
-        framing = answer.framing
-        if (
-            end
-            and framing > 0
-            and answer.wire
-            and self._stage == _OPEN
-            and self.request.keep_alive
-            and self.request.version > 10
-            and not self.connection.front.draining
-            and self.connection.body in (_NO_BODY, _COMPLETE)
-        ):
-            # The whole answer, and its head was sent before: most of what a proxy does.
-            self._keep = True
-            self.connection.transport.write(answer.wire + data)
-            self._end()
-            return
-        lines = answer.lines
-        if not answer.dated:
-            lines = [*lines, self.connection.front.date]
-        head = self._begin(
-            answer.status,
-            answer.reason,
-            lines,
-            answer.length if framing <= 0 else framing,
-            data,
-            end,
-        )
-        if framing > 0 and answer.dated and self._keep and self.request.version > 10:
-            answer.wire = head
-
-    def _begin(
-        self,
-        status: int,
-        reason: bytes,
-        lines: list[bytes],
-        length: int | None,
-        data: bytes,
-        end: bool,
-    ) -> bytes:
-        """Send the head, and *data* behind it; return the head."""
-        if self._stage != _OPEN:
-            return b""
-        self._stage = _ANSWERING
-        request = self.request
-        connection = self.connection
-        keep = request.keep_alive and not connection.front.draining
-        body = connection.body
-        if body in (_HELD, _FLOWING):
-            # Bytes of this request may still come: nothing can follow it on this connection.
-            keep = False
-        modern = request.version > 10
-        if request.method == b"HEAD" or status == 304 or status == 204:
-            data = b""
-            self._left = 0
-            framing = b"" if length is None or status == 204 else b"Content-Length: %d\r\n" % length
-        elif length is not None:
-            self._left = length - len(data)
-            framing = b"Content-Length: %d\r\n" % length
-            if end and self._left:
-                self._left = 0
-                self.abort()
-                return b""
-        elif modern:
-            self._left = CHUNKED
-            framing = b"Transfer-Encoding: chunked\r\n"
-            if data:
-                data = chunk(data)
-            if end:
-                data += last_chunk()
-        else:
-            self._left = UNTIL_CLOSE
-            framing = b""
-            keep = False
-        if not keep:
-            framing += b"Connection: close\r\n"
-        elif not modern:
-            framing += b"Connection: keep-alive\r\n"
-        self._keep = keep
-        lines = [b"HTTP/1.1 %d %b" % (status, reason), *lines, framing]
-        head = b"\r\n".join(lines) + b"\r\n"
-        connection.transport.write(head + data if data else head)
-        if end:
-            self._end()
-        return head
-
-    def write(self, data: bytes) -> None:
-        if self._stage != _ANSWERING or not data:
-            return
-        left = self._left
-        if left > 0:
-            if len(data) > left:
-                # More than was announced would be read as the next answer.
-                data = data[:left]
-            self._left = left - len(data)
-        elif left == CHUNKED:
-            data = chunk(data)
-        elif left == 0:
-            return
-        self.connection.transport.write(data)
-
-    def finish(self, trailers: Fields | None = None) -> None:
-        if self._stage == _UPGRADED:
-            self._stage = _ENDED
-            self.connection.forget()
-            return
-        if self._stage != _ANSWERING:
-            return
-        if self._left > 0:
-            self.abort()
-            return
-        if self._left == CHUNKED:
-            self.connection.transport.write(last_chunk(trailers))
-        self._end()
-
-    def abort(self) -> None:
-        if self._stage != _ENDED:
-            self._stage = _ENDED
-            self.responder = None
-            self.connection.transport.abortConnection()
-
-    def upgrade(self, fields: Fields) -> tuple[Stream, bytes]:
-        self._stage = _UPGRADED
-        self.responder = None
-        return self.connection.upgrade(fields)
-
-    def _end(self) -> None:
-        self._stage = _ENDED
-        self.responder = None
-        self.connection.ended(self._keep)
-
-    def gone(self) -> None:
-        """The client has gone: tell the handler, once."""
-        if self._stage == _ENDED:
-            return
-        self._stage = _ENDED
-        responder = self.responder
-        self.responder = None
-        if responder is not None:
-            responder.gone()
 
 
 class Http1:
@@ -327,7 +75,7 @@ class Http1:
         self.peer: bytes = transport.peer
         self.exchange: Exchange | None = None
         self.buffer = b""
-        self.body = _NO_BODY
+        self.body = NO_BODY
         self._left = 0
         self._reader: ChunkReader | None = None
         self._scanned = 0
@@ -359,11 +107,11 @@ class Http1:
                 self.transport.pauseProducing()
             else:
                 self._process(data)
-        elif self.body == _FLOWING:
+        elif self.body == FLOWING:
             self._feed(exchange, data)
         else:
             self.buffer = self.buffer + data if self.buffer else data
-            if len(self.buffer) > MAX_PIPELINED or self.body == _HELD:
+            if len(self.buffer) > MAX_PIPELINED or self.body == HELD:
                 self.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
@@ -373,7 +121,7 @@ class Http1:
             self.transport.loseConnection()
             return
         self._half_closed = True
-        if self.body in (_HELD, _FLOWING):
+        if self.body in (HELD, FLOWING):
             exchange.gone()
             self.transport.abortConnection()
             return
@@ -401,7 +149,7 @@ class Http1:
         if exchange is None:
             self._next()
             return
-        if self.body != _FLOWING and not self._half_closed:
+        if self.body != FLOWING and not self._half_closed:
             self.transport.deadline = inf
         if exchange.responder is not None:
             exchange.responder.resume()
@@ -421,7 +169,7 @@ class Http1:
                     else self.front.deadlines.progress_within
                 )
                 return
-            if exchange._stage == _OPEN and self.body == _FLOWING:
+            if exchange.stage == OPEN and self.body == FLOWING:
                 self._break_off(exchange, 408, "the body stood still")
                 return
             exchange.gone()
@@ -505,9 +253,9 @@ class Http1:
         self.buffer = rest
         length = request.length
         if length == 0:
-            self.body = _NO_BODY
+            self.body = NO_BODY
         else:
-            self.body = _HELD
+            self.body = HELD
             if length is None:
                 self._reader = ChunkReader()
                 self._left = -1
@@ -539,7 +287,7 @@ class Http1:
         request.fields_ = None
         request.wire = b""
         request.keep_alive = request.continues = request.trailers = False
-        self.body = _NO_BODY
+        self.body = NO_BODY
         self.buffer = b""
         self.front.log.info(
             "{site}: refused a request of {peer}: {status}, {reason}",
@@ -555,7 +303,7 @@ class Http1:
         """Answer a request whose body broke the rules, if its answer has not begun, and close."""
         responder = exchange.responder
         exchange.responder = None
-        self.body = _HELD
+        self.body = HELD
         self.front.log.info(
             "{site}: broke off a request of {peer}: {status}, {reason}",
             site=self.site.name if self.site is not None else "-",
@@ -565,7 +313,7 @@ class Http1:
         )
         if responder is not None:
             responder.gone()
-        if exchange._stage == _OPEN:
+        if exchange.stage == OPEN:
             answer_error(exchange, status)
         else:
             self.transport.abortConnection()
@@ -574,9 +322,9 @@ class Http1:
 
     def receive(self, exchange: Exchange) -> None:
         """Begin to give the body to the exchange's responder."""
-        if exchange is not self.exchange or self.body != _HELD:
+        if exchange is not self.exchange or self.body != HELD:
             return
-        self.body = _FLOWING
+        self.body = FLOWING
         if exchange.request.continues and not self.buffer:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._arm(self.front.deadlines.progress_within)
@@ -599,7 +347,7 @@ class Http1:
                 data = data[:left]
             self._left = left = left - len(data)
             if left == 0:
-                self.body = _COMPLETE
+                self.body = COMPLETE
                 if not self._slow:
                     self.transport.deadline = inf
             if data:
@@ -613,7 +361,7 @@ class Http1:
             self._break_off(exchange, 400, str(error))
             return
         if reader.ended:
-            self.body = _COMPLETE
+            self.body = COMPLETE
             self.buffer = behind
             if not self._slow:
                 self.transport.deadline = inf
@@ -626,13 +374,13 @@ class Http1:
             responder.body_end(reader.trailers or None)
 
     def pause_body(self, exchange: Exchange) -> None:
-        if exchange is self.exchange and self.body == _FLOWING:
+        if exchange is self.exchange and self.body == FLOWING:
             # It is not the client who is slow now.
             self.transport.deadline = inf
             self.transport.pauseProducing()
 
     def resume_body(self, exchange: Exchange) -> None:
-        if exchange is self.exchange and self.body == _FLOWING:
+        if exchange is self.exchange and self.body == FLOWING:
             self._arm(self.front.deadlines.progress_within)
             self.transport.resumeProducing()
 
@@ -645,12 +393,12 @@ class Http1:
             not keep
             or (self._half_closed and not self.buffer)
             or self.front.draining
-            or self.body == _FLOWING
+            or self.body == FLOWING
         ):
             self._closing = True
             self.transport.loseConnection()
             return
-        self.body = _NO_BODY
+        self.body = NO_BODY
         if not self._slow:
             self._next()
 

@@ -1,0 +1,37 @@
+"""What all connections share, and how it all ends."""
+
+from __future__ import annotations
+
+from tests.front_case import GET, FrontCase, say
+
+
+class FrontTests(FrontCase):
+    """All connections together."""
+
+    def test_date(self) -> None:
+        """The date is made once a sweep, of what the clock on the wall says (RFC 9110 §6.6.1)."""
+        self.assertEqual(self.front.date, b"Date: Thu, 01 Jan 1970 00:00:00 GMT")
+        self.front._wall = lambda: 1.0
+        self.assertEqual(self.front.date, b"Date: Thu, 01 Jan 1970 00:00:00 GMT")
+        self.turns.pass_time(1)
+        self.assertEqual(self.front.date, b"Date: Thu, 01 Jan 1970 00:00:01 GMT")
+
+    def test_drain(self) -> None:
+        """Draining closes idle connections at once, the others after their exchange."""
+        _, idle = self.connect()
+        self.client.send(GET)
+        self.front.drain()
+        idle.receive()
+        self.assertTrue(idle.ended)
+        say(b"last")(self.handler.exchange)
+        answer = self.client.receive()
+        self.assertIn(b"\r\nConnection: close\r\n", answer)
+        self.assertTrue(self.client.ended)
+
+    def test_abort(self) -> None:
+        """At the very end everything goes."""
+        self.client.send(GET)
+        self.front.abort()
+        self.turns.settle()
+        self.assertEqual(self.handler.responder.told, ["gone"])
+        self.assertEqual(self.front.connections, set())
