@@ -155,13 +155,15 @@ class PollerTests(SynchronousTestCase):
             second, second_other = self.pair()
             number = second.fileno()
             made: list[tuple[Descriptor, socket.socket]] = []
+            removing = getattr(self.poller, f"remove{old}")
+            adding = getattr(self.poller, f"add{new}")
 
             def reuse(
                 first: Descriptor = first,
                 second: Descriptor = second,
                 made: list[tuple[Descriptor, socket.socket]] = made,
-                remove: Any = getattr(self.poller, f"remove{old}"),
-                add: Any = getattr(self.poller, f"add{new}"),
+                remove: Any = removing,
+                add: Any = adding,
             ) -> None:
                 self.poller.removeWriter(first)
                 remove(second)
