@@ -155,6 +155,16 @@ class FrontDoorServiceTests(SynchronousTestCase):
         self.assertEqual(self.noted, ["bind", "start a", "start b", "start port", "ready"])
         self.assertEqual(self.notifier.sent[0], "READY=1")
 
+    def test_a_part_that_cannot_start(self) -> None:
+        """...ends the start: what was started before is stopped, nobody is accepted."""
+
+        def fail() -> None:
+            raise SystemExit(1)
+
+        self.parts[1].start = fail  # type: ignore[method-assign]
+        self.assertRaises(SystemExit, self.start)
+        self.assertEqual(self.noted, ["bind", "start a", "stop port", "stop a"])
+
     def test_looking_for_changes(self) -> None:
         """Changes are looked for as often as is said, also when that changes."""
         self.start()

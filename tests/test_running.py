@@ -101,7 +101,10 @@ class Alarm:
         self.over.append(self.now.pop((kind, site)))
 
     def current(self) -> list[dict[str, Any]]:
-        return [{"kind": kind, "site": site} for kind, site in self.now]
+        return [
+            {"kind": kind, "site": site, "message": message}
+            for (kind, site), message in self.now.items()
+        ]
 
 
 class Connection:
@@ -244,6 +247,16 @@ class ReloadTests(RunningCase):
             {entry["option"]: entry["needs_restart"] for entry in answer["settings"]},
             {"keep alive": False, "https": True},
         )
+
+    def test_a_restart_is_needed(self) -> None:
+        """What only a new start takes up is not forgotten until it is taken up, or back."""
+        self.begin()
+        self.reload(SETTINGS + "https = tcp:8443\n" + A + B)
+        self.assertIn("https", self.alarm.now["restart", ""])
+        self.reload(SETTINGS + "https = tcp:8443\nkeep alive = 10s\n" + A + B)
+        self.assertIn(("restart", ""), self.alarm.now)
+        self.reload(SETTINGS + A + B)
+        self.assertEqual(self.alarm.now, {})
 
     def test_default_site(self) -> None:
         """The default site follows the configuration, by whichever of its names it is given."""
@@ -446,6 +459,13 @@ class StatusTests(RunningCase):
             (box["state"], box["since"], box["uses"], box["waiting"], box["id"]),
             ("awake", 5.0, 2, 1, "77"),
         )
+
+    def test_an_alarm_is_a_detail(self) -> None:
+        """What is wrong with a site stands in its line."""
+        self.begin()
+        self.alarm.raised("certificate", "a.example", "there is none")
+        details = {site["site"]: site["detail"] for site in self.running.status()["sites"]}
+        self.assertEqual(details, {"a.example": "there is none", "b.example": ""})
 
     def test_a_failed_reload_is_told(self) -> None:
         """Whoever asked for a reload learns that it failed."""

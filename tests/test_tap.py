@@ -131,6 +131,38 @@ class MakeServiceTests(Case, SynchronousTestCase):
         self.assertEqual(len(errors.getvalue().splitlines()), 1)
 
 
+class StartTests(Case, TestCase):
+    """Starts that fail when makeService is over."""
+
+    def fail_at_control(self, daemon: bool) -> tuple[Any, str]:
+        """Start where a folder is in the control socket's way; return how it ended."""
+        path = self.write(GOOD)
+        os.makedirs(os.path.join(self.folder, "state", "control.sock", "x"))
+        wiring = Wiring(reactor, path, load(path), {"DOCKER_HOST": "unix:///nonexistent"})
+        wiring.daemon = daemon
+        errors = io.StringIO()
+        threads = threading.active_count()
+        with patch("sys.stderr", errors):
+            wiring.service.privilegedStartService()
+            ended = self.assertRaises((SystemExit, tap.StartFailed), wiring.service.startService)
+        self.assertEqual(threading.active_count(), threads)
+        self.assertEqual([port.getHost() for port in wiring.ports], [None, None])
+        return ended, errors.getvalue()
+
+    def test_control_socket(self) -> None:
+        """Without a control socket there is no start, and no thread keeps the process alive."""
+        ended, said = self.fail_at_control(daemon=False)
+        self.assertIsInstance(ended, SystemExit)
+        self.assertIn("control.sock", said)
+
+    def test_daemon(self) -> None:
+        """In the background the reason is an exception's text, which twistd hands on."""
+        ended, said = self.fail_at_control(daemon=True)
+        self.assertIsInstance(ended, tap.StartFailed)
+        self.assertIn("control.sock", str(ended))
+        self.assertEqual(said, "")
+
+
 def ask(port: int, data: bytes, authority: str = "") -> bytes:
     """Send *data* to *port*, over TLS where an *authority* is given; return the answer."""
     with socket.create_connection(("127.0.0.1", port), 10) as sock:

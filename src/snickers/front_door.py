@@ -98,7 +98,12 @@ class FrontDoorService(Service):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         for part in self._parts:
-            part.start()
+            try:
+                part.start()
+            except BaseException:
+                # Threads that were started would keep the process from ending.
+                self._unwind()
+                raise
             self._started.append(part)
         for port in self._ports:
             port.startListening()
@@ -108,6 +113,17 @@ class FrontDoorService(Service):
         self._reactor.callWhenRunning(self._install_signals)
         self._notifier.send("READY=1", "STATUS=serving")
         self._ready()
+
+    def _unwind(self) -> None:
+        """Stop what was started of a start that failed."""
+        for port in self._ports:
+            port.stopListening()
+        for part in reversed(self._started):
+            try:
+                part.stop()
+            except Exception:
+                self.log.failure("stopping")
+        self._started = []
 
     def look_every(self, seconds: float) -> None:
         """Change how often changes are looked for."""
@@ -181,6 +197,12 @@ class FrontDoorService(Service):
         for port in self._ports:
             port.stopListening()
         self._front.drain()
+        if self._front.connections:
+            self.log.info(
+                "ending: waiting up to {seconds:g}s for {count} open; once more to end at once",
+                seconds=self._drain_within(),
+                count=len(self._front.connections),
+            )
         done: Deferred[Any] = self._drained()
         for part in reversed(self._started):
             done.addCallback(self._stop, part)

@@ -104,6 +104,8 @@ class Running:
         self._wall = wall
         self._about = about
         self._lock = DeferredLock()
+        self._began_with: Settings | None = None
+        self._waits_for_restart = ""
         self._loaded: Loaded | None = None
         self._alarmed: dict[str, str] = {}
         self.configuration: Configuration | None = None
@@ -220,6 +222,7 @@ class Running:
         self.configuration = goal
         if change.settings and goal.settings is not None and running is not None:
             self._apply_settings(goal.settings)
+        self._tell_restart(goal.settings)
         news = [*change.added, *(new for _, new in change.changed)]
         self._certificates.apply(
             [*filter(_is_opened, change.added), *self._stand_ins(running, goal)],
@@ -266,6 +269,19 @@ class Running:
         for entry in answer["removed"]:
             self.log.info("{site}: removed", site=entry["site"])
         return answer
+
+    def _tell_restart(self, settings: Settings | None) -> None:
+        """Raise an alarm while the file says what only a new start takes up."""
+        if settings is None:
+            return
+        began = self._began_with = self._began_with or settings
+        waiting = [o for o in sorted(NEEDS_RESTART) if getattr(began, o) != getattr(settings, o)]
+        words = f"{', '.join(waiting)}: changed; restart to use it" if waiting else ""
+        if self._waits_for_restart and words != self._waits_for_restart:
+            self._alarm.cleared("restart", "")
+        if words:
+            self._alarm.raised("restart", "", words)
+        self._waits_for_restart = words
 
     def _stand_ins(self, running: Configuration | None, goal: Configuration) -> Sequence[Site]:
         """Sites that were never without a fault still need a certificate to say so."""
@@ -325,10 +341,15 @@ class Running:
         lives = self._lives.states()
         certificates = self._certificates.states()
         now = self._wall()
+        alarms = self._current_alarms()
+        wrong = {alarm["site"]: str(alarm.get("message", "")) for alarm in alarms}
         sites = []
         for name in sorted(self._sites.by_name):
             live = self._sites.by_name[name]
-            sites.append(self._site_status(live, lives.get(name), certificates.get(name), now))
+            said = self._site_status(live, lives.get(name), certificates.get(name), now)
+            # Why a site cannot be visited is often known before anybody has tried.
+            said["detail"] = said["detail"] or wrong.get(name, "")
+            sites.append(said)
         loaded = self._loaded
         faults = [] if loaded is None else [str(f) for f in loaded.configuration.faults]
         return {
@@ -337,7 +358,7 @@ class Running:
             "now": now,
             "faults": faults,
             "broken": [] if configuration is None else sorted(configuration.broken),
-            "alarms": self._current_alarms(),
+            "alarms": alarms,
             "reloads": dict(self.reloads),
             "sites": sites,
         }

@@ -44,7 +44,7 @@ LOW_WATER = 32 * 1024
 """...and resumed when no more than this is left: enough to keep the socket busy meanwhile."""
 LINGER_WITHIN = 2.0
 """Seconds for which what the client still sends is read and discarded after the last answer."""
-LINGER_BYTES = 1024 * 1024
+LINGER_BYTES = 64 * 1024 * 1024
 """...and how many bytes of it: who sends more has not listened to the answer."""
 FLUSH_WITHIN = 30.0
 """Seconds without any progress after which the rest of a last answer is given up."""

@@ -51,7 +51,7 @@ from snickers.tls.threads import OwnThreads
 from snickers.tls.transport import TLSStream, harden
 from snickers.welcome import welcome
 
-ALPN = (b"http/1.1",)
+ALPN = (b"http/1.1", b"http/1.0")
 FILE_THREADS = 4
 """Threads that read files and look up names: more would only queue at the disk."""
 CERTIFICATE_THREADS = 2
@@ -78,6 +78,10 @@ def _fail(*lines: str) -> NoReturn:
             print(line, file=output)
         output.flush()
     raise SystemExit(1)
+
+
+class StartFailed(Exception):
+    """A daemon that cannot start: twistd gives the text to whoever waits in the foreground."""
 
 
 class _Called:
@@ -169,10 +173,14 @@ class Wiring:
         control = ControlService(
             reactor, os.path.join(settings.state, "control.sock"), self.running, self.lives
         )
+        self.daemon = False
+        """Whether twistd has gone to the background."""
         self.service = FrontDoorService(
             reactor,
             self.bind,
             [
+                # First, since another Snickers may have it: nothing has been started by then.
+                _Called(lambda: self.open_control(control), control.stopService),
                 self.files,
                 self.poller,
                 self.sweep,
@@ -180,7 +188,6 @@ class Wiring:
                 _Called(self.lives.start, self.lives.close),
                 self.certificates,
                 _Called(lambda: None, self.alarm.stop),
-                _Called(lambda: self.open_control(control), control.stopService),
             ],
             self.front,
             self.running.watch,
@@ -238,7 +245,7 @@ class Wiring:
             https = given.get("https") or [bind(listen) for listen in self.settings.https]
             http = given.get("http") or [bind(listen) for listen in self.settings.http]
         except CannotListen as problem:
-            _fail(f"{self.path}: {problem}")
+            self.fail(problem)
         self.https_port = _port_of(https, self.settings.https)
         self.http_port = _port_of(http, self.settings.http)
         ports: list[Port] = [
@@ -306,7 +313,14 @@ class Wiring:
         try:
             control.startService()
         except ControlUnavailable as problem:
-            _fail(f"{self.path}: {problem}")
+            self.fail(problem)
+
+    def fail(self, problem: Exception) -> NoReturn:
+        """End the start with a line that says why."""
+        line = f"{self.path}: {problem}"
+        if self.daemon:
+            raise StartFailed(line) from None
+        _fail(line)
 
     def welcome(self) -> None:
         """Print where to go, for who has started Snickers by hand for the first time."""
@@ -359,4 +373,7 @@ def makeService(options: Options) -> FrontDoorService:
         # Meant for us, also when twistd goes on under another number.
         del environ["LISTEN_PID"]
     steady(reactor)
-    return Wiring(reactor, path, loaded, environ).service
+    wiring = Wiring(reactor, path, loaded, environ)
+    twistd = options.parent
+    wiring.daemon = twistd is not None and not twistd.get("nodaemon")
+    return wiring.service

@@ -234,7 +234,7 @@ def _process() -> Iterable[Option]:
         formats.PROGRAM,
         None,
         "The program that is run, with its arguments.",
-        "python3 -m http.server",
+        "sh -c 'exec python3 -m http.server $PORT'",
         "kind.command",
     )
     yield Option(

@@ -85,7 +85,7 @@ class _Knock(Protocol):
             self._settled.cancel()
         self.verdict.addErrback(lambda _: None)
         if self.transport is not None:
-            cast(Any, self.transport).abortConnection()
+            cast(Any, self.transport).loseConnection()
 
     def _end(self, fault: str | None) -> None:
         if self._settled is not None and self._settled.active():

@@ -415,6 +415,11 @@ class ProcessEngine:
             found = shutil.which(os.path.join(directory, name))
         else:
             found = shutil.which(name, path=dict(kind.environment).get("PATH", self._path))
+        if found is None and "/" in name and os.path.isfile(os.path.join(directory, name)):
+            raise EngineFailed(
+                f"command = {name}: the file may not be executed. Allow it: chmod +x "
+                f"{os.path.join(directory, name)}"
+            )
         if found is None:
             where = f"in {directory}" if "/" in name and not name.startswith("/") else "here"
             where = where if "/" in name else "in PATH"
