@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.echo_server import BIG
-from tests.live_setup import TWISTD, WITHIN, Snickers, ask
+from tests.live_setup import ECHO, TWISTD, WITHIN, Snickers, ask
 
 FILES = "[files.localhost]\ntype = static\nroot = .\n"
 
@@ -22,16 +22,15 @@ class BadStartTests(SynchronousTestCase):
 
     def start(self, text: str) -> tuple[Path, list[str]]:
         """Start with *text* as configuration; return its path and the lines that are said."""
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir(parents=True)
-        path = folder / "sites.ini"
+        path = Path(self.mktemp()).absolute() / "sites.ini"
+        path.parent.mkdir(parents=True)
         path.write_text(text)
         done = subprocess.run(
             [
                 *(sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile="),
                 *("snickers", "--config", str(path)),
             ],
-            cwd=folder,
+            cwd=path.parent,
             capture_output=True,
             text=True,
             timeout=WITHIN,
@@ -63,6 +62,20 @@ class BadStartTests(SynchronousTestCase):
             )
         (line,) = lines
         self.assertIn(f"cannot listen on tcp:{port}:interface=127.0.0.1: ", line)
+
+    def test_state_taken(self) -> None:
+        """A second one on the same state folder is one line, and the first one, with its servers,
+        does not notice."""
+        app = f"[app.localhost]\ntype = process\ncommand = {ECHO}\nhealth = /up\n"
+        first = Snickers(self, app)
+        before = first.get("app.localhost")
+        _, lines = self.start(
+            "[snickers]\nhttps = tcp:0:interface=127.0.0.1\nhttp =\n"
+            f"state = {first.folder / 'state'}\ndata = {first.folder / 'data'}\n{app}"
+        )
+        (line,) = lines
+        self.assertIn("another Snickers listens at ", line)
+        self.assertEqual(first.get("app.localhost"), before)
 
 
 class LifeTests(SynchronousTestCase):
