@@ -317,10 +317,10 @@ class Wiring:
 
     def fail(self, problem: Exception) -> NoReturn:
         """End the start with a line that says why."""
-        line = f"{self.path}: {problem}"
         if self.daemon:
-            raise StartFailed(line) from None
-        _fail(line)
+            # twistd hands on a hundred bytes: the path is left out for the reason.
+            raise StartFailed(str(problem)) from None
+        _fail(f"{self.path}: {problem}")
 
     def welcome(self) -> None:
         """Print where to go, for who has started Snickers by hand for the first time."""
