@@ -158,6 +158,15 @@ class StartTests(SynchronousTestCase):
         life.hear(e.Arrived, 1).wait(30)
         self.assertEqual(life.phase, "stopping")
 
+    def test_how_it_ended(self):
+        """A server that ended as soon as it was started is said to have ended as it did."""
+        early = Dialogue().starting().hear(e.Exited, "one", "Code 3.").hear(e.Started, SERVER)
+        late = Dialogue().checking().hear(e.Exited, "one", "Code 3.")
+        for life in (early, late):
+            self.assertEqual(life.hear(e.Listed, None).state.detail, "Code 3.")
+        silent = Dialogue().checking().hear(e.Listed, None)
+        self.assertEqual(silent.state.detail, "It ended while nobody looked.")
+
     def test_no_address(self):
         """A server without an address is stopped."""
         life = Dialogue().starting().hear(e.Started, evolve(SERVER, address=None))

@@ -109,6 +109,8 @@ class State:
     """A connection failed, and the server has not answered since."""
     heard: str = ""
     """The id of a server whose end was heard of while starting."""
+    said: str = ""
+    """How it is said to have ended, until the engine was asked whether it has."""
     detail: str = ""
     """What went wrong last, in words."""
 
@@ -158,7 +160,7 @@ def begin(s: State, now: float) -> Step:
     """Start it; without the engine wait for that."""
     if not s.engine:
         return lose(s, now, s.detail)
-    s = enter(s, Phase.STARTING, now, began=now, instance=None, heard="", put=False)
+    s = enter(s, Phase.STARTING, now, began=now, instance=None, heard="", said="", put=False)
     return s, (e.Start(s.epoch), e.Tell("starting"))
 
 

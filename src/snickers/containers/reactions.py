@@ -192,8 +192,8 @@ def compare(s: State, event: e.Listed, now: float) -> Step:
     found, had = event.instance, s.instance
     assert had is not None
     if found is None or not found.running or found.address is None:
-        return crash(s, now, "It ended while nobody looked.")
-    s = evolve(s, instance=found)
+        return crash(s, now, s.said or "It ended while nobody looked.")
+    s = evolve(s, instance=found, said="")
     if found.fingerprint != s.fingerprint:
         return leave(s, now, replacing(s))
     if (found.id, found.address) != (had.id, had.address):
@@ -212,14 +212,16 @@ def _is(s: State, event: e.Exited) -> bool:
 
 
 def heard(s: State, event: e.Exited, now: float) -> Step:
-    return evolve(s, heard=event.id), ()
+    return evolve(s, heard=event.id, said=event.words), ()
 
 
 def ask(s: State, event: e.Exited, now: float) -> Step:
     # An engine may start the same server again: this may be late news of its last end.
     if not _is(s, event):
         return s, ()
-    return (s, (e.Look(s.epoch),)) if s.engine else crash(s, now, event.words)
+    if not s.engine:
+        return crash(s, now, event.words)
+    return evolve(s, said=event.words), (e.Look(s.epoch),)
 
 
 def exited(s: State, event: e.Exited, now: float) -> Step:
