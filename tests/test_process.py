@@ -390,6 +390,21 @@ class ProcessEngineTests(TestCase):
         self.assertIn("ending", await self.fails(self.declared("sleep", "60")))
         self.assertEqual(await self.engine.list(), [])
 
+    async def test_escaped_child_ends_with_snickers(self) -> None:
+        """When Snickers ends, so does what escaped a server's session."""
+        child = int(
+            await self.said(
+                self.python(
+                    "import os, time\n"
+                    "if os.fork() == 0:\n"
+                    "    os.setsid(); print(os.getpid(), flush=True)\n"
+                    "time.sleep(60)"
+                )
+            )
+        )
+        await self.engine.close().addTimeout(20, reactor)
+        self.assertFalse(_alive(child))
+
     async def test_cancelled(self) -> None:
         """A cancelled start leaves nothing running."""
         starting = self.engine.start(self.declared("sleep", "60"), lambda words: None)

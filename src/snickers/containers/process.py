@@ -293,7 +293,8 @@ class ProcessEngine:
         return output.follow(receive) if follow else succeed(None)
 
     def close(self) -> Deferred[None]:
-        """End all servers, each within its own ``stop within``; fire when they have ended."""
+        """End all servers, each within its own ``stop within``, and what they left behind; fire
+        when they have ended."""
         self._closed = True
         for server in self._servers.values():
             server.end(server.stop_within)
@@ -302,7 +303,8 @@ class ProcessEngine:
             done: Deferred[None] = Deferred()
             server.silent.chainDeferred(done)
             silent.append(done)
-        return DeferredList(silent).addCallback(lambda _: None)
+        ended = DeferredList(silent).addCallback(lambda _: self._leftovers.end())
+        return ended.addCallback(lambda _: None)
 
     async def _start(self, declared: Declared, progress: Callable[[str], None]) -> Instance:
         site, kind = declared.site, declared.kind
