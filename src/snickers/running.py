@@ -342,7 +342,7 @@ class Running:
         certificates = self._certificates.states()
         now = self._wall()
         alarms = self._current_alarms()
-        wrong = {alarm["site"]: str(alarm.get("message", "")) for alarm in alarms}
+        wrong = {alarm["site"]: str(alarm["message"]).partition("\n")[0] for alarm in alarms}
         sites = []
         for name in sorted(self._sites.by_name):
             live = self._sites.by_name[name]
