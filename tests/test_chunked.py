@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.http.chunked import MAX_CHUNK_HEAD, BadChunk, ChunkReader, chunk, last_chunk
-from snickers.http.message import MAX_HEAD
+from snickers.http.head import MAX_HEAD
 
 
 def read(*pieces: bytes):

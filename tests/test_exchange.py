@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from zope.interface.verify import verifyObject
 
+from snickers.http.answer import IForwardingExchange
 from snickers.http.exchange import Exchange
-from snickers.http.message import IForwardingExchange
 from snickers.interfaces import IExchange, IResponder
 from tests.front_case import GET, FrontCase, say
 

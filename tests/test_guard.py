@@ -15,11 +15,12 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Site, Static
+from snickers.http.answer import IForwardingExchange
 from snickers.http.checks import Checks
 from snickers.http.guard import DressedExchange, GuardedHandler, is_guarded
-from snickers.http.message import IForwardingExchange, read_request
 from snickers.http.passwords import Door
 from snickers.http.policy import Edits
+from snickers.http.request import read_request
 from snickers.interfaces import Fields, IHandler, IResponder
 from snickers.sweep import Sweep
 from tests.exchange_fake import RecordingExchange

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.http.message import read_answer, read_request
+from snickers.http.answer import read_answer
 from snickers.http.policy import (
     MAX_KNOWN,
     Edits,
@@ -16,6 +16,7 @@ from snickers.http.policy import (
     read_address,
     without_field,
 )
+from snickers.http.request import read_request
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=200)
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))

@@ -59,7 +59,9 @@ PURE = (
     "snickers.config.ini",
     "snickers.containers.lifecycle",
     "snickers.http.chunked",
-    "snickers.http.message",
+    "snickers.http.answer",
+    "snickers.http.head",
+    "snickers.http.request",
     "snickers.http.policy",
     "snickers.htpasswd",
     "snickers.interfaces",
@@ -192,7 +194,7 @@ class RoomsTests(SynchronousTestCase):
 
     def test_something_is_looked_at(self) -> None:
         """The source is where these tests look for it."""
-        self.assertIn("snickers.http.message", self.texts)
+        self.assertIn("snickers.http.request", self.texts)
         self.assertIn("twisted.plugins.snickers_plugin", self.texts)
 
 
@@ -227,7 +229,7 @@ class ChecksTests(SynchronousTestCase):
     def test_impure(self) -> None:
         """A clock, a file or a Deferred in a pure module is found."""
         texts = {
-            "snickers.http.message": "import time, re",
+            "snickers.http.request": "import time, re",
             "snickers.config.ini": "from os import path",
             "snickers.containers.lifecycle": "from twisted.internet.defer import Deferred",
             "snickers.interfaces": "from twisted.internet.defer import Deferred",
@@ -237,7 +239,7 @@ class ChecksTests(SynchronousTestCase):
             [
                 "snickers.config.ini imports os",
                 "snickers.containers.lifecycle imports twisted.internet.defer",
-                "snickers.http.message imports time",
+                "snickers.http.request imports time",
             ],
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from snickers.http.message import MAX_HEAD, read_trailers
+from snickers.http.head import MAX_HEAD, read_trailers
 from snickers.interfaces import Fields
 
 MAX_CHUNK_HEAD = 256

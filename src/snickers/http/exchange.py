@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
+from snickers.http.answer import REASONS, Answer, IForwardingExchange
 from snickers.http.chunked import chunk, last_chunk
-from snickers.http.message import (
-    CHUNKED,
-    REASONS,
-    UNTIL_CLOSE,
-    Answer,
-    IForwardingExchange,
-    Request,
-)
+from snickers.http.head import CHUNKED, UNTIL_CLOSE
+from snickers.http.request import Request
 from snickers.interfaces import Fields, IResponder
 from snickers.stream import Stream
 

@@ -13,8 +13,8 @@ from typing import Any
 from zope.interface import implementer
 
 from snickers.config.values import Site
+from snickers.http.answer import Answer, IForwardingExchange
 from snickers.http.checks import ADMITTED, BUSY, WRONG
-from snickers.http.message import Answer, IForwardingExchange
 from snickers.http.pages import answer_error
 from snickers.http.passwords import Door
 from snickers.http.policy import Edits, Networks, without_field

@@ -1,6 +1,6 @@
 """HTTP/1.0 and 1.1 to clients (RFC 9112): one connection, its requests in turn.
 
-Heads are read by `snickers.http.message`, answers come from a site's handler through
+Heads are read by `snickers.http.request`, answers come from a site's handler through
 `Exchange`. This module must never let one request's bytes be taken for another's: whenever
 where a message ends is in doubt, the connection ends instead.
 """
@@ -15,15 +15,9 @@ from twisted.python.failure import Failure
 from snickers.http.chunked import BadChunk, ChunkReader
 from snickers.http.exchange import COMPLETE, FLOWING, HELD, NO_BODY, OPEN, Exchange
 from snickers.http.front import Front
-from snickers.http.message import (
-    MAX_HEAD,
-    MAX_REQUEST_LINE,
-    Refused,
-    Request,
-    forwarding,
-    read_request,
-)
+from snickers.http.head import MAX_HEAD, MAX_REQUEST_LINE
 from snickers.http.pages import answer_error
+from snickers.http.request import Refused, Request, forwarding, read_request
 from snickers.http.sites import LiveSite
 from snickers.interfaces import Fields
 from snickers.stream import Stream

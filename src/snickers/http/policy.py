@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
 
-from snickers.http.message import Answer, Request
+from snickers.http.answer import Answer
+from snickers.http.request import Request
 from snickers.interfaces import Fields
 
 _MAPPED = 0xFFFF << 32

@@ -16,20 +16,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from snickers.http.answer import Answer, BadAnswer, read_answer
 from snickers.http.chunked import BadChunk, ChunkReader, chunk, last_chunk
 from snickers.http.connections import Connections
-from snickers.http.message import (
-    CHUNKED,
-    IDEMPOTENT,
-    MAX_HEAD,
-    UNTIL_CLOSE,
-    Answer,
-    BadAnswer,
-    Request,
-    read_answer,
-    websocket_accept,
-)
+from snickers.http.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE
 from snickers.http.pages import answer_error
+from snickers.http.request import IDEMPOTENT, Request, websocket_accept
 from snickers.interfaces import Address, Fields, IResponder
 from snickers.relay import Relay
 from snickers.stream import Stream, Sweep, connect
