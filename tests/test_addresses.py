@@ -155,3 +155,9 @@ class AddressTests(SynchronousTestCase):
         value = ("192.0.2.7/32", "10.0.0.0/8", "2001:db8::/32")
         self.reads(addresses.NETWORKS, {"192.0.2.7 10.0.0.0/8 2001:DB8::/32": value})
         self.refuses(addresses.NETWORKS, "no network", "10.0.0.1/8", "a", "10.0.0.0/33")
+
+    def test_trusted(self) -> None:
+        """Those who speak the PROXY protocol are addresses, networks, and unix sockets."""
+        value = ("10.0.0.0/8", "unix")
+        self.reads(addresses.TRUSTED, {"10.0.0.0/8 unix": value, "unix 10.0.0.0/8": value})
+        self.refuses(addresses.TRUSTED, "no network", "unix:/path", "a")

@@ -167,6 +167,11 @@ class FormatTests(SynchronousTestCase):
         self.reads(formats.ANYTHING, {"a\nb {host}": "a\nb alice.example"})
         self.refuses(formats.ANYTHING, "zero byte", "a\0")
 
+    def test_workers(self) -> None:
+        """A number of processes, or as many as there are processors."""
+        self.reads(formats.WORKERS, {"1": 1, "256": 256, "auto": 0, "AUTO": 0})
+        self.refuses(formats.WORKERS, "from 1 to 256", "0", "257", "many")
+
     @FIXED
     @given(
         st.sampled_from(

@@ -45,13 +45,15 @@ class LayerTests(SynchronousTestCase):
 
     def test_not_yet(self) -> None:
         """What is not available yet may have its default, and a wrong value is told first."""
-        workers = SCOPES["snickers"].named["workers"]
-        self.assertEqual(layer("[snickers]\nworkers = 1").read(workers, "workers"), (1, None))
+        broker = SCOPES["snickers"].named["docker broker"]
+        self.assertEqual(
+            layer("[snickers]\ndocker broker = off").read(broker, "docker broker"), (False, None)
+        )
         for text, message in [
-            ("4", "not available yet in this version; remove it or leave it at its default (1)"),
-            ("x", "'x' is not a whole number; write one from 1 to 256"),
+            ("on", "not available yet in this version; remove it or leave it at its default (off)"),
+            ("x", "'x' is neither on nor off; write one of the two"),
         ]:
-            _, fault = layer(f"[snickers]\nworkers = {text}").read(workers, "workers")
+            _, fault = layer(f"[snickers]\ndocker broker = {text}").read(broker, "docker broker")
             self.assertEqual(fault.message, message)
         snapshot = SCOPES["container"].named["snapshot"]
         self.assertEqual(not_yet(snapshot), "not available yet in this version; remove it")

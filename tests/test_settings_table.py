@@ -30,8 +30,8 @@ class SettingsTableTests(SynchronousTestCase):
         self.assertEqual(
             later,
             {
-                *("acme directory", "acme email", "acme trust", "access log", "access log format"),
-                *("metrics", "docker broker", "awake limit", "keep free", "workers"),
+                *("acme directory", "acme email", "acme trust"),
+                *("metrics", "docker broker", "awake limit", "keep free"),
             },
         )
         self.assertTrue(all(not o.attribute for o in settings_options() if o.later))

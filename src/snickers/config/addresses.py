@@ -213,3 +213,12 @@ def _read_networks(text: str, place: Place) -> tuple[str, ...]:
 
 
 NETWORKS: Format[tuple[str, ...]] = Format("list of addresses", _read_networks, " ".join)
+
+
+def _read_trusted(text: str, place: Place) -> tuple[str, ...]:
+    words = list(each_word(text, place))
+    numeric = [word for word in words if word != "unix"]
+    return (*_read_networks(" ".join(numeric), place), *(["unix"] if numeric != words else []))
+
+
+TRUSTED: Format[tuple[str, ...]] = Format("list of addresses, or `unix`", _read_trusted, " ".join)

@@ -180,6 +180,19 @@ def integer(least: int, most: int, words: str = "number") -> Format[int]:
     return Format(words, read, str)
 
 
+def _read_workers(text: str, place: Place) -> int:
+    if one_line(text, place).lower() == "auto":
+        return 0
+    return _WORKERS.read(text, place)
+
+
+_WORKERS = integer(1, 256)
+WORKERS: Format[int] = Format(
+    "number or `auto`", _read_workers, lambda count: str(count) if count else "auto"
+)
+"""0 is ``auto``."""
+
+
 def _read_decimal(text: str, place: Place) -> float:
     line = one_line(text, place)
     if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", line, re.ASCII) is None or float(line) <= 0:

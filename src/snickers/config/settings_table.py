@@ -120,17 +120,13 @@ def settings_options() -> Iterable[Option]:
         "The file that gets a line for each request; empty: none.",
         "/var/log/snickers/access.log",
         empty="",
-        later=True,
-        attribute="",
     )
     yield option(
         "access log format",
         formats.one_of("combined", "json"),
         "combined",
-        "How a line of the access log is written.",
+        "How a line of the access log is written: as Apache and nginx do, or one JSON object.",
         "json",
-        later=True,
-        attribute="",
     )
     yield option(
         "alarm command",
@@ -200,12 +196,21 @@ def settings_options() -> Iterable[Option]:
     )
     yield option(
         "workers",
-        formats.integer(1, 256),
+        formats.WORKERS,
         "1",
-        "How many processes carry the traffic.",
-        "4",
-        later=True,
-        attribute="",
+        "How many processes carry the traffic; `auto`: as many as there are processors. With `1` "
+        "the one process does it itself.",
+        "auto",
+    )
+    yield option(
+        "proxy protocol from",
+        addresses.TRUSTED,
+        "",
+        "The addresses and networks that speak HAProxy's PROXY protocol (v1 or v2) to the "
+        "listeners, `unix` for those on unix sockets. From there the header is required, and the "
+        "client is who it says; from anywhere else it is refused.",
+        "10.0.0.0/8 192.0.2.7",
+        empty=(),
     )
     yield option(
         "connection limit",
@@ -238,6 +243,27 @@ def settings_options() -> Iterable[Option]:
         "20s",
     )
     yield option(
+        "request line limit",
+        formats.size(256),
+        "8k",
+        "The longest request line; longer ones get 414.",
+        "16k",
+    )
+    yield option(
+        "head limit",
+        formats.size(1024),
+        "32k",
+        "The largest request head; larger ones get 431.",
+        "64k",
+    )
+    yield option(
+        "field limit",
+        formats.integer(10, 10_000),
+        "100",
+        "The most fields of a request; more get 431.",
+        "200",
+    )
+    yield option(
         "keep alive",
         _PATIENCE,
         "2m",
@@ -251,6 +277,51 @@ def settings_options() -> Iterable[Option]:
         "How long a body may stand still, either way, while somebody waits for more of it. A "
         "slow body that moves is never cut.",
         "2m",
+    )
+    yield option(
+        "minimum rate",
+        formats.size(),
+        "100",
+        "Bytes a second that a body must move at the least, on average over `progress within`, "
+        "while somebody waits for more of it; slower ones are taken for an attack.",
+        "1k",
+    )
+    yield option(
+        "http2",
+        formats.SWITCH,
+        "on",
+        "Speak HTTP/2 to clients that offer it.",
+        "off",
+    )
+    yield option(
+        "stream limit",
+        formats.integer(1, 10_000),
+        "128",
+        "HTTP/2: requests open at once on one connection; more are refused.",
+        "250",
+    )
+    yield option(
+        "reset limit",
+        formats.integer(1, 1_000_000),
+        "100",
+        "HTTP/2: requests that a client may cancel before their answer is complete, in any ten "
+        "seconds on one connection; who cancels more is disconnected.",
+        "500",
+    )
+    yield option(
+        "control frame limit",
+        formats.integer(10, 1_000_000),
+        "1000",
+        "HTTP/2: frames that ask for nothing but work (PING, SETTINGS, PRIORITY, empty DATA and the "
+        "like), in any ten seconds on one connection; who sends more is disconnected.",
+        "5000",
+    )
+    yield option(
+        "waiting limit",
+        formats.integer(1, 1_000_000),
+        "1000",
+        "Requests that may wait for one site's server to wake or be found; more get 503.",
+        "100",
     )
     yield option(
         "drain within",

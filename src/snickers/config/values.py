@@ -217,6 +217,14 @@ class Settings:
     certificate_directory: str = "/etc/snitch"
     default_site: str = ""
     alarm_command: tuple[str, ...] = ()
+    access_log: str = ""
+    """The file that gets a line for each request; empty: none."""
+    access_log_format: str = "combined"
+    """``"combined"`` or ``"json"``."""
+    workers: int = 1
+    """Processes that carry the traffic; 0: as many as there are processors."""
+    proxy_protocol_from: tuple[str, ...] = ()
+    """Addresses and networks that speak the PROXY protocol to us; ``"unix"``: unix sockets."""
     docker: str = ""
     """Where the engine is; empty: the environment's."""
     connections: int = 10000
@@ -226,10 +234,28 @@ class Settings:
     """From accept to the end of the TLS handshake."""
     head_within: float = 60.0
     """From the first byte of a request head to its last."""
+    request_line_limit: int = 8 * 1024
+    """Bytes of the longest request line."""
+    head_limit: int = 32 * 1024
+    """Bytes of the largest request head."""
+    field_limit: int = 100
+    """The most fields of a request."""
     keep_alive: float = 120.0
     """How long an idle client connection is kept."""
     progress_within: float = 60.0
     """How long a body may stand still, either way, while somebody waits for bytes of it."""
+    minimum_rate: int = 100
+    """Bytes a second that a body must move at the least, on average over `progress_within`."""
+    http2: bool = True
+    """Whether HTTP/2 is offered to clients."""
+    stream_limit: int = 128
+    """Requests open at once on one HTTP/2 connection."""
+    reset_limit: int = 100
+    """Requests that may be cancelled in any ten seconds on one HTTP/2 connection."""
+    control_frame_limit: int = 1000
+    """HTTP/2 frames that ask for nothing but work, in any ten seconds on one connection."""
+    waiting_limit: int = 1000
+    """Requests that may wait for one site's server."""
     drain_within: float = 30.0
     """At the end: how long open exchanges are given."""
     where: Where = field(default=Where("", 0), eq=False)
