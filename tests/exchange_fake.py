@@ -62,6 +62,8 @@ class RecordingExchange:
         self.request = FakeRequest(method, target, fields, **request)
         self.peer = peer
         self.secure = secure
+        self.id = b"test-1"
+        self.user = b""
         self.responder: IResponder | None = None
         self.status: int | None = None
         self.fields: Fields = []

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from snickers.http.exchange import Exchange
-from snickers.http.front import Deadlines, Front
+from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1
 from snickers.http.sites import SiteTable
 from snickers.interfaces import IHandler, IResponder
@@ -88,7 +88,7 @@ class FrontCase(SynchronousTestCase):
         self.sites = SiteTable()
         self.handler = Handler()
         self.live = self.sites.put("a.example", ("a.example", "*.wild.example"), None, self.handler)
-        self.front = Front(self.sites, self.wires.sweep, lambda: 0.0, Deadlines())
+        self.front = Front(self.sites, self.wires.sweep, lambda: 0.0, lambda: 0.0, Bounds())
         self.stream, self.client = self.connect()
 
     def connect(self) -> tuple[Any, Any]:

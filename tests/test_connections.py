@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.http.connections import Connections
-from snickers.http.front import Deadlines, Front
+from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1
 from snickers.http.sites import SiteTable
 from snickers.http.upstream import Upstream
@@ -23,7 +23,7 @@ class ConnectionsTests(SynchronousTestCase):
         self.connections = Connections(lambda: 4)
         self.upstreams: list[Upstream] = []
         self.sites = SiteTable()
-        self.front = Front(self.sites, self.wires.sweep, lambda: 0.0, Deadlines())
+        self.front = Front(self.sites, self.wires.sweep, lambda: 0.0, lambda: 0.0, Bounds())
 
         def nothing(*_: object) -> None: ...
 

@@ -449,12 +449,13 @@ class CarriedTests(UpstreamCase):
         checks = Checks(self.threads.defer, self.wires.sweep)
         door = Door("a.example", str(path), checks, self.threads.defer, self.wires.sweep)
         self.decide(door)
-        for _ in range(3):
+        for count in (1, 2, 3):
             self.client.send(GET[:-2] + b"Authorization: " + RIGHT + b"\r\nA: b\r\n\r\n")
             self.threads.run_all()
             self.assertEqual(
                 self.server.receive(),
-                b"GET / HTTP/1.1\r\nHost: a.example\r\nA: b\r\n" + FORWARDED + b"\r\n",
+                b"GET / HTTP/1.1\r\nHost: a.example\r\nA: b\r\n%bX-Request-Id: t-%d\r\n\r\n"
+                % (FORWARDED, count),
             )
             self.server.send(OK)
             self.assertTrue(self.client.receive().endswith(b"\r\n\r\nok"))

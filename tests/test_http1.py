@@ -7,6 +7,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from snickers.http.exchange import Exchange
+from snickers.http.front import Bounds
 from snickers.http.http1 import HALF_CLOSED_WITHIN, MAX_PIPELINED, PlainHttp1
 from tests.front_case import GET, FrontCase, say
 
@@ -263,15 +264,65 @@ class EndTests(FrontCase):
 
     def test_stalled_body(self) -> None:
         """A body that stands still gets 408; a slow one lives."""
-        self.client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 100\r\n\r\n")
+        self.client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 99999\r\n\r\n")
+        self.handler.exchange.receive()
+        for _ in range(10):
+            self.turns.pass_time(50)
+            self.client.send(b"x" * 6000)
+        self.assertEqual(self.handler.responder.told, [])
+        self.turns.pass_time(130)
+        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 408 "))
+        self.assertEqual(self.handler.responder.told, ["gone"])
+
+    def test_trickled_body(self) -> None:
+        """A body that moves, but less than the minimum rate, is as one that stands still."""
+        self.client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 99999\r\n\r\n")
+        self.handler.exchange.receive()
+        self.turns.pass_time(30)
+        self.client.send(b"x" * 5000)
+        self.assertEqual(self.handler.responder.told, [])
+        self.turns.pass_time(31)
+        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 408 "))
+        self.assertEqual(self.handler.responder.told, ["gone"])
+
+    def test_no_minimum_rate(self) -> None:
+        """With a rate of 0 a single byte is progress enough."""
+        self.front.bounds = Bounds(minimum_rate=0)
+        self.client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 99999\r\n\r\n")
         self.handler.exchange.receive()
         for _ in range(10):
             self.turns.pass_time(50)
             self.client.send(b"x")
         self.assertEqual(self.handler.responder.told, [])
-        self.turns.pass_time(130)
-        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 408 "))
-        self.assertEqual(self.handler.responder.told, ["gone"])
+
+    def test_trickling_reader(self) -> None:
+        """A client that takes an answer at less than the minimum rate is let go."""
+        self.client.send(GET)
+        exchange, responder = self.handler.exchange, self.handler.responder
+        exchange.answer(200, [], None)
+        while "pause" not in responder.told:
+            exchange.write(b"x" * 65536)
+        for _ in range(4):
+            self.turns.pass_time(20)
+            if not self.stream.disconnected:
+                self.client.sock.recv(100)
+        self.assertIn("gone", responder.told)
+        self.assertTrue(self.stream.disconnected)
+
+    def test_limits_are_options(self) -> None:
+        """How long a request line, a head and a field may be, and how many fields there are."""
+        self.front.bounds = Bounds(request_line_limit=100, head_limit=1000, field_limit=3)
+        host = b"Host: a.example\r\n"
+        for head, status in [
+            (b"GET /%b HTTP/1.1\r\n%b\r\n" % (b"x" * 200, host), b"414"),
+            (b"GET / HTTP/1.1\r\n%bA: %b\r\n\r\n" % (host, b"x" * 498), b"431"),
+            (b"GET / HTTP/1.1\r\n%b%b\r\n" % (host, b"A: b\r\n" * 3), b"431"),
+            (b"GET / HTTP/1.1\r\n%b%b\r\n" % (host, b"A: b%b\r\n" % (b"x" * 400) * 2), b""),
+            (b"GET / HTTP/1.1\r\n%b%b\r\n" % (host, b"A: b%b\r\n" % (b"x" * 480) * 2), b"431"),
+        ]:
+            _, client = self.connect()
+            client.send(head)
+            self.assertEqual(client.receive()[9:12], status)
 
     def test_a_slow_answer_is_waited_for(self) -> None:
         """A client that waits for its answer is not cut off."""

@@ -236,7 +236,7 @@ class WiringTests(Case, TestCase):
             file.write(text)
         wiring.running._apply(load(wiring.path).configuration)
         self.assertEqual(wiring.limits.total, 7)
-        self.assertEqual(wiring.front.deadlines.head_within, 5.0)
+        self.assertEqual(wiring.front.bounds.head_within, 5.0)
         self.assertEqual(wiring.ports[0].within, 3.0)  # type: ignore[attr-defined]
 
     def test_a_socket_of_another_name(self) -> None:

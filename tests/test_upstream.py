@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from snickers.http.front import Deadlines, Front
+from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1
 from snickers.http.sites import SiteTable
 from snickers.http.upstream import FRESH_WITHIN, IDLE_WITHIN, Carrier, Upstream
@@ -24,6 +24,7 @@ FORWARDED = (
     b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a.example\r\n"
     b'Forwarded: for=192.0.2.1;host="a.example";proto=https\r\nVia: 1.1 snickers\r\n'
 )
+ID = b"X-Request-Id: t-1\r\n"
 
 
 @implementer(IHandler)
@@ -61,7 +62,7 @@ class UpstreamCase(SynchronousTestCase):
         )
         self.sites = SiteTable()
         self.live = self.sites.put("a.example", ("a.example",), None, Passing(self.upstream.carry))
-        self.front = Front(self.sites, self.wires.sweep, lambda: 0.0, Deadlines())
+        self.front = Front(self.sites, self.wires.sweep, lambda: 0.0, lambda: 0.0, Bounds(), b"t")
         self.client = self.connect()
 
     def count_end(self) -> None:
@@ -92,7 +93,7 @@ class ExchangeTests(UpstreamCase):
         )
         self.assertEqual(
             self.server.receive(),
-            b"GET /x?y HTTP/1.1\r\nHost: a.example\r\nA: b\r\n" + FORWARDED + b"\r\n",
+            b"GET /x?y HTTP/1.1\r\nHost: a.example\r\nA: b\r\n" + FORWARDED + ID + b"\r\n",
         )
         self.server.send(OK)
         self.assertEqual(
@@ -202,7 +203,7 @@ class BodyTests(UpstreamCase):
     def test_length(self) -> None:
         """A body of known length is passed on as it comes."""
         self.client.send(self.POST + b"Content-Length: 6\r\n\r\nabc")
-        self.assertTrue(self.server.receive().endswith(b"Content-Length: 6\r\n\r\nabc"))
+        self.assertTrue(self.server.receive().endswith(b"Content-Length: 6\r\n" + ID + b"\r\nabc"))
         self.client.send(b"def")
         self.assertEqual(self.server.receive(), b"def")
         self.server.send(OK)
@@ -219,7 +220,9 @@ class BodyTests(UpstreamCase):
         """A chunked body stays chunked."""
         self.client.send(self.POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
         self.assertTrue(
-            self.server.receive().endswith(b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+            self.server.receive().endswith(
+                b"Transfer-Encoding: chunked\r\n" + ID + b"\r\n3\r\nabc\r\n"
+            )
         )
         self.client.send(b"2;x\r\nde\r\n0\r\n\r\n")
         self.assertEqual(self.server.receive(), b"2\r\nde\r\n0\r\n\r\n")
@@ -256,11 +259,11 @@ class BodyTests(UpstreamCase):
 
     def test_a_slow_upload_lives(self) -> None:
         """An upload of hours is no slow answer."""
-        self.client.send(self.POST + b"Content-Length: 100\r\n\r\n")
+        self.client.send(self.POST + b"Content-Length: 1000000\r\n\r\n")
         for _ in range(60):
             self.turns.pass_time(40)
-            self.client.send(b"x")
-        self.assertEqual(len(self.server.receive().partition(b"\r\n\r\n")[2]), 60)
+            self.client.send(b"x" * 9000)
+        self.assertEqual(len(self.server.receive().partition(b"\r\n\r\n")[2]), 540_000)
         self.assertEqual(self.ended, 0)
 
 

@@ -55,6 +55,8 @@ class IExchange(Interface):
     request: IRequest = Attribute("What is asked.")
     peer: bytes = Attribute("The client's numeric address.")
     secure: bool = Attribute("Whether the client came by https.")
+    id: bytes = Attribute("What tells this request from all others, in logs here and behind.")
+    user: bytes = Attribute("Who asked, where a password was checked; ``b''``: nobody knows.")
     responder: IResponder | None = Attribute("Set by the handler before it returns or receives.")
 
     def receive() -> None:

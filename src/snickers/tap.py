@@ -32,7 +32,7 @@ from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.front_door import FrontDoorService, ListeningPort
 from snickers.http.connections import Connections
-from snickers.http.front import Deadlines, Front
+from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1, PlainHttp1
 from snickers.http.kinds import HandlerMaker
 from snickers.http.policy import Networks
@@ -92,8 +92,19 @@ class _Called:
         self.stop = stop
 
 
-def _deadlines(settings: Settings) -> Deadlines:
-    return Deadlines(settings.head_within, settings.keep_alive, settings.progress_within)
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        settings.head_within,
+        settings.keep_alive,
+        settings.progress_within,
+        settings.minimum_rate,
+        settings.request_line_limit,
+        settings.head_limit,
+        settings.field_limit,
+        settings.stream_limit,
+        settings.reset_limit,
+        settings.control_frame_limit,
+    )
 
 
 class Wiring:
@@ -114,7 +125,14 @@ class Wiring:
         self.limits = Limits(settings.connections, settings.connections_per_address)
         self.files = OwnThreads(reactor, FILE_THREADS, "files")
         self.sites = SiteTable()
-        self.front = Front(self.sites, self.sweep, time.time, _deadlines(settings))
+        self.front = Front(
+            self.sites,
+            self.sweep,
+            time.time,
+            time.perf_counter,
+            _bounds(settings),
+            os.urandom(4).hex().encode(),
+        )
         self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time)
         self.authority = Authority(os.path.join(settings.state, "internal"))
         self.certificates = Certificates(
@@ -217,7 +235,7 @@ class Wiring:
         """Take what of ``[snickers]`` can change while running."""
         self.settings = settings
         self.limits.change(settings.connections, settings.connections_per_address)
-        self.front.deadlines = _deadlines(settings)
+        self.front.bounds = _bounds(settings)
         self.alarm.command = settings.alarm_command
         self.certificates.directory = settings.certificate_directory
         self.service.look_every(settings.reload_every)

@@ -312,8 +312,8 @@ def settings_options() -> Iterable[Option]:
         "control frame limit",
         formats.integer(10, 1_000_000),
         "1000",
-        "HTTP/2: frames that ask for nothing but work (PING, SETTINGS, PRIORITY, empty DATA and the "
-        "like), in any ten seconds on one connection; who sends more is disconnected.",
+        "HTTP/2: frames that ask for nothing but work (PING, SETTINGS, PRIORITY, empty DATA and "
+        "the like), in any ten seconds on one connection; who sends more is disconnected.",
         "5000",
     )
     yield option(

@@ -26,11 +26,30 @@ OPEN, ANSWERING, UPGRADED, ENDED = range(4)
 """Where an answer is: not begun, begun, no answer any more but a relay, over."""
 
 
+CLIENT_GONE = 499
+"""What the access log says of a client that did not wait for its answer; nginx's number for it."""
+
+
 @implementer(IForwardingExchange)
 class Exchange:
     """One request and its answer on an `Http1` connection (see `IExchange`)."""
 
-    __slots__ = ("_keep", "_left", "connection", "peer", "request", "responder", "secure", "stage")
+    __slots__ = (
+        "_id",
+        "_keep",
+        "_left",
+        "began",
+        "connection",
+        "peer",
+        "request",
+        "responder",
+        "secure",
+        "sent",
+        "stage",
+        "status",
+        "took",
+        "user",
+    )
 
     def __init__(self, connection: Http1, request: Request) -> None:
         self.connection = connection
@@ -39,8 +58,30 @@ class Exchange:
         self.secure = connection.secure
         self.responder: IResponder | None = None
         self.stage = OPEN
+        self.user = b""
+        self.status = 0
+        self.sent = 0
+        """Bytes of the answer's body so far."""
+        self.began = connection.front.seconds()
+        self.took = 0.0
+        """Seconds from the request's head to the answer's end, once that is known."""
+        self._id = b""
         self._keep = False
         self._left = 0
+
+    @property
+    def id(self) -> bytes:
+        """The request's id (see `IExchange`)."""
+        known = self._id
+        if not known:
+            known = self._id = self.connection.front.next_id()
+        return known
+
+    @property
+    def site(self) -> str:
+        """The name of the connection's site; empty on the plain listener."""
+        site = self.connection.site
+        return "" if site is None else site.name
 
     @property
     def forwarding(self) -> bytes:
@@ -93,6 +134,8 @@ class Exchange:
         ):
             # The whole answer, and its head was sent before: most of what a proxy does.
             self._keep = True
+            self.status = answer.status
+            self.sent = framing
             self.connection.transport.write(answer.wire + data)
             self._end()
             return
@@ -123,6 +166,7 @@ class Exchange:
         if self.stage != OPEN:
             return b""
         self.stage = ANSWERING
+        self.status = status
         request = self.request
         connection = self.connection
         keep = request.keep_alive and not connection.front.draining
@@ -131,8 +175,11 @@ class Exchange:
             # Bytes of this request may still come: nothing can follow it on this connection.
             keep = False
         modern = request.version > 10
-        if request.method == b"HEAD" or status == 304 or status == 204:
+        bodiless = request.method == b"HEAD" or status == 304 or status == 204
+        if bodiless:
             data = b""
+        self.sent = len(data)
+        if bodiless:
             self._left = 0
             framing = b"" if length is None or status == 204 else b"Content-Length: %d\r\n" % length
         elif length is not None:
@@ -174,15 +221,18 @@ class Exchange:
                 # More than was announced would be read as the next answer.
                 data = data[:left]
             self._left = left - len(data)
-        elif left == CHUNKED:
-            data = chunk(data)
         elif left == 0:
             return
+        self.sent += len(data)
+        if left == CHUNKED:
+            data = chunk(data)
         self.connection.transport.write(data)
 
     def finish(self, trailers: Fields | None = None) -> None:
         if self.stage == UPGRADED:
             self.stage = ENDED
+            self.sent += self.connection.transport.sent
+            self._log()
             self.connection.forget()
             return
         if self.stage != ANSWERING:
@@ -198,23 +248,39 @@ class Exchange:
         if self.stage != ENDED:
             self.stage = ENDED
             self.responder = None
+            self._log()
             self.connection.transport.abortConnection()
 
     def upgrade(self, fields: Fields) -> tuple[Stream, bytes]:
         self.stage = UPGRADED
+        self.status = 101
+        # What the relay carries is known when it is over.
+        self.sent = -self.connection.transport.sent
         self.responder = None
         return self.connection.upgrade(fields)
 
     def _end(self) -> None:
         self.stage = ENDED
         self.responder = None
+        front = self.connection.front
+        if front.access is not None:
+            self.took = front.seconds() - self.began
+            front.access(self)
         self.connection.ended(self._keep)
+
+    def _log(self) -> None:
+        front = self.connection.front
+        if front.access is not None:
+            self.took = front.seconds() - self.began
+            front.access(self)
 
     def gone(self) -> None:
         """The client has gone: tell the handler, once."""
         if self.stage == ENDED:
             return
         self.stage = ENDED
+        self.status = self.status or CLIENT_GONE
+        self._log()
         responder = self.responder
         self.responder = None
         if responder is not None:

@@ -5,27 +5,43 @@ Must never hold more of a connection than that it is there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import formatdate
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 from twisted.logger import Logger
 
+from snickers.http.head import MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE
 from snickers.http.sites import SiteTable
 from snickers.stream import Sweep
 
-if TYPE_CHECKING:
-    from snickers.http.http1 import Http1
-
 
 @frozen
-class Deadlines:
-    """How long clients are waited for, in seconds."""
+class Bounds:
+    """What clients may take: seconds, bytes and numbers."""
 
     head_within: float = 60.0
+    """Seconds from the first byte of a request's head to its last."""
     keep_alive: float = 120.0
+    """Seconds that a connection is kept on which nothing is asked."""
     progress_within: float = 60.0
+    """Seconds after which it is looked whether a body has moved."""
+    minimum_rate: int = 100
+    """Bytes a second that it must have moved at the least."""
+    request_line_limit: int = MAX_REQUEST_LINE
+    """Bytes of a request line."""
+    head_limit: int = MAX_HEAD
+    """Bytes of a request's head; a single field may take half of them."""
+    field_limit: int = MAX_FIELDS
+    """Fields of a request."""
+    streams: int = 128
+    """Requests open at once on an HTTP/2 connection."""
+    resets: int = 100
+    """Requests that may be cancelled in any ten seconds on an HTTP/2 connection."""
+    control_frames: int = 1000
+    """HTTP/2 frames that ask for nothing but work, in any ten seconds on a connection."""
 
 
 class Front:
@@ -33,13 +49,28 @@ class Front:
 
     log = Logger()
 
-    def __init__(self, sites: SiteTable, sweep: Sweep, wall: Any, deadlines: Deadlines) -> None:
-        """*wall*: a callable that returns seconds since the epoch."""
+    def __init__(
+        self,
+        sites: SiteTable,
+        sweep: Sweep,
+        wall: Callable[[], float],
+        seconds: Callable[[], float],
+        bounds: Bounds,
+        token: bytes = b"",
+    ) -> None:
+        """*wall* returns seconds since the epoch; *seconds* those of a steady clock, finer than
+        the sweep's; *token* is what the requests' ids of this process begin with."""
         self.sites = sites
         self.sweep = sweep
-        self.deadlines = deadlines
-        self.connections: set[Http1] = set()
+        self.bounds = bounds
+        self.seconds = seconds
+        self.connections: set[Any] = set()
+        """Each has ``close_if_idle()`` and a ``transport``."""
         self.draining = False
+        self.access: Callable[[Any], None] | None = None
+        """Called once with each exchange that is over: see `snickers.http.accesslog.Logged`."""
+        self._token = token
+        self._serial = 0
         self._wall = wall
         self._dated_at = -inf
         self._date = b""
@@ -51,6 +82,11 @@ class Front:
             self._dated_at = self.sweep.now
             self._date = b"Date: " + formatdate(self._wall(), usegmt=True).encode("ascii")
         return self._date
+
+    def next_id(self) -> bytes:
+        """Return what tells one request from all others, in logs here and behind."""
+        self._serial = serial = self._serial + 1
+        return b"%b-%x" % (self._token, serial)
 
     def drain(self) -> None:
         """Let idle connections go; those with an exchange follow when it has ended."""

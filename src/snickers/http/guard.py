@@ -16,7 +16,7 @@ from snickers.config.values import Site
 from snickers.http.answer import Answer, IForwardingExchange
 from snickers.http.checks import ADMITTED, BUSY, WRONG
 from snickers.http.pages import answer_error
-from snickers.http.passwords import Door
+from snickers.http.passwords import Door, read_basic
 from snickers.http.policy import Edits, Networks, without_field
 from snickers.interfaces import Fields, IHandler, IResponder
 
@@ -67,6 +67,22 @@ class DressedExchange:
         if self._left is not None and responder is not None:
             responder = _Counting(self, responder)
         self._exchange.responder = responder
+
+    @property
+    def id(self) -> bytes:
+        """The request's id."""
+        known: bytes = self._exchange.id
+        return known
+
+    @property
+    def user(self) -> bytes:
+        """Who asked, once that was checked."""
+        user: bytes = self._exchange.user
+        return user
+
+    @user.setter
+    def user(self, user: bytes) -> None:
+        self._exchange.user = user
 
     @property
     def forwarding(self) -> bytes:
@@ -233,6 +249,9 @@ class GuardedHandler:
         """Let the exchange in, or answer it with what the door has said."""
         if verdict == ADMITTED:
             # It was for us: the site's server has no business with the password.
+            read = read_basic(dressed.request.get(b"authorization") or b"")
+            if read is not None:
+                dressed.user = read[0]
             dressed.request = without_field(dressed.request, b"authorization")
             self._enter(dressed)
         elif verdict == WRONG:

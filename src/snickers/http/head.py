@@ -60,6 +60,7 @@ SPECIAL: dict[bytes, int] = {
     b"x-client-ip": DROP,
     b"x-cluster-client-ip": DROP,
     b"true-client-ip": DROP,
+    b"x-request-id": DROP,
     b"host": HOST,
     b"content-length": LENGTH,
     b"transfer-encoding": CODING,

@@ -15,9 +15,8 @@ from twisted.python.failure import Failure
 from snickers.http.chunked import BadChunk, ChunkReader
 from snickers.http.exchange import COMPLETE, FLOWING, HELD, NO_BODY, OPEN, Exchange
 from snickers.http.front import Front
-from snickers.http.head import MAX_HEAD, MAX_REQUEST_LINE
 from snickers.http.pages import answer_error
-from snickers.http.request import Refused, Request, forwarding, read_request
+from snickers.http.request import Refused, Request, forwarding, no_request, read_request
 from snickers.http.sites import LiveSite
 from snickers.interfaces import Fields
 from snickers.stream import Stream
@@ -42,6 +41,7 @@ class Http1:
         "_forwarding",
         "_half_closed",
         "_head",
+        "_least",
         "_left",
         "_mark",
         "_processing",
@@ -78,6 +78,7 @@ class Http1:
         self._closing = False
         self._slow = False
         self._mark = 0
+        self._least = 1
         self._authority = b""
         self._forwarding = b""
         self._head = b""
@@ -87,7 +88,7 @@ class Http1:
         if site is not None:
             site.connections.add(self)
         transport.registerProducer(self, True)
-        transport.deadline = front.sweep.now + front.deadlines.head_within
+        transport.deadline = front.sweep.now + front.bounds.head_within
 
     # What the transport calls
 
@@ -131,7 +132,7 @@ class Http1:
     def pauseProducing(self) -> None:
         """The client reads slowly: nothing more is made for it until it has caught up."""
         self._slow = True
-        self._arm(self.front.deadlines.progress_within)
+        self._arm(self.front.bounds.progress_within)
         exchange = self.exchange
         if exchange is not None and exchange.responder is not None:
             exchange.responder.pause()
@@ -156,23 +157,21 @@ class Http1:
         exchange = self.exchange
         moved = transport.received + transport.sent
         if exchange is not None:
-            if moved != self._mark:
+            if moved - self._mark >= self._least:
                 self._arm(
-                    HALF_CLOSED_WITHIN
-                    if self._half_closed
-                    else self.front.deadlines.progress_within
+                    HALF_CLOSED_WITHIN if self._half_closed else self.front.bounds.progress_within
                 )
                 return
             if exchange.stage == OPEN and self.body == FLOWING:
-                self._break_off(exchange, 408, "the body stood still")
+                self._break_off(exchange, 408, "the body stood still, or nearly")
                 return
             exchange.gone()
             transport.abortConnection()
         elif self._slow:
-            if moved == self._mark:
+            if moved - self._mark < self._least:
                 transport.abortConnection()
             else:
-                self._arm(self.front.deadlines.progress_within)
+                self._arm(self.front.bounds.progress_within)
         elif self.buffer:
             self._refuse(Refused(408, "the head took too long"))
         else:
@@ -199,7 +198,8 @@ class Http1:
                     self._wait_for_head(data)
                     return
                 self._scanned = 0
-                if end > MAX_HEAD:
+                bounds = self.front.bounds
+                if end > bounds.head_limit:
                     self._refuse_size(data)
                     return
                 head = data[:end]
@@ -207,7 +207,12 @@ class Http1:
                     request = self._request
                 else:
                     try:
-                        request = read_request(head)
+                        request = read_request(
+                            head,
+                            bounds.request_line_limit,
+                            bounds.head_limit // 2,
+                            bounds.field_limit,
+                        )
                     except Refused as refused:
                         self._refuse(refused)
                         return
@@ -224,11 +229,13 @@ class Http1:
     def _wait_for_head(self, data: bytes) -> None:
         """Keep a head that is not whole; the deadline runs from its first byte."""
         if not self.buffer or self._scanned == 0:
-            self.transport.deadline = self.front.sweep.now + self.front.deadlines.head_within
+            self.transport.deadline = self.front.sweep.now + self.front.bounds.head_within
         self.buffer = data
         self._scanned = max(1, len(data) - 3)
-        if len(data) > MAX_HEAD or (
-            len(data) > MAX_REQUEST_LINE and data.find(b"\n", 0, MAX_REQUEST_LINE + 2) < 0
+        bounds = self.front.bounds
+        line = bounds.request_line_limit
+        if len(data) > bounds.head_limit or (
+            len(data) > line and data.find(b"\n", 0, line + 2) < 0
         ):
             self._refuse_size(data)
         elif data[0] < 0x21 or data[0] > 0x7E:
@@ -237,7 +244,7 @@ class Http1:
             self._refuse(Refused(400, "a bare line feed in the head"))
 
     def _refuse_size(self, data: bytes) -> None:
-        if data.find(b"\n", 0, MAX_REQUEST_LINE + 2) < 0:
+        if data.find(b"\n", 0, self.front.bounds.request_line_limit + 2) < 0:
             self._refuse(Refused(414, "the request line is too long"))
         else:
             self._refuse(Refused(431, "the head is too long"))
@@ -271,16 +278,7 @@ class Http1:
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what is no request, and close."""
-        request = Request()
-        request.method = b"GET"
-        request.target = b"/"
-        request.host = request.authority = request.upgrade = b""
-        request.version = 11
-        request.length = 0
-        request.lines = []
-        request.fields_ = None
-        request.wire = b""
-        request.keep_alive = request.continues = request.trailers = False
+        request = no_request()
         self.body = NO_BODY
         self.buffer = b""
         self.front.log.info(
@@ -321,7 +319,7 @@ class Http1:
         self.body = FLOWING
         if exchange.request.continues and not self.buffer:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._arm(self.front.deadlines.progress_within)
+        self._arm(self.front.bounds.progress_within)
         held = self.buffer
         self.transport.resumeProducing()
         if held:
@@ -375,7 +373,7 @@ class Http1:
 
     def resume_body(self, exchange: Exchange) -> None:
         if exchange is self.exchange and self.body == FLOWING:
-            self._arm(self.front.deadlines.progress_within)
+            self._arm(self.front.bounds.progress_within)
             self.transport.resumeProducing()
 
     # Ends
@@ -399,7 +397,7 @@ class Http1:
     def _next(self) -> None:
         """Wait for the next request, or take the one that has already come."""
         transport = self.transport
-        transport.deadline = self.front.sweep.now + self.front.deadlines.keep_alive
+        transport.deadline = self.front.sweep.now + self.front.bounds.keep_alive
         if self.buffer:
             transport.resumeProducing()
             if not self._processing:
@@ -443,8 +441,11 @@ class Http1:
         return self._forwarding
 
     def _arm(self, seconds: float) -> None:
+        """Look after *seconds* whether enough has moved."""
         transport = self.transport
         self._mark = transport.received + transport.sent
+        # One byte at the least: the rate may be 0.
+        self._least = max(1, int(self.front.bounds.minimum_rate * seconds))
         transport.deadline = self.front.sweep.now + seconds
 
 

@@ -45,6 +45,10 @@ from snickers.interfaces import Fields, IRequest
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
+NOTHING_LOGGED = b'"-" "-" "-"'
+"""How the access log writes what was no request."""
+
+
 @frozen
 class Refused(Exception):
     """A request head that is not answered by the site: the status it gets, and why."""
@@ -117,6 +121,7 @@ class Request:
         "keep_alive",
         "length",
         "lines",
+        "logged",
         "method",
         "target",
         "trailers",
@@ -142,8 +147,10 @@ class Request:
     """Whether the client takes trailers (``TE: trailers``)."""
     fields_: Fields | None
     wire: bytes
-    """The head as it was last sent to an upstream; ``b""``: not yet. A client's connection gives
-    the same request again when the same bytes come again."""
+    """The head as it was last sent to an upstream, but for its id; ``b""``: not yet. A client's
+    connection gives the same request again when the same bytes come again."""
+    logged: bytes
+    """As the access log writes it; ``b""``: not yet."""
 
     @property
     def fields(self) -> Fields:
@@ -159,8 +166,32 @@ class Request:
         return b", ".join(found) if found else None
 
 
-def read_request(head: bytes) -> Request:
+def no_request() -> Request:
+    """Return what stands for the request of bytes that were none, so that they are answered."""
+    request = Request()
+    request.method = b"GET"
+    request.target = b"/"
+    request.host = request.authority = request.upgrade = b""
+    request.version = 11
+    request.length = 0
+    request.lines = []
+    request.fields_ = None
+    request.wire = b""
+    request.logged = NOTHING_LOGGED
+    request.keep_alive = request.continues = request.trailers = False
+    return request
+
+
+def read_request(
+    head: bytes,
+    line_limit: int = MAX_REQUEST_LINE,
+    field_size: int = MAX_FIELD,
+    field_limit: int = MAX_FIELDS,
+) -> Request:
     """Read a request head, without its empty line; raise `Refused` for what is not one.
+
+    *line_limit* and *field_size* are bytes of the request line and of one field, *field_limit*
+    is the number of fields.
 
     RFC 9112 §2 to §7, with every choice that the standard leaves made for refusal.
     """
@@ -184,14 +215,14 @@ def read_request(head: bytes) -> Request:
         raise Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     else:
         raise Refused(400, "the request line does not end in an HTTP version")
-    if len(first) > MAX_REQUEST_LINE:
+    if len(first) > line_limit:
         raise Refused(414, "the request line is too long")
     if method not in _METHODS:
         if not TOKEN.fullmatch(method):
             raise Refused(400, "the method is not a word")
         if method in (b"CONNECT", b"TRACE"):
             raise Refused(405, "the method is not allowed here")
-    if len(lines) > MAX_FIELDS:
+    if len(lines) > field_limit:
         raise Refused(431, "too many fields")
     host: bytes | None = None
     authority = b""
@@ -229,7 +260,7 @@ def read_request(head: bytes) -> Request:
             kind = _classify_request(name)
         if kind == FORWARD:
             keep(line)
-            if len(line) > MAX_FIELD:
+            if len(line) > field_size:
                 raise Refused(431, "a field is too long")
             remember(_request_lines, line, FORWARD)
         elif kind == DROP:
@@ -303,6 +334,7 @@ def read_request(head: bytes) -> Request:
     request.trailers = trailers
     request.fields_ = None
     request.wire = b""
+    request.logged = b""
     return request
 
 

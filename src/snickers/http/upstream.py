@@ -192,12 +192,16 @@ class Carrier:
         self._sending = request.length != 0
         transport = self.transport
         transport.deadline = self.upstream.sweep.now + self.upstream.answer_within
-        transport.write(request.wire or self._wire(request, exchange))
+        transport.write(
+            b"%bX-Request-Id: %b\r\n\r\n"
+            % (request.wire or self._wire(request, exchange), exchange.id)
+        )
         if self._sending and self.exchange is exchange:
             exchange.receive()
 
     def _wire(self, request: Request, exchange: Any) -> bytes:
-        """Return the head to send for *request*, and leave it there for the next time."""
+        """Return the head to send for *request* but its id, and leave it there for the next
+        time."""
         length = request.length
         if length is None:
             framing = b"Transfer-Encoding: chunked\r\n"
@@ -211,7 +215,7 @@ class Carrier:
             framing = b""
         if request.trailers and not request.upgrade:
             framing += b"TE: trailers\r\nConnection: TE\r\n"
-        wire = b"%b %b HTTP/1.1\r\n%b\r\n%b%b\r\n" % (
+        wire = b"%b %b HTTP/1.1\r\n%b\r\n%b%b" % (
             request.method,
             request.target,
             b"\r\n".join(request.lines),
