@@ -30,6 +30,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.interfaces": ("snickers.config.values",),
     "snickers.stream": ("snickers.sweep",),
     "snickers.sweep": (),
+    "snickers.logfile": ("snickers.interfaces",),
     "snickers.notify": (),
     "snickers.relay": ("snickers.config.values", "snickers.stream"),
     "snickers.proxyprotocol": (),

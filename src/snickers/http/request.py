@@ -11,6 +11,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as BinasciiError
 from hashlib import sha1
+from typing import Any
 
 from attrs import frozen
 from zope.interface import implementer
@@ -43,10 +44,6 @@ from snickers.http.head import (
 from snickers.interfaces import Fields, IRequest
 
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
-
-NOTHING_LOGGED = b'"-" "-" "-"'
-"""How the access log writes what was no request."""
 
 
 @frozen
@@ -149,8 +146,8 @@ class Request:
     wire: bytes
     """The head as it was last sent to an upstream, but for its id; ``b""``: not yet. A client's
     connection gives the same request again when the same bytes come again."""
-    logged: bytes
-    """As the access log writes it; ``b""``: not yet."""
+    logged: Any
+    """What the access log keeps of it; ``None``: nothing yet."""
 
     @property
     def fields(self) -> Fields:
@@ -177,7 +174,7 @@ def no_request() -> Request:
     request.lines = []
     request.fields_ = None
     request.wire = b""
-    request.logged = NOTHING_LOGGED
+    request.logged = None
     request.keep_alive = request.continues = request.trailers = False
     return request
 
@@ -334,7 +331,7 @@ def read_request(
     request.trailers = trailers
     request.fields_ = None
     request.wire = b""
-    request.logged = b""
+    request.logged = None
     return request
 
 

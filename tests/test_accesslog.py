@@ -1,0 +1,292 @@
+"""The access log's lines, and when they are written."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.http import accesslog
+from snickers.http.accesslog import BATCH, AccessLog, Combined, Json, escape
+from snickers.http.exchange import CLIENT_GONE
+from snickers.http.request import no_request, read_request
+from snickers.interfaces import IExchange
+from snickers.sweep import Sweep
+from tests.front_case import GET, FrontCase, say
+
+FIXED = settings(derandomize=True, deadline=None, max_examples=200)
+HEAD = (
+    b"GET /a?b HTTP/1.1\r\nHost: a.example\r\nReferer: https://b.example/\r\n"
+    b'User-Agent: Some "thing" \xff\r\n\r\n'
+)
+COMBINED = re.compile(
+    rb'(\S+) - (\S+) \[\d\d/\w\w\w/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "([ -~]*)" (\d+) (\d+) '
+    rb'"([ -~]*)" "([ -~]*)"'
+)
+
+
+class Lines:
+    """A file in memory."""
+
+    def __init__(self) -> None:
+        self.batches: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.batches.append(data)
+
+    @property
+    def lines(self) -> list[bytes]:
+        """All lines, without their ends."""
+        data = b"".join(self.batches)
+        assert data.endswith(b"\n")
+        return data.split(b"\n")[:-1]
+
+
+class LoggedTests(FrontCase):
+    """What exchanges of the front become."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = Lines()
+        self.log = self.logging("combined")
+
+    def logging(self, form: str) -> AccessLog:
+        """Have the front's exchanges logged in *form*."""
+        log = AccessLog(
+            self.file, form, self.wires.sweep, lambda: 1e9 + self.turns.seconds(), self.seconds
+        )
+        self.front.access = log.add
+        self.front.seconds = self.seconds
+        return log
+
+    def seconds(self) -> float:
+        """The clock of exchanges: it does not agree with any other one."""
+        seconds: float = self.turns.seconds() + 7.0
+        return seconds
+
+    def fields(self) -> tuple[bytes, ...]:
+        """The parts of the one line that was written."""
+        self.log.flush()
+        (line,) = self.file.lines
+        match = COMBINED.fullmatch(line)
+        assert match is not None, line
+        return match.groups()
+
+    def test_combined(self) -> None:
+        """A line as nginx writes it; what is odd is escaped."""
+        self.handler.at_once = say(b"hello")
+        self.ask(HEAD)
+        self.assertEqual(
+            self.fields(),
+            (
+                *(b"192.0.2.1", b"-", b"GET /a?b HTTP/1.1", b"200", b"5"),
+                *(b"https://b.example/", rb"Some \x22thing\x22 \xFF"),
+            ),
+        )
+
+    def test_time(self) -> None:
+        """The time is the end's, by the wall's clock."""
+        self.client.send(GET)
+        self.turns.pass_time(60.25)
+        say(b"late")(self.handler.exchange)
+        exchange = self.handler.exchange
+        self.assertAlmostEqual(exchange.took, 60.25)
+        self.log.flush()
+        self.assertIn(Combined().time(1e9 + 60), self.file.lines[0])
+
+    def test_json(self) -> None:
+        """Everything that is known, as an object a line."""
+        self.log.close()
+        self.log = self.logging("json")
+        self.client.send(HEAD)
+        self.turns.pass_time(1.5)
+        exchange = self.handler.exchange
+        exchange.user = b"al ice"
+        exchange.answer(404, [], None, b"abc")
+        exchange.write(b"de")
+        exchange.finish()
+        self.log.flush()
+        self.assertEqual(
+            json.loads(self.file.lines[0]),
+            {
+                "time": "2001-09-09T01:46:41Z",
+                "site": "a.example",
+                "client": "192.0.2.1",
+                "user": "al ice",
+                "host": "a.example",
+                "method": "GET",
+                "target": "/a?b",
+                "protocol": "HTTP/1.1",
+                "secure": True,
+                "status": 404,
+                "bytes": 5,
+                "seconds": 1.5,
+                "referer": "https://b.example/",
+                "agent": 'Some "thing" \\xff',
+                "id": exchange.id.decode(),
+            },
+        )
+
+    def test_user(self) -> None:
+        """A user's name cannot look like more than one word."""
+        self.client.send(GET)
+        self.handler.exchange.user = b'a b"\n'
+        say(b"")(self.handler.exchange)
+        self.assertEqual(self.fields()[1], rb"a\x20b\x22\x0A")
+
+    def test_sizes(self) -> None:
+        """The bytes are those of the body, however it is framed."""
+        for method, act, size in [
+            (b"GET", lambda e: e.answer(200, [], 3, b"abcd"), b"4"),
+            (b"GET", lambda e: e.answer(200, [], None, b"abc", True), b"3"),
+            (b"HEAD", lambda e: e.answer(200, [], 3, b"abc", True), b"0"),
+            (b"GET", lambda e: e.answer(304, [], None, b"", True), b"0"),
+        ]:
+            self.file.batches.clear()
+            _, client = self.connect()
+            client.send(GET.replace(b"GET", method))
+            act(self.handler.exchange)
+            if self.handler.exchange.stage != 3:
+                self.handler.exchange.finish()
+            self.assertEqual(self.fields()[4], size)
+
+    def test_gone(self) -> None:
+        """A client that went before its answer began is 499, later what it was told."""
+        self.client.send(GET)
+        self.client.close()
+        self.turns.pass_time(30)
+        self.assertEqual(self.fields()[3], b"%d" % CLIENT_GONE)
+        self.file.batches.clear()
+        _, client = self.connect()
+        client.send(GET)
+        self.handler.exchange.answer(200, [], 10, b"abc")
+        client.close()
+        self.turns.pass_time(30)
+        self.assertEqual(self.fields()[3:5], (b"200", b"3"))
+
+    def test_once(self) -> None:
+        """An exchange that ends by `abort` has one line."""
+        self.client.send(GET)
+        self.handler.exchange.answer(200, [], 10, b"abc")
+        self.handler.exchange.abort()
+        self.turns.settle()
+        self.handler.exchange.abort()
+        self.assertEqual(self.fields()[3:5], (b"200", b"3"))
+
+    def test_refused(self) -> None:
+        """What was no request has a line too."""
+        self.ask(b"GET / HTTP/1.1\r\nHost: a\x00b\r\n\r\n")
+        fields = self.fields()
+        self.assertEqual((fields[2], fields[3], fields[5], fields[6]), (b"-", b"400", b"-", b"-"))
+
+    def test_upgraded(self) -> None:
+        """A WebSocket has its line when it is over, with the bytes that it was sent."""
+        self.client.send(
+            b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        exchange = self.handler.exchange
+        transport, _ = exchange.upgrade([(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")])
+        transport.write(b"12345")
+        self.log.flush()
+        self.assertEqual(self.file.batches, [])
+        exchange.finish()
+        status, size = self.fields()[3:5]
+        self.assertEqual((status, int(size)), (b"101", len(self.client.receive())))
+
+    def test_written(self) -> None:
+        """Lines are written when there are many, or after a while, and at the end."""
+        self.handler.at_once = say(b"hello")
+        for _ in range(BATCH - 1):
+            self.ask(GET)
+        self.assertEqual(self.file.batches, [])
+        self.ask(GET)
+        self.assertEqual(len(self.file.batches), 1)
+        self.ask(GET)
+        self.turns.pass_time(3)
+        self.assertEqual(len(self.file.batches), 2)
+        self.ask(GET)
+        self.turns.pass_time(3)
+        self.ask(GET)
+        self.log.close()
+        self.assertEqual(len(self.file.lines), BATCH + 3)
+        self.turns.pass_time(3)
+        self.assertEqual(len(self.file.batches), 4)
+
+    def test_another_form(self) -> None:
+        """A request that was logged in one form before is logged in the new one."""
+        self.handler.at_once = say(b"hello")
+        self.ask(GET)
+        self.log.close()
+        self.log = self.logging("json")
+        self.ask(GET)
+        self.log.flush()
+        self.assertEqual(json.loads(self.file.lines[1])["target"], "/")
+
+    def test_ids(self) -> None:
+        """Each exchange has an id of its own, of this process."""
+        self.client.send(GET)
+        first = self.handler.exchange
+        self.assertTrue(IExchange.providedBy(first))
+        say(b"")(first)
+        self.client.send(GET)
+        self.assertNotEqual(self.handler.exchange.id, first.id)
+        self.assertEqual(self.handler.exchange.id, self.handler.exchange.id)
+
+
+class LineTests(SynchronousTestCase):
+    """Any bytes of a client make one well-formed line."""
+
+    @FIXED
+    @given(st.binary(max_size=60))
+    def test_escape(self, value: bytes) -> None:
+        """What is escaped is printable, has no quote, and can be read back."""
+        escaped = escape(value)
+        self.assertRegex(escaped, rb"\A[ !#-~]*\Z")
+        back = re.sub(rb"\\x(..)", lambda m: bytes([int(m[1], 16)]), escaped)
+        self.assertEqual(back, value)
+
+    @FIXED
+    @given(
+        st.binary(max_size=30),
+        st.binary(max_size=30).filter(lambda b: not set(b) & set(b"\r\n\0")),
+        st.binary(max_size=10),
+    )
+    def test_any(self, user: bytes, agent: bytes, peer: bytes) -> None:
+        """Whatever a client says of itself, it is one line of the form."""
+        request = read_request(b"GET / HTTP/1.1\r\nHost: a.example")
+        request.lines = [*request.lines, b"User-Agent: " + agent]
+        for request_ in (request, no_request()):
+            file = Lines()
+            for form in ("combined", "json"):
+                log = AccessLog(file, form, Sweep(Clock()), lambda: 0.0, lambda: 0.0)
+                log.add(_Over(request_, user))
+                log.close()
+            combined, plain = file.lines
+            self.assertIsNotNone(COMBINED.fullmatch(combined))
+            self.assertIsInstance(json.loads(plain), dict)
+
+    def test_forms(self) -> None:
+        """Both forms are what the configuration offers."""
+        self.assertEqual(accesslog.FORMS, {"combined": Combined, "json": Json})
+
+
+class _Over:
+    """An exchange that is over."""
+
+    site = "a.example"
+    id = b"t-1"
+    peer = b"192.0.2.1"
+    secure = True
+    status = 200
+    sent = 1
+    began = 0.0
+    took = 0.0
+
+    def __init__(self, request: object, user: bytes) -> None:
+        self.request = request
+        self.user = user
