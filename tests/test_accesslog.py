@@ -7,11 +7,12 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.http import accesslog
-from snickers.http.accesslog import BATCH, AccessLog, Combined, Json, escape
+from snickers.http.accesslog import BATCH, AccessLog, Combined, Json, LogKeeper, escape
 from snickers.http.exchange import CLIENT_GONE
 from snickers.http.request import no_request, read_request
 from snickers.interfaces import IExchange
@@ -290,3 +291,76 @@ class _Over:
     def __init__(self, request: object, user: bytes) -> None:
         self.request = request
         self.user = user
+
+
+class Kept(Lines):
+    """A file that notes what is done to it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+        self.done: list[str] = []
+
+    def reopen(self) -> None:
+        self.done.append("reopen")
+
+    def close(self) -> Deferred[None]:
+        self.done.append("close")
+        return succeed(None)
+
+
+class LogKeeperTests(FrontCase):
+    """The log that the settings ask for."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files: list[Kept] = []
+        self.keeper = LogKeeper(self.front, lambda: 0.0, self.open_file)
+        self.handler.at_once = say(b"hello")
+
+    def open_file(self, path: str) -> Kept:
+        self.files.append(Kept(path))
+        return self.files[-1]
+
+    def test_none(self) -> None:
+        """Where no file is named nothing is collected."""
+        self.keeper.apply("", "combined")
+        self.assertIsNone(self.front.access)
+        self.keeper.reopen()
+        self.successResultOf(self.keeper.close())
+        self.assertEqual(self.files, [])
+
+    def test_changes(self) -> None:
+        """Another form or another file holds from the next request on, and loses none."""
+        self.keeper.apply("/a", "combined")
+        self.ask(GET)
+        self.keeper.apply("/a", "combined")
+        self.keeper.apply("/a", "json")
+        self.ask(GET)
+        self.keeper.apply("/b", "json")
+        self.ask(GET)
+        self.keeper.apply("", "json")
+        self.ask(GET)
+        first, second = self.files
+        self.assertEqual((first.path, second.path), ("/a", "/b"))
+        self.assertEqual([line[:1] for line in first.lines], [b"1", b"{"])
+        self.assertEqual([line[:1] for line in second.lines], [b"{"])
+        self.assertEqual((first.done, second.done), (["close"], ["close"]))
+
+    def test_reopened(self) -> None:
+        """What was collected before belongs into the file that was moved away."""
+        self.keeper.apply("/a", "combined")
+        self.ask(GET)
+        self.keeper.reopen()
+        (file,) = self.files
+        self.assertEqual((len(file.lines), file.done), (1, ["reopen"]))
+
+    def test_end(self) -> None:
+        """At the end what was collected is written."""
+        self.keeper.apply("/a", "combined")
+        self.ask(GET)
+        self.successResultOf(self.keeper.close())
+        (file,) = self.files
+        self.assertEqual(len(file.lines), 1)
+        self.assertIn("close", file.done)
+        self.assertIsNone(self.front.access)

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers import logfile
-from snickers.logfile import LogFile, closed
+from snickers.logfile import LogFile
 from tests.threads_fake import FakeThreads
 
 
@@ -143,8 +143,6 @@ class LogFileTests(SynchronousTestCase):
         self.successResultOf(done)
         self.assertEqual(self.path.read_bytes(), b"one\n")
         self.assertEqual(self.file._descriptor, -1)
-        self.successResultOf(closed(None))
-        self.successResultOf(closed(self.file))
 
     def test_closed_though_failing(self) -> None:
         """The end does not wait for a disk that takes nothing."""

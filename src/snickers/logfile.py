@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -155,8 +155,3 @@ class LogFile:
             if descriptor >= 0:
                 os.close(descriptor)
             closing.callback(None)
-
-
-def closed(file: LogFile | None) -> Deferred[None]:
-    """Close *file*, if there is one."""
-    return succeed(None) if file is None else file.close()

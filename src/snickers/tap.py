@@ -31,6 +31,7 @@ from snickers.containers.process import ProcessEngine
 from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.front_door import FrontDoorService, ListeningPort
+from snickers.http.accesslog import LogKeeper
 from snickers.http.connections import Connections
 from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1, PlainHttp1
@@ -38,6 +39,7 @@ from snickers.http.kinds import HandlerMaker
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
 from snickers.listening import CannotListen, Limits, Port, bind, handed_over, inherited
+from snickers.logfile import LogFile
 from snickers.notify import Notifier
 from snickers.passthrough import Carrying, Passages
 from snickers.poller import Poller
@@ -134,6 +136,12 @@ class Wiring:
             os.urandom(4).hex().encode(),
         )
         self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time)
+        self.log_thread = OwnThreads(reactor, 1, "log")
+        self.access = LogKeeper(
+            self.front,
+            time.time,
+            lambda path: LogFile(path, self.log_thread.run, self.alarm),
+        )
         self.authority = Authority(os.path.join(settings.state, "internal"))
         self.certificates = Certificates(
             reactor,
@@ -200,8 +208,10 @@ class Wiring:
                 # First, since another Snickers may have it: nothing has been started by then.
                 _Called(lambda: self.open_control(control), control.stopService),
                 self.files,
+                self.log_thread,
                 self.poller,
                 self.sweep,
+                _Called(self.log_access, self.access.close),
                 _Called(self.begin, lambda: None),
                 _Called(self.lives.start, self.lives.close),
                 self.certificates,
@@ -209,7 +219,7 @@ class Wiring:
             ],
             self.front,
             self.running.watch,
-            self.running.reload,
+            self.reload,
             settings.reload_every,
             lambda: self.settings.drain_within,
             Notifier(environ),
@@ -231,11 +241,21 @@ class Wiring:
 
         return self.files.run(look_up)
 
+    def log_access(self) -> None:
+        """Write the access log where the settings say."""
+        self.access.apply(self.settings.access_log, self.settings.access_log_format)
+
+    def reload(self) -> Deferred[dict[str, Any]]:
+        """Reload as SIGHUP asks: the access log may have been moved away, too."""
+        self.access.reopen()
+        return self.running.reload()
+
     def apply_settings(self, settings: Settings) -> None:
         """Take what of ``[snickers]`` can change while running."""
         self.settings = settings
         self.limits.change(settings.connections, settings.connections_per_address)
         self.front.bounds = _bounds(settings)
+        self.log_access()
         self.alarm.command = settings.alarm_command
         self.certificates.directory = settings.certificate_directory
         self.service.look_every(settings.reload_every)

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from time import gmtime, localtime, strftime
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred, succeed
+
+from snickers.http.front import Front
 from snickers.stream import Sweep
 
 BATCH = 256
@@ -59,6 +62,14 @@ class File(Protocol):
     """Where lines go: see `snickers.logfile.LogFile`."""
 
     def write(self, data: bytes) -> None: ...
+
+
+class KeptFile(File, Protocol):
+    """A file that can be opened anew and closed."""
+
+    def reopen(self) -> None: ...
+
+    def close(self) -> Deferred[None]: ...
 
 
 def escape(value: bytes) -> bytes:
@@ -234,3 +245,53 @@ class AccessLog:
         """Write what was collected, and collect no more."""
         self._sweep.unwatch(self)
         self.flush()
+
+
+class LogKeeper:
+    """The access log that the settings ask for now, if any.
+
+    *open_file* makes the file of a path; *front* is given the log's `AccessLog.add`.
+    """
+
+    def __init__(
+        self,
+        front: Front,
+        wall: Callable[[], float],
+        open_file: Callable[[str], KeptFile],
+    ) -> None:
+        self._front = front
+        self._wall = wall
+        self._open_file = open_file
+        self._asked = ("", "")
+        self._log: AccessLog | None = None
+        self._file: KeptFile | None = None
+
+    def apply(self, path: str, form: str) -> None:
+        """Log to *path* in *form* from now on; ``""``: nowhere."""
+        if (path, form) == self._asked:
+            return
+        before, _ = self._asked
+        self._asked = (path, form)
+        if self._log is not None:
+            self._log.close()
+            self._log = self._front.access = None
+        if before != path and self._file is not None:
+            self._file.close()
+            self._file = None
+        if path:
+            file = self._file = self._file or self._open_file(path)
+            front = self._front
+            self._log = AccessLog(file, form, front.sweep, self._wall, front.seconds)
+            front.access = self._log.add
+
+    def reopen(self) -> None:
+        """Open the file anew: it was moved away."""
+        if self._log is not None and self._file is not None:
+            self._log.flush()
+            self._file.reopen()
+
+    def close(self) -> Deferred[None]:
+        """Write what is left and log no more; fires when that is done."""
+        file = self._file
+        self.apply("", "")
+        return succeed(None) if file is None else file.close()
