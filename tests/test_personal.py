@@ -64,7 +64,10 @@ class PersonalHandlerTests(SynchronousTestCase):
             self.upstreams.append(FakeUpstream(address, failed, ended))
             return self.upstreams[-1]
 
-        self.handler = PersonalHandler("a.example", 2.0, self.leases, upstream, self.sweep)
+        self.most = 1000
+        self.handler = PersonalHandler(
+            "a.example", 2.0, self.leases, upstream, self.sweep, lambda: self.most
+        )
 
     def ask(self, fields: Any = (), **arguments: Any) -> RecordingExchange:
         exchange = RecordingExchange(fields=list(fields), **arguments)
@@ -98,6 +101,23 @@ class PersonalHandlerTests(SynchronousTestCase):
         self.leases.waiters[0].leased(("10.0.0.3", 80))
         self.assertEqual(self.upstreams[0].address, ("10.0.0.3", 80))
         self.assertEqual(self.upstreams[0].carried, [exchange])
+
+    def test_too_many(self) -> None:
+        """No more wait than may; each that leaves makes room, however it leaves."""
+        self.most = 2
+        first, second = self.ask(), self.ask(PAGE)
+        self.assertEqual(self.ask().status, 503)
+        first.lose()
+        third = self.ask()
+        self.assertIsNone(third.status)
+        self.assertEqual(self.ask().status, 503)
+        self.pass_time(3)
+        self.assertEqual(second.status, 503)
+        fourth = self.ask()
+        self.leases.waiters[-1].refused(Refusal("slow", 3))
+        self.assertEqual(fourth.status, 504)
+        self.leases.waiters[0].leased(("10.0.0.2", 80))
+        self.assertEqual(self.handler.waiting, 0)
 
     def test_another_address(self) -> None:
         """A server that woke elsewhere gets new connections; the old ones are let go."""

@@ -181,6 +181,7 @@ class Wiring:
             self.defer,
             self.resolve,
             servers,
+            lambda: self.settings.waiting_limit,
         )
         self.running = Running(
             lambda: load(path),

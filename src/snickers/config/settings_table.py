@@ -318,7 +318,7 @@ def settings_options() -> Iterable[Option]:
     )
     yield option(
         "waiting limit",
-        formats.integer(1, 1_000_000),
+        formats.integer(1, 1000),
         "1000",
         "Requests that may wait for one site's server to wake or be found; more get 503.",
         "100",

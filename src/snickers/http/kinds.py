@@ -26,7 +26,7 @@ from snickers.http.guard import GuardedHandler, is_guarded
 from snickers.http.pages import answer_error
 from snickers.http.passwords import Door
 from snickers.http.personal import PersonalHandler
-from snickers.http.proxy import ProxyHandler, Resolve
+from snickers.http.proxy import MAX_WAITING, ProxyHandler, Resolve
 from snickers.http.redirect import RedirectHandler
 from snickers.http.static import StaticHandler
 from snickers.http.upstream import Upstream
@@ -74,14 +74,17 @@ class HandlerMaker:
         defer: Callable[..., Deferred[Any]],
         resolve: Resolve,
         connections: Connections | None = None,
+        most_waiting: Callable[[], int] = lambda: MAX_WAITING,
     ) -> None:
-        """*defer* runs a blocking call in a thread; *resolve*: see `ProxyHandler`."""
+        """*defer* runs a blocking call in a thread; *resolve*: see `ProxyHandler`;
+        *most_waiting* returns how many exchanges may wait for a site's server at once."""
         self._reactor = reactor
         self._sweep = sweep
         self._leases = leases
         self._defer = defer
         self._resolve = resolve
         self._connections = connections
+        self._most_waiting = most_waiting
         self._cache = FileCache()
         """The memory for small files of all static sites together."""
         self._checks = Checks(defer, sweep)
@@ -118,7 +121,12 @@ class HandlerMaker:
                 )
             case Container() | Process():
                 return PersonalHandler(
-                    site.name, kind.life.hold, self._leases, make_upstream, self._sweep
+                    site.name,
+                    kind.life.hold,
+                    self._leases,
+                    make_upstream,
+                    self._sweep,
+                    self._most_waiting,
                 )
 
     def _upstream(

@@ -63,6 +63,7 @@ class Waiting:
 
     def hold(self) -> None:
         """Begin to wait."""
+        self.handler.waiting += 1
         self.exchange.responder = self
         if is_navigation(self.exchange.request):
             sweep = self.handler.sweep
@@ -104,6 +105,7 @@ class Waiting:
         self.handler.leases.forget(self.handler.site, self)
 
     def _stop_waiting(self) -> None:
+        self.handler.waiting -= 1
         self.exchange.responder = None
         self.handler.sweep.unwatch(self)
 
@@ -113,17 +115,30 @@ class PersonalHandler:
     """Passes every exchange on to the site's own server, when it is awake."""
 
     def __init__(
-        self, site: str, hold: float, leases: ILeases, make_upstream: MakeUpstream, sweep: Sweep
+        self,
+        site: str,
+        hold: float,
+        leases: ILeases,
+        make_upstream: MakeUpstream,
+        sweep: Sweep,
+        most_waiting: Callable[[], int],
     ) -> None:
+        """*most_waiting* returns how many exchanges may wait for the server at once."""
+        self.waiting = 0
+        """Exchanges that wait for the server."""
         self.site = site
         self.hold = hold
         self.leases = leases
         self.sweep = sweep
         self._make_upstream = make_upstream
+        self._most_waiting = most_waiting
         self._upstream: Upstream | None = None
         self._closed = False
 
     def handle(self, exchange: IExchange) -> None:
+        if self.waiting and self.waiting >= self._most_waiting():
+            answer_error(exchange, 503, "busy", 5)
+            return
         waiting = Waiting(self, exchange)
         address = self.leases.take(self.site, waiting)
         if address is None:
