@@ -24,7 +24,7 @@ FORWARDED = (
     b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a.example\r\n"
     b'Forwarded: for=192.0.2.1;host="a.example";proto=https\r\nVia: 1.1 snickers\r\n'
 )
-ID = b"X-Request-Id: t-1\r\n"
+ID = b"X-Request-Id: t-100\r\n"
 
 
 @implementer(IHandler)

@@ -127,16 +127,16 @@ class Exchange:
             and framing > 0
             and answer.wire
             and self.stage == OPEN
-            and self.request.keep_alive
-            and self.request.version > 10
-            and not self.connection.front.draining
-            and self.connection.body in (NO_BODY, COMPLETE)
+            and (request := self.request).keep_alive
+            and request.version > 10
+            and not (connection := self.connection).front.draining
+            and (connection.body == NO_BODY or connection.body == COMPLETE)
         ):
             # The whole answer, and its head was sent before: most of what a proxy does.
             self._keep = True
             self.status = answer.status
             self.sent = framing
-            self.connection.transport.write(answer.wire + data)
+            connection.transport.write(answer.wire + data)
             self._end()
             return
         lines = answer.lines

@@ -49,6 +49,7 @@ class Http1:
         "_request",
         "_scanned",
         "_slow",
+        "_whole",
         "body",
         "buffer",
         "exchange",
@@ -84,6 +85,8 @@ class Http1:
         self._head = b""
         self._request: Any = None
         """What the last head said: a client that polls sends the same bytes again and again."""
+        self._whole = b""
+        """The bytes of the last request, when they came together and it had no body."""
         front.connections.add(self)
         if site is not None:
             site.connections.add(self)
@@ -95,6 +98,12 @@ class Http1:
     def dataReceived(self, data: bytes) -> None:
         exchange = self.exchange
         if exchange is None:
+            if data == self._whole and not self.buffer and not self._slow:
+                # Just the same request again: a client that polls, or an API's.
+                self.transport.deadline = inf
+                self.exchange = exchange = Exchange(self, self._request)
+                self._dispatch(exchange)
+                return
             if self.buffer:
                 data = self.buffer + data
             if self._slow:
@@ -218,6 +227,7 @@ class Http1:
                         return
                     self._head = head
                     self._request = request
+                    self._whole = data if len(data) == end + 4 and request.length == 0 else b""
                 self.buffer = b""
                 self._begin(request, data[end + 4 :])
                 if self.exchange is not None or self._slow or self._closing:
@@ -270,7 +280,8 @@ class Http1:
     def _dispatch(self, exchange: Exchange) -> None:
         """Find who answers. One connection speaks for one site (RFC 9110 §7.4)."""
         site = self.site
-        if site is None or not site.speaks_for(exchange.request.host):
+        host = exchange.request.host
+        if site is None or not (host in site.hosts or site.speaks_for(host)):
             answer_error(exchange, 421)
             return
         site.requests += 1

@@ -138,7 +138,8 @@ class Carrier:
         self._head = b""
         self._method = b""
         self._answer: Any = None
-        """What the last head said: within a second most answers begin alike."""
+        """What the last head, its empty line included, said to the last method: within a second
+        most answers begin alike."""
 
     # An exchange begins
 
@@ -280,6 +281,11 @@ class Carrier:
     def _take_head(self, data: bytes) -> None:
         exchange = self.exchange
         while True:
+            method = exchange.request.method
+            if method == self._method and data.startswith(self._head):
+                answer = self._answer
+                data = data[len(self._head) :]
+                break
             end = data.find(b"\r\n\r\n")
             if end < 0:
                 if len(data) > MAX_HEAD or data[:5] != b"HTTP/"[: len(data)]:
@@ -287,22 +293,19 @@ class Carrier:
                     return
                 self._buffer = data
                 return
-            head = data[:end]
-            method = exchange.request.method
-            if head == self._head and method == self._method:
-                answer = self._answer
-            else:
-                try:
-                    answer = read_answer(head, method)
-                except BadAnswer as bad:
-                    self._fail(bad.reason)
-                    return
-                self._head = head
+            try:
+                answer = read_answer(data[:end], method)
+            except BadAnswer as bad:
+                self._fail(bad.reason)
+                return
+            end += 4
+            if answer.status >= 200:
+                self._head = data[:end]
                 self._method = method
                 self._answer = answer
-            data = data[end + 4 :]
-            if answer.status >= 200:
+                data = data[end:]
                 break
+            data = data[end:]
             if answer.status == 101:
                 self._switch(answer, data)
                 return
