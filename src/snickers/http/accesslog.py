@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from math import floor
 from time import gmtime, localtime, strftime
 from typing import Any, Protocol
 
@@ -22,6 +23,10 @@ BATCH = 256
 """Exchanges that become lines together: a quarter of a millisecond of work."""
 EVERY = 1.0
 """Seconds after which those that are fewer are written, so that a log can be followed."""
+MAX_KNOWN = 4096
+"""Lines of requests, and ends of lines of the log, that are remembered."""
+MAX_LINE = 512
+"""Bytes of a request's line that is worth remembering: user agents are long."""
 
 _UNSAFE = re.compile(rb"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
@@ -79,61 +84,97 @@ def escape(value: bytes) -> bytes:
     return _UNSAFE.sub(lambda match: b"\\x%02X" % match[0][0], value)
 
 
-def _find(lines: list[bytes], name: bytes) -> bytes:
-    """Return the value of the first of *lines* whose field is *name* (with its colon)."""
-    size = len(name)
-    for line in lines:
-        if line[:size].lower() == name:
-            return line[size:].strip(b" \t")
-    return b""
-
-
 def _version(version: int) -> bytes:
     return b"HTTP/2.0" if version == 20 else b"HTTP/%d.%d" % divmod(version, 10)
+
+
+Said = tuple[bytes, bytes]
+"""What a request says of itself: before the status, and behind the size."""
+
+
+class Words:
+    """What lines of requests say that a log wants to know, remembered by the line."""
+
+    def __init__(self, write: Callable[[bytes], bytes]) -> None:
+        """*write* returns a value as it stands in the log."""
+        self._write = write
+        self._known: dict[bytes, tuple[int, bytes]] = {}
+
+    def find(self, lines: list[bytes]) -> tuple[bytes, bytes]:
+        """Return the referer and the user agent in *lines*, as they stand in the log."""
+        found = [b"", b"", b""]
+        known = self._known.get
+        for line in lines:
+            # Nearly every line was looked up before when the head was read: its hash is known.
+            place, value = known(line) or self._look(line)
+            if place:
+                found[place] = value
+        return found[1], found[2]
+
+    def _look(self, line: bytes) -> tuple[int, bytes]:
+        name, _, value = line.partition(b":")
+        lower = name.lower()
+        place = 1 if lower == b"referer" else 2 if lower == b"user-agent" else 0
+        meaning = place, self._write(value.strip(b" \t")) if place else b""
+        if len(line) <= MAX_LINE:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[line] = meaning
+        return meaning
+
+
+def _quoted(value: bytes) -> bytes:
+    return b'"%b"' % escape(value)
 
 
 class Combined:
     """Apache's and nginx's "combined": no host, no duration; every tool reads it."""
 
-    def said(self, request: Request) -> tuple[bytes, bytes]:
-        """Return what *request* says of itself: before the status, and behind the size."""
+    def __init__(self) -> None:
+        self._words = Words(_quoted)
+        self._ends: dict[tuple[int, int], bytes] = {}
+
+    def said(self, request: Request) -> Said:
+        """Return what *request* says of itself."""
         if not request.host:
-            return b'"-"', b'"-" "-"'
+            return b'] "-" ', b' "-" "-"\n'
+        referer, agent = self._words.find(request.lines)
         return (
-            b'"%b %b %b"'
+            b'] "%b %b %b" '
             % (escape(request.method), escape(request.target), _version(request.version)),
-            b'"%b" "%b"'
-            % (
-                escape(_find(request.lines, b"referer:")) or b"-",
-                escape(_find(request.lines, b"user-agent:")) or b"-",
-            ),
+            b" %b %b\n" % (referer or b'"-"', agent or b'"-"'),
         )
 
     def time(self, seconds: float) -> bytes:
         """Return *seconds* since the epoch as the log writes them."""
         return strftime("%d/%b/%Y:%H:%M:%S %z", localtime(seconds)).encode("ascii")
 
-    def line(self, exchange: Logged, time: bytes, said: tuple[bytes, bytes]) -> bytes:
-        """Return the line of *exchange*."""
-        user = exchange.user
-        return b"%b - %b [%b] %b %d %d %b\n" % (
-            exchange.peer or b"-",
-            escape(user).replace(b" ", b"\\x20") if user else b"-",
-            time,
-            said[0],
-            exchange.status,
-            exchange.sent,
-            said[1],
-        )
+    def line(self, exchange: Logged, time: bytes, said: Said) -> tuple[bytes, ...]:
+        """Return the line of *exchange* in pieces."""
+        status = exchange.status
+        sent = exchange.sent
+        end = self._ends.get((status, sent))
+        if end is None:
+            if len(self._ends) >= MAX_KNOWN:
+                self._ends.clear()
+            end = self._ends[status, sent] = b"%d %d" % (status, sent)
+        before = b" - - ["
+        if exchange.user:
+            before = b" - %b [" % escape(exchange.user).replace(b" ", b"\\x20")
+        return exchange.peer or b"-", before, time, said[0], end, said[1]
 
 
 class Json:
     """A JSON object a line, with all there is to say."""
 
-    def said(self, request: Request) -> tuple[bytes, bytes]:
-        """Return what *request* says of itself: before the status, and behind the size."""
+    def __init__(self) -> None:
+        self._words = Words(_text)
+
+    def said(self, request: Request) -> Said:
+        """Return what *request* says of itself."""
         if not request.host:
             return b'"host":"","method":"","target":"","protocol":""', b'"referer":"","agent":""'
+        referer, agent = self._words.find(request.lines)
         return (
             b'"host":%b,"method":%b,"target":%b,"protocol":%b'
             % (
@@ -142,34 +183,33 @@ class Json:
                 _text(request.target),
                 _text(_version(request.version)),
             ),
-            b'"referer":%b,"agent":%b'
-            % (
-                _text(_find(request.lines, b"referer:")),
-                _text(_find(request.lines, b"user-agent:")),
-            ),
+            b'"referer":%b,"agent":%b' % (referer or b'""', agent or b'""'),
         )
 
     def time(self, seconds: float) -> bytes:
         """Return *seconds* since the epoch as the log writes them (RFC 3339, in UTC)."""
         return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds)).encode("ascii")
 
-    def line(self, exchange: Logged, time: bytes, said: tuple[bytes, bytes]) -> bytes:
+    def line(self, exchange: Logged, time: bytes, said: Said) -> tuple[bytes, ...]:
         """Return the line of *exchange*."""
         return (
-            b'{"time":"%b","site":%b,"client":%b,"user":%b,%b,"secure":%b,"status":%d,'
-            b'"bytes":%d,"seconds":%.6f,%b,"id":%b}\n'
-        ) % (
-            time,
-            json.dumps(exchange.site).encode("ascii"),
-            _text(exchange.peer),
-            _text(exchange.user),
-            said[0],
-            b"true" if exchange.secure else b"false",
-            exchange.status,
-            exchange.sent,
-            exchange.took,
-            said[1],
-            _text(exchange.id),
+            (
+                b'{"time":"%b","site":%b,"client":%b,"user":%b,%b,"secure":%b,"status":%d,'
+                b'"bytes":%d,"seconds":%.6f,%b,"id":%b}\n'
+            )
+            % (
+                time,
+                json.dumps(exchange.site).encode("ascii"),
+                _text(exchange.peer),
+                _text(exchange.user),
+                said[0],
+                b"true" if exchange.secure else b"false",
+                exchange.status,
+                exchange.sent,
+                exchange.took,
+                said[1],
+                _text(exchange.id),
+            ),
         )
 
 
@@ -202,8 +242,6 @@ class AccessLog:
         self._wall = wall
         self._seconds = seconds
         self._over: list[Logged] = []
-        self._second = -1
-        self._time = b""
         self.deadline = sweep.now + EVERY
         """When what was collected is written, by the sweep's clock."""
         sweep.watch(self)
@@ -227,19 +265,23 @@ class AccessLog:
             return
         self._over = []
         form = self._form
-        began_at = self._wall() - self._seconds()
-        lines = []
+        pieces: list[bytes] = []
+        epoch = self._wall() - self._seconds()
+        since = until = 0.0
+        time = b""
         for exchange in over:
             request = exchange.request
             known = request.logged
             if known is None or known[0] is not form:
                 known = request.logged = (form, form.said(request))
-            second = int(began_at + exchange.began + exchange.took)
-            if second != self._second:
-                self._second = second
-                self._time = form.time(second)
-            lines.append(form.line(exchange, self._time, known[1]))
-        self._file.write(b"".join(lines))
+            ended = exchange.began + exchange.took
+            if not since <= ended < until:
+                second = floor(epoch + ended)
+                since = second - epoch
+                until = since + 1.0
+                time = form.time(second)
+            pieces += form.line(exchange, time, known[1])
+        self._file.write(b"".join(pieces))
 
     def close(self) -> None:
         """Write what was collected, and collect no more."""
