@@ -79,7 +79,7 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
 
 
 def read_long(payload: bytes) -> int:
-    """Return the number of four bytes, without its highest bit, which means nothing (§4.1)."""
+    """Return the number of four bytes, without the highest bit, which means nothing (§4.1)."""
     number: int = _LONG.unpack_from(payload)[0]
     return number & 0x7FFFFFFF
 
@@ -104,8 +104,8 @@ def headers(number: int, block: bytes, ends: bool, most: int) -> bytes:
 
 # The states of a stream, as we see them (§5.1). We never promise streams.
 IDLE, OPEN, HALF_CLOSED, CUT, CLOSED = range(5)
-"""Not begun; the client may send more; it has sent all; we have reset it, so that what was on its way
-is nobody's fault; it is over."""
+"""Not begun; the client may send more; it has sent all; we have reset it, so that what was on its
+way is nobody's fault; it is over."""
 
 TAKE, IGNORE = "take", "ignore"
 
@@ -136,5 +136,5 @@ VERDICTS: dict[tuple[int, int], str | tuple[str, int]] = {
     (CLOSED, RST_STREAM): IGNORE,
     (CLOSED, WINDOW_UPDATE): IGNORE,
 }
-"""What a frame of a stream gets in each state: it is taken, ignored, or an error of the stream or of
-the connection with a code. CONTINUATION has no state: it belongs to a HEADERS, or is an error."""
+"""What a frame of a stream gets in each state: it is taken, ignored, or an error of the stream or
+of the connection with a code. CONTINUATION belongs to a HEADERS, or is an error by itself."""

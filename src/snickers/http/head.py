@@ -140,6 +140,13 @@ _NO_TRAILER = frozenset(
 )
 
 
+def may_trail(name: bytes) -> bool:
+    """Say whether the field *name* may come behind a body: none that frames, routes or authorises
+    (RFC 9110 §6.5.1)."""
+    plain = name.lower().replace(b"_", b"-")
+    return plain not in _NO_TRAILER and not plain.startswith(b"x-forwarded-")
+
+
 def read_trailers(block: bytes) -> Fields:
     """Read trailer lines (without the empty one); raise ``ValueError`` for what are none.
 
@@ -155,7 +162,6 @@ def read_trailers(block: bytes) -> Fields:
         name, colon, value = line.partition(b":")
         if not colon or not TOKEN.fullmatch(name) or not clean(line):
             raise ValueError("a trailer is not a field")
-        plain = name.lower().replace(b"_", b"-")
-        if plain not in _NO_TRAILER and not plain.startswith(b"x-forwarded-"):
+        if may_trail(name):
             fields.append((name, value.strip(b" \t")))
     return fields

@@ -77,7 +77,7 @@ def _remember_host(line: bytes, authority: bytes, host: bytes) -> None:
     remember(_request_lines, line, KNOWN_HOST)
 
 
-def _classify_request(name: bytes) -> int:
+def _classify(name: bytes) -> int:
     """Say what a request's field is; raise `Refused` for what is no field name (RFC 9110 §5.1)."""
     if not TOKEN.fullmatch(name):
         raise Refused(400, "a field name has a character that none may have")
@@ -97,7 +97,7 @@ def _classify_request(name: bytes) -> int:
     return kind
 
 
-def _read_host(value: bytes) -> bytes:
+def read_host(value: bytes) -> bytes:
     """Return the host of a Host field's value (RFC 9110 §7.2): lower case, no port."""
     match = _HOST_FORM.fullmatch(value.lower())
     if match is None or int(match["port"] or 0) > 65535:
@@ -254,7 +254,7 @@ def read_request(
             raise Refused(400, "a control character or a bare line end in the head")
         kind = _request_kinds.get(name)
         if kind is None:
-            kind = _classify_request(name)
+            kind = _classify(name)
         if kind == FORWARD:
             keep(line)
             if len(line) > field_size:
@@ -266,7 +266,7 @@ def read_request(
             if host is not None:
                 raise Refused(400, "more than one Host field")
             authority = value.strip(b" \t")
-            host = _read_host(authority)
+            host = read_host(authority)
             keep(line)
             _remember_host(line, authority, host)
         elif kind == CONNECTION:
@@ -301,7 +301,7 @@ def read_request(
             if host is None:
                 raise Refused(400, "no Host field")
             authority = absolute
-            host = _read_host(absolute)
+            host = read_host(absolute)
             kept = [line for line in kept if line[:5].lower() != b"host:"]
             kept.insert(0, b"Host: " + absolute)
     if host is None:
@@ -402,11 +402,19 @@ def websocket_accept(key: bytes) -> bytes:
     return b64encode(sha1(key + WEBSOCKET_GUID, usedforsecurity=False).digest())
 
 
-def forwarding(peer: bytes, secure: bool, authority: bytes) -> bytes:
-    """Return the lines, each with its end, that tell a site who asked and how (RFC 7239)."""
+def kind_of(name: bytes) -> int:
+    """Say what a request's field is; raise `Refused` for what is no field name."""
+    kind = _request_kinds.get(name)
+    return _classify(name) if kind is None else kind
+
+
+def forwarding(peer: bytes, secure: bool, authority: bytes, version: bytes = b"1.1") -> bytes:
+    """Return the lines, each with its end, that tell a site who asked and how (RFC 7239).
+
+    *version*: of the HTTP that the client spoke."""
     scheme = b"https" if secure else b"http"
     node = b'"[%b]"' % peer if b":" in peer else peer
     return (
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
-        b'Forwarded: for=%b;host="%b";proto=%b\r\nVia: 1.1 snickers\r\n'
-    ) % (peer, scheme, authority, node, authority, scheme)
+        b'Forwarded: for=%b;host="%b";proto=%b\r\nVia: %b snickers\r\n'
+    ) % (peer, scheme, authority, node, authority, scheme, version)
