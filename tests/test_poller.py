@@ -198,6 +198,31 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual((bad.noted, good.noted), (["read", "lost"], ["read"]))
         self.assertEqual(self.poller.getReaders(), [good])
 
+    def test_soon(self) -> None:
+        """What is to be done soon is done once all that is ready now was given out."""
+        noted: list[str] = []
+        self.poller.soon(lambda: noted.append("at once"))
+        self.assertEqual(noted, ["at once"])
+
+        def fail() -> None:
+            raise ValueError("a test's")
+
+        for _ in range(2):
+            ours, theirs = self.pair()
+
+            def act(ours: Descriptor = ours) -> None:
+                ours.sock.recv(1)
+                noted.append("read")
+                self.poller.soon(fail)
+                self.poller.soon(lambda: noted.append("soon"))
+
+            ours.act = act
+            self.poller.addReader(ours)
+            theirs.send(b"x")
+        self.turns.settle()
+        self.assertEqual(noted[1:], ["read", "read", "soon", "soon"])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
     def test_the_reactor_has_its_turn(self) -> None:
         """A descriptor that is always ready does not keep the reactor for itself."""
         descriptor, _ = self.pair()

@@ -39,6 +39,7 @@ class Poller:
         self._epoll: select.epoll | None = None
         self._items: dict[int, Any] = {}
         self._flags: dict[int, int] = {}
+        self._soon: list[Callable[[], None]] | None = None
         self.callLater: Callable[..., Any] = reactor.callLater
         self.seconds: Callable[[], float] = reactor.seconds
 
@@ -55,6 +56,16 @@ class Poller:
         if epoll is not None:
             self._reactor.removeReader(self)
             epoll.close()
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call *call* when what is ready now was given out; at once when nothing is given out.
+
+        Whoever has several things to send by then sends them together.
+        """
+        if self._soon is None:
+            call()
+        else:
+            self._soon.append(call)
 
     # What streams call
 
@@ -136,6 +147,7 @@ class Poller:
             events = epoll.poll(0, EVENTS)
             if not events:
                 return
+            soon = self._soon = []
             for number, event in events:
                 item: Any = items.get(number)
                 if item is None:
@@ -154,6 +166,12 @@ class Poller:
                 except Exception:
                     _log.failure("A descriptor failed")
                     self._lost(number, item)
+            self._soon = None
+            for call in soon:
+                try:
+                    call()
+                except Exception:
+                    _log.failure("What was to be done after a batch of events failed")
 
     def _lost(self, number: int, item: Any) -> None:
         if self._items.get(number) is item:

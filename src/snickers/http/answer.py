@@ -6,6 +6,8 @@ different places: the client would take the rest for its next answer.
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import frozen
 from zope.interface import Attribute
 
@@ -81,6 +83,7 @@ class Answer:
         "keep_alive",
         "length",
         "lines",
+        "pairs",
         "reason",
         "status",
         "upgrade",
@@ -95,6 +98,8 @@ class Answer:
     """Bytes of the body that follows, or `CHUNKED`, or `UNTIL_CLOSE`."""
     length: int | None
     """What Content-Length announced, also where no body follows (HEAD, 304)."""
+    pairs: Any
+    """What HTTP/2 makes of the head, which is kept with it; ``None``: nothing yet."""
     keep_alive: bool
     dated: bool
     upgrade: bytes
@@ -232,6 +237,7 @@ def read_answer(head: bytes, method: bytes) -> Answer:
     answer.dated = dated
     answer.upgrade = upgrade
     answer.wire = b""
+    answer.pairs = None
     return answer
 
 

@@ -47,6 +47,11 @@ class Bounds:
     """HTTP/2 frames that ask for nothing but work, in any ten seconds on a connection."""
 
 
+def at_once(call: Callable[[], None]) -> None:
+    """Call *call*."""
+    call()
+
+
 class Front:
     """What all connections of the http fronts share."""
 
@@ -70,6 +75,8 @@ class Front:
         self.connections: set[Any] = set()
         """Each has ``close_if_idle()`` and a ``transport``."""
         self.draining = False
+        self.soon: Callable[[Callable[[], None]], None] = at_once
+        """Calls when all that is ready now was looked at: see `snickers.poller.Poller.soon`."""
         self.access: Callable[[Any], None] | None = None
         """Called once with each exchange that is over: see `snickers.http.accesslog.Logged`."""
         self._token = token

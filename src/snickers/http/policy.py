@@ -119,6 +119,7 @@ class Edits:
         for slot in Answer.__slots__:
             setattr(own, slot, getattr(answer, slot))
         own.wire = b""
+        own.pairs = None
         names = self._names
         own.lines = [
             *(line for line in answer.lines if line.partition(b":")[0].lower() not in names),
