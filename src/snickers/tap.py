@@ -35,6 +35,7 @@ from snickers.http.accesslog import LogKeeper
 from snickers.http.connections import Connections
 from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1, PlainHttp1
+from snickers.http.http2 import Http2
 from snickers.http.kinds import HandlerMaker
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
@@ -54,6 +55,7 @@ from snickers.tls.transport import TLSStream, harden
 from snickers.welcome import welcome
 
 ALPN = (b"http/1.1", b"http/1.0")
+ALPN_2 = (b"h2", *ALPN)
 FILE_THREADS = 4
 """Threads that read files and look up names: more would only queue at the disk."""
 CERTIFICATE_THREADS = 2
@@ -136,6 +138,8 @@ class Wiring:
             os.urandom(4).hex().encode(),
         )
         self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time)
+        self.front.soon = self.poller.soon
+        self.alpn = ALPN_2 if settings.http2 else ALPN
         self.log_thread = OwnThreads(reactor, 1, "log")
         self.access = LogKeeper(
             self.front,
@@ -148,7 +152,7 @@ class Wiring:
             OwnThreads(reactor, CERTIFICATE_THREADS, "certificates"),
             self.authority,
             settings.certificate_directory,
-            lambda context: harden(context, ALPN),
+            lambda context: harden(context, self.alpn),
             self.alarm,
             time.time,
         )
@@ -296,7 +300,7 @@ class Wiring:
                 route=self.sites.route,
                 contexts=self.context,
                 build=self.build,
-                alpn=ALPN,
+                alpn=self.alpn,
                 within=self.settings.handshake_within,
                 unopened=attrgetter("unopened"),
                 carry=self.carry,
@@ -316,8 +320,10 @@ class Wiring:
         """Return the context for a connection to *site* that asked for *name*."""
         return self.certificates.context(site.name, name)
 
-    def build(self, stream: TLSStream, site: LiveSite) -> Http1:
+    def build(self, stream: TLSStream, site: LiveSite) -> Http1 | Http2:
         """Make the protocol of a TLS connection."""
+        if stream.alpn == b"h2":
+            return Http2(self.front, stream, site)
         return Http1(self.front, stream, site, True)
 
     def carry(self, stream: Stream, site: LiveSite, name: bytes) -> Carrying:

@@ -1,0 +1,776 @@
+"""HTTP/2 to clients (RFC 9113): one connection, many streams, each an exchange of its own.
+
+Frames are taken apart in place; what there is to send is collected and written together. Everything
+a client can make us hold or do is counted. This module must never let one stream's fault end
+another one, unless the connection as a whole cannot be trusted any more.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from snickers.http import frames as f
+from snickers.http.exchange2 import OPEN, SENDING, Exchange2
+from snickers.http.front import Front
+from snickers.http.hpack import Decoder, Encoder, HeaderError, HeadersTooLarge, Pairs
+from snickers.http.pages import answer_error
+from snickers.http.priority import DEFAULT, Priority, choose
+from snickers.http.priority import read as read_priority
+from snickers.http.request import Refused, Request, forwarding, no_request
+from snickers.http.request2 import Malformed, read_fields
+from snickers.http.sites import LiveSite
+from snickers.stream import Stream
+
+STREAM_WINDOW = 512 * 1024
+"""Bytes a client may send on one stream before somebody took them: 10 MB/s at 50 ms."""
+CONNECTION_WINDOW = 1024 * 1024
+"""...and on all of them: what a connection can make us hold of requests."""
+FLUSH_SIZE = 64 * 1024
+"""Bytes that are written at once instead of being collected: the transport has to feel them."""
+PERIOD = 10.0
+"""Seconds in which resets and control frames are counted."""
+MAX_CUT = 256
+"""Streams that we have reset and whose late frames are forgiven."""
+MAX_KNOWN = 64
+"""Requests that are remembered by their fields."""
+MAX_EARLY = 64
+"""Priorities kept for streams that have not begun."""
+SMALL_UPDATE = 1024
+"""Bytes of a window's update below which it asks for nothing but work."""
+
+
+class Http2:
+    """A client's connection, as the protocol of a `Stream`, for *site*."""
+
+    __slots__ = (
+        "_authority",
+        "_block",
+        "_block_began",
+        "_block_flags",
+        "_block_number",
+        "_block_size",
+        "_buffer",
+        "_busy",
+        "_controls",
+        "_cut",
+        "_decoder",
+        "_dirty",
+        "_early",
+        "_encoder",
+        "_failed",
+        "_forwarding",
+        "_gone_away",
+        "_last",
+        "_leaving",
+        "_mark",
+        "_out",
+        "_preface",
+        "_receivable",
+        "_requests",
+        "_resets",
+        "_settled",
+        "_since",
+        "_size",
+        "_turn",
+        "_ungiven",
+        "front",
+        "initial_window",
+        "peer",
+        "site",
+        "slow",
+        "streams",
+        "transport",
+        "waiting",
+        "window",
+    )
+
+    stream_window = STREAM_WINDOW
+    frame_size = f.FRAME_SIZE
+
+    def __init__(self, front: Front, transport: Stream, site: LiveSite) -> None:
+        self.front = front
+        self.transport = transport
+        self.site = site
+        self.peer: bytes = transport.peer
+        self.streams: dict[int, Exchange2] = {}
+        """The open ones, by number."""
+        self.waiting: dict[int, Exchange2] = {}
+        """Those of them that wait for room."""
+        self.window = f.WINDOW
+        """Bytes that the client takes."""
+        self.initial_window = f.WINDOW
+        """The same, of a new stream."""
+        self.slow = False
+        """Whether the transport is full."""
+        self._receivable = CONNECTION_WINDOW
+        self._ungiven = 0
+        self._buffer = b""
+        self._preface = True
+        self._settled = False
+        self._block: list[bytes] | None = None
+        """A block of fields that is not whole."""
+        self._block_number = self._block_flags = self._block_size = 0
+        self._block_began = 0.0
+        self._last = 0
+        """The highest number of a stream that the client has begun."""
+        self._cut: dict[int, None] = {}
+        self._early: dict[int, Priority] = {}
+        self._turn = 0
+        self._decoder = Decoder(list_size=front.bounds.head_limit)
+        self._encoder = Encoder()
+        self._requests: dict[int, tuple[Pairs, Request, Priority]] = {}
+        """Requests by the identity of their fields, which are kept with them: a client that polls
+        sends the same again and again."""
+        self._out: list[bytes] = []
+        self._size = 0
+        self._busy = False
+        self._dirty = False
+        self._failed = False
+        """Whether nothing is read or sent any more."""
+        self._leaving = False
+        """Whether no new stream is taken."""
+        self._gone_away = False
+        self._mark = 0
+        self._since = front.sweep.now
+        self._controls = self._resets = 0
+        self._authority = b""
+        self._forwarding = b""
+        front.connections.add(self)
+        site.connections.add(self)
+        transport.registerProducer(self, True)
+        transport.deadline = front.sweep.now + front.bounds.head_within
+        self.emit(
+            f.settings(
+                {
+                    f.MAX_CONCURRENT_STREAMS: front.bounds.streams,
+                    f.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                    f.MAX_HEADER_LIST_SIZE: front.bounds.head_limit,
+                    f.ENABLE_CONNECT_PROTOCOL: 1,
+                    f.NO_RFC7540_PRIORITIES: 1,
+                }
+            )
+            + f.window_update(0, CONNECTION_WINDOW - f.WINDOW)
+        )
+
+    # What the transport calls
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._failed:
+            return
+        self._busy = True
+        try:
+            self._read(self._buffer + data if self._buffer else data)
+        finally:
+            self._busy = False
+        if self._out:
+            self.flush()
+
+    def readConnectionLost(self) -> None:
+        """The client will neither send nor take notice any more."""
+        self._end()
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._end()
+        self.front.connections.discard(self)
+        self.site.connections.discard(self)
+
+    def _end(self) -> None:
+        """Nothing is read or sent any more."""
+        self._failed = True
+        self._out = []
+        for exchange in list(self.streams.values()):
+            exchange.gone()
+
+    def pauseProducing(self) -> None:
+        """The client takes nothing now."""
+        self.slow = True
+        for exchange in list(self.streams.values()):
+            exchange.stall()
+
+    def resumeProducing(self) -> None:
+        """The client takes more."""
+        self.slow = False
+        self._pump()
+        for exchange in list(self.waiting.values()):
+            if self.slow:
+                return
+            if not exchange.is_waiting:
+                self.waiting.pop(exchange.number, None)
+            exchange.resume()
+
+    def stopProducing(self) -> None:
+        """The transport is going down; `connectionLost` says the rest."""
+
+    def deadlinePassed(self) -> None:
+        transport = self.transport
+        front = self.front
+        now = front.sweep.now
+        bounds = front.bounds
+        if self._failed:
+            transport.abortConnection()
+            return
+        if self._block is not None and now - self._block_began >= bounds.head_within:
+            self._fail(f.ENHANCE_YOUR_CALM, "a head took too long")
+            return
+        if not self.streams:
+            self._bye()
+            return
+        least = max(1, int(bounds.minimum_rate * bounds.progress_within))
+        moved = transport.received + transport.sent
+        full = self.slow or (self.window <= 0 and bool(self.waiting))
+        if full and self._mark >= 0 and moved - self._mark < least:
+            self._fail(f.ENHANCE_YOUR_CALM, "the client takes nothing, or nearly")
+            return
+        self._mark = moved if full else -1
+        for exchange in list(self.streams.values()):
+            if not (exchange.is_waited_for or exchange.is_blocked):
+                exchange.mark = -1
+            elif exchange.mark >= 0 and exchange.moved - exchange.mark < least:
+                self._stands_still(exchange)
+            else:
+                exchange.mark = exchange.moved
+        if self.streams:
+            transport.deadline = now + bounds.progress_within
+
+    def _stands_still(self, exchange: Exchange2) -> None:
+        self._log(408, "a body stood still, or nearly")
+        if exchange.stage == OPEN:
+            responder, exchange.responder = exchange.responder, None
+            if responder is not None:
+                responder.gone()
+            answer_error(exchange, 408)
+        else:
+            self._reset(exchange.number, f.CANCEL)
+
+    # Sending
+
+    def emit(self, data: bytes) -> None:
+        """Send *data*, whole frames, together with what else there is to send soon."""
+        if self._failed:
+            return
+        self._out.append(data)
+        self._size += len(data)
+        if self._size >= FLUSH_SIZE:
+            self.flush()
+        elif not self._busy and not self._dirty:
+            self._dirty = True
+            self.front.soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what was collected."""
+        self._dirty = False
+        out = self._out
+        if out:
+            self._out = []
+            self._size = 0
+            self.transport.write(b"".join(out) if len(out) > 1 else out[0])
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call *call* when what is done now is done."""
+        self.front.soon(call)
+
+    def send_fields(self, number: int, pairs: Pairs, ends: bool) -> None:
+        """Send a block of fields."""
+        block = self._encoder.encode(pairs)
+        self.emit(f.headers(number, block, ends, f.FRAME_SIZE))
+
+    def _pump(self) -> None:
+        """Send what waits, in the order of the client's wishes, as far as there is room."""
+        waiting = self.waiting
+        while waiting and not self.slow and self.window > 0 and not self._failed:
+            ready = [(n, exchange.priority) for n, exchange in waiting.items() if exchange.is_ready]
+            if not ready:
+                return
+            self._turn = number = choose(ready, self._turn)
+            exchange = waiting[number]
+            exchange.pump(f.FRAME_SIZE * (1 if exchange.priority[1] else 4))
+            exchange.resume()
+
+    def give_room(self, size: int) -> None:
+        """Let the client send *size* bytes more, on whatever stream."""
+        self._ungiven += size
+        if self._ungiven * 2 >= CONNECTION_WINDOW:
+            self._receivable += self._ungiven
+            self.emit(f.window_update(0, self._ungiven))
+            self._ungiven = 0
+
+    # Receiving
+
+    def _read(self, data: bytes) -> None:
+        """Take whole frames off *data*."""
+        position = 0
+        end = len(data)
+        if self._preface:
+            if data[:24] != f.PREFACE[:end]:
+                self._fail(f.PROTOCOL_ERROR, "this is not HTTP/2")
+                return
+            if end < 24:
+                self._buffer = data
+                return
+            position = 24
+            self._preface = False
+        unpack = f.HEAD.unpack_from
+        while end - position >= f.HEAD_SIZE:
+            head, flags, number = unpack(data, position)
+            size = head >> 8
+            kind = head & 0xFF
+            if size > f.FRAME_SIZE:
+                self._fail(f.FRAME_SIZE_ERROR, "a frame is too large")
+                return
+            start = position + f.HEAD_SIZE
+            stop = start + size
+            if stop > end:
+                break
+            position = stop
+            if self._block is not None and kind != f.CONTINUATION:
+                self._fail(f.PROTOCOL_ERROR, "a block of fields was interrupted")
+                return
+            if not self._settled and kind != f.SETTINGS:
+                self._fail(f.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+                return
+            act = _ACTS.get(kind)
+            if act is not None:
+                act(self, flags, number & 0x7FFFFFFF, data[start:stop])
+            else:
+                self._count_control()
+            if self._failed:
+                return
+        self._buffer = data[position:] if position < end else b""
+
+    def _state(self, number: int) -> int:
+        """Return the state of a stream."""
+        exchange = self.streams.get(number)
+        if exchange is not None:
+            return f.OPEN if exchange.open else f.HALF_CLOSED
+        if number > self._last:
+            return f.IDLE
+        return f.CUT if number in self._cut else f.CLOSED
+
+    def _takes(self, kind: int, number: int) -> bool:
+        """Say whether a frame of the stream *number* is to be taken; answer it if it is wrong."""
+        if number == 0 or not number & 1:
+            self._fail(f.PROTOCOL_ERROR, "a frame belongs to no stream of the client's")
+            return False
+        verdict = f.VERDICTS[self._state(number), kind]
+        if verdict is f.TAKE:
+            return True
+        if isinstance(verdict, tuple):
+            whose, code = verdict
+            if whose == "stream":
+                self._reset(number, code)
+            else:
+                self._fail(code, "a frame comes at the wrong time")
+        return False
+
+    def _headers(self, flags: int, number: int, payload: bytes) -> None:
+        if flags & f.PADDED:
+            padding = payload[0] if payload else 0
+            if padding >= len(payload):
+                self._fail(f.PROTOCOL_ERROR, "a frame has more padding than bytes")
+                return
+            payload = payload[1 : len(payload) - padding]
+        if number == 0 or not number & 1:
+            self._fail(f.PROTOCOL_ERROR, "a frame belongs to no stream of the client's")
+            return
+        if flags & f.WITH_PRIORITY:
+            if len(payload) < 5:
+                self._fail(f.FRAME_SIZE_ERROR, "a priority is cut off")
+                return
+            if f.read_long(payload) == number:
+                self._fail(f.PROTOCOL_ERROR, "a stream depends on itself")
+                return
+            payload = payload[5:]
+        if flags & f.END_HEADERS:
+            self._fields(flags, number, payload)
+            return
+        self._block = [payload]
+        self._block_number = number
+        self._block_flags = flags
+        self._block_size = len(payload)
+        now = self.front.sweep.now
+        self._block_began = now
+        transport = self.transport
+        transport.deadline = min(transport.deadline, now + self.front.bounds.head_within)
+
+    def _continuation(self, flags: int, number: int, payload: bytes) -> None:
+        block = self._block
+        if block is None or number != self._block_number:
+            self._fail(f.PROTOCOL_ERROR, "a continuation of nothing")
+            return
+        block.append(payload)
+        self._block_size += len(payload)
+        if len(payload) < SMALL_UPDATE and not flags & f.END_HEADERS:
+            self._count_control()
+        if self._block_size > self.front.bounds.head_limit:
+            self._fail(f.ENHANCE_YOUR_CALM, "a block of fields is too large")
+        elif flags & f.END_HEADERS and not self._failed:
+            self._block = None
+            self._fields(self._block_flags, number, b"".join(block))
+
+    def _fields(self, flags: int, number: int, block: bytes) -> None:
+        """A whole block of fields: a request, or what follows its body."""
+        try:
+            fields = self._decoder.decode(block)
+        except HeaderError as error:
+            self._fail(f.COMPRESSION_ERROR, str(error))
+            return
+        except HeadersTooLarge:
+            fields = None
+        ends = bool(flags & f.END_STREAM)
+        if number > self._last:
+            if self._leaving:
+                # Above what GOAWAY has named: the client asks again elsewhere (§6.8).
+                return
+            self._last = number
+            self._begin(number, fields, ends)
+            return
+        if not self._takes(f.HEADERS, number):
+            return
+        exchange = self.streams[number]
+        if not ends or fields is None or not exchange.trailers(fields):
+            self._reset(number, f.PROTOCOL_ERROR)
+
+    def _begin(self, number: int, fields: Pairs | None, ends: bool) -> None:
+        """Begin an exchange."""
+        front = self.front
+        bounds = front.bounds
+        streams = self.streams
+        if len(streams) >= bounds.streams:
+            self._refuse_stream(number, f.REFUSED_STREAM)
+            return
+        refused: Refused | None = None
+        known = self._requests.get(id(fields)) if ends else None
+        if known is not None and known[0] is fields:
+            request = known[1]
+            priority = known[2]
+        else:
+            priority = DEFAULT
+            try:
+                if fields is None:
+                    raise Refused(431, "the head is too long")
+                for name, value in fields:
+                    if name == b"priority":
+                        priority = read_priority(value)
+                request = read_fields(
+                    fields,
+                    ends,
+                    b64encode(os.urandom(16)),
+                    bounds.request_line_limit,
+                    bounds.field_limit,
+                )
+            except Malformed as malformed:
+                self._log(400, malformed.reason)
+                self._refuse_stream(number, f.PROTOCOL_ERROR)
+                return
+            except Refused as error:
+                refused = error
+                request = no_request()
+            else:
+                if ends:
+                    if len(self._requests) >= MAX_KNOWN:
+                        self._requests.clear()
+                    self._requests[id(fields)] = fields, request, priority
+        exchange = Exchange2(self, number, request, not ends)
+        exchange.priority = self._early.pop(number, priority) if self._early else priority
+        streams[number] = exchange
+        if len(streams) == 1:
+            self.transport.deadline = front.sweep.now + bounds.progress_within
+        if refused is not None:
+            self._log(refused.status, refused.reason)
+            answer_error(exchange, refused.status)
+            return
+        site = self.site
+        host = request.host
+        if not (host in site.hosts or site.speaks_for(host)):
+            answer_error(exchange, 421)
+            return
+        site.requests += 1
+        try:
+            site.handler.handle(exchange)
+        except Exception:
+            front.log.failure("{site}: a request could not be handled", site=site.name)
+            self._reset(number, f.INTERNAL_ERROR)
+
+    def _data(self, flags: int, number: int, payload: bytes) -> None:
+        size = len(payload)
+        self._receivable -= size
+        if self._receivable < 0:
+            self._fail(f.FLOW_CONTROL_ERROR, "more was sent than there was room for")
+            return
+        padding = 0
+        if flags & f.PADDED:
+            padding = payload[0] + 1 if payload else 1
+            if padding > size:
+                self._fail(f.PROTOCOL_ERROR, "a frame has more padding than bytes")
+                return
+            payload = payload[1 : size - padding + 1]
+        if not self._takes(f.DATA, number):
+            self.give_room(size)
+            return
+        exchange = self.streams[number]
+        exchange.receivable -= size
+        if exchange.receivable < 0:
+            self.give_room(size)
+            self._reset(number, f.FLOW_CONTROL_ERROR)
+            return
+        ends = bool(flags & f.END_STREAM)
+        if padding:
+            self.give_room(padding)
+            exchange.give_back(padding)
+        if not payload and not ends:
+            self._count_control()
+            return
+        if not exchange.data(payload, ends):
+            self.give_room(len(payload))
+            self._log(400, "the body is not what was announced")
+            self._reset(number, f.PROTOCOL_ERROR)
+
+    def _priority(self, flags: int, number: int, payload: bytes) -> None:
+        """RFC 7540's priorities: deprecated, read for their faults only (§5.3.2)."""
+        if number == 0:
+            self._fail(f.PROTOCOL_ERROR, "a priority of the connection")
+        elif len(payload) != 5:
+            self._refuse_stream(number, f.FRAME_SIZE_ERROR)
+        elif f.read_long(payload) == number:
+            self._refuse_stream(number, f.PROTOCOL_ERROR)
+        else:
+            self._count_control()
+
+    def _rst_stream(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            self._fail(f.FRAME_SIZE_ERROR, "a RST_STREAM of the wrong size")
+        elif self._takes(f.RST_STREAM, number):
+            exchange = self.streams[number]
+            if exchange.stage != SENDING:
+                self._count_reset()
+            exchange.gone()
+        else:
+            self._count_control()
+
+    def _settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            self._fail(f.PROTOCOL_ERROR, "settings of a stream")
+        elif len(payload) % 6 or (flags & f.ACK and payload):
+            self._fail(f.FRAME_SIZE_ERROR, "settings of the wrong size")
+        elif not flags & f.ACK:
+            self._settled = True
+            self._count_control()
+            for name, value in f.read_settings(payload):
+                self._set(name, value)
+            self.emit(f.frame(f.SETTINGS, f.ACK, 0))
+            self._pump()
+        else:
+            self._count_control()
+
+    def _set(self, name: int, value: int) -> None:
+        if name == f.HEADER_TABLE_SIZE:
+            self._encoder.set_table_size(value)
+        elif name == f.ENABLE_PUSH:
+            if value > 1:
+                self._fail(f.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
+        elif name == f.INITIAL_WINDOW_SIZE:
+            if value > f.MAX_WINDOW:
+                self._fail(f.FLOW_CONTROL_ERROR, "a window is too large")
+                return
+            more = value - self.initial_window
+            self.initial_window = value
+            for exchange in self.streams.values():
+                exchange.window += more
+                if exchange.window > f.MAX_WINDOW:
+                    self._fail(f.FLOW_CONTROL_ERROR, "a window is too large")
+                    return
+        elif name == f.MAX_FRAME_SIZE and not f.FRAME_SIZE <= value < 1 << 24:
+            self._fail(f.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
+
+    def _ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            self._fail(f.PROTOCOL_ERROR, "a ping of a stream")
+        elif len(payload) != 8:
+            self._fail(f.FRAME_SIZE_ERROR, "a ping of the wrong size")
+        else:
+            self._count_control()
+            if not flags & f.ACK:
+                self.emit(f.frame(f.PING, f.ACK, 0, payload))
+
+    def _goaway(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            self._fail(f.PROTOCOL_ERROR, "a GOAWAY of a stream")
+        elif len(payload) < 8:
+            self._fail(f.FRAME_SIZE_ERROR, "a GOAWAY of the wrong size")
+        else:
+            self.close_if_idle()
+
+    def _window_update(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            self._fail(f.FRAME_SIZE_ERROR, "a window's update of the wrong size")
+            return
+        more = f.read_long(payload)
+        if more < SMALL_UPDATE:
+            self._count_control()
+        if number == 0:
+            self.window += more
+            if not more:
+                self._fail(f.PROTOCOL_ERROR, "a window's update of 0")
+            elif self.window > f.MAX_WINDOW:
+                self._fail(f.FLOW_CONTROL_ERROR, "a window is too large")
+            else:
+                self._pump()
+        elif self._takes(f.WINDOW_UPDATE, number):
+            exchange = self.streams[number]
+            exchange.window += more
+            if not more:
+                self._reset(number, f.PROTOCOL_ERROR)
+            elif exchange.window > f.MAX_WINDOW:
+                self._reset(number, f.FLOW_CONTROL_ERROR)
+            elif exchange.is_waiting:
+                self._pump()
+
+    def _push_promise(self, flags: int, number: int, payload: bytes) -> None:
+        self._fail(f.PROTOCOL_ERROR, "a client promises nothing")
+
+    def _priority_update(self, flags: int, number: int, payload: bytes) -> None:
+        """RFC 9218 §7.1."""
+        if number:
+            self._fail(f.PROTOCOL_ERROR, "a PRIORITY_UPDATE of a stream")
+            return
+        if len(payload) < 4:
+            self._fail(f.FRAME_SIZE_ERROR, "a PRIORITY_UPDATE of the wrong size")
+            return
+        self._count_control()
+        which = f.read_long(payload)
+        priority = read_priority(payload[4:])
+        exchange = self.streams.get(which)
+        if not which & 1:
+            self._fail(f.PROTOCOL_ERROR, "a priority of no stream of the client's")
+        elif exchange is not None:
+            exchange.priority = priority
+        elif which > self._last and len(self._early) < MAX_EARLY:
+            self._early[which] = priority
+
+    # What is counted
+
+    def _new_period(self) -> None:
+        now = self.front.sweep.now
+        if now - self._since >= PERIOD:
+            self._since = now
+            self._controls = self._resets = 0
+
+    def _count_control(self) -> None:
+        """Count a frame that asks for nothing but work."""
+        self._new_period()
+        self._controls += 1
+        if self._controls > self.front.bounds.control_frames:
+            self._fail(f.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
+
+    def _count_reset(self) -> None:
+        """Count a stream that was ended before its time, by the client or because of it."""
+        self._new_period()
+        self._resets += 1
+        if self._resets > self.front.bounds.resets:
+            self._fail(f.ENHANCE_YOUR_CALM, "too many requests were cancelled")
+
+    # Ends
+
+    def over(self, exchange: Exchange2, is_open: bool, code: int) -> None:
+        """An exchange is over; *is_open*: the stream is not, so it is reset with *code*."""
+        number = exchange.number
+        self.streams.pop(number, None)
+        self.waiting.pop(number, None)
+        if is_open:
+            self._send_reset(number, code)
+        if not self.streams:
+            if self._leaving:
+                self.later(self._bye_if_idle)
+            else:
+                self.transport.deadline = self.front.sweep.now + self.front.bounds.keep_alive
+
+    def _send_reset(self, number: int, code: int) -> None:
+        cut = self._cut
+        cut[number] = None
+        if len(cut) > MAX_CUT:
+            del cut[next(iter(cut))]
+        self.emit(f.reset(number, code))
+
+    def _reset(self, number: int, code: int) -> None:
+        """End a stream because of what the client did; its handler hears that it has gone."""
+        exchange = self.streams.get(number)
+        if exchange is not None:
+            exchange.gone()
+        self._refuse_stream(number, code)
+
+    def _refuse_stream(self, number: int, code: int) -> None:
+        self._send_reset(number, code)
+        self._count_reset()
+
+    def _fail(self, code: int, reason: str) -> None:
+        """End the connection because of what the client did (§5.4.1)."""
+        if self._failed:
+            return
+        self._log(400, reason)
+        self.emit(f.go_away(self._last, code, reason))
+        self.flush()
+        self._end()
+        self.transport.loseConnection()
+
+    def _bye_if_idle(self) -> None:
+        if not self.streams and not self._failed:
+            self._bye()
+
+    def _bye(self) -> None:
+        """End a connection on which nothing is asked."""
+        self._go_away()
+        self.flush()
+        self._failed = True
+        self.transport.loseConnection()
+
+    def _go_away(self) -> None:
+        if not self._gone_away:
+            self._gone_away = True
+            self.emit(f.go_away(self._last, f.NO_ERROR))
+
+    def close_if_idle(self) -> None:
+        """Take no new request; close when the last one is answered."""
+        if self._failed:
+            return
+        self._leaving = True
+        if self.streams:
+            self._go_away()
+        else:
+            self._bye()
+
+    def forwarding(self, authority: bytes) -> bytes:
+        """Return the forwarding lines; kept, since a connection asks for one host mostly."""
+        if authority != self._authority:
+            self._authority = authority
+            self._forwarding = forwarding(self.peer, True, authority, b"2.0")
+        return self._forwarding
+
+    def _log(self, status: int, reason: str) -> None:
+        self.front.log.info(
+            "{site}: refused a request of {peer}: {status}, {reason}",
+            site=self.site.name,
+            peer=self.peer.decode("ascii"),
+            status=status,
+            reason=reason,
+        )
+
+
+_ACTS: dict[int, Callable[[Any, int, int, bytes], None]] = {
+    f.DATA: Http2._data,
+    f.HEADERS: Http2._headers,
+    f.PRIORITY: Http2._priority,
+    f.RST_STREAM: Http2._rst_stream,
+    f.SETTINGS: Http2._settings,
+    f.PUSH_PROMISE: Http2._push_promise,
+    f.PING: Http2._ping,
+    f.GOAWAY: Http2._goaway,
+    f.WINDOW_UPDATE: Http2._window_update,
+    f.CONTINUATION: Http2._continuation,
+    f.PRIORITY_UPDATE: Http2._priority_update,
+}
