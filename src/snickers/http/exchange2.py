@@ -396,7 +396,8 @@ class Exchange2:
         connection.emit(b"".join(pieces))
         if self._queued:
             return
-        connection.waiting.pop(number, None)
+        if not self._stalled:
+            connection.waiting.pop(number, None)
         if self.stage == SENDING:
             self._sent_all(bool(ends))
 
@@ -404,6 +405,8 @@ class Exchange2:
         """There was room: go on with what was paused for the lack of it."""
         if self._stalled and self._queued <= LOW_WATER:
             self._stalled = False
+            if not self._queued:
+                self.connection.waiting.pop(self.number, None)
             if self.tunnel is not None:
                 self.tunnel.unstall()
             elif self.responder is not None and self.stage != SENDING:

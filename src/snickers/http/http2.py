@@ -200,8 +200,6 @@ class Http2:
         for exchange in list(self.waiting.values()):
             if self.slow:
                 return
-            if not exchange.is_waiting:
-                self.waiting.pop(exchange.number, None)
             exchange.resume()
 
     def stopProducing(self) -> None:
