@@ -34,8 +34,16 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.notify": (),
     "snickers.relay": ("snickers.config.values", "snickers.stream"),
     "snickers.proxyprotocol": (),
-    "snickers.passthrough": (*MEETING, "snickers.relay", "snickers.proxyprotocol"),
-    "snickers.listening": ("snickers.config.values", "snickers.stream"),
+    "snickers.proxyheader": ("snickers.proxyprotocol",),
+    # A proxy that speaks for its clients.
+    "snickers.announced": ("snickers.proxyheader",),
+    "snickers.passthrough": (
+        *MEETING,
+        "snickers.announced",
+        "snickers.relay",
+        "snickers.proxyprotocol",
+    ),
+    "snickers.listening": ("snickers.announced", "snickers.config.values", "snickers.stream"),
     "snickers.welcome": ("snickers.config.values",),
     "snickers.tls": (*MEETING, "snickers.listening"),
     # A WebSocket after its 101 is a relay.
@@ -71,6 +79,7 @@ PURE = (
     "snickers.http.policy",
     "snickers.htpasswd",
     "snickers.interfaces",
+    "snickers.proxyheader",
     "snickers.proxyprotocol",
     "snickers.tls.clienthello",
     "snickers.welcome",

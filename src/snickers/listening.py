@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from snickers.announced import Announcing, Proxies
 from snickers.config.values import Listen
 from snickers.stream import Stream, Sweep
 
@@ -262,6 +263,10 @@ class Port:
         self.accepted = 0
         self.refused = 0
         """Connections closed at once because of the limits."""
+        self.proxies: Proxies | None = None
+        """Who announces clients by the PROXY protocol; may change at any time."""
+        self.unannounced_by = 0
+        """Connections of those that were closed for the lack of a good header."""
         self._socket: socket.socket | None = sock
         self._fd = sock.fileno()
         self._family = sock.family
@@ -271,6 +276,7 @@ class Port:
         self._paused = False
         self._resting: Any = None
         self._complained = -COMPLAIN_EVERY
+        self._told = -COMPLAIN_EVERY
 
     # Listening
 
@@ -351,14 +357,47 @@ class Port:
             sock.setblocking(False)
             peer = name[0].encode() if type(name) is tuple else b""
             self.accepted += 1
-            if not self.limits.enter(peer):
-                self.refused += 1
-                self._refuse(sock)
-                continue
-            try:
-                self._take(sock, peer)
-            except Exception:
-                self.not_begun(sock, peer)
+            proxies = self.proxies
+            if proxies is not None and proxies.hold(peer):
+                # Counted in all until it is known whom it is for.
+                if self._enter(sock, b""):
+                    Announcing(self, sock, peer).begin()
+            elif self._enter(sock, peer):
+                self._begin(sock, peer)
+
+    def _enter(self, sock: socket.SocketType, peer: bytes) -> bool:
+        if self.limits.enter(peer):
+            return True
+        self.refused += 1
+        self._refuse(sock)
+        return False
+
+    def _begin(self, sock: socket.SocketType, peer: bytes) -> None:
+        try:
+            self._take(sock, peer)
+        except Exception:
+            self.not_begun(sock, peer)
+
+    def announced(self, sock: socket.SocketType, peer: bytes, proxy: bytes) -> None:
+        """Begin with the connection of *peer*, whom *proxy* has announced."""
+        self.limits.leave(b"")
+        if self._enter(sock, peer):
+            self._begin(sock, peer)
+
+    def unannounced(self, sock: socket.SocketType, proxy: bytes, reason: str) -> None:
+        """Close a connection for which *proxy* has not announced anybody."""
+        self.limits.leave(b"")
+        self.unannounced_by += 1
+        sock.close()
+        if self.sweep.now - self._told >= COMPLAIN_EVERY:
+            self._told = self.sweep.now
+            _log.warn(
+                "A connection of {proxy} was closed: {reason}. It is named in 'proxy protocol"
+                " from', so it must send the PROXY protocol's header; have it do so, or take it"
+                " out there",
+                proxy=proxy.decode("ascii", "backslashreplace") or "a unix socket",
+                reason=reason,
+            )
 
     def _refuse(self, sock: socket.SocketType) -> None:
         sock.close()

@@ -19,6 +19,7 @@ from twisted.internet.error import TimeoutError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from snickers.announced import Announced
 from snickers.config.values import Passthrough, Site
 from snickers.proxyprotocol import Endpoint, header
 from snickers.relay import Relay
@@ -243,12 +244,17 @@ class Carrying:
         passages = passage.passages
         first = b""
         if passage.proxy_protocol != "off":
-            try:
-                source = _endpoint(self.transport.getPeer())
-                destination = _endpoint(self.transport.getHost())
-            except OSError:
-                self.transport.abortConnection()  # the client has gone; `connectionLost` counts it
-                return
+            peer = self.transport.peer
+            if isinstance(peer, Announced):
+                source, destination = peer.header.source, peer.header.destination
+            else:
+                try:
+                    source = _endpoint(self.transport.getPeer())
+                    destination = _endpoint(self.transport.getHost())
+                except OSError:
+                    # The client has gone; `connectionLost` counts it.
+                    self.transport.abortConnection()
+                    return
             first = header(passage.proxy_protocol, source, destination, self._name)
         self._stage = _CONNECTING
         self.transport.deadline = inf

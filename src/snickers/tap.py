@@ -23,6 +23,7 @@ from twisted.python import usage
 from snickers import __version__
 from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
+from snickers.announced import Proxies
 from snickers.config.parse import Loaded, load
 from snickers.config.values import Container, Listen, Passthrough, Process, Settings
 from snickers.containers.docker import DockerEngine
@@ -264,9 +265,7 @@ class Wiring:
         self.alarm.command = settings.alarm_command
         self.certificates.directory = settings.certificate_directory
         self.service.look_every(settings.reload_every)
-        for port in self.ports:
-            if isinstance(port, TLSPort):
-                port.within = settings.handshake_within
+        self.set_ports()
 
     # Listening
 
@@ -311,7 +310,18 @@ class Wiring:
             Port(self.poller, sock, self.sweep, self.limits, self.build_plain) for sock in http
         ]
         self.ports = ports
+        self.set_ports()
         return ports
+
+    def set_ports(self) -> None:
+        """Have the ports do as the settings say."""
+        settings = self.settings
+        trusted = settings.proxy_protocol_from
+        proxies = Proxies(trusted, Networks) if trusted else None
+        for port in self.ports:
+            port.proxies = proxies
+            if isinstance(port, TLSPort):
+                port.within = settings.handshake_within
 
     https_port = 443
     http_port = 0
