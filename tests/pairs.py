@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from ipaddress import ip_address
 
 from attrs import frozen
 from cryptography import x509
@@ -36,7 +37,9 @@ class Pair:
         )
 
 
-def make_pair(*names, begin=NOW - DAY, end=NOW + 89 * DAY, key=None, issuer=None, common="test"):
+def make_pair(
+    *names, begin=NOW - DAY, end=NOW + 89 * DAY, key=None, issuer=None, common="test", address=None
+):
     """Return a pair for *names*, signed by *issuer* (itself where there is none)."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
@@ -52,7 +55,10 @@ def make_pair(*names, begin=NOW - DAY, end=NOW + 89 * DAY, key=None, issuer=None
         .not_valid_after(datetime.fromtimestamp(end, UTC))
     )
     if names:
-        hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        alternatives = [x509.DNSName(name) for name in names]
+        if address is not None:
+            alternatives.append(x509.IPAddress(ip_address(address)))
+        hosts = x509.SubjectAlternativeName(alternatives)
         builder = builder.add_extension(hosts, critical=False)
     else:
         builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)

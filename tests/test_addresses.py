@@ -128,8 +128,11 @@ class AddressTests(SynchronousTestCase):
         self.refuses(addresses.UPSTREAMS, "has a path", "http://a.example/x", "http://a.example/?x")
         self.refuses(addresses.UPSTREAMS, "write http://HOST:PORT", "127.0.0.1:3000", "tcp:a:1")
         self.refuses(addresses.UPSTREAMS, "has no path", "unix:")
-        self.assertRaises(NotYet, addresses.UPSTREAMS.read, "https://a.example", HERE)
-        self.assertRaises(NotYet, addresses.UPSTREAMS.read, "http://a http://b", HERE)
+        self.reads(
+            addresses.UPSTREAMS,
+            {"https://A.example http://b": ("https://a.example", "http://b")},
+        )
+        self.refuses(addresses.UPSTREAMS, "twice", "http://a http://A")
 
     def test_passthrough(self) -> None:
         """A passthrough goes to a host and a port."""

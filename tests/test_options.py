@@ -58,7 +58,7 @@ class TableTests(SynchronousTestCase):
     def test_words(self) -> None:
         """Names are lower-case words, and what is said of an option is a sentence."""
         for option in OPTIONS:
-            self.assertRegex(option.name, r"\A[a-z]+(( [a-z]+)*|\.NAME)\Z")
+            self.assertRegex(option.name, r"\A[a-z]+2?(( [a-z]+)*|\.NAME)\Z")
             self.assertRegex(option.doc, r"(?s)\A[`A-Z].*\.\Z")
 
     def test_every_value_has_an_option(self) -> None:

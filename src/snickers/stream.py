@@ -623,6 +623,18 @@ def connect(reactor: Any, sweep: Sweep, address: Address, protocol: Any, within:
     of them once the stream that is returned, ``protocol.transport``, was closed by the caller.
     What is written to it meanwhile is sent when it is connected.
     """
+    return begin_to_connect(reactor, sweep, address, protocol, within, Stream)
+
+
+def begin_to_connect(
+    reactor: Any,
+    sweep: Sweep,
+    address: Address,
+    protocol: Any,
+    within: float,
+    make: Callable[[Any, socket.SocketType, Sweep, bytes], Stream],
+) -> Stream:
+    """As `connect`, with a stream of another kind, which *make* returns."""
     if isinstance(address, str):
         family, peer = socket.AF_UNIX, address
     else:
@@ -634,7 +646,7 @@ def connect(reactor: Any, sweep: Sweep, address: Address, protocol: Any, within:
     except OSError as e:
         problem = e
         sock = socket.SocketType.__new__(socket.SocketType)
-    stream = Stream(reactor, sock, sweep, peer.encode())
+    stream = make(reactor, sock, sweep, peer.encode())
     stream.protocol = protocol
     protocol.transport = stream
     stream._state = CONNECTING

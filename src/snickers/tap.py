@@ -25,7 +25,7 @@ from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
 from snickers.announced import Proxies
 from snickers.config.parse import Loaded, load
-from snickers.config.values import Container, Listen, Passthrough, Process, Settings
+from snickers.config.values import Container, Listen, Passthrough, Process, Proxy, Settings
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import owner_of
 from snickers.containers.process import ProcessEngine
@@ -40,6 +40,7 @@ from snickers.http.http2 import Http2
 from snickers.http.kinds import HandlerMaker
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
+from snickers.http.upstream import Connector
 from snickers.listening import CannotListen, Limits, Port, bind, handed_over, inherited
 from snickers.logfile import LogFile
 from snickers.notify import Notifier
@@ -47,7 +48,7 @@ from snickers.passthrough import Carrying, Passages
 from snickers.poller import Poller
 from snickers.running import Running
 from snickers.stream import Stream, Sweep
-from snickers.tls import clienthello
+from snickers.tls import clienthello, outgoing
 from snickers.tls.authority import Authority
 from snickers.tls.certificates import Certificates
 from snickers.tls.port import TLSPort
@@ -187,6 +188,7 @@ class Wiring:
             self.resolve,
             servers,
             lambda: self.settings.waiting_limit,
+            self.secure,
         )
         self.running = Running(
             lambda: load(path),
@@ -255,6 +257,12 @@ class Wiring:
         """Reload as SIGHUP asks: the access log may have been moved away, too."""
         self.access.reopen()
         return self.running.reload()
+
+    def secure(self, kind: Proxy, name: str) -> Deferred[Connector]:
+        """Fire with what connects to the server *name* of a site by TLS."""
+        verify = "" if kind.verify == "off" else kind.verify or name
+        made = self.files.run(lambda: outgoing.make_context(kind.trust, bool(verify)))
+        return made.addCallback(lambda context: outgoing.connector(context, name, verify))
 
     def apply_settings(self, settings: Settings) -> None:
         """Take what of ``[snickers]`` can change while running."""

@@ -152,11 +152,11 @@ def _read_upstream(word: str, place: Place) -> str:
         if not path:
             raise Wrong("has no path; write unix:/path/to/socket")
         return "unix:" + absolute(path, place.base)
-    if line.lower().startswith("https://"):
-        raise NotYet("https:// is not available yet in this version; write http:// or unix:/path")
     if "://" not in line:
-        raise Wrong(f"{line!r} is not an upstream; write http://HOST:PORT or unix:/path")
-    scheme, authority, rest = _url(line, ("http",))
+        raise Wrong(
+            f"{line!r} is not an upstream; write http://HOST:PORT, https://HOST or unix:/path"
+        )
+    scheme, authority, rest = _url(line, ("http", "https"))
     if rest not in ("", "/"):
         raise Wrong(f"{line!r} has a path; requests keep their own: write {scheme}://{authority}")
     return f"{scheme}://{authority}"
@@ -164,8 +164,8 @@ def _read_upstream(word: str, place: Place) -> str:
 
 def _read_upstreams(text: str, place: Place) -> tuple[str, ...]:
     upstreams = tuple(_read_upstream(word, place) for word in text.split())
-    if len(upstreams) > 1:
-        raise NotYet("more than one is not available yet in this version; write one")
+    if len(set(upstreams)) < len(upstreams):
+        raise Wrong("names a server twice; write each once")
     return upstreams
 
 

@@ -334,8 +334,7 @@ def _proxy() -> Iterable[Option]:
         ("proxy",),
         addresses.UPSTREAMS,
         None,
-        "The server behind: `http://HOST:PORT` or `unix:/path`. `https://` and more than one "
-        "are not available yet.",
+        "The servers behind, one or more: `http://HOST:PORT`, `https://HOST:PORT` or `unix:/path`.",
         "http://127.0.0.1:3000",
         "kind.to",
     )
@@ -344,30 +343,51 @@ def _proxy() -> Iterable[Option]:
         ("proxy",),
         formats.text("host name or off", r"off|[A-Za-z0-9][A-Za-z0-9.-]*", "inner.example"),
         "",
-        "The name that the certificate of a server behind `https://` must have; `off`: any; "
-        "empty: its own.",
+        "The name that the certificate of a server behind `https://` must have; empty: the host "
+        "in `to`; `off`: nobody looks whose it is, which is as good as `http://`.",
         "inner.example",
+        "kind.verify",
         empty="",
-        later=True,
+    )
+    yield Option(
+        "trust",
+        ("proxy",),
+        formats.PATH,
+        "",
+        "A file of root certificates (PEM) for servers behind `https://`; empty: the system's.",
+        "/etc/ssl/inner-ca.pem",
+        "kind.trust",
+        empty="",
     )
     yield Option(
         "balance",
         ("proxy",),
-        formats.one_of("round robin", "least busy"),
+        formats.one_of("round robin", "least busy", "address", "first"),
         "round robin",
-        "Which of several servers gets the next request.",
+        "Which of several servers gets the next request: each in turn, the one with the fewest "
+        "open requests, always the same for a client's address, or the first that is well.",
         "least busy",
-        later=True,
+        "kind.balance",
     )
     yield Option(
         "health",
         ("proxy",),
-        formats.health("tcp"),
+        formats.health(),
         "",
-        "How to see which of several servers are well.",
+        "A path that a server must answer with 200 to 399 to be sent requests; empty: only those "
+        "that cannot be connected to are left alone, for ten seconds.",
         "/up",
+        "kind.health",
         empty="",
-        later=True,
+    )
+    yield Option(
+        "health every",
+        ("proxy",),
+        formats.duration(0.5),
+        "10s",
+        "How often `health` is asked for; an answer must come before it is asked for again.",
+        "5s",
+        "kind.health_every",
     )
 
 

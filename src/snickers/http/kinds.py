@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from snickers.config.values import (
@@ -26,12 +26,12 @@ from snickers.http.guard import GuardedHandler, is_guarded
 from snickers.http.pages import answer_error
 from snickers.http.passwords import Door
 from snickers.http.personal import PersonalHandler
-from snickers.http.proxy import MAX_WAITING, ProxyHandler, Resolve
+from snickers.http.proxy import ProxyHandler, Resolve
 from snickers.http.redirect import RedirectHandler
 from snickers.http.static import StaticHandler
-from snickers.http.upstream import Upstream
+from snickers.http.upstream import Connector, Upstream
 from snickers.interfaces import Address, IExchange, IHandler, ILeases
-from snickers.stream import Sweep
+from snickers.stream import Sweep, connect
 
 
 @implementer(IHandler)
@@ -63,6 +63,10 @@ class MisdirectedHandler:
         """Nothing is kept."""
 
 
+def _insecure(kind: Proxy, name: str) -> Deferred[Connector]:
+    return fail(RuntimeError("nothing here speaks TLS to servers"))
+
+
 class HandlerMaker:
     """Makes handlers, with what they need of the world."""
 
@@ -74,10 +78,13 @@ class HandlerMaker:
         defer: Callable[..., Deferred[Any]],
         resolve: Resolve,
         connections: Connections | None = None,
-        most_waiting: Callable[[], int] = lambda: MAX_WAITING,
+        most_waiting: Callable[[], int] = lambda: 1000,
+        secure: Callable[[Proxy, str], Deferred[Connector]] | None = None,
     ) -> None:
         """*defer* runs a blocking call in a thread; *resolve*: see `ProxyHandler`;
-        *most_waiting* returns how many exchanges may wait for a site's server at once."""
+        *most_waiting* returns how many exchanges may wait for a site's server at once; *secure*
+        fires with what connects by TLS to a server of that name."""
+        self._secure = secure or _insecure
         self._reactor = reactor
         self._sweep = sweep
         self._leases = leases
@@ -117,7 +124,13 @@ class HandlerMaker:
                 return MisdirectedHandler()
             case Proxy():
                 return ProxyHandler(
-                    site.name, kind.to[0], make_upstream, self._resolve, self._sweep
+                    site.name,
+                    kind,
+                    make_upstream,
+                    self._resolve,
+                    self._sweep,
+                    partial(self._secure, kind),
+                    self._most_waiting,
                 )
             case Container() | Process():
                 return PersonalHandler(
@@ -135,6 +148,7 @@ class HandlerMaker:
         address: Address,
         failed: Callable[[Address], None],
         ended: Callable[[], None],
+        connector: Connector | None = None,
     ) -> Upstream:
         return Upstream(
             self._reactor,
@@ -144,5 +158,6 @@ class HandlerMaker:
             site.answer_within,
             failed,
             ended,
+            connector or connect,
             connections=self._connections,
         )

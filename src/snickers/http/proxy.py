@@ -1,41 +1,27 @@
-"""Sites of type ``proxy``: a server that somebody else runs, at an address that may be a name.
+"""Sites of type ``proxy``: servers that somebody else runs, at addresses that may be names.
 
-A name is looked up when the site is set up and again from time to time, never while a request
-waits if an address is known. An address that stopped answering is looked up anew.
+Each request goes to one of them; one that cannot be connected to is tried on the next. It must
+never send to a second server what a first one may have read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from urllib.parse import urlsplit
+from typing import Any
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from snickers.config.values import Proxy
+from snickers.http.balance import chooser, fit
+from snickers.http.health import Check
 from snickers.http.pages import answer_error
-from snickers.http.upstream import Upstream
-from snickers.interfaces import Address, IExchange, IHandler, IResponder
+from snickers.http.servers import MakeUpstream, Resolve, Secure, Server
+from snickers.interfaces import IExchange, IHandler, IResponder
 from snickers.stream import Sweep
 
-LOOK_UP_EVERY = 30.0
-"""Seconds an address is taken for true: what stub resolvers keep a typical answer for."""
-MAX_WAITING = 1000
-"""Requests that may wait for the first look-up."""
-
-MakeUpstream = Callable[[Address, Callable[[Address], None], Callable[[], None]], Upstream]
-Resolve = Callable[[str], "Deferred[str]"]
-
-
-def read_target(to: str) -> tuple[str, int] | str:
-    """Return the host and port of ``http://HOST[:PORT]``, or the path of ``unix:/path``."""
-    if to.startswith("unix:"):
-        return to[5:].removeprefix("//")
-    parts = urlsplit(to)
-    return parts.hostname or "", parts.port or 80
+__all__ = ["ProxyHandler", "Resolve", "Secure"]
 
 
 @implementer(IResponder)
@@ -65,99 +51,150 @@ class _Waiting:
 
 @implementer(IHandler)
 class ProxyHandler:
-    """Passes every exchange on to one upstream."""
+    """Passes every exchange on to one of the servers."""
 
     log = Logger()
 
     def __init__(
-        self, site: str, to: str, make_upstream: MakeUpstream, resolve: Resolve, sweep: Sweep
+        self,
+        site: str,
+        kind: Proxy,
+        make_upstream: MakeUpstream,
+        resolve: Resolve,
+        sweep: Sweep,
+        secure: Secure,
+        most_waiting: Callable[[], int],
     ) -> None:
-        """*resolve* takes a host name; its Deferred fires with a numeric address."""
+        """*resolve* takes a host name, its Deferred fires with a numeric address; *secure*: see
+        `snickers.http.servers.Secure`; *most_waiting* returns how many exchanges may wait for the
+        first address."""
         self._site = site
-        self._make_upstream = make_upstream
-        self._resolve = resolve
         self._sweep = sweep
-        self._upstream: Upstream | None = None
+        self._most_waiting = most_waiting
+        self._choose = chooser(kind.balance)
         self._waiting: list[_Waiting] = []
-        self._looking = False
-        self._look_at = inf
-        target = read_target(to)
-        self._host = ""
-        self._port = 0
-        if isinstance(target, str):
-            self._use(target)
-        else:
-            self._host, self._port = target
-            if isIPAddress(self._host) or isIPv6Address(self._host):
-                self._use(target)
-                self._host = ""
-            else:
-                self._look_up()
+        self._path = kind.health
+        self._every = kind.health_every
+        self._checks: dict[Server, Check] = {}
+        self._closed = False
+        self.deadline = inf
+        """When the servers are looked at next, by the sweep's clock."""
+        self.servers: list[Server] = []
+        for to in kind.to:
+            self.servers.append(
+                Server(site, to, make_upstream, resolve, sweep, secure, self._known)
+            )
+        self._single = self.servers[0] if len(self.servers) == 1 else None
+        for server in self.servers:
+            if self._single is None and server.upstream is not None:
+                server.upstream.again = self._again
+        if self._path:
+            self.deadline = sweep.now
+            sweep.watch(self)
 
     def handle(self, exchange: IExchange) -> None:
-        upstream = self._upstream
-        if upstream is not None:
-            if self._sweep.now >= self._look_at:
-                self._look_up()
-            upstream.carry(exchange)
+        server = self._single
+        if server is None:
+            self._pass(exchange, ())
             return
-        if len(self._waiting) >= MAX_WAITING:
-            answer_error(exchange, 503, "unreachable", 5)
+        upstream = server.upstream
+        if upstream is None:
+            self._wait(exchange)
+            return
+        server.refresh()
+        server.uses += 1
+        upstream.carry(exchange)
+
+    def _pass(self, exchange: IExchange, tried: tuple[Any, ...]) -> bool:
+        """Give *exchange* to a server that is not among *tried*; return whether there is one."""
+        servers = self.servers
+        known = [server for server in servers if server.upstream is not None]
+        for server in servers:
+            server.refresh()
+        places = fit(known, tried, self._sweep.now)
+        if not places:
+            if tried:
+                return False
+            self._wait(exchange)
+            return True
+        server = known[self._choose(known, places, exchange.peer)]
+        upstream = server.upstream
+        assert upstream is not None
+        server.uses += 1
+        upstream.carry(exchange, (*tried, server))
+        return True
+
+    def _again(self, exchange: Any, tried: tuple[Any, ...]) -> bool:
+        """A server could not be connected to: try another one. Nothing was sent yet."""
+        return self._pass(exchange, tried)
+
+    def close(self) -> None:
+        self._closed = True
+        self._sweep.unwatch(self)
+        for server in self.servers:
+            server.close()
+
+    # Before an address is known
+
+    def _wait(self, exchange: IExchange) -> None:
+        if len(self._waiting) >= self._most_waiting():
+            answer_error(exchange, 503, "busy", 5)
             return
         waiting = _Waiting(exchange)
         exchange.responder = waiting
         self._waiting.append(waiting)
-        self._look_up()
+        for server in self.servers:
+            server.look_up()
 
-    def close(self) -> None:
-        if self._upstream is not None:
-            self._upstream.close()
-
-    def _look_up(self) -> None:
-        if self._looking or not self._host:
+    def _known(self, server: Server) -> None:
+        """A server's address was found, or was not."""
+        upstream = server.upstream
+        if upstream is not None and len(self.servers) > 1:
+            upstream.again = self._again
+        if upstream is None and any(other.is_looking for other in self.servers):
             return
-        self._looking = True
-        found = self._resolve(self._host)
-        found.addCallbacks(self._found, self._not_found)
-        found.addErrback(self._failed_to_handle)
-
-    def _found(self, address: str) -> None:
-        self._looking = False
-        self._look_at = self._sweep.now + LOOK_UP_EVERY
-        self._use((address, self._port))
         waiting, self._waiting = self._waiting, []
         for one in waiting:
-            if one.exchange is not None and self._upstream is not None:
-                self._upstream.carry(one.exchange)
-
-    def _not_found(self, failure: Failure) -> None:
-        self._looking = False
-        self._look_at = self._sweep.now + LOOK_UP_EVERY
-        self.log.warn(
-            "{site}: the upstream's name {host} cannot be resolved: {reason}",
-            site=self._site,
-            host=self._host,
-            reason=failure.getErrorMessage(),
-        )
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            if one.exchange is not None:
+            if one.exchange is None:
+                continue
+            if upstream is None:
                 one.exchange.responder = None
                 answer_error(one.exchange, 502, "unreachable", 5)
+            else:
+                self.handle(one.exchange)
 
-    def _failed_to_handle(self, failure: Failure) -> None:
-        self.log.failure("{site}: a look-up's answer", failure=failure, site=self._site)
+    # Looking whether they are well
 
-    def _use(self, address: Address) -> None:
-        old = self._upstream
-        if old is not None:
-            if old.address == address:
+    def expired(self) -> None:
+        """Look at all servers; called by the sweep."""
+        if self._closed:
+            return
+        self.deadline = self._sweep.now + self._every
+        for server in self.servers:
+            upstream = server.upstream
+            if upstream is None:
+                server.look_up()
+                continue
+            server.uses += 1
+            before = self._checks.get(server)
+            if before is not None:
+                before.give_up()
+            check = Check(self._path, server.authority, self._looked(server))
+            self._checks[server] = check
+            upstream.carry(check, None)
+
+    def _looked(self, server: Server) -> Callable[[bool, str], None]:
+        def done(well: bool, words: str) -> None:
+            if well:
+                server.rests_until = -inf
+            if well == server.well:
                 return
-            old.close()
-        self._upstream = self._make_upstream(address, self._failed, self._ended)
+            server.well = well
+            if well:
+                self.log.info("{site}: {to} is well again", site=self._site, to=server.to)
+            else:
+                self.log.warn(
+                    "{site}: {to} is not well: {words}", site=self._site, to=server.to, words=words
+                )
 
-    def _failed(self, address: Address) -> None:
-        self._look_up()
-
-    def _ended(self) -> None:
-        """Nobody counts the uses of a server that is not ours."""
+        return done

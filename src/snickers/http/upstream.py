@@ -71,12 +71,15 @@ class Upstream:
         self.idle: list[Carrier] = []
         self.closed = False
         self.connections = connections
+        self.again: Callable[[Any, tuple[Any, ...]], bool] | None = None
+        """Called with an exchange for which no connection could be made, and what `carry` was
+        given; whether somebody else carries it now."""
         if connections is not None:
             connections.join(self)
 
-    def carry(self, exchange: Any) -> None:
+    def carry(self, exchange: Any, tried: tuple[Any, ...] | None = ()) -> None:
         """Send the exchange's request and give its answer back, by a kept connection if one is
-        fit for it, else by a new one."""
+        fit for it, else by a new one. *tried* is for `again`; ``None``: it is not to be asked."""
         idle = self.idle
         if idle:
             request = exchange.request
@@ -85,9 +88,10 @@ class Upstream:
                 self.sweep.now - carrier.since <= FRESH_WITHIN
             ):
                 idle.pop()
+                carrier.tried = tried
                 carrier.begin(exchange)
                 return
-        Carrier(self).open(exchange)
+        Carrier(self, tried).open(exchange)
 
     def close(self) -> None:
         """Let idle connections go, and keep none from now on."""
@@ -117,13 +121,15 @@ class Carrier:
         "exchange",
         "since",
         "transport",
+        "tried",
         "upstream",
     )
 
     transport: Stream
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, tried: tuple[Any, ...] | None = ()) -> None:
         self.upstream = upstream
+        self.tried = tried
         self.exchange: Any = None
         self.since = 0.0
         """When it became idle, by the sweep's clock."""
@@ -178,9 +184,11 @@ class Carrier:
             address=upstream.address,
             reason=reason.getErrorMessage(),
         )
-        exchange.responder = None
-        answer_error(exchange, 502, "unreachable")
         upstream.failed(upstream.address)
+        again, tried = upstream.again, self.tried
+        if again is None or tried is None or not again(exchange, tried):
+            exchange.responder = None
+            answer_error(exchange, 502, "unreachable")
         upstream.ended()
 
     def begin(self, exchange: Any) -> None:
@@ -399,7 +407,7 @@ class Carrier:
                 and request.method in IDEMPOTENT
             ):
                 # The server had closed a kept connection before it read this request.
-                Carrier(upstream).open(exchange)
+                Carrier(upstream, self.tried).open(exchange)
                 return
             self._log_fault("it closed the connection before its answer was complete")
             exchange.responder = None
