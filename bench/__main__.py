@@ -1,29 +1,35 @@
-"""``python -m bench``: the order of things. Ends by itself, in about three minutes at most."""
+"""``python -m bench``: the order of things. Ends by itself, in about six minutes at most."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
 from bench import loads, proxies
 from bench.loads import Unanswered
-from bench.machine import LOAD_CORE, Machine, Missing, cpu_model
+from bench.machine import LOAD_CORE, Machine, Missing, Server, cpu_model
+from bench.plot import plot
+from bench.proxies import Proxy
 from bench.report import Measurement, between_markers, rows, table
 
 DOCS = Path(__file__).parent.parent / "docs"
-LONGEST = 165.0  # seconds: no round begins after this
+LONGEST = 330.0  # seconds: no round begins after this
+
+WARMING, IDLE = 400, 1600  # idle connections, one after the other
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     names = ", ".join(proxy.name for proxy in proxies.ALL)
-    keys = ", ".join(load.key for load in loads.ALL)
+    keys = ", ".join([*(load.key for load in loads.ALL), "idle"])
     parser = argparse.ArgumentParser(prog="bench/run", description="Compare the proxies' CPU.")
     parser.add_argument("--quick", action="store_true", help="a first look: less of everything")
     parser.add_argument("--rounds", type=int, default=0, help="how often (5; with --quick 3)")
@@ -90,11 +96,15 @@ def main() -> int:
             done = turn + 1
             print(f"bench: round {done} of {rounds}", file=sys.stderr)
         memory = {proxy.name: server.memory() for proxy, server in running}
+        if not keys or "idle" in keys:
+            for proxy, server in running:
+                each = idle_memory(proxy, server)
+                measured.append(Measurement("idle", proxy.name, each, 0.0))
     names = list(versions)
     subject = names[0] if names else ""
-    text = table(
-        rows([(load.key, load.title, load.unit) for load in work], measured), names, subject
-    )
+    kinds = [(load.key, load.title, load.unit) for load in work]
+    found = rows([*kinds, ("idle", "memory of an idle TLS connection", "KB")], measured)
+    text = table(found, names, subject)
     print(text)
     for load in work:
         shares = []
@@ -107,7 +117,26 @@ def main() -> int:
         print(f"core busy, {load.key}: {', '.join(shares)}", file=sys.stderr)
     if asked.write:
         write(text, versions, measured, memory, done)
+        (DOCS / "performance.svg").write_text(plot(found, subject, names[1:]))
     return 0
+
+
+def idle_memory(proxy: Proxy, server: Server) -> float:
+    """Return the bytes that each of many idle connections costs: what the second lot of them adds,
+    since the first one makes room that stays."""
+    with ExitStack() as stack:
+        sizes = []
+        for count in (WARMING, IDLE):
+            words = loads.command("idle", proxy.port, proxies.PROXIED, count, 1)
+            held = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stack.callback(held.wait, 30)
+            assert held.stdin is not None
+            assert held.stdout is not None
+            stack.callback(held.stdin.close)
+            if held.stdout.readline() != "ready\n":
+                raise SystemExit(f"bench: {proxy.name} did not take {count} idle connections")
+            sizes.append(server.memory())
+        return (sizes[1] - sizes[0]) / IDLE
 
 
 def write(

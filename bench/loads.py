@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 
 from attrs import evolve, frozen
 
 from bench.machine import LOAD_CORE, find
-from bench.proxies import PROXIED, STATIC, Proxy
+from bench.proxies import ECHO, PASSED, PROXIED, STATIC, Proxy
 
 
 @frozen
@@ -30,12 +31,14 @@ class Load:
     unit: str = "request"
     more: tuple[str, ...] = ("--h1",)
     """Further arguments of h2load."""
+    kind: str = "h2load"
+    """Or what `bench.client` calls it."""
     addresses: int = 1
     """How many different addresses are asked for in turn; they differ in their query."""
 
     def for_(self, proxy: Proxy) -> bool:
         """Whether *proxy* can do this at all."""
-        return self.host != STATIC or proxy.static
+        return (self.host != STATIC or proxy.static) and (self.host != PASSED or proxy.passes)
 
     def smaller(self, divisor: int) -> Load:
         """The same with fewer requests."""
@@ -45,12 +48,19 @@ class Load:
 # h2load connects anew after an answer with "Connection: close", and never resumes a session.
 CLOSE = ("--h1", "--header=connection: close")
 
+HTTP2 = ("-m16",)
+
 ALL: Sequence[Load] = (
     Load("keep-alive", "HTTP/1.1 keep-alive, 1 KiB", PROXIED, "/1k", 15000, 16),
     Load("varied", "the same, 50 addresses in turn", PROXIED, "/1k", 15000, 16, addresses=50),
     Load("new", "new TLS 1.3 connection, one request", PROXIED, "/1k", 1600, 16, more=CLOSE),
+    Load("http2", "HTTP/2, 16 streams a connection", PROXIED, "/1k", 24000, 4, more=HTTP2),
     Load("download", "64 MiB download, per MiB", PROXIED, "/64m", 6, 2, 64.0, "MiB"),
+    Load("upload", "64 MiB upload, per MiB", ECHO, "/", 6, 2, 64.0, "MiB", kind="upload"),
     Load("static", "static file of 1 KiB", STATIC, "/1k", 12000, 16),
+    Load("passed", "passthrough, per request", PASSED, "/1k", 12000, 16),
+    Load("passed-new", "passthrough, per new connection", PASSED, "/1k", 1600, 16, more=CLOSE),
+    Load("websocket", "WebSocket echo, per message", ECHO, "/", 16000, 8, kind="websocket"),
 )
 
 _FINISHED = re.compile(r"finished in ([0-9.]+)(us|ms|s|m)?,")
@@ -73,6 +83,9 @@ def urls(load: Load, port: int) -> list[str]:
 
 def put(load: Load, proxy: Proxy) -> float:
     """Put *load* on *proxy*; return the seconds it took by the clock."""
+    if load.kind != "h2load":
+        return client(load, proxy)
+    port = proxy.port_of(load.host)
     done = subprocess.run(
         [
             *(
@@ -83,8 +96,8 @@ def put(load: Load, proxy: Proxy) -> float:
             ),
             *("-t1", f"-c{load.clients}", f"-n{load.requests}", *load.more),
             *("--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519"),
-            f"--connect-to=127.0.0.1:{proxy.port}",
-            *urls(load, proxy.port),
+            f"--connect-to=127.0.0.1:{port}",
+            *urls(load, port),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -94,6 +107,28 @@ def put(load: Load, proxy: Proxy) -> float:
         timeout=120,
     )
     return read_report(done.stdout, load.requests)
+
+
+def command(kind: str, port: int, host: str, count: int, clients: int) -> list[str]:
+    """Return how `bench.client` is started."""
+    words = [kind, str(port), host, str(count), str(clients)]
+    return ["taskset", "--cpu-list", str(LOAD_CORE), sys.executable, "-m", "bench.client", *words]
+
+
+def client(load: Load, proxy: Proxy) -> float:
+    """Put a load of `bench.client` on *proxy*; return the seconds it took."""
+    done = subprocess.run(
+        command(load.kind, proxy.port, load.host, load.requests, load.clients),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if done.returncode:
+        raise Unanswered(done.stdout[-1000:])
+    return float(done.stdout.split()[-1])
 
 
 def read_report(text: str, requests: int) -> float:

@@ -1,8 +1,8 @@
 """The proxies compared: how each is configured to do the same work, and started.
 
 Equal for all: one worker or thread, one P-256 certificate, TLS 1.2 and 1.3, kept connections to the
-same backend, no access log. Everything else is each one's default: session tickets too, which all
-send and the load never comes back with.
+same backends, an access log in a file. All else is each one's default: session tickets too, which
+all send and the load never comes back with.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from bench.machine import PROXY_CORE, Machine, Server, find, free_port, version
 from snickers import __version__
 
 PROXIED, STATIC = "proxied.localhost", "static.localhost"
-NAMES = (PROXIED, STATIC)
+ECHO, PASSED = "echo.localhost", "passed.localhost"
+NAMES = (PROXIED, STATIC, ECHO, PASSED)
 HERE = Path(sys.executable).parent
+TOP = Path(__file__).parent.parent
 MANY = 10_000_000  # requests on one connection: where a default would end it after a thousand
 
 
@@ -32,6 +34,10 @@ class Scene:
     folder: Path
     backend: int
     """The backend's port."""
+    secure: int
+    """The same server's port with TLS."""
+    echo: int
+    """The port of the backend for uploads and WebSockets."""
     root: Path
     """The folder of files that a proxy serves itself."""
 
@@ -47,7 +53,7 @@ class Scene:
 def make_scene(folder: Path) -> Scene:
     """Make the certificate and the files."""
     names = ",".join(f"DNS:{name}" for name in NAMES)
-    scene = Scene(folder, free_port(), folder / "files")
+    scene = Scene(folder, free_port(), free_port(), free_port(), folder / "files")
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
@@ -73,11 +79,19 @@ def start_backend(machine: Machine, scene: Scene, core: int) -> Server:
         http {{
             access_log off; sendfile on; tcp_nopush on; keepalive_requests {MANY};
             {_temporary(scene, "backend")}
-            server {{ listen 127.0.0.1:{scene.backend}; root {scene.root}; }}
+            server {{
+                listen 127.0.0.1:{scene.backend};
+                listen 127.0.0.1:{scene.secure} ssl;
+                ssl_certificate {scene.certificate}; ssl_certificate_key {scene.key};
+                ssl_protocols TLSv1.3;
+                root {scene.root};
+            }}
         }}
     """)
     server = machine.start("backend", [find("nginx", "apt install nginx"), "-c", str(config)], core)
     server.wait_for(scene.backend)
+    echo = [sys.executable, "-m", "bench.backend", str(scene.echo)]
+    machine.start("echo", echo, core, {"PYTHONPATH": str(TOP)}).wait_for(scene.echo)
     return server
 
 
@@ -97,6 +111,8 @@ class Proxy(ABC):
     name: str
     static = True
     """Whether it serves files itself."""
+    passes = False
+    """Whether it carries TLS unopened, by SNI."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -116,6 +132,10 @@ class Proxy(ABC):
         server.wait_for(self.port)
         return server
 
+    def port_of(self, host: str) -> int:
+        """The port at which *host* is served."""
+        return self.port
+
     def path(self, suffix: str) -> Path:
         """A path of its own in the scene's folder."""
         return self.scene.folder / f"{self.name}{suffix}"
@@ -125,6 +145,7 @@ class Snickers(Proxy):
     """Snickers as it is in this checkout."""
 
     name = "Snickers"
+    passes = True
 
     def command(self) -> list[str]:
         scene, keys = self.scene, self.path("-keys")
@@ -142,6 +163,8 @@ state = {self.path("-state")}
 data = {self.path("-data")}
 certificates = files
 certificate directory = {keys}
+access log = {self.path("-access.log")}
+connection limit per address = 100000
 
 [{PROXIED}]
 type = proxy
@@ -150,6 +173,14 @@ to = http://127.0.0.1:{scene.backend}
 [{STATIC}]
 type = static
 root = {scene.root}
+
+[{ECHO}]
+type = proxy
+to = http://127.0.0.1:{scene.echo}
+
+[{PASSED}]
+type = passthrough
+to = tcp:127.0.0.1:{scene.secure}
 """)
         twistd = find("twistd", "pip install snickers", HERE)
         return [twistd, "--nodaemon", "--pidfile=", "snickers", "--config", str(config)]
@@ -166,7 +197,7 @@ class Nginx(Proxy):
     def command(self) -> list[str]:
         scene, config = self.scene, self.path(".conf")
         tls = f"""
-            listen 127.0.0.1:{self.port} ssl;
+            listen 127.0.0.1:{self.port} ssl http2;
             ssl_certificate {scene.certificate}; ssl_certificate_key {scene.key};
             ssl_protocols TLSv1.2 TLSv1.3;
         """
@@ -174,7 +205,8 @@ class Nginx(Proxy):
             daemon off; worker_processes 1; pid {self.path(".pid")}; {_user()}
             error_log {self.path(".err")}; events {{ worker_connections 4096; }}
             http {{
-                access_log off; sendfile on; keepalive_requests {MANY};
+                access_log {self.path("-access.log")} combined; sendfile on;
+                keepalive_requests {MANY}; keepalive_timeout 120s; client_max_body_size 0;
                 {_temporary(scene, "nginx")}
                 upstream backend {{
                     server 127.0.0.1:{scene.backend}; keepalive 64; keepalive_requests {MANY};
@@ -189,6 +221,16 @@ class Nginx(Proxy):
                     }}
                 }}
                 server {{ {tls} server_name {STATIC}; root {scene.root}; }}
+                server {{
+                    {tls} server_name {ECHO};
+                    location / {{
+                        proxy_pass http://127.0.0.1:{scene.echo}; proxy_http_version 1.1;
+                        proxy_set_header Upgrade $http_upgrade;
+                        proxy_set_header Connection $upgrading; proxy_set_header Host $host;
+                        proxy_request_buffering off; proxy_buffering off;
+                    }}
+                }}
+                map $http_upgrade $upgrading {{ default upgrade; "" ""; }}
             }}
         """)
         return [find("nginx", "apt install nginx"), "-c", str(config)]
@@ -202,6 +244,14 @@ class HAProxy(Proxy):
 
     name = "HAProxy"
     static = False
+    passes = True
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.passing = free_port()
+
+    def port_of(self, host: str) -> int:
+        return self.passing if host == PASSED else self.port
 
     def command(self) -> list[str]:
         scene, config, pem = self.scene, self.path(".cfg"), self.path(".pem")
@@ -209,20 +259,37 @@ class HAProxy(Proxy):
         config.write_text(f"""
 global
     nbthread 1
-    maxconn 4096
+    maxconn 8192
+    log stdout format raw local0
     ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
     mode http
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    timeout tunnel 60s
     http-reuse always
+    log global
 frontend front
-    bind 127.0.0.1:{self.port} ssl crt {pem} alpn http/1.1
+    bind 127.0.0.1:{self.port} ssl crt {pem} alpn h2,http/1.1
     option forwardfor
+    option httplog
+    use_backend echo if {{ hdr(host) -i {ECHO} }}
     default_backend back
 backend back
     server one 127.0.0.1:{scene.backend}
+backend echo
+    server one 127.0.0.1:{scene.echo}
+frontend passing
+    mode tcp
+    option tcplog
+    bind 127.0.0.1:{self.passing}
+    tcp-request inspect-delay 5s
+    tcp-request content accept if {{ req.ssl_hello_type 1 }}
+    use_backend passed if {{ req.ssl_sni -i {PASSED} }}
+backend passed
+    mode tcp
+    server one 127.0.0.1:{scene.secure}
 """)
         return [find("haproxy", "apt install haproxy"), "-db", "-f", str(config)]
 
@@ -243,13 +310,16 @@ class Caddy(Proxy):
             return {"match": [{"host": [host]}], "handle": [handler], "terminal": True}
 
         upstream = {"dial": f"127.0.0.1:{scene.backend}"}
+        echo = {"dial": f"127.0.0.1:{scene.echo}"}
         server = {
             "listen": [f"tcp/127.0.0.1:{self.port}"],
             "automatic_https": {"disable": True},
             "protocols": ["h1", "h2"],
             "tls_connection_policies": [{}],
+            "logs": {"default_logger_name": "access"},
             "routes": [
                 route(PROXIED, {"handler": "reverse_proxy", "upstreams": [upstream]}),
+                route(ECHO, {"handler": "reverse_proxy", "upstreams": [echo]}),
                 route(STATIC, {"handler": "file_server", "root": str(scene.root)}),
             ],
         }
@@ -257,7 +327,16 @@ class Caddy(Proxy):
         tls = {"certificates": {"load_files": [pair]}}
         whole = {
             "admin": {"disabled": True, "config": {"persist": False}},
-            "logging": {"logs": {"default": {"level": "ERROR"}}},
+            "logging": {
+                "logs": {
+                    "default": {"level": "ERROR", "exclude": ["http.log.access"]},
+                    "access": {
+                        "level": "INFO",
+                        "include": ["http.log.access"],
+                        "writer": {"output": "file", "filename": str(self.path("-access.log"))},
+                    },
+                }
+            },
             "apps": {"http": {"servers": {"one": server}}, "tls": tls},
         }
         config.write_text(json.dumps(whole))

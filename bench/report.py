@@ -29,6 +29,7 @@ class Row:
 
     title: str
     unit: str
+    """``"KB"``: the cost is bytes of memory, else seconds."""
     cost: Mapping[str, float]
 
     def ratio(self, proxy: str, peer: str) -> float | None:
@@ -58,7 +59,7 @@ def table(found: Sequence[Row], proxies: Sequence[str], subject: str) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in found:
         cells = [row.title]
-        cells += [_microseconds(row.cost.get(name)) for name in proxies]
+        cells += [_cost(row.cost.get(name), row.unit) for name in proxies]
         for peer in peers:
             ratio = row.ratio(subject, peer)
             cells.append("–" if ratio is None else f"**{ratio:.2f}**")
@@ -66,8 +67,10 @@ def table(found: Sequence[Row], proxies: Sequence[str], subject: str) -> str:
     return "\n".join(lines)
 
 
-def _microseconds(cost: float | None) -> str:
-    return "–" if cost is None else f"{cost * 1e6:.0f} µs"
+def _cost(cost: float | None, unit: str) -> str:
+    if cost is None:
+        return "–"
+    return f"{cost / 1024:.1f} KB" if unit == "KB" else f"{cost * 1e6:.0f} µs"
 
 
 def between_markers(page: str, text: str) -> str:
