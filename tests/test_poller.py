@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -249,3 +250,66 @@ class PollerTests(SynchronousTestCase):
         self.poller.addReader(descriptor)
         self.poller.connectionLost(None)
         self.assertEqual(descriptor.noted, ["lost"])
+
+
+class JointTests(SynchronousTestCase):
+    """Joined with Twisted's epoll reactor."""
+
+    def setUp(self) -> None:
+        self.reactor = EPollReactor()
+        self.theirs = self.reactor._poller
+        self.poller = Poller(self.reactor)
+        self.poller.start()
+        self.addCleanup(self.poller.stop)
+
+    def pair(self) -> tuple[Descriptor, socket.socket]:
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            sock.setblocking(False)
+            self.addCleanup(sock.close)
+        return Descriptor(ours), theirs
+
+    def test_both(self) -> None:
+        """Descriptors of ours and of the reactor's are told in the same turn, each by its own."""
+        mine, other = self.pair()
+        its, another = self.pair()
+        its.logPrefix = lambda: "its"  # type: ignore[attr-defined]
+        self.poller.addReader(mine)
+        self.reactor.addReader(its)
+        self.addCleanup(self.reactor.removeReader, its)
+        self.reactor.iterate(0)
+        self.assertEqual((mine.noted, its.noted), ([], []))
+        other.send(b"x")
+        another.send(b"x")
+        self.reactor.iterate(0)
+        self.assertEqual((mine.noted, its.noted), (["read"], ["read"]))
+        other.send(b"x")
+        self.reactor.iterate(0)
+        another.send(b"x")
+        self.reactor.iterate(0)
+        self.assertEqual((mine.noted, its.noted), (["read"] * 2, ["read"] * 2))
+        self.assertEqual(self.reactor.getReaders().count(its), 1)
+
+    def test_timers(self) -> None:
+        """The reactor's calls are called while streams are busy."""
+        mine, other = self.pair()
+        mine.act = lambda: None
+        self.poller.addReader(mine)
+        other.send(b"x")
+        called: list[int] = []
+        for n in range(3):
+            self.reactor.callLater(0, called.append, n)
+        self.reactor.iterate(0)
+        self.reactor.iterate(0)
+        self.assertEqual(called, [0, 1, 2])
+
+    def test_the_end(self) -> None:
+        """When it stops, the reactor has its own again, and nothing is told any more."""
+        mine, other = self.pair()
+        self.poller.addReader(mine)
+        joint = self.reactor._poller
+        self.poller.stop()
+        self.assertIs(self.reactor._poller, self.theirs)
+        other.send(b"x")
+        self.reactor.iterate(0)
+        self.assertEqual((mine.noted, joint.poll(0)), ([], []))

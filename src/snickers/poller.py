@@ -1,8 +1,9 @@
-"""Readiness for the data plane: an epoll of its own, inside the reactor's.
+"""Readiness for the data plane: an epoll of its own, joined with the reactor's.
 
 The reactor wraps every event in a logging context, which costs more than the read that follows.
-An epoll descriptor is itself readable when something in it is ready, so all streams share one
-that the reactor watches; it is asked again while it has something to tell. To streams a `Poller`
+So all streams share an epoll of their own. An epoll descriptor is itself readable when something
+in it is ready: Twisted's epoll reactor waits on ours, with its own inside, and gets from it
+just what is its own; any other reactor watches ours as it watches a socket. To streams a `Poller`
 is the reactor: descriptors are its own, timers are passed on. It must never keep the reactor from
 its other work for longer than some rounds of events.
 """
@@ -39,6 +40,7 @@ class Poller:
         self._epoll: select.epoll | None = None
         self._items: dict[int, Any] = {}
         self._flags: dict[int, int] = {}
+        self._joint: _Joint | None = None
         self._soon: list[Callable[[], None]] | None = None
         self.callLater: Callable[..., Any] = reactor.callLater
         self.seconds: Callable[[], float] = reactor.seconds
@@ -48,13 +50,22 @@ class Poller:
         self._epoll = select.epoll()
         for number, flags in self._flags.items():
             self._epoll.register(number, flags)
-        self._reactor.addReader(self)
+        theirs = getattr(self._reactor, "_poller", None)
+        if isinstance(theirs, select.epoll):
+            self._epoll.register(theirs.fileno(), _IN)
+            self._joint = self._reactor._poller = _Joint(self, self._epoll, theirs)
+        else:
+            self._reactor.addReader(self)
 
     def stop(self) -> None:
         """Watch nothing any more."""
         epoll, self._epoll = self._epoll, None
         if epoll is not None:
-            self._reactor.removeReader(self)
+            joint, self._joint = self._joint, None
+            if joint is None:
+                self._reactor.removeReader(self)
+            elif self._reactor._poller is joint:
+                self._reactor._poller = joint.theirs
             epoll.close()
 
     def soon(self, call: Callable[[], None]) -> None:
@@ -138,8 +149,6 @@ class Poller:
 
     def doRead(self) -> None:
         """Give out what is ready."""
-        items = self._items
-        flags = self._flags
         for _ in range(ROUNDS):
             epoll = self._epoll
             if epoll is None:
@@ -147,31 +156,37 @@ class Poller:
             events = epoll.poll(0, EVENTS)
             if not events:
                 return
-            soon = self._soon = []
-            for number, event in events:
-                item: Any = items.get(number)
-                if item is None:
-                    continue  # it ended by what another event did
-                try:
-                    # Not what it does not ask for: the number may have had another owner when
-                    # the events were taken.
-                    held = flags[number]
-                    ready = held if event & _GONE else event & held
-                    if ready & _IN:
-                        item.doRead()
-                        if ready & _OUT and number in items and items[number] is item:
-                            item.doWrite()
-                    elif ready & _OUT:
+            self.give_out(events)
+
+    def give_out(self, events: list[tuple[int, int]]) -> None:
+        """Give out *events*, one batch."""
+        items = self._items
+        flags = self._flags
+        soon = self._soon = []
+        for number, event in events:
+            item: Any = items.get(number)
+            if item is None:
+                continue  # it ended by what another event did
+            try:
+                # Not what it does not ask for: the number may have had another owner when
+                # the events were taken.
+                held = flags[number]
+                ready = held if event & _GONE else event & held
+                if ready & _IN:
+                    item.doRead()
+                    if ready & _OUT and number in items and items[number] is item:
                         item.doWrite()
-                except Exception:
-                    _log.failure("A descriptor failed")
-                    self._lost(number, item)
-            self._soon = None
-            for call in soon:
-                try:
-                    call()
-                except Exception:
-                    _log.failure("What was to be done after a batch of events failed")
+                elif ready & _OUT:
+                    item.doWrite()
+            except Exception:
+                _log.failure("A descriptor failed")
+                self._lost(number, item)
+        self._soon = None
+        for call in soon:
+            try:
+                call()
+            except Exception:
+                _log.failure("What was to be done after a batch of events failed")
 
     def _lost(self, number: int, item: Any) -> None:
         if self._items.get(number) is item:
@@ -194,6 +209,40 @@ class Poller:
                 item.connectionLost(reason)
             except Exception:
                 _log.failure("A descriptor failed to end")
+
+
+class _Joint:
+    """Stands where Twisted's epoll reactor has its epoll object, *theirs*: what the reactor waits
+    for is in *ours*, its own epoll among it."""
+
+    def __init__(self, poller: Poller, ours: select.epoll, theirs: select.epoll) -> None:
+        self.theirs = theirs
+        self._poller = poller
+        self._ours = ours
+        self._number = theirs.fileno()
+
+    def poll(self, timeout: float = -1, most: int = -1) -> list[tuple[int, int]]:
+        """Wait for *timeout* seconds at most; give out what is the streams', return the rest."""
+        try:
+            events = self._ours.poll(timeout, EVENTS)
+        except ValueError:
+            # Ours was closed: the reactor goes on by itself.
+            return self.theirs.poll(timeout, most)
+        if not events:
+            return events
+        number = self._number
+        rest: list[tuple[int, int]] = []
+        for event in events:
+            if event[0] == number:
+                rest = self.theirs.poll(0, most)
+                if len(events) == 1:
+                    return rest
+                break
+        self._poller.give_out(events)
+        return rest
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.theirs, name)
 
 
 _LOST: Any = Failure(ConnectionError("the descriptor is of no use any more"))  # type: ignore[no-untyped-call]
