@@ -30,7 +30,7 @@ from snickers.config.values import (
 )
 from snickers.interfaces import IAlarm, ICertificates, IFrontDoor, IHandler, ILives
 
-NEEDS_RESTART = frozenset({"https", "http", "http2", "state", "docker", "workers"})
+NEEDS_RESTART = frozenset({"https", "http", "http2", "state", "docker"})
 """Options of ``[snickers]`` that only a new start takes up."""
 
 

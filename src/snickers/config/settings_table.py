@@ -201,6 +201,8 @@ def settings_options() -> Iterable[Option]:
         "How many processes carry the traffic; `auto`: as many as there are processors. With `1` "
         "the one process does it itself.",
         "auto",
+        later=True,
+        attribute="",
     )
     yield option(
         "proxy protocol from",

@@ -231,8 +231,6 @@ class Settings:
     """The file that gets a line for each request; empty: none."""
     access_log_format: str = "combined"
     """``"combined"`` or ``"json"``."""
-    workers: int = 1
-    """Processes that carry the traffic; 0: as many as there are processors."""
     proxy_protocol_from: tuple[str, ...] = ()
     """Addresses and networks that speak the PROXY protocol to us; ``"unix"``: unix sockets."""
     docker: str = ""
