@@ -144,7 +144,12 @@ class RunningCase(SynchronousTestCase):
             self.told.append,
             lambda: 1000.0,
             lambda: {"version": "1"},
+            self.settle,
         )
+
+    def settle(self) -> None:
+        """A moment passes, in which somebody may write."""
+        self.files["number"] += self.files.pop("written meanwhile", 0)
 
     def load(self) -> Loaded:
         return Loaded(
@@ -391,6 +396,16 @@ class WatchTests(RunningCase):
         self.assertIn("box.example", self.sites.by_name)
         self.successResultOf(self.running.watch())
         self.assertEqual(self.running.reloads, {"ok": 1, "faults": 0, "failed": 0})
+
+    def test_being_written(self) -> None:
+        """A file that changes while it is looked at is left for the next time."""
+        self.begin()
+        self.text += BOX
+        self.files.update({"number": 2, "written meanwhile": 1})
+        self.successResultOf(self.running.watch())
+        self.assertNotIn("box.example", self.sites.by_name)
+        self.successResultOf(self.running.watch())
+        self.assertIn("box.example", self.sites.by_name)
 
     def test_exceptions(self) -> None:
         """A look or a reload that fails is logged; the next one is as good as any."""

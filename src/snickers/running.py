@@ -86,11 +86,12 @@ class Running:
         told: Callable[[str], None],
         wall: Callable[[], float],
         about: Callable[[], Mapping[str, Any]],
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         """*load* blocks and is called through *in_thread* only. *make* and *broken* make the
         handlers of sites; *apply_settings* takes what of ``[snickers]`` can change while
         running; *told* is told ``"reloading"`` and ``"ready"``; *about* says what is part of
-        every status."""
+        every status; *settle* lets a moment pass, blocking, in a thread."""
         self._load = load
         self._in_thread = in_thread
         self._sites = sites
@@ -103,6 +104,7 @@ class Running:
         self._told = told
         self._wall = wall
         self._about = about
+        self._settle = settle
         self._lock = DeferredLock()
         self._began_with: Settings | None = None
         self._waits_for_restart = ""
@@ -120,15 +122,27 @@ class Running:
     # Changes
 
     def watch(self) -> Deferred[None]:
-        """Look whether a file has changed, and reload if so. Never fails."""
+        """Look whether a file has changed, and reload if so. Never fails.
+
+        Only when two looks in a row agree: a file that is being written is left for the next time,
+        or the sites that are not in it yet would be taken for removed.
+        """
 
         def looked(changed: bool) -> Deferred[Any] | None:
             return self.reload() if changed else None
 
         loaded = self._loaded
-        done: Deferred[Any] = self._in_thread(
-            lambda: loaded is not None and loaded.stamp.current() != loaded.stamp
-        )
+
+        def look() -> bool:
+            if loaded is None:
+                return False
+            now = loaded.stamp.current()
+            if now == loaded.stamp:
+                return False
+            self._settle()
+            return loaded.stamp.current() == now
+
+        done: Deferred[Any] = self._in_thread(look)
         done.addCallback(looked)
         done.addErrback(lambda failure: self.log.failure("looking for changes", failure=failure))
         done.addCallback(lambda _: None)

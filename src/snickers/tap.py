@@ -61,6 +61,8 @@ ALPN_2 = (b"h2", *ALPN)
 FILE_THREADS = 4
 """Threads that read files and look up names: more would only queue at the disk."""
 CERTIFICATE_THREADS = 2
+SETTLE = 0.2
+"""Seconds in which an editor, or a copy over a network, writes on if it writes at all."""
 
 
 class Options(usage.Options):
@@ -203,6 +205,7 @@ class Wiring:
             lambda what: self.service.told(what),
             time.time,
             lambda: {"version": __version__, "pid": os.getpid(), "config": path},
+            lambda: time.sleep(SETTLE),
         )
         control = ControlService(
             reactor, os.path.join(settings.state, "control.sock"), self.running, self.lives
