@@ -48,6 +48,7 @@ class Http1:
         "_reader",
         "_request",
         "_scanned",
+        "_seen",
         "_slow",
         "_whole",
         "body",
@@ -84,9 +85,11 @@ class Http1:
         self._forwarding = b""
         self._head = b""
         self._request: Any = None
-        """What the last head said: a client that polls sends the same bytes again and again."""
+        """What the last head said that came twice in a row: a client that polls sends the same
+        bytes again and again."""
+        self._seen = 0
         self._whole = b""
-        """The bytes of the last request, when they came together and it had no body."""
+        """The bytes of that request, when they came together and it had no body."""
         front.connections.add(self)
         if site is not None:
             site.connections.add(self)
@@ -225,9 +228,15 @@ class Http1:
                     except Refused as refused:
                         self._refuse(refused)
                         return
-                    self._head = head
-                    self._request = request
-                    self._whole = data if len(data) == end + 4 and request.length == 0 else b""
+                    seen = hash(head)
+                    if seen == self._seen:
+                        self._head = head
+                        self._request = request
+                        whole = len(data) == end + 4 and request.length == 0
+                        self._whole = data if whole else b""
+                    else:
+                        # Most connections ask once, and then wait: that is no memory's worth.
+                        self._seen = seen
                 self.buffer = b""
                 self._begin(request, data[end + 4 :])
                 if self.exchange is not None or self._slow or self._closing:
