@@ -151,14 +151,14 @@ class Exchange2:
         self._flowing = True
         if self.request.continues and self._held is None and self.stage == OPEN:
             self.connection.send_fields(self.number, ((b":status", b"100"),), False)
-        self._deliver()
+        self.deliver()
 
     def pause_body(self) -> None:
         self._paused = True
 
     def resume_body(self) -> None:
         self._paused = False
-        self._deliver()
+        self.deliver()
 
     @property
     def is_waited_for(self) -> bool:
@@ -180,17 +180,16 @@ class Exchange2:
         self.moved += len(data)
         if ends:
             self.open = False
-        if self._flowing and not self._paused and self._held is None:
-            self._give(data)
-            if ends:
-                self._body_ended(None)
-        elif self.stage == ENDED or self.stage == SENDING:
+        if self.tunnel is None and (self.stage == ENDED or self.stage == SENDING):
             self.connection.give_room(len(data))
-        else:
-            if self._held is None:
-                self._held = []
-            if data:
-                self._held.append(data)
+            return True
+        if self._held is None:
+            self._held = []
+        if data:
+            self._held.append(data)
+        if self._flowing and not self._paused:
+            # Together with what else came with it: each piece would cost a write of its own.
+            self.connection.fed[self.number] = self
         return True
 
     def trailers(self, fields: Pairs) -> bool:
@@ -202,11 +201,11 @@ class Exchange2:
         except Malformed:
             return False
         self.open = False
-        if self._flowing and not self._paused and self._held is None:
-            self._body_ended(read)
-        else:
-            self._request_trailers = read
-            self._held = self._held or []
+        self._request_trailers = read
+        if self._held is None:
+            self._held = []
+        if self._flowing and not self._paused:
+            self.connection.fed[self.number] = self
         return True
 
     def _give(self, data: bytes) -> None:
@@ -231,16 +230,18 @@ class Exchange2:
             self.connection.emit(f.window_update(self.number, self._ungiven))
             self._ungiven = 0
 
-    def _deliver(self) -> None:
-        """Give on what was held."""
+    def deliver(self) -> None:
+        """Give on what is held."""
         held = self._held
-        if held is None or not self._flowing:
+        if held is None or not self._flowing or self._paused:
             return
-        while held and not self._paused and self._held is held:
-            self._give(held.pop(0))
-        if not held and not self._paused and self._held is held:
-            self._held = None
-            if not self.open:
+        self._held = None
+        if held:
+            self._give(b"".join(held) if len(held) > 1 else held[0])
+        if self._held is None and not self.open:
+            if self._paused:
+                self._held = []
+            elif self.stage != ENDED:
                 trailers, self._request_trailers = self._request_trailers, None
                 self._body_ended(trailers)
 

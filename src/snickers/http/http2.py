@@ -78,6 +78,7 @@ class Http2:
         "_size",
         "_turn",
         "_ungiven",
+        "fed",
         "front",
         "initial_window",
         "peer",
@@ -101,6 +102,8 @@ class Http2:
         """The open ones, by number."""
         self.waiting: dict[int, Exchange2] = {}
         """Those of them that wait for room."""
+        self.fed: dict[int, Exchange2] = {}
+        """Those for which something has come in what is being read."""
         self.window = f.WINDOW
         """Bytes that the client takes."""
         self.initial_window = f.WINDOW
@@ -165,6 +168,10 @@ class Http2:
         self._busy = True
         try:
             self._read(self._buffer + data if self._buffer else data)
+            while self.fed:
+                fed, self.fed = self.fed, {}
+                for exchange in fed.values():
+                    exchange.deliver()
         finally:
             self._busy = False
         if self._out:
