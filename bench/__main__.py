@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import loads, proxies
-from bench.loads import Unanswered
+from bench.loads import Unanswered, Unspoken
 from bench.machine import LOAD_CORE, Machine, Missing, Server, cpu_model
 from bench.plot import plot
 from bench.proxies import Proxy
@@ -84,6 +84,9 @@ def main() -> int:
                     before = server.cpu()
                     try:
                         seconds = loads.put(size, proxy)
+                    except Unspoken as problem:
+                        print(f"bench: {proxy.name}, {load.key}: {problem}", file=sys.stderr)
+                        continue
                     except Unanswered as problem:
                         print(f"bench: {proxy.name}, {load.key}: {problem}", file=sys.stderr)
                         print(server.log.read_text(errors="replace")[-3000:], file=sys.stderr)

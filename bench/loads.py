@@ -36,6 +36,11 @@ class Load:
     addresses: int = 1
     """How many different addresses are asked for in turn; they differ in their query."""
 
+    @property
+    def protocol(self) -> str:
+        """What the proxy must have agreed to speak."""
+        return "http/1.1" if "--h1" in self.more else "h2"
+
     def for_(self, proxy: Proxy) -> bool:
         """Whether *proxy* can do this at all."""
         return (self.host != STATIC or proxy.static) and (self.host != PASSED or proxy.passes)
@@ -65,12 +70,17 @@ ALL: Sequence[Load] = (
 
 _FINISHED = re.compile(r"finished in ([0-9.]+)(us|ms|s|m)?,")
 _DONE = re.compile(r"requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored")
+_AGREED = re.compile(r"^Application protocol: (\S+)", re.MULTILINE)
 _STATUS = re.compile(r"status codes: (\d+) 2xx")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, None: 1.0}
 
 
 class Unanswered(Exception):
     """A proxy did not answer every request of a load."""
+
+
+class Unspoken(Exception):
+    """A proxy does not speak what a load is about."""
 
 
 def urls(load: Load, port: int) -> list[str]:
@@ -106,7 +116,7 @@ def put(load: Load, proxy: Proxy) -> float:
         check=False,
         timeout=120,
     )
-    return read_report(done.stdout, load.requests)
+    return read_report(done.stdout, load.requests, load.protocol)
 
 
 def command(kind: str, port: int, host: str, count: int, clients: int) -> list[str]:
@@ -131,8 +141,15 @@ def client(load: Load, proxy: Proxy) -> float:
     return float(done.stdout.split()[-1])
 
 
-def read_report(text: str, requests: int) -> float:
-    """Return the seconds that h2load reports. Raises `Unanswered` unless all were answered 2xx."""
+def read_report(text: str, requests: int, protocol: str) -> float:
+    """Return the seconds that h2load reports.
+
+    Raises `Unspoken` if another protocol than *protocol* was agreed upon, and `Unanswered` unless
+    all requests were answered 2xx.
+    """
+    agreed = _AGREED.search(text)
+    if agreed and agreed.group(1) != protocol:
+        raise Unspoken(f"speaks {agreed.group(1)}, not {protocol}")
     finished, counts, status = (r.search(text) for r in (_FINISHED, _DONE, _STATUS))
     if not finished or not counts or not status:
         raise Unanswered(f"h2load reports nothing:\n{text[-1000:]}")

@@ -2,56 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from math import log2
+from math import ceil, floor, log2
+
+from attrs import frozen
 
 from bench.report import Row
 
 WIDTH, LEFT, RIGHT, BAR, GAP = 860, 330, 60, 11, 16
-LOW, HIGH = 0.25, 4.0
+LEAST = 2
+"""The scale goes this many times to double and to half at least."""
 COLOURS = ("#2f9e44", "#c2410c", "#1d6fb8")
 
 
-def _x(ratio: float) -> float:
-    ratio = min(max(ratio, LOW), HIGH)
-    return LEFT + (log2(ratio) - log2(LOW)) / (log2(HIGH) - log2(LOW)) * (WIDTH - LEFT - RIGHT)
+@frozen
+class Scale:
+    """Where a ratio is drawn: from ``2**low`` at the left to ``2**high`` at the right."""
+
+    low: int
+    high: int
+
+    def x(self, ratio: float) -> float:
+        share = (log2(ratio) - self.low) / (self.high - self.low)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+
+def scale(ratios: Iterable[float]) -> Scale:
+    """Return the scale that has room for all *ratios*."""
+    powers = [log2(ratio) for ratio in ratios]
+    return Scale(min([-LEAST, *map(floor, powers)]), max([LEAST, *map(ceil, powers)]))
 
 
 def plot(found: Sequence[Row], subject: str, peers: Sequence[str]) -> str:
     """Return an SVG: for each row a bar for each peer, from 1 to what *subject* costs beside it."""
     colours = dict(zip(peers, COLOURS, strict=False))
+    ratios = [
+        (row.title, [(peer, ratio) for peer in peers if (ratio := row.ratio(subject, peer))])
+        for row in found
+    ]
+    drawn = scale(ratio for _, known in ratios for _, ratio in known)
+    one = drawn.x(1.0)
     y = 54
     body = []
-    for row in found:
-        ratios = [(peer, row.ratio(subject, peer)) for peer in peers]
-        known = [(peer, ratio) for peer, ratio in ratios if ratio is not None]
+    for title, known in ratios:
         middle = y + len(known) * (BAR + 2) / 2 + 3
         body.append(
-            f'<text x="{LEFT - 14}" y="{middle:.0f}" text-anchor="end">{escape(row.title)}</text>'
+            f'<text x="{LEFT - 14}" y="{middle:.0f}" text-anchor="end">{escape(title)}</text>'
         )
         for peer, ratio in known:
-            start, end = sorted((_x(1.0), _x(ratio)))
+            start, end = sorted((one, drawn.x(ratio)))
             body.append(
                 f'<rect x="{start:.1f}" y="{y}" width="{max(end - start, 1):.1f}" height="{BAR}"'
                 f' fill="{colours[peer]}"/>'
             )
-            side = end + 4 if ratio >= 1 else start - 4
-            anchor = "start" if ratio >= 1 else "end"
+            x, anchor = (end + 4, "start") if ratio >= 1 else (start - 4, "end")
             body.append(
-                f'<text class="n" x="{side:.1f}" y="{y + BAR - 2}" text-anchor="{anchor}">'
+                f'<text class="n" x="{x:.1f}" y="{y + BAR - 2}" text-anchor="{anchor}">'
                 f"{ratio:.2f}</text>"
             )
             y += BAR + 2
         y += GAP
     lines = []
-    for ratio in (0.25, 0.5, 1.0, 2.0, 4.0):
-        style = "one" if ratio == 1.0 else "grid"
+    for power in range(drawn.low, drawn.high + 1):
+        x, style = drawn.x(2.0**power), "grid" if power else "one"
         lines.append(
-            f'<line class="{style}" x1="{_x(ratio):.1f}" x2="{_x(ratio):.1f}" y1="40" y2="{y}"/>'
+            f'<line class="{style}" x1="{x:.1f}" x2="{x:.1f}" y1="40" y2="{y}"/>'
+            f'<text class="n" x="{x:.1f}" y="{y + 16}" text-anchor="middle">{2.0**power:g}</text>'
         )
-        x = f"{_x(ratio):.1f}"
-        lines.append(f'<text class="n" x="{x}" y="{y + 16}" text-anchor="middle">{ratio:g}</text>')
     legend = []
     for left, peer in zip(range(LEFT, WIDTH, 140), peers, strict=False):
         legend.append(

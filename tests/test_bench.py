@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from bench.loads import Load, Unanswered, read_report, urls
-from bench.report import BEGIN, END, Measurement, between_markers, rows, table
+from xml.etree import ElementTree
+
+from bench.loads import Load, Unanswered, Unspoken, read_report, urls
+from bench.plot import LEFT, WIDTH, plot, scale
+from bench.report import BEGIN, END, Measurement, Row, between_markers, rows, table
 from twisted.trial.unittest import SynchronousTestCase
 
 REPORT = """\
@@ -22,8 +25,9 @@ class ReportTests(SynchronousTestCase):
 
     def test_read(self) -> None:
         """The time it took is read in its unit."""
-        self.assertAlmostEqual(read_report(REPORT, 200), 0.8505)
-        self.assertAlmostEqual(read_report(REPORT.replace("850.50ms", "2.50s"), 200), 2.5)
+        self.assertAlmostEqual(read_report(REPORT, 200, "http/1.1"), 0.8505)
+        longer = REPORT.replace("850.50ms", "2.50s")
+        self.assertAlmostEqual(read_report(longer, 200, "http/1.1"), 2.5)
 
     def test_refused(self) -> None:
         """A report of anything but complete success over TLS 1.3 is no measurement."""
@@ -33,8 +37,19 @@ class ReportTests(SynchronousTestCase):
             REPORT.replace("200 2xx, 0 3xx", "150 2xx, 50 3xx"),
             REPORT.replace("TLSv1.3", "TLSv1.2"),
         ):
-            self.assertRaises(Unanswered, read_report, wrong, 200)
-        self.assertRaises(Unanswered, read_report, REPORT, 300)
+            self.assertRaises(Unanswered, read_report, wrong, 200, "http/1.1")
+        self.assertRaises(Unanswered, read_report, REPORT, 300, "http/1.1")
+
+    def test_another_protocol(self) -> None:
+        """An answer in another protocol than the load's is no measurement of that one."""
+        self.assertRaises(Unspoken, read_report, REPORT, 200, "h2")
+        agreed = REPORT.replace("http/1.1", "h2")
+        self.assertAlmostEqual(read_report(agreed, 200, "h2"), 0.8505)
+
+    def test_protocol(self) -> None:
+        """A load that is told to speak HTTP/1.1 must not be spoken to in anything else."""
+        self.assertEqual(Load("k", "K", "h", "/1k", 1, 1).protocol, "http/1.1")
+        self.assertEqual(Load("k", "K", "h", "/1k", 1, 1, more=("-m16",)).protocol, "h2")
 
 
 class UrlsTests(SynchronousTestCase):
@@ -75,6 +90,11 @@ class TableTests(SynchronousTestCase):
             ],
         )
 
+    def test_memory(self) -> None:
+        """Memory is told in KB, not in time."""
+        found = rows([("k", "Idle", "KB")], [Measurement("k", "Ours", 24064.0, 0.0)])
+        self.assertEqual(table(found, ["Ours"], "Ours").splitlines()[-1], "| Idle | 23.5 KB |")
+
     def test_markers(self) -> None:
         """Only what lies between the markers is replaced; missing markers are added."""
         page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
@@ -82,3 +102,43 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(once, f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n")
         self.assertEqual(between_markers(once, "new"), once)
         self.assertEqual(between_markers("page\n", "t"), f"page\n\n{BEGIN}\n\nt\n\n{END}\n")
+
+
+class PlotTests(SynchronousTestCase):
+    """The picture."""
+
+    def drawn(self, cost: dict[str, float]) -> ElementTree.Element:
+        """The picture of one row."""
+        return ElementTree.fromstring(plot([Row("A & B", "request", cost)], "Ours", ["Peer", "<"]))
+
+    def bars(self, picture: ElementTree.Element) -> list[tuple[float, float]]:
+        """Where each bar begins and how wide it is; not the legend's."""
+        found = picture.iter("{http://www.w3.org/2000/svg}rect")
+        return [
+            (float(b.get("x", 0)), float(b.get("width", 0))) for b in found if b.get("y") != "16"
+        ]
+
+    def texts(self, picture: ElementTree.Element) -> list[str]:
+        """All that can be read."""
+        return [text.text or "" for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+
+    def test_bars(self) -> None:
+        """A cheaper one's bar ends at 1, a dearer one's begins there; twice is as long as half."""
+        picture = self.drawn({"Ours": 2.0, "Peer": 1.0, "<": 4.0})
+        (dear, width), (cheap, as_wide) = self.bars(picture)
+        self.assertAlmostEqual(dear, cheap + as_wide, delta=0.2)
+        self.assertAlmostEqual(width, as_wide, delta=0.2)
+        self.assertAlmostEqual(dear, scale([]).x(1.0), delta=0.2)
+        texts = self.texts(picture)
+        self.assertLessEqual({"A & B", "2.00", "0.50", "beside Peer", "beside <", "1"}, set(texts))
+
+    def test_absent(self) -> None:
+        """What a peer cannot do has no bar."""
+        self.assertEqual(len(self.bars(self.drawn({"Ours": 2.0, "Peer": 1.0}))), 1)
+
+    def test_scale(self) -> None:
+        """Any ratio is within the picture, and a usual one does not fill it."""
+        self.assertLess(scale([1.1]).x(1.1) - scale([1.1]).x(1.0), 60)
+        for ratio in (0.01, 0.13, 1.0, 4.5, 100.0):
+            self.assertLessEqual(LEFT, scale([ratio]).x(ratio))
+            self.assertLess(scale([ratio]).x(ratio), WIDTH)
