@@ -113,7 +113,7 @@ class AddressTests(SynchronousTestCase):
         self.refuses(read, "ASCII", "http://a.example/ä")
 
     def test_upstreams(self) -> None:
-        """An upstream is an http URL without a path, or a unix socket; for now only one."""
+        """An upstream is an http or https URL without a path, or a unix socket."""
         self.reads(
             addresses.UPSTREAMS,
             {
@@ -130,9 +130,27 @@ class AddressTests(SynchronousTestCase):
         self.refuses(addresses.UPSTREAMS, "has no path", "unix:")
         self.reads(
             addresses.UPSTREAMS,
-            {"https://A.example http://b": ("https://a.example", "http://b")},
+            {
+                "https://A.example http://b": ("https://a.example", "http://b"),
+                "https://[::1]:443 http://a:443": ("https://[::1]", "http://a:443"),
+            },
         )
-        self.refuses(addresses.UPSTREAMS, "twice", "http://a http://A")
+        self.refuses(addresses.UPSTREAMS, "twice", "http://a http://A", "http://a:80 http://a")
+
+    def test_verify(self) -> None:
+        """Whose certificate is expected: a name or an address, in one spelling, or nobody's."""
+        self.reads(
+            addresses.VERIFY,
+            {
+                "off": "off",
+                "OFF": "off",
+                "Inner.Example.": "inner.example",
+                "bücher.example": "xn--bcher-kva.example",
+                "10.0.0.7": "10.0.0.7",
+                "[2001:DB8::0:1]": "2001:db8::1",
+            },
+        )
+        self.refuses(addresses.VERIFY, "is not a host name", "a_b", "*.a.example", "a b", "a..b")
 
     def test_passthrough(self) -> None:
         """A passthrough goes to a host and a port."""

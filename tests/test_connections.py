@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.http.connections import Connections
+from snickers.http.connections import Connections, shown
 from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1
 from snickers.http.sites import SiteTable
@@ -84,3 +84,12 @@ class ConnectionsTests(SynchronousTestCase):
         self.wires.refuse = True
         self.ask(1)
         self.assertEqual(self.connections.open, 0)
+
+    def test_shown(self) -> None:
+        """Addresses are logged as people write them."""
+        for address, text in (
+            (("10.0.0.7", 80), "10.0.0.7:80"),
+            (("::1", 80), "[::1]:80"),
+            ("/run/x", "unix:/run/x"),
+        ):
+            self.assertEqual(shown(address), text)

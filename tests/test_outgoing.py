@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
+from OpenSSL._util import lib
+from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.stream import CONNECTING
 from snickers.sweep import Sweep
-from snickers.tls.outgoing import NotTrusted, OutgoingStream, connector, make_context
+from snickers.tls.outgoing import RESUMED_FOR, Connector, NotTrusted, make_context
 from tests.pairs import DAY, Pair, make_pair
 from tests.test_stream import Half
 from tests.wires import Turns
@@ -40,12 +42,26 @@ class OutgoingTests(SynchronousTestCase):
     ) -> Half:
         """Connect to a server with *pair*; return the protocol when all is said."""
         verify = name if verify is None else verify
+        context = make_context(trust or self.trust, bool(verify))
+        return self.connect_by(Connector(context, name, verify), self.serving(pair))
+
+    def serving(self, pair: Pair) -> SSL.Context:
+        """Return the context of a server with *pair*, which notes what `names` it was asked for."""
+        self.names: list[Any] = []
+        server = SSL.Context(SSL.TLS_SERVER_METHOD)
+        server.use_certificate(pair.certificate)
+        server.use_privatekey(pair.key)
+        server.set_session_id(b"test")
+        server.set_tlsext_servername_callback(lambda c: self.names.append(c.get_servername()))
+        return server
+
+    def connect_by(self, connector: Connector, server: SSL.Context, ahead: bytes = b"") -> Half:
+        """Connect by *connector* to a new connection of *server*; *ahead* is written at once."""
         ours, theirs = socket.socketpair()
         for sock in (ours, theirs):
             sock.setblocking(False)
             self.addCleanup(sock.close)
-        context = make_context(trust or self.trust, bool(verify))
-        stream = OutgoingStream(self.turns, ours, self.sweep, b"::1", context, name, verify)
+        stream = connector._make(self.turns, ours, self.sweep, b"::1")
         protocol = stream.protocol = Half()
         protocol.transport = stream
         stream._state = CONNECTING
@@ -53,11 +69,7 @@ class OutgoingTests(SynchronousTestCase):
         stream.deadline = self.sweep.now + 5
         self.sweep.watch(stream)
         stream._write_on()
-        server = SSL.Context(SSL.TLS_SERVER_METHOD)
-        server.use_certificate(pair.certificate)
-        server.use_privatekey(pair.key)
-        self.names: list[Any] = []
-        server.set_tlsext_servername_callback(lambda c: self.names.append(c.get_servername()))
+        stream.write(ahead)
         self.server = SSL.Connection(server, theirs)
         self.server.set_accept_state()
         for _ in range(20):
@@ -112,10 +124,12 @@ class OutgoingTests(SynchronousTestCase):
     def test_not_trusted(self) -> None:
         """A certificate that no root has signed, and one that is over."""
         words = self.reason(self.connect(make_pair("inner.example", **self.times)))
-        self.assertIn("certificate verify failed", words)
+        self.assertEqual(
+            words, "its certificate for inner.example is not trusted: self-signed certificate"
+        )
         now = time.time()
         old = self.pair("inner.example", begin=now - 2 * DAY, end=now - DAY)
-        self.assertIn("certificate verify failed", self.reason(self.connect(old)))
+        self.assertIn("is not trusted: certificate has expired", self.reason(self.connect(old)))
 
     def test_nobody_looks(self) -> None:
         """With verify off any certificate will do."""
@@ -138,7 +152,7 @@ class OutgoingTests(SynchronousTestCase):
                 sock.setblocking(False)
                 self.addCleanup(sock.close)
             context = make_context(self.trust, True)
-            stream = OutgoingStream(self.turns, ours, self.sweep, b"::1", context, "x", "x")
+            stream = Connector(context, "x", "x")._make(self.turns, ours, self.sweep, b"::1")
             protocol = stream.protocol = Half()
             stream._state = CONNECTING
             stream._queue = []
@@ -150,13 +164,91 @@ class OutgoingTests(SynchronousTestCase):
             self.turns.pass_time(7)
             self.assertEqual(protocol.told, ["failed"], data)
 
+    def test_nothing_before(self) -> None:
+        """What is written meanwhile is sent to the right server, and not a byte to a wrong one."""
+        for pair, sent in (("inner.example", b"a secret"), ("other.example", b"")):
+            connector = Connector(make_context(self.trust, True), "x", "inner.example")
+            self.connect_by(connector, self.serving(self.pair(pair)), b"a secret")
+            try:
+                got = self.server.recv(100)
+            except SSL.Error:
+                got = b""
+            self.assertEqual(got, sent)
+
+    def resumed(self, connector: Connector, server: SSL.Context) -> tuple[bool, Half]:
+        """Connect; return whether a session was resumed, and the protocol."""
+        protocol = self.connect_by(connector, server)
+        self.assertEqual(protocol.told, ["made"])
+        self.server.send(b"x")
+        self.turns.settle()
+        return bool(lib.SSL_session_reused(self.server._ssl)), protocol
+
+    def test_session(self) -> None:
+        """A new connection goes on with the session of one that is open, or has ended; but only
+        for some time, since nobody shows a certificate then."""
+        context = make_context(self.trust, True)
+        connector = Connector(context, "inner.example", "inner.example")
+        server = self.serving(self.pair("inner.example"))
+        first, opened = self.resumed(connector, server)
+        self.assertFalse(first)
+        again, second = self.resumed(connector, server)
+        self.assertTrue(again)
+        opened.transport.loseConnection()
+        second.transport.loseConnection()
+        self.turns.settle()
+        self.assertTrue(self.resumed(connector, server)[0])
+        self.turns.pass_time(RESUMED_FOR)
+        again, last = self.resumed(connector, server)
+        self.assertFalse(again)
+        last.transport.abortConnection()
+        self.turns.settle()
+        self.assertEqual(self.connect_by(connector, server).told, ["made"])
+
+    def test_session_of_another(self) -> None:
+        """A session makes nobody trusted: a server that knows it not shows its certificate."""
+        context = make_context(self.trust, True)
+        connector = Connector(context, "inner.example", "inner.example")
+        self.resumed(connector, self.serving(self.pair("inner.example")))
+        other = self.connect_by(connector, self.serving(self.pair("other.example")))
+        self.assertEqual(other.told, ["failed"])
+        # The same server, which another name is expected of.
+        server = self.serving(self.pair("inner.example"))
+        self.resumed(connector, server)
+        strict = Connector(context, "inner.example", "strict.example")
+        strict._session, strict._whole = connector._last._connection.get_session(), self.sweep.now
+        self.assertEqual(self.connect_by(strict, server).told, ["failed"])
+
+    def test_trusted_alone(self) -> None:
+        """The server's own certificate, or that of an authority below a root, may be trusted."""
+        alone = make_pair("inner.example", **self.times)
+        path = self.mktemp()
+        Path(path).write_bytes(alone.pem)
+        self.assertEqual(self.connect(alone, trust=path).told, ["made"])
+        signed = self.pair("inner.example")
+        Path(path).write_bytes(signed.pem)
+        self.assertEqual(self.connect(signed, trust=path).told, ["made"])
+        self.assertEqual(self.connect(self.pair("inner.example"), trust=path).told, ["failed"])
+
+    def test_end(self) -> None:
+        """The end is told, a clean one and one that was cut off."""
+        for clean in (True, False):
+            protocol = self.connect(self.pair("inner.example"))
+            if clean:
+                self.server.shutdown()
+            self.server.sock_shutdown(socket.SHUT_RDWR)
+            self.turns.settle()
+            if clean:
+                self.assertEqual(protocol.told, ["made", "half"])
+            else:
+                self.assertIsInstance(protocol.lost[0], ConnectionLost)
+
     def test_refused(self) -> None:
         """Where nobody listens the reason is the system's."""
         free = socket.create_server(("127.0.0.1", 0))
         address = free.getsockname()
         free.close()
         protocol = Half()
-        connect = connector(make_context(self.trust, True), "x", "x")
+        connect = Connector(make_context(self.trust, True), "x", "x")
         connect(self.turns, self.sweep, address, protocol, 5.0)
         self.turns.settle()
         self.assertEqual(protocol.told, ["failed"])

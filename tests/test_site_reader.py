@@ -238,6 +238,12 @@ header.X-a = 3
         text = "[a.example]\ntype = static\nroot = /x\nenabled = off"
         self.assertFalse(self.site(text).enabled)
 
+    def test_health_of_servers(self) -> None:
+        """Nobody looks unless a path is given."""
+        text = "[a.example]\ntype = proxy\nto = http://b\n"
+        for line, health in (("", "off"), ("health =", "off"), ("health = /up", "/up")):
+            self.assertEqual(self.site(text + line).kind.health, health)
+
 
 class BadSiteTests(SynchronousTestCase):
     """Each thing that can be wrong with a site."""
@@ -401,6 +407,25 @@ class BadSiteTests(SynchronousTestCase):
         (fault,) = self.faults(text, {"/etc/snickers/x.users": f"{USERS}bob:$apr1$secret\n"})
         self.assertTrue(fault.startswith(f"{where} line 2 is hashed with MD5"), fault)
         self.assertNotIn("secret", fault)
+
+    def test_trusted(self) -> None:
+        """A file of roots is looked into; what is for https alone is a fault without any."""
+        text = "[a.example]\ntype = proxy\nto = https://b\ntrust = ca.pem\n"
+        where = "4: [a.example] trust: /etc/snickers/ca.pem"
+        self.assertEqual(self.faults(text), [f"{where} cannot be read: No such file or directory"])
+        (fault,) = self.faults(text, {"/etc/snickers/ca.pem": "hello"})
+        self.assertEqual(fault, f"{where} has no certificate in PEM (-----BEGIN CERTIFICATE-----)")
+        pem = {"/etc/snickers/ca.pem": "a\n-----BEGIN CERTIFICATE-----\n"}
+        self.assertEqual(read(text, pem).faults, ())
+        plain = text.replace("https", "http") + "verify = b.example\n"
+        words = "is for servers behind https://, and there is none in to"
+        self.assertEqual(
+            self.faults(plain),
+            [f"4: [a.example] trust: {words}", f"5: [a.example] verify: {words}"],
+        )
+        # From the defaults they may come to everybody.
+        shared = "[defaults]\ntrust = ca.pem\n[a.example]\ntype = proxy\nto = http://b\n"
+        self.assertEqual(read(shared, {}).faults, ())
 
     def test_fields(self) -> None:
         """A field that frames, or whose value could end its line, is a fault."""

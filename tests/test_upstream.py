@@ -19,6 +19,7 @@ from snickers.interfaces import IHandler, IResponder
 from tests.wires import Wire, Wires
 
 GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello"
 OK = b"HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: 2\r\n\r\nok"
 FORWARDED = (
     b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a.example\r\n"
@@ -278,6 +279,28 @@ class FaultTests(UpstreamCase):
         self.client.send(GET)
         self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 502 "))
         self.assertEqual((self.failed, self.ended), ([("127.0.0.1", 80)], 1))
+
+    def test_tried_on_another(self) -> None:
+        """A server that cannot be reached: who knows another one has it carried, body and all,
+        since nothing of it was received yet; each exchange is counted once at each."""
+        tried: list[Any] = []
+        begin, rest = POST[:-2], POST[-2:]
+
+        def again(exchange: Any, before: Any) -> bool:
+            tried.append(before)
+            self.wires.refuse = False
+            self.upstream.carry(exchange, (*before, "first"))
+            return True
+
+        self.upstream.again = again
+        self.wires.refuse = True
+        self.client.send(begin)
+        self.client.send(rest)
+        self.assertTrue(self.server.receive().endswith(b"\r\n\r\nhello"))
+        self.assertEqual((tried, self.ended, len(self.wires.servers)), ([()], 1, 1))
+        self.server.send(OK)
+        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 200 "))
+        self.assertEqual(self.ended, 2)
 
     def test_bad_answers(self) -> None:
         """An answer that cannot be trusted: 502, and the connection is never used again."""

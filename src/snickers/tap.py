@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NoReturn
 
 from OpenSSL import SSL
@@ -25,7 +25,7 @@ from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
 from snickers.announced import Proxies
 from snickers.config.parse import Loaded, load
-from snickers.config.values import Container, Listen, Passthrough, Process, Proxy, Settings
+from snickers.config.values import Container, Listen, Passthrough, Process, Settings
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import owner_of
 from snickers.containers.process import ProcessEngine
@@ -40,7 +40,6 @@ from snickers.http.http2 import Http2
 from snickers.http.kinds import HandlerMaker
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
-from snickers.http.upstream import Connector
 from snickers.listening import CannotListen, Limits, Port, bind, handed_over, inherited
 from snickers.logfile import LogFile
 from snickers.notify import Notifier
@@ -48,18 +47,21 @@ from snickers.passthrough import Carrying, Passages
 from snickers.poller import Poller
 from snickers.running import Running
 from snickers.stream import Stream, Sweep
-from snickers.tls import clienthello, outgoing
+from snickers.tls import clienthello
 from snickers.tls.authority import Authority
 from snickers.tls.certificates import Certificates
 from snickers.tls.port import TLSPort
 from snickers.tls.threads import OwnThreads
 from snickers.tls.transport import TLSStream, harden
+from snickers.tls.trust import Trust
 from snickers.welcome import welcome
 
 ALPN = (b"http/1.1", b"http/1.0")
 ALPN_2 = (b"h2", *ALPN)
 FILE_THREADS = 4
-"""Threads that read files and look up names: more would only queue at the disk."""
+"""Threads that read files: more would only queue at the disk."""
+NAME_THREADS = 4
+"""Threads that look up names: apart, since a look-up that gets no answer takes half a minute."""
 CERTIFICATE_THREADS = 2
 SETTLE = 0.2
 """Seconds in which an editor, or a copy over a network, writes on if it writes at all."""
@@ -132,6 +134,7 @@ class Wiring:
         self.sweep = Sweep(reactor)
         self.limits = Limits(settings.connections, settings.connections_per_address)
         self.files = OwnThreads(reactor, FILE_THREADS, "files")
+        self.names = OwnThreads(reactor, NAME_THREADS, "names")
         self.sites = SiteTable()
         self.front = Front(
             self.sites,
@@ -187,10 +190,11 @@ class Wiring:
             self.sweep,
             self.lives,
             self.defer,
-            self.resolve,
+            self.addresses,
             servers,
             lambda: self.settings.waiting_limit,
-            self.secure,
+            Trust(self.files, reactor.seconds).secure,
+            self.alarm,
         )
         self.running = Running(
             lambda: load(path),
@@ -219,6 +223,7 @@ class Wiring:
                 # First, since another Snickers may have it: nothing has been started by then.
                 _Called(lambda: self.open_control(control), control.stopService),
                 self.files,
+                self.names,
                 self.log_thread,
                 self.poller,
                 self.sweep,
@@ -243,14 +248,18 @@ class Wiring:
         """Run a blocking call in a thread."""
         return self.files.run(lambda: function(*arguments))
 
-    def resolve(self, host: str) -> Deferred[str]:
-        """Look a host name up; IPv4 and IPv6 as the system prefers."""
+    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+        """Look a host name up: all its addresses, IPv4 and IPv6 as the system prefers."""
 
-        def look_up() -> str:
+        def look_up() -> tuple[str, ...]:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            return str(found[0][4][0])
+            return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
-        return self.files.run(look_up)
+        return self.names.run(look_up)
+
+    def resolve(self, host: str) -> Deferred[str]:
+        """Look a host name up: the address the system prefers."""
+        return self.addresses(host).addCallback(itemgetter(0))
 
     def log_access(self) -> None:
         """Write the access log where the settings say."""
@@ -260,12 +269,6 @@ class Wiring:
         """Reload as SIGHUP asks: the access log may have been moved away, too."""
         self.access.reopen()
         return self.running.reload()
-
-    def secure(self, kind: Proxy, name: str) -> Deferred[Connector]:
-        """Fire with what connects to the server *name* of a site by TLS."""
-        verify = "" if kind.verify == "off" else kind.verify or name
-        made = self.files.run(lambda: outgoing.make_context(kind.trust, bool(verify)))
-        return made.addCallback(lambda context: outgoing.connector(context, name, verify))
 
     def apply_settings(self, settings: Settings) -> None:
         """Take what of ``[snickers]`` can change while running."""

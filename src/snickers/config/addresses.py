@@ -159,7 +159,8 @@ def _read_upstream(word: str, place: Place) -> str:
     scheme, authority, rest = _url(line, ("http", "https"))
     if rest not in ("", "/"):
         raise Wrong(f"{line!r} has a path; requests keep their own: write {scheme}://{authority}")
-    return f"{scheme}://{authority}"
+    usual = ":443" if scheme == "https" else ":80"
+    return f"{scheme}://{authority.removesuffix(usual)}"
 
 
 def _read_upstreams(text: str, place: Place) -> tuple[str, ...]:
@@ -170,6 +171,19 @@ def _read_upstreams(text: str, place: Place) -> tuple[str, ...]:
 
 
 UPSTREAMS: Format[tuple[str, ...]] = Format("list of upstreams", _read_upstreams, " ".join)
+
+
+def _read_verify(text: str, place: Place) -> str:
+    line = one_line(text, place)
+    if line.lower() == "off":
+        return "off"
+    try:
+        return str(ipaddress.ip_address(line.strip("[]")))
+    except ValueError:
+        return host_name(line)
+
+
+VERIFY: Format[str] = Format("`off`, host name or address", _read_verify, same)
 
 
 def _read_passthrough(text: str, place: Place) -> str:

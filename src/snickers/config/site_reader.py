@@ -294,6 +294,8 @@ class SiteReader:
         target = values.get("to", "") if kind == "redirect" and values.get("keep path") else ""
         if "?" in target or "#" in target:
             self._blame("to", "leaves no place for a request's path; write keep path = off")
+        if kind == "proxy":
+            self._check_secured(values)
         if values.get("basic auth"):
             path = values["basic auth"]
             for wrong in self._passwords(path):
@@ -306,6 +308,20 @@ class SiteReader:
                     f"{source} holds Docker's own socket: whoever reaches it is root here; "
                     "mount a folder below it",
                 )
+
+    def _check_secured(self, values: Mapping[str, Any]) -> None:
+        """Look at what is said of servers behind https."""
+        to = values.get("to", ())
+        if to and not any(server.startswith("https:") for server in to):
+            for name in ("verify", "trust"):
+                if values.get(name, "off") not in ("", "off") and name in self.section.options:
+                    self.fault("is for servers behind https://, and there is none in to", name)
+        elif path := values.get("trust"):
+            try:
+                if "-----BEGIN " not in self._read(path):
+                    raise Wrong("has no certificate in PEM (-----BEGIN CERTIFICATE-----)")
+            except Wrong as wrong:
+                self._blame("trust", f"{path} {wrong}")
 
     def _passwords(self, path: str) -> tuple[str, ...]:
         """Return what is wrong with the file of users *path*; it is read once for all sites."""

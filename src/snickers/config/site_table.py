@@ -341,10 +341,11 @@ def _proxy() -> Iterable[Option]:
     yield Option(
         "verify",
         ("proxy",),
-        formats.text("host name or off", r"off|[A-Za-z0-9][A-Za-z0-9.-]*", "inner.example"),
+        addresses.VERIFY,
         "",
         "The name that the certificate of a server behind `https://` must have; empty: the host "
-        "in `to`; `off`: nobody looks whose it is, which is as good as `http://`.",
+        "in `to`. `off`: **nobody looks whose certificate it is**, so whoever gets in between "
+        "reads and changes everything, as with `http://`.",
         "inner.example",
         "kind.verify",
         empty="",
@@ -354,7 +355,8 @@ def _proxy() -> Iterable[Option]:
         ("proxy",),
         formats.PATH,
         "",
-        "A file of root certificates (PEM) for servers behind `https://`; empty: the system's.",
+        "A file of certificates (PEM) that sign those of servers behind `https://`; empty: the "
+        "system's. When it changes, that counts within half a minute.",
         "/etc/ssl/inner-ca.pem",
         "kind.trust",
         empty="",
@@ -372,22 +374,31 @@ def _proxy() -> Iterable[Option]:
     yield Option(
         "health",
         ("proxy",),
-        formats.health(),
-        "",
-        "A path that a server must answer with 200 to 399 to be sent requests; empty: only those "
+        formats.health("off"),
+        "off",
+        "A path that a server must answer with 200 to 399 to be sent requests; `off`: only those "
         "that cannot be connected to are left alone, for ten seconds.",
         "/up",
         "kind.health",
-        empty="",
+        empty="off",
     )
     yield Option(
         "health every",
         ("proxy",),
         formats.duration(0.5),
         "10s",
-        "How often `health` is asked for; an answer must come before it is asked for again.",
+        "How often `health` is asked for.",
         "5s",
         "kind.health_every",
+    )
+    yield Option(
+        "health within",
+        ("proxy",),
+        formats.duration(0.5),
+        "5s",
+        "How long a server may take to answer that; no longer than `health every` in any case.",
+        "2s",
+        "kind.health_within",
     )
 
 

@@ -153,15 +153,16 @@ class Proxy:
     to: tuple[str, ...]
     """``http://HOST[:PORT]``, ``https://HOST[:PORT]`` or ``unix:/path``."""
     verify: str = ""
-    """The name that the certificates of those behind https must have; empty: the host's own;
-    ``"off"``: nobody looks."""
+    """The host name or address that the certificates of those behind https must be for; empty:
+    the host's own; ``"off"``: nobody looks."""
     trust: str = ""
     """The file of roots for them; empty: the system's."""
     balance: str = "round robin"
     """``"round robin"``, ``"least busy"``, ``"address"`` or ``"first"``."""
-    health: str = ""
-    """A path that must answer 200-399; empty: nobody looks."""
+    health: str = "off"
+    """A path that must answer 200-399, or ``"off"``: nobody looks."""
     health_every: float = 10.0
+    health_within: float = 5.0
 
 
 @frozen

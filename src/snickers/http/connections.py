@@ -11,6 +11,16 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from snickers.interfaces import Address
+
+
+def shown(address: Address) -> str:
+    """Return the address of a server as people write it."""
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
 
 class Keeper(Protocol):
     """Who keeps idle connections: an `Upstream`."""

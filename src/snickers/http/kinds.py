@@ -30,7 +30,7 @@ from snickers.http.proxy import ProxyHandler, Resolve
 from snickers.http.redirect import RedirectHandler
 from snickers.http.static import StaticHandler
 from snickers.http.upstream import Connector, Upstream
-from snickers.interfaces import Address, IExchange, IHandler, ILeases
+from snickers.interfaces import Address, IAlarm, IExchange, IHandler, ILeases
 from snickers.stream import Sweep, connect
 
 
@@ -80,10 +80,13 @@ class HandlerMaker:
         connections: Connections | None = None,
         most_waiting: Callable[[], int] = lambda: 1000,
         secure: Callable[[Proxy, str], Deferred[Connector]] | None = None,
+        alarm: IAlarm | None = None,
     ) -> None:
         """*defer* runs a blocking call in a thread; *resolve*: see `ProxyHandler`;
         *most_waiting* returns how many exchanges may wait for a site's server at once; *secure*
-        fires with what connects by TLS to a server of that name."""
+        fires with what connects by TLS to a server of that name; *alarm* is told of proxy sites
+        without a server that is well."""
+        self._alarm = alarm
         self._secure = secure or _insecure
         self._reactor = reactor
         self._sweep = sweep
@@ -131,6 +134,7 @@ class HandlerMaker:
                     self._sweep,
                     partial(self._secure, kind),
                     self._most_waiting,
+                    self._alarm,
                 )
             case Container() | Process():
                 return PersonalHandler(

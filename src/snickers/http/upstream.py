@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from snickers.http.answer import Answer, BadAnswer, read_answer
 from snickers.http.chunked import BadChunk, ChunkReader, chunk, last_chunk
-from snickers.http.connections import Connections
+from snickers.http.connections import Connections, shown
 from snickers.http.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE
 from snickers.http.pages import answer_error
 from snickers.http.request import IDEMPOTENT, Request, websocket_accept
@@ -35,6 +35,8 @@ FRESH_WITHIN = 1.0
 twice: the shortest idle limit in use (gunicorn's) is two."""
 MAX_IDLE = 64
 """Idle connections kept to one address."""
+
+BAD = "{site}: bad answer from {address}: {reason}"
 
 _CONNECTING, _IDLE, _HEAD, _BODY, _OVER = range(5)
 
@@ -92,6 +94,10 @@ class Upstream:
                 carrier.begin(exchange)
                 return
         Carrier(self, tried).open(exchange)
+
+    def warn(self, words: str, reason: str) -> None:
+        """Log what went wrong with the server."""
+        self.log.warn(words, site=self.site, address=shown(self.address), reason=reason)
 
     def close(self) -> None:
         """Let idle connections go, and keep none from now on."""
@@ -178,12 +184,7 @@ class Carrier:
         if exchange is None:
             return
         upstream = self.upstream
-        upstream.log.warn(
-            "{site}: {address} cannot be reached: {reason}",
-            site=upstream.site,
-            address=upstream.address,
-            reason=reason.getErrorMessage(),
-        )
+        upstream.warn("{site}: {address} cannot be reached: {reason}", reason.getErrorMessage())
         upstream.failed(upstream.address)
         again, tried = upstream.again, self.tried
         if again is None or tried is None or not again(exchange, tried):
@@ -409,13 +410,13 @@ class Carrier:
                 # The server had closed a kept connection before it read this request.
                 Carrier(upstream, self.tried).open(exchange)
                 return
-            self._log_fault("it closed the connection before its answer was complete")
+            self.upstream.warn(BAD, "it closed the connection before its answer was complete")
             exchange.responder = None
             answer_error(exchange, 502, "unreachable")
         elif self._framing == UNTIL_CLOSE and reason.type is ConnectionDone:
             exchange.finish()
         else:
-            self._log_fault("it closed the connection within its answer")
+            self.upstream.warn(BAD, "it closed the connection within its answer")
             exchange.abort()
         upstream.ended()
 
@@ -429,7 +430,7 @@ class Carrier:
         if exchange is None:
             self.transport.abortConnection()
             return
-        self._log_fault(f"no answer within {self.upstream.answer_within:g}s")
+        self.upstream.warn(BAD, f"no answer within {self.upstream.answer_within:g}s")
         self.exchange = None
         self._state = _OVER
         self.transport.abortConnection()
@@ -461,7 +462,7 @@ class Carrier:
 
     def _fail(self, reason: str) -> None:
         """The answer cannot be trusted."""
-        self._log_fault(reason)
+        self.upstream.warn(BAD, reason)
         exchange = self.exchange
         begun = self._state == _BODY
         self.exchange = None
@@ -512,11 +513,3 @@ class Carrier:
             self.upstream.idle.remove(self)
         except ValueError:
             pass
-
-    def _log_fault(self, reason: str) -> None:
-        self.upstream.log.warn(
-            "{site}: bad answer from {address}: {reason}",
-            site=self.upstream.site,
-            address=self.upstream.address,
-            reason=reason,
-        )

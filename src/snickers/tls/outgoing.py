@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import math
 import socket
-from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
 from OpenSSL import SSL
-from OpenSSL._util import lib
+from OpenSSL._util import ffi, lib
+from OpenSSL.crypto import X509StoreFlags
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import (
     extract_patterns,
@@ -26,6 +26,9 @@ from snickers.stream import OPEN, Address, Stream, Sweep, begin_to_connect
 from snickers.tls.transport import CIPHERS, SUITES, TLSStream
 
 ALPN = [b"http/1.1"]
+RESUMED_FOR = 600.0
+"""Seconds after a whole handshake for which its session is offered again: a resumed one shows no
+certificate, and one that has been replaced must not be trusted for long."""
 
 
 class NotTrusted(Exception):
@@ -54,6 +57,11 @@ def make_context(trust: str, verify: bool) -> SSL.Context:
             context.load_verify_locations(trust)
         except SSL.Error:
             raise NotTrusted(f"{trust} has no certificates in PEM that could be trusted") from None
+        # Who has just the certificate of the server itself, or of an authority under the root,
+        # may trust that one alone.
+        store = context.get_cert_store()
+        if store is not None:
+            store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
     else:
         context.set_default_verify_paths()
     return context
@@ -86,10 +94,9 @@ def _pattern(pattern: object) -> str:
 
 
 class OutgoingStream(TLSStream):
-    """A `TLSStream` that speaks TLS as a client. *name* is sent by SNI and, if *verify* is not
-    empty, that name must be in the certificate."""
+    """A `TLSStream` that speaks TLS as a client, as its `Connector` says."""
 
-    __slots__ = ("_context", "_name", "_verify")
+    __slots__ = ("_connector",)
 
     def __init__(
         self,
@@ -97,14 +104,10 @@ class OutgoingStream(TLSStream):
         sock: socket.SocketType,
         sweep: Sweep,
         peer: bytes,
-        context: SSL.Context,
-        name: str,
-        verify: str,
+        connector: Connector,
     ) -> None:
         Stream.__init__(self, reactor, sock, sweep, peer)
-        self._context = context
-        self._name = name
-        self._verify = verify
+        self._connector = connector
         self._connection: Any = None
         self._ssl: Any = None
         self._owner = None
@@ -124,18 +127,11 @@ class OutgoingStream(TLSStream):
             except OSError:
                 return False  # an event of the descriptor's previous owner: not yet
             descriptor: Any = self._fd
-            connection = self._connection = SSL.Connection(self._context, descriptor)
-            connection.set_connect_state()
-            try:
-                ip_address(self._name)
-            except ValueError:
-                # RFC 6066 §3: addresses are not named.
-                connection.set_tlsext_host_name(self._name.encode("ascii"))
+            connection = self._connection = self._connector.begin(descriptor, self.sweep.now)
             self._ssl = connection._ssl
         try:
             connection.do_handshake()
-            if self._verify:
-                check_name(connection, self._verify)
+            self._connector.check(connection)
         except SSL.WantReadError:
             self._write_no_more()
             self._read_on()
@@ -144,48 +140,110 @@ class OutgoingStream(TLSStream):
             self._write_on()
             return False
         except SSL.Error as error:
-            self._connect_failed(NotTrusted(_words(error)))
+            self._connect_failed(NotTrusted(self._words(error)))
             return False
         except NotTrusted as problem:
             self._connect_failed(problem)
             return False
+        self._connector.begun(self, self.sweep.now)
         self._state = OPEN
         self.deadline = math.inf
-        if self._queue:
-            self._write_on()
-        else:
+        if not self._queue:
             self._queue = None
             self._write_no_more()
+        else:
+            self._write_on()
         self._read_on()
         try:
             self.protocol.connectionMade()
         except Exception:
             self._protocol_failed()
+        if self._shut and self._queue is None:
+            self._end_writing()
         return bool(self._queue)
+
+    def _words(self, error: SSL.Error) -> str:
+        code = lib.SSL_get_verify_result(self._ssl)
+        if code and self._connector.verify:
+            reason = ffi.string(lib.X509_verify_cert_error_string(code)).decode("ascii", "replace")
+            return f"its certificate for {self._connector.verify} is not trusted: {reason}"
+        try:
+            reason = error.args[0][-1][2]
+        except (IndexError, TypeError):
+            reason = ""
+        return f"the TLS handshake failed: {reason or 'the connection ended'}"
 
     def _connect_failed(self, problem: BaseException | None) -> None:
         Stream._connect_failed(self, problem)
 
+    def _send_end(self) -> bool:
+        if self._connection is not None:
+            self._connector.over(self)
+        return TLSStream._send_end(self)
 
-def _words(error: SSL.Error) -> str:
-    try:
-        reason = error.args[0][-1][2]
-    except (IndexError, TypeError):
-        reason = ""
-    return f"the TLS handshake failed: {reason or 'the connection ended'}"
+    def _release(self) -> None:
+        if self._connection is not None:
+            self._connector.over(self)
+        TLSStream._release(self)
 
 
-def connector(
-    context: SSL.Context, name: str, verify: str
-) -> Callable[[Any, Sweep, Address, Any, float], Stream]:
-    """Return what connects as `snickers.stream.connect` does, with TLS on it."""
+class Connector:
+    """Connects as `snickers.stream.connect` does, with TLS on it.
 
-    def make(reactor: Any, sock: socket.SocketType, sweep: Sweep, peer: bytes) -> Stream:
-        return OutgoingStream(reactor, sock, sweep, peer, context, name, verify)
+    *name* is sent by SNI; *verify* must be in the certificate, unless it is empty. The newest
+    session is offered to the server for the next connection.
+    """
 
-    def connect(
-        reactor: Any, sweep: Sweep, address: Address, protocol: Any, within: float
+    __slots__ = ("__weakref__", "_last", "_session", "_whole", "context", "name", "verify")
+
+    def __init__(self, context: SSL.Context, name: str, verify: str) -> None:
+        self.context = context
+        self.name = name
+        self.verify = verify
+        self._last: OutgoingStream | None = None
+        self._session: Any = None
+        self._whole = -math.inf
+        """When the last whole handshake was, by the sweep's clock."""
+
+    def __call__(
+        self, reactor: Any, sweep: Sweep, address: Address, protocol: Any, within: float
     ) -> Stream:
-        return begin_to_connect(reactor, sweep, address, protocol, within, make)
+        return begin_to_connect(reactor, sweep, address, protocol, within, self._make)
 
-    return connect
+    def _make(self, reactor: Any, sock: socket.SocketType, sweep: Sweep, peer: bytes) -> Stream:
+        return OutgoingStream(reactor, sock, sweep, peer, self)
+
+    def begin(self, descriptor: Any, now: float) -> SSL.Connection:
+        """Return a connection that is to shake hands on *descriptor*."""
+        connection = SSL.Connection(self.context, descriptor)
+        connection.set_connect_state()
+        try:
+            ip_address(self.name)
+        except ValueError:
+            # RFC 6066 §3: addresses are not named.
+            connection.set_tlsext_host_name(self.name.encode("ascii"))
+        if now - self._whole < RESUMED_FOR:
+            last = self._last
+            if last is not None:
+                # Tickets come behind the handshake (RFC 8446 §4.6.1): by now it has them.
+                self._session = last._connection.get_session()
+            if self._session is not None:
+                connection.set_session(self._session)
+        return connection
+
+    def check(self, connection: SSL.Connection) -> None:
+        """Raise `NotTrusted` unless *connection*, which has shaken hands, is to the right one."""
+        if self.verify:
+            check_name(connection, self.verify)
+
+    def begun(self, stream: OutgoingStream, now: float) -> None:
+        """*stream* has shaken hands with the right one."""
+        if not lib.SSL_session_reused(stream._ssl):
+            self._whole = now
+        self._last = stream
+
+    def over(self, stream: OutgoingStream) -> None:
+        """*stream*'s connection ends."""
+        if self._last is stream:
+            self._last = None
+            self._session = stream._connection.get_session()
