@@ -193,6 +193,22 @@ class DecoderTests(SynchronousTestCase):
         self.assertLessEqual(len(decoder._known), hpack.MAX_KNOWN)
         self.assertLessEqual(len(hpack._strings), hpack.MAX_KNOWN_STRINGS)
 
+    def test_bounded_fields(self) -> None:
+        """Blocks whose few bytes stand for many fields are remembered to a size, too."""
+        decoder = Decoder()
+        most = 0
+        for n in range(200):
+            decoder.decode(b"\x82" * 300 + b"\x00\x01a\x02%02d" % (n % 100))
+            held = sum(len(a) + len(b) + 32 for p in decoder._known.values() for a, b in p)
+            self.assertEqual(held, decoder._kept)
+            most = max(most, held)
+        self.assertLessEqual(most, hpack.MAX_KNOWN_FIELDS)
+        self.assertGreater(most, hpack.MAX_KNOWN_FIELDS // 2)
+        decoder.decode(b"\x40\x01a\x01b")
+        self.assertEqual((decoder._known, decoder._kept), ({}, 0))
+        decoder.decode(b"\x82" * 900)
+        self.assertEqual(decoder._known, {})
+
 
 class EncoderTests(SynchronousTestCase):
     """What is written."""
@@ -249,3 +265,50 @@ class EncoderTests(SynchronousTestCase):
         encoder = Encoder()
         encoder.encode(((b"etag", b'"1"'), (b"content-length", b"77")))
         self.assertEqual(encoder._used, 0)
+
+    def test_large_field(self) -> None:
+        """A field that would empty the table stays out: what was said before goes on to hold."""
+        encoder = Encoder()
+        decoder = other.Decoder(max_header_list_size=1 << 20)
+        small = ((b"server", b"x"),)
+        for size in (1000, 2100, 4064, 4065, 5000):
+            large = ((b"x-a", b"c" * size),)
+            for fields in (small, small, large, large, small):
+                got = decoder.decode(encoder.encode(fields), raw=True)
+                self.assertEqual(tuple((bytes(n), bytes(v)) for n, v in got), fields)
+            self.assertEqual(encoder.encode(small), b"\xbe" if size > 1000 else b"\xbf")
+            encoder = Encoder()
+            decoder = other.Decoder(max_header_list_size=1 << 20)
+
+    def test_no_table(self) -> None:
+        """Nothing is put into a table that a client does not keep."""
+        encoder = Encoder()
+        encoder.set_table_size(0)
+        self.assertEqual(encoder.encode(((b"x", b"y"),)), b"\x20\x00\x01x\x01y")
+        self.assertEqual(encoder._used, 0)
+
+    @FIXED
+    @given(LISTS.filter(bool), st.lists(st.integers(0, 20), max_size=30))
+    def test_objects_again(self, lists: list[hpack.Pairs], turns: list[int]) -> None:
+        """The same objects in any order are read as they are."""
+        encoder = Encoder()
+        theirs = other.Decoder(max_header_list_size=1 << 20)
+        for turn in turns:
+            fields = lists[turn % len(lists)]
+            got = theirs.decode(encoder.encode(fields), raw=True)
+            self.assertEqual(tuple((bytes(n), bytes(v)) for n, v in got), fields)
+
+    def test_bounded(self) -> None:
+        """Answers that come once are not kept beyond a size."""
+        encoder = Encoder()
+        for n in range(200):
+            encoder.encode(((b":status", b"200"), (b"set-cookie", b"%d" % n + b"x" * 30_000)))
+        self.assertEqual(encoder._known, {})
+        for n in range(200):
+            encoder.encode(((b":status", b"200"), (b"set-cookie", b"%d" % n + b"x" * 900)))
+            held = sum(
+                len(a) + len(b) + 32 for fields, _ in encoder._known.values() for a, b in fields
+            )
+            self.assertEqual(held, encoder._kept)
+            self.assertLessEqual(held, hpack.MAX_KNOWN_FIELDS)
+        self.assertTrue(encoder._known)

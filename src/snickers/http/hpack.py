@@ -25,6 +25,9 @@ MAX_KNOWN = 64
 """Blocks, or lists of fields, that are remembered."""
 MAX_KNOWN_BLOCK = 1024
 """Bytes of a block that is worth remembering."""
+MAX_KNOWN_FIELDS = 32768
+"""Bytes of the fields that are remembered each way, counted as in a table: a block of small codes
+can stand for many fields, and every connection may have one made to be remembered."""
 MAX_KNOWN_STRING = 128
 """Bytes of a string whose meaning is remembered: decoding costs a tenth of a microsecond a byte."""
 MAX_KNOWN_STRINGS = 4096
@@ -150,7 +153,7 @@ class Decoder:
     of a list of fields, counted as RFC 9113 §6.5.2 does.
     """
 
-    __slots__ = ("_known", "_limit", "_list_size", "_size", "_table", "_used")
+    __slots__ = ("_kept", "_known", "_limit", "_list_size", "_size", "_table", "_used")
 
     def __init__(self, table_size: int = TABLE_SIZE, list_size: int = 65536) -> None:
         self._limit = table_size
@@ -159,6 +162,8 @@ class Decoder:
         self._table: deque[tuple[bytes, bytes]] = deque()
         self._used = 0
         self._known: dict[bytes, Pairs] = {}
+        self._kept = 0
+        """Bytes of the fields in `_known`."""
 
     def decode(self, block: bytes) -> Pairs:
         """Return the fields of *block*; the same object again for a block that comes again.
@@ -205,12 +210,15 @@ class Decoder:
                 fields.append(field)
         if changed:
             self._known.clear()
+            self._kept = 0
         if total > self._list_size:
             raise HeadersTooLarge
         pairs = tuple(fields)
-        if not changed and end <= MAX_KNOWN_BLOCK:
-            if len(self._known) >= MAX_KNOWN:
+        if not changed and end <= MAX_KNOWN_BLOCK and total <= MAX_KNOWN_FIELDS:
+            self._kept += total
+            if len(self._known) >= MAX_KNOWN or self._kept > MAX_KNOWN_FIELDS:
                 self._known.clear()
+                self._kept = total
             self._known[block] = pairs
         return pairs
 
@@ -285,7 +293,16 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
 class Encoder:
     """Writes our blocks, in order. Strings are sent plain: what comes again is in the table."""
 
-    __slots__ = ("_announce", "_inserted", "_known", "_numbers", "_size", "_table", "_used")
+    __slots__ = (
+        "_announce",
+        "_inserted",
+        "_kept",
+        "_known",
+        "_numbers",
+        "_size",
+        "_table",
+        "_used",
+    )
 
     def __init__(self) -> None:
         self._size = TABLE_SIZE
@@ -296,6 +313,8 @@ class Encoder:
         """Which insertion each field of the table was."""
         self._known: dict[int, tuple[Pairs, bytes]] = {}
         """Blocks by the identity of their list of fields, which is kept with them."""
+        self._kept = 0
+        """Bytes of the fields in `_known`."""
         self._announce: list[int] = []
 
     def set_table_size(self, size: int) -> None:
@@ -306,7 +325,7 @@ class Encoder:
             self._announce = [min([size, *self._announce]), size]
             self._size = size
             self._evict(0)
-            self._known.clear()
+            self._forget()
 
     def encode(self, fields: Pairs) -> bytes:
         """Return the block of *fields*. Whoever gives the same object again gets it for less."""
@@ -333,10 +352,11 @@ class Encoder:
                 pieces.append(_number(_FIRST_DYNAMIC + self._inserted - number, 0x7F, 0x80))
                 continue
             name, value = field
-            if name in _NEVER_AGAIN:
-                pieces.append(_number(_NAMES.get(name, 0), 0x0F, 0x00))
-            elif name in _SECRET:
+            if name in _SECRET:
                 pieces.append(_number(_NAMES.get(name, 0), 0x0F, 0x10))
+            elif name in _NEVER_AGAIN or (len(name) + len(value) + OVERHEAD) * 2 > self._size:
+                # One that fills the table would push out all that comes again.
+                pieces.append(_number(_NAMES.get(name, 0), 0x0F, 0x00))
             else:
                 pieces.append(_number(_NAMES.get(name, 0), 0x3F, 0x40))
                 self._insert(field)
@@ -347,24 +367,32 @@ class Encoder:
             pieces.append(value)
         block = b"".join(pieces)
         if self._inserted != before:
-            self._known.clear()
-        else:
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
-            self._known[id(fields)] = fields, block
+            self._forget()
+        elif len(block) <= MAX_KNOWN_BLOCK:
+            self._remember(fields, block)
         return block
 
+    def _remember(self, fields: Pairs, block: bytes) -> None:
+        size = sum([len(name) + len(value) + OVERHEAD for name, value in fields])
+        if size > MAX_KNOWN_FIELDS:
+            return
+        if len(self._known) >= MAX_KNOWN or self._kept + size > MAX_KNOWN_FIELDS:
+            self._forget()
+        self._kept += size
+        self._known[id(fields)] = fields, block
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._kept = 0
+
     def _insert(self, field: tuple[bytes, bytes]) -> None:
+        """Put *field* into the table, which has room for two of it."""
         size = len(field[0]) + len(field[1]) + OVERHEAD
         self._evict(size)
-        # One that finds no room empties the other side's table as well.
         self._inserted += 1
-        if size <= self._size:
-            self._table.appendleft(field)
-            self._numbers[field] = self._inserted
-            self._used += size
-        else:
-            self._inserted -= 1
+        self._table.appendleft(field)
+        self._numbers[field] = self._inserted
+        self._used += size
 
     def _evict(self, room: int) -> None:
         table = self._table

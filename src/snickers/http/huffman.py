@@ -38,6 +38,7 @@ def _codes() -> list[tuple[int, int]]:
 
 
 _CODES = _codes()
+_DIGITS = [f"{code:0{length}b}" for code, length in _CODES]
 
 
 def _states() -> tuple[dict[str, Any], frozenset[int]]:
@@ -108,10 +109,7 @@ def decode(data: bytes) -> bytes:
 
 def encode(data: bytes) -> bytes:
     """Return *data* in this code."""
-    bits = length = 0
-    for byte in data:
-        code, more = _CODES[byte]
-        bits = bits << more | code
-        length += more
-    padding = -length % 8
-    return ((bits << padding) | ((1 << padding) - 1)).to_bytes((length + padding) // 8, "big")
+    # Digits, not one number that grows: shifting that costs the square of the length.
+    bits = "".join([_DIGITS[byte] for byte in data])
+    bits += "1" * (-len(bits) % 8)
+    return int(bits or "0", 2).to_bytes(len(bits) // 8, "big")
