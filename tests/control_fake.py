@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -46,6 +46,10 @@ class FakeFrontDoor:
         self.sites: list[dict[str, Any]] = [dict(ALICE), dict(BLOG), dict(BROKEN)]
         self.plans: list[Deferred[dict[str, Any]]] = []
         self.reloads: list[Deferred[dict[str, Any]]] = []
+        self.stale: Deferred[None] | None = None
+
+    def freshen(self) -> Deferred[None]:
+        return succeed(None) if self.stale is None else self.stale
 
     def status(self) -> dict[str, Any]:
         return {"version": "1.2.3", "pid": 7, "faults": [], "alarms": [], "sites": self.sites}

@@ -169,8 +169,8 @@ class FormatTests(SynchronousTestCase):
 
     def test_workers(self) -> None:
         """A number of processes, or as many as there are processors."""
-        self.reads(formats.WORKERS, {"1": 1, "256": 256, "auto": 0, "AUTO": 0})
-        self.refuses(formats.WORKERS, "from 1 to 256", "0", "257", "many")
+        self.reads(formats.WORKERS, {"1": 1, "64": 64, "auto": 0, "AUTO": 0})
+        self.refuses(formats.WORKERS, "from 1 to 64", "0", "65", "many")
 
     @FIXED
     @given(

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.front_door import FrontDoorService
+from snickers.front_door import FrontDoorService, Together
 
 
 class Reactor(Clock):
@@ -64,6 +64,10 @@ class Front:
     def __init__(self, noted: list[str]) -> None:
         self.connections: set[Any] = set()
         self.noted = noted
+
+    @property
+    def open(self) -> int:
+        return len(self.connections)
 
     def drain(self) -> None:
         self.noted.append("drain")
@@ -255,3 +259,21 @@ class FrontDoorServiceTests(SynchronousTestCase):
         self.service.told("reloading")
         self.service.told("ready")
         self.assertEqual(self.notifier.sent, ["RELOADING=1", "READY=1"])
+
+
+class TogetherTests(SynchronousTestCase):
+    """Several fronts, which end as one."""
+
+    def test_together(self) -> None:
+        """What is open is the sum; all drain and all are aborted."""
+        noted: list[str] = []
+        fronts = [Front(noted), Front(noted)]
+        together = Together(*fronts)
+        self.assertEqual(together.open, 0)
+        fronts[0].connections.add(1)
+        fronts[1].connections |= {2, 3}
+        self.assertEqual(together.open, 3)
+        together.drain()
+        together.abort()
+        self.assertEqual(noted, ["drain", "drain", "abort", "abort"])
+        self.assertEqual(together.open, 0)

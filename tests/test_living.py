@@ -29,6 +29,7 @@ class Around:
         self.probes = []
         self.dues = []
         self.parted_ones = []
+        self.moves = []
 
     @property
     def now(self):
@@ -38,6 +39,9 @@ class Around:
         done = Deferred()
         self.probes.append((health, host, brief, done))
         return done
+
+    def moved(self, site):
+        self.moves.append(site)
 
     def scheduled(self, life):
         self.dues.append(life.due)

@@ -452,11 +452,11 @@ class EndToEndTests(TestCase):
             f"[box.localhost]\ntype = passthrough\nto = tcp:localhost:{behind.port}\n"
             f"proxy protocol = {version}\n"
         )
-        wiring.passages.resolve = lambda host: succeed("127.0.0.1")
+        wiring.plane.passages.resolve = lambda host: succeed("127.0.0.1")
 
         def client() -> tuple[bytes, bytes, tuple[str, int]]:
             context = ssl.create_default_context(cafile=f"{folder}/cert.pem")
-            address = ("127.0.0.1", wiring.https_port)
+            address = ("127.0.0.1", wiring.plane.https_port)
             with (
                 socket.create_connection(address, 20) as sock,
                 context.wrap_socket(sock, server_hostname="box.localhost") as tls,
@@ -473,7 +473,7 @@ class EndToEndTests(TestCase):
                 return certificate, answer, mine
 
         def plain() -> bytes:
-            with socket.create_connection(("127.0.0.1", wiring.http_port), 20) as sock:
+            with socket.create_connection(("127.0.0.1", wiring.plane.http_port), 20) as sock:
                 sock.sendall(b"GET /x HTTP/1.1\r\nHost: box.localhost\r\nConnection: close\r\n\r\n")
                 answer = b""
                 while piece := sock.recv(65536):
@@ -486,17 +486,19 @@ class EndToEndTests(TestCase):
             self.assertTrue(answer == BIG[::-1])
             self.assertTrue(behind.got == BIG)
             self.assertIsNone(behind.problem)
-            self.here = ("127.0.0.1", wiring.https_port)
-            self.assertEqual(wiring.passages.results["carried"], 1)
+            self.here = ("127.0.0.1", wiring.plane.https_port)
+            self.assertEqual(wiring.plane.passages.results["carried"], 1)
             (site,) = wiring.running.status()["sites"]
             self.assertEqual((site["kind"], site["state"]), ("passthrough", "serving"))
             self.assertEqual((site["requests"], site["certificate"]), (1, None))
-            self.assertEqual(wiring.certificates._rows, {})
+            self.assertEqual(wiring.plane.certificates._rows, {})
             return deferToThread(plain)
 
         def redirected(answer: bytes) -> bytes:
             self.assertTrue(answer.startswith(b"HTTP/1.1 308 "), answer)
-            self.assertIn(b"Location: https://box.localhost:%d/x\r\n" % wiring.https_port, answer)
+            self.assertIn(
+                b"Location: https://box.localhost:%d/x\r\n" % wiring.plane.https_port, answer
+            )
             return behind.header
 
         return deferToThread(client).addCallback(carried).addCallback(redirected)

@@ -40,6 +40,9 @@ class Leases:
     def failed(self, site: str, address: Address) -> None:
         self.told.append((site, address))
 
+    def ready(self, site: str) -> Address | None:
+        raise AssertionError("a visitor's request is not answered by looking")
+
     def stage(self, site: str) -> str:
         return "starting"
 

@@ -53,6 +53,22 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.control": ("snickers", *MEETING, "snickers.config", "snickers.notify"),
     # A reload: the configuration as a whole against the rooms' interfaces.
     "snickers.running": ("snickers", "snickers.config", "snickers.interfaces"),
+    "snickers.livesites": ("snickers.config.values", "snickers.interfaces"),
+    # The data plane of one process, connected.
+    "snickers.plane": (
+        *MEETING,
+        "snickers.announced",
+        "snickers.http",
+        "snickers.listening",
+        "snickers.livesites",
+        "snickers.logfile",
+        "snickers.passthrough",
+        "snickers.poller",
+        "snickers.tls",
+    ),
+    # What processes say to each other.
+    "snickers.workers": MEETING,
+    "snickers.worker": (*MEETING, "snickers.front_door", "snickers.plane", "snickers.workers"),
     "snickers.alarm": ("snickers.interfaces", "snickers.alarm_command"),
     "snickers.alarm_command": (),
     "snickers.front_door": ("snickers.notify",),
@@ -61,6 +77,9 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.testing": (*MEETING, "snickers.containers.engine"),
 }
 """What each room may import besides itself; `snickers.tap` may import everything."""
+
+WIRINGS = ("snickers.tap", "snickers.worker")
+"""The first process' and a worker's: they name the real reactor."""
 
 PURE = (
     "snickers.config.values",
@@ -83,6 +102,9 @@ PURE = (
     "snickers.proxyprotocol",
     "snickers.tls.clienthello",
     "snickers.welcome",
+    "snickers.workers.alarms",
+    "snickers.workers.census",
+    "snickers.workers.leases",
 )
 IMPURE = ("asyncio", "io", "os", "pathlib", "random", "select", "socket", "subprocess", "threading")
 IMPURE += ("time", "twisted.internet", "twisted.python", "twisted.application")
@@ -166,7 +188,7 @@ def global_reactors(texts: Mapping[str, str]) -> list[str]:
     return [
         name
         for name, text in texts.items()
-        if name != "snickers.tap" and "twisted.internet.reactor" in imported(name, text, texts)
+        if name not in WIRINGS and "twisted.internet.reactor" in imported(name, text, texts)
     ]
 
 
@@ -262,6 +284,7 @@ class ChecksTests(SynchronousTestCase):
         """Both ways of importing the one reactor are found."""
         texts = {
             "snickers.tap": "from twisted.internet import reactor",
+            "snickers.worker": "from twisted.internet import reactor",
             "snickers.a": "from twisted.internet import reactor",
             "snickers.b": "def f():\n    import twisted.internet.reactor",
             "snickers.c": "from twisted.internet import task",

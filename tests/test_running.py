@@ -14,6 +14,7 @@ from snickers.config.parse import Loaded, parse
 from snickers.config.values import Settings, Site
 from snickers.http.sites import SiteTable
 from snickers.interfaces import IAlarm, ICertificates, IFrontDoor, IHandler, ILives
+from snickers.livesites import LiveSites
 from snickers.running import Running
 
 SETTINGS = "[snickers]\nstate = /s\ndata = /d\n"
@@ -135,12 +136,16 @@ class RunningCase(SynchronousTestCase):
             self.load,
             execute,
             self.sites,
-            self.make,
-            lambda: Handler(None),
+            LiveSites(
+                self.sites,
+                self.make,
+                lambda: Handler(None),
+                self.certificates,
+                self.settings.append,
+            ),
             self.certificates,
             self.lives,
             self.alarm,
-            self.settings.append,
             self.told.append,
             lambda: 1000.0,
             lambda: {"version": "1"},

@@ -146,7 +146,7 @@ class StartTests(Case, TestCase):
             wiring.service.privilegedStartService()
             ended = self.assertRaises((SystemExit, tap.StartFailed), wiring.service.startService)
         self.assertEqual(threading.active_count(), threads)
-        self.assertEqual([port.getHost() for port in wiring.ports], [None, None])
+        self.assertEqual([port.getHost() for port in wiring.plane.ports], [None, None])
         return ended, errors.getvalue()
 
     def test_control_socket(self) -> None:
@@ -208,19 +208,19 @@ class WiringTests(Case, TestCase):
 
         def client() -> tuple[bytes, bytes]:
             request = b"GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n"
-            plain = ask(wiring.http_port, request)
-            secure = ask(wiring.https_port, request, wiring.authority.trust)
+            plain = ask(wiring.plane.http_port, request)
+            secure = ask(wiring.plane.https_port, request, wiring.plane.authority.trust)
             return plain, secure
 
         def answered(answers: tuple[bytes, bytes]) -> None:
             plain, secure = answers
             self.assertTrue(plain.startswith(b"HTTP/1.1 308 "), plain)
-            location = b"\r\nLocation: https://hello.localhost:%d/\r\n" % wiring.https_port
+            location = b"\r\nLocation: https://hello.localhost:%d/\r\n" % wiring.plane.https_port
             self.assertIn(location, plain)
             self.assertTrue(secure.startswith(b"HTTP/1.1 200 "), secure)
             self.assertTrue(secure.endswith(b"<h1>hello</h1>"))
 
-        prepared = wiring.defer(wiring.authority.root, time.time())
+        prepared = wiring.plane.defer(wiring.plane.authority.root, time.time())
         prepared.addCallback(lambda _: deferToThread(client))
         return prepared.addCallback(answered)
 
@@ -235,9 +235,9 @@ class WiringTests(Case, TestCase):
         with open(wiring.path, "w") as file:
             file.write(text)
         wiring.running._apply(load(wiring.path).configuration)
-        self.assertEqual(wiring.limits.total, 7)
-        self.assertEqual(wiring.front.bounds.head_within, 5.0)
-        self.assertEqual(wiring.ports[0].within, 3.0)  # type: ignore[attr-defined]
+        self.assertEqual(wiring.plane.limits.total, 7)
+        self.assertEqual(wiring.plane.front.bounds.head_within, 5.0)
+        self.assertEqual(wiring.plane.ports[0].within, 3.0)  # type: ignore[attr-defined]
 
     def test_a_socket_of_another_name(self) -> None:
         """A socket that was handed over under a name that means nothing is told of, not used."""
@@ -248,11 +248,3 @@ class WiringTests(Case, TestCase):
         self.start()
         told = {event["name"] for event in events if "FileDescriptorName" in event["log_format"]}
         self.assertEqual(told, {"web.socket", "unknown"})
-
-    def test_names(self) -> Deferred[None]:
-        """Names of upstreams are looked up in a thread."""
-        return (
-            self.start()
-            .resolve("localhost")
-            .addCallback(lambda address: self.assertIn(address, ("127.0.0.1", "::1")))
-        )

@@ -25,6 +25,9 @@ LOOK_EVERY = 0.1
 """Seconds between looks whether the last connection has gone, while ending."""
 
 
+_log = Logger()
+
+
 class ListeningPort(Protocol):
     """A listening port: see `snickers.listening.Port`."""
 
@@ -46,9 +49,10 @@ class Part(Protocol):
 
 
 class Fronts(Protocol):
-    """The connections of all fronts: see `snickers.http.http1.Front`."""
+    """The connections of all fronts: see `snickers.http.front.Front`."""
 
-    connections: set[Any]
+    @property
+    def open(self) -> int: ...
 
     def drain(self) -> None: ...
 
@@ -163,7 +167,7 @@ class FrontDoorService(Service):
             self._front.abort()
             return
         self._ending = True
-        if self._front.connections and sys.stderr.isatty():
+        if self._front.open and sys.stderr.isatty():
             print("Finishing what is open; once more to end at once.", file=sys.stderr)
         self._reactor.stop()
 
@@ -197,13 +201,13 @@ class FrontDoorService(Service):
         for port in self._ports:
             port.stopListening()
         self._front.drain()
-        if self._front.connections:
+        if self._front.open:
             self.log.info(
                 "ending: waiting up to {seconds:g}s for {count} open; once more to end at once",
                 seconds=self._drain_within(),
-                count=len(self._front.connections),
+                count=self._front.open,
             )
-        done: Deferred[Any] = self._drained()
+        done: Deferred[Any] = drained(self._reactor, self._front, self._drain_within())
         for part in reversed(self._started):
             done.addCallback(self._stop, part)
             done.addErrback(lambda failure: self.log.failure("stopping", failure=failure))
@@ -213,24 +217,44 @@ class FrontDoorService(Service):
     def _stop(self, before: object, part: Part) -> Deferred[Any]:
         return maybeDeferred(part.stop)
 
-    def _drained(self) -> Deferred[None]:
-        """Fire when the last connection has gone, by itself or because its time was over."""
-        clock = self._reactor
-        until = clock.seconds() + self._drain_within()
-        done: Deferred[None] = Deferred()
 
-        def look() -> None:
-            if not self._front.connections:
-                done.callback(None)
-                return
-            if clock.seconds() >= until:
-                self.log.info(
-                    "ending with {count} connections open", count=len(self._front.connections)
-                )
-                self._front.abort()
-                clock.callLater(0, done.callback, None)
-                return
-            clock.callLater(LOOK_EVERY, look)
+def drained(clock: Any, front: Fronts, within: float) -> Deferred[None]:
+    """Fire when the last connection has gone, by itself or because *within* seconds are over."""
+    until = clock.seconds() + within
+    done: Deferred[None] = Deferred()
 
-        look()
-        return done
+    def look() -> None:
+        if not front.open:
+            done.callback(None)
+            return
+        if clock.seconds() >= until:
+            _log.info("ending with {count} connections open", count=front.open)
+            front.abort()
+            clock.callLater(0, done.callback, None)
+            return
+        clock.callLater(LOOK_EVERY, look)
+
+    look()
+    return done
+
+
+class Together:
+    """Several fronts as one."""
+
+    def __init__(self, *fronts: Fronts) -> None:
+        self._fronts = fronts
+
+    @property
+    def open(self) -> int:
+        """How many connections all have open."""
+        return sum(front.open for front in self._fronts)
+
+    def drain(self) -> None:
+        """Let idle connections go; those with an exchange follow when it has ended."""
+        for front in self._fronts:
+            front.drain()
+
+    def abort(self) -> None:
+        """End what is still open."""
+        for front in self._fronts:
+            front.abort()

@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from snickers.config.values import Configuration, Container, Process, Site
+from snickers.config.values import Configuration, Container, Process, Settings, Site
 
 Address = tuple[str, int] | str
 """Where a server listens: a numeric address and a port, or the path of a unix socket."""
@@ -182,6 +182,9 @@ class ILeases(Interface):
     def stage(site: str) -> str:
         """Return the state's name for a visitor's waking page: ``"starting"``, ``"checking"``..."""
 
+    def ready(site: str) -> Address | None:
+        """Return where *site*'s server answers now, ``None`` when nowhere; nothing is counted."""
+
 
 # Engines: what runs personal servers (snickers.containers)
 
@@ -313,6 +316,64 @@ class ILives(Interface):
         """As `IEngine.logs`, for a site by name."""
 
 
+# The data plane, as a change of the configuration meets it
+
+
+@frozen
+class Change:
+    """What of a new configuration concerns the data plane. It may cross a process."""
+
+    settings: Settings | None = None
+    """``[snickers]``, where something of it has changed."""
+    added: tuple[Site, ...] = ()
+    changed: tuple[Site, ...] = ()
+    removed: tuple[str, ...] = ()
+    """Sites that are no more, those that were never without a fault among them."""
+    broken: tuple[str, ...] = ()
+    """Sites that are new and were never without a fault: they are answered for all the same."""
+    default: str = ""
+    """The site that gets connections without a name, by one of its names; ``""``: none does."""
+
+
+class IPlane(Interface):
+    """The data plane: all who answer visitors, in this process and in others."""
+
+    def apply(change: Change) -> None:
+        """Have *change* hold from now on. What fails for one site is logged and harms no other."""
+
+
+# Other processes of the data plane (snickers.workers)
+
+
+@frozen
+class Share:
+    """What other processes have of a site, together."""
+
+    requests: int = 0
+    connections: int = 0
+    uses: int = 0
+    """Uses of its server beyond those that its life counts."""
+    certificate: Mapping[str, Any] | None = None
+    """As `ICertificates.states` says it, where one of them has loaded it."""
+
+
+NOTHING = Share()
+
+
+class IColleagues(Interface):
+    """The other processes, as the one in charge asks after them."""
+
+    def freshen() -> Deferred[None]:
+        """Fire when `share` and `report` say what holds now, or when one is too slow to tell.
+        Never fails."""
+
+    def share(site: str) -> Share:
+        """Return what they have of *site*."""
+
+    def report() -> list[dict[str, Any]]:
+        """Return for each ``pid``, ``since`` (epoch seconds), ``requests``, ``connections``."""
+
+
 # Certificates (snickers.tls)
 
 
@@ -343,6 +404,10 @@ class IAlarm(Interface):
 
 class IFrontDoor(Interface):
     """What the control room may ask of the running Snickers. Answers are JSON-able."""
+
+    def freshen() -> Deferred[None]:
+        """Fire when what the others say can tell what holds now, what other processes know
+        included. Never fails: a process that does not answer soon is not waited for."""
 
     def status() -> dict[str, Any]:
         """Return ``{"version", "pid", "since", "config", "faults": [...], "alarms": [...],

@@ -14,7 +14,7 @@ import resource
 import socket
 import stat
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
@@ -26,6 +26,8 @@ from snickers.stream import Stream, Sweep
 
 ACCEPTS = 64
 """Connections accepted in one turn of the reactor: those already open must not wait for long."""
+SHARED_ACCEPTS = 4
+"""...where other processes accept from the same socket: they should have their part of a crowd."""
 REST = 0.25
 """Seconds for which nothing is accepted when there are no descriptors left."""
 COMPLAIN_EVERY = 60.0
@@ -180,12 +182,25 @@ def inherited(
     return found
 
 
+class Elsewhere(Protocol):
+    """The connections of other processes: see `snickers.workers.tally.Tally`."""
+
+    def place(self, peer: bytes) -> int: ...
+
+    def open_elsewhere(self) -> int: ...
+
+    def count_elsewhere(self, place: int) -> int: ...
+
+    def add(self, place: int, number: int) -> None: ...
+
+
 class Limits:
     """Counts open client connections, in all and for each address (IPv6: each /64).
 
     *total* is lowered where the process may not open as many descriptors: each connection may
     need a file or another one to its site, as many to sites may be kept idle, and `RESERVE` are
     for everything else. *descriptors* is that limit; by default what the operating system says now.
+    Where other processes take connections too, `share` has the limits hold for all together.
     """
 
     def __init__(self, total: int, per_address: int, descriptors: int | None = None) -> None:
@@ -193,6 +208,13 @@ class Limits:
         self.open = 0
         """Connections open now."""
         self._each: dict[bytes, int] = {}
+        self._elsewhere: Elsewhere | None = None
+
+    def share(self, elsewhere: Elsewhere) -> None:
+        """Count together with other processes from now on, what is open already included."""
+        self._elsewhere = elsewhere
+        for peer, count in self._each.items():
+            elsewhere.add(elsewhere.place(peer), count)
 
     def change(self, total: int, per_address: int, descriptors: int | None = None) -> None:
         """Have other limits hold from now on; what is open stays."""
@@ -200,7 +222,9 @@ class Limits:
             soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             descriptors = 1 << 30 if soft == resource.RLIM_INFINITY else soft
         self.total = max(1, min(total, (descriptors - RESERVE) // 3))
-        """Connections that may be open in all."""
+        """Connections that may be open in this process."""
+        self.together = total
+        """Connections that may be open in all processes."""
         self.per_address = per_address
 
     def enter(self, peer: bytes) -> bool:
@@ -211,6 +235,14 @@ class Limits:
         count = each.get(peer, 0)
         if self.open >= self.total or (count >= self.per_address and peer):
             return False
+        elsewhere = self._elsewhere
+        if elsewhere is not None:
+            place = elsewhere.place(peer)
+            if self.open + elsewhere.open_elsewhere() >= self.together or (
+                count + elsewhere.count_elsewhere(place) >= self.per_address and peer
+            ):
+                return False
+            elsewhere.add(place, 1)
         self.open += 1
         each[peer] = count + 1
         return True
@@ -220,6 +252,8 @@ class Limits:
         if b":" in peer:
             peer = _network(peer)
         self.open -= 1
+        if self._elsewhere is not None:
+            self._elsewhere.add(self._elsewhere.place(peer), -1)
         count = self._each[peer] - 1
         if count:
             self._each[peer] = count
@@ -267,6 +301,8 @@ class Port:
         """Who announces clients by the PROXY protocol; may change at any time."""
         self.unannounced_by = 0
         """Connections of those that were closed for the lack of a good header."""
+        self.shared = False
+        """Whether other processes accept from the same socket."""
         self._socket: socket.socket | None = sock
         self._fd = sock.fileno()
         self._family = sock.family
@@ -294,6 +330,15 @@ class Port:
         """Accept again."""
         self.startListening()
 
+    def share(self) -> None:
+        """Other processes accept from the same socket from now on."""
+        listening = self._listening
+        if listening:
+            self._listen_no_more()
+        self.shared = True
+        if listening:
+            self._listen()
+
     def stopListening(self) -> None:
         """Accept no more and close our descriptor; what was accepted goes on."""
         self.pause()
@@ -309,7 +354,10 @@ class Port:
     def _listen(self) -> None:
         if not self._listening and self._socket is not None and self._resting is None:
             self._listening = True
-            self.reactor.addReader(self)
+            if self.shared:
+                self.reactor.addSharedReader(self)
+            else:
+                self.reactor.addReader(self)
 
     def _listen_no_more(self) -> None:
         if self._listening:
@@ -340,7 +388,7 @@ class Port:
     # Accepting
 
     def doRead(self) -> None:
-        for _ in range(ACCEPTS):
+        for _ in range(SHARED_ACCEPTS if self.shared else ACCEPTS):
             try:
                 fd, name = self._accept()
             except BlockingIOError:

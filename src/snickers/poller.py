@@ -83,6 +83,15 @@ class Poller:
     def addReader(self, reader: Any) -> None:
         self._add(reader, _IN)
 
+    def addSharedReader(self, reader: Any) -> None:
+        """As `addReader`, for a descriptor that other processes wait on too: one of them is woken
+        for each event, not all (EPOLLEXCLUSIVE of epoll_ctl(2))."""
+        number = reader.fileno()
+        self._flags[number] = _IN
+        self._items[number] = reader
+        if self._epoll is not None:
+            self._epoll.register(number, _IN | select.EPOLLEXCLUSIVE)
+
     def addWriter(self, writer: Any) -> None:
         self._add(writer, _OUT)
 

@@ -7,12 +7,11 @@ exception goes on watching. This is also what the control room asks (`IFrontDoor
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -26,27 +25,41 @@ from snickers.config.values import (
     Process,
     Settings,
     Site,
-    Static,
 )
-from snickers.interfaces import IAlarm, ICertificates, IFrontDoor, IHandler, ILives
+from snickers.interfaces import (
+    NOTHING,
+    Change,
+    IAlarm,
+    ICertificates,
+    IColleagues,
+    IFrontDoor,
+    ILives,
+    IPlane,
+    Share,
+)
 
 NEEDS_RESTART = frozenset({"https", "http", "http2", "state", "docker"})
 """Options of ``[snickers]`` that only a new start takes up."""
 
 
 class SiteRegister(Protocol):
-    """Where live sites are put: the table of the http room."""
+    """The live sites of this process: the table of the http room."""
 
     by_name: dict[str, Any]
-    default: Any
 
-    def put(
-        self, name: str, names: tuple[str, ...], site: Site | None, handler: IHandler
-    ) -> Any: ...
 
-    def remove(self, name: str) -> Any: ...
+@implementer(IColleagues)
+class Nobody:
+    """There are no other processes."""
 
-    def find(self, host: bytes) -> Any: ...
+    def freshen(self) -> Deferred[None]:
+        return succeed(None)
+
+    def share(self, site: str) -> Share:
+        return NOTHING
+
+    def report(self) -> list[dict[str, Any]]:
+        return []
 
 
 def _kind_name(site: Site) -> str:
@@ -61,9 +74,31 @@ def _declaration(site: Site) -> object:
     return None
 
 
-def _is_opened(site: Site) -> bool:
-    """Whether the site's TLS is opened here, with a certificate of its own."""
-    return not isinstance(site.kind, Passthrough)
+def _has_server(site: Site) -> bool:
+    return site.life is not None and site.enabled
+
+
+def _never_good(configuration: Configuration) -> set[str]:
+    """The sites that have a fault and no version without."""
+    return {name for name in configuration.broken if name not in configuration.sites}
+
+
+def _change(old: Configuration | None, new: Configuration, change: Difference) -> Change:
+    """Return what of the *change* from *old* to *new* concerns the data plane."""
+    before = set() if old is None else _never_good(old)
+    now = _never_good(new)
+    settings = new.settings
+    return Change(
+        settings if change.settings and old is not None else None,
+        change.added,
+        tuple(site for _, site in change.changed),
+        (
+            *(site.name for site in change.removed),
+            *sorted(name for name in before - now if name not in new.sites),
+        ),
+        tuple(sorted(now - before)),
+        "" if settings is None else settings.default_site,
+    )
 
 
 @implementer(IFrontDoor)
@@ -77,34 +112,32 @@ class Running:
         load: Callable[[], Loaded],
         in_thread: Callable[..., Deferred[Any]],
         sites: SiteRegister,
-        make: Callable[[Site], IHandler],
-        broken: Callable[[], IHandler],
+        plane: IPlane,
         certificates: ICertificates,
         lives: ILives,
         alarm: IAlarm,
-        apply_settings: Callable[[Settings], None],
         told: Callable[[str], None],
         wall: Callable[[], float],
         about: Callable[[], Mapping[str, Any]],
         settle: Callable[[], None] = lambda: None,
+        others: IColleagues | None = None,
     ) -> None:
-        """*load* blocks and is called through *in_thread* only. *make* and *broken* make the
-        handlers of sites; *apply_settings* takes what of ``[snickers]`` can change while
-        running; *told* is told ``"reloading"`` and ``"ready"``; *about* says what is part of
-        every status; *settle* lets a moment pass, blocking, in a thread."""
+        """*load* blocks and is called through *in_thread* only. *sites* are those of this process,
+        *plane* is the data plane of all of them, *others* says what the others have of it; *told*
+        is told ``"reloading"`` and ``"ready"``; *about* says what is part of every status;
+        *settle* lets a moment pass, blocking, in a thread."""
         self._load = load
         self._in_thread = in_thread
         self._sites = sites
-        self._make = make
-        self._broken = broken
+        self._plane = plane
         self._certificates = certificates
         self._lives = lives
         self._alarm = alarm
-        self._apply_settings = apply_settings
         self._told = told
         self._wall = wall
         self._about = about
         self._settle = settle
+        self._others: IColleagues = others or Nobody()
         self._lock = DeferredLock()
         self._began_with: Settings | None = None
         self._waits_for_restart = ""
@@ -216,8 +249,11 @@ class Running:
 
     def _open(self, site: Site) -> int:
         """How many connections the removal of *site* ends; those carried unopened go on."""
+        if isinstance(site.kind, Passthrough):
+            return 0
         live = self._sites.by_name.get(site.name)
-        return len(live.connections) if live is not None and _is_opened(site) else 0
+        here = 0 if live is None else len(live.connections)
+        return here + self._others.share(site.name).connections
 
     def _closed_by_change(self, old: Site, new: Site) -> int:
         """How many exchanges and websockets a site's change ends: those that use a server which
@@ -225,7 +261,7 @@ class Running:
         if old.life is None or _declaration(old) == _declaration(new):
             return 0
         state = self._lives.states().get(old.name)
-        return 0 if state is None else int(state["uses"])
+        return 0 if state is None else int(state["uses"]) + self._others.share(old.name).uses
 
     def _apply(self, fresh: Configuration) -> dict[str, Any]:
         """Make *fresh* run, as far as it is without fault; return what that changed."""
@@ -234,43 +270,9 @@ class Running:
         change = difference(running, goal)
         answer = self._described(change, fresh)
         self.configuration = goal
-        if change.settings and goal.settings is not None and running is not None:
-            self._apply_settings(goal.settings)
         self._tell_restart(goal.settings)
-        news = [*change.added, *(new for _, new in change.changed)]
-        self._certificates.apply(
-            [*filter(_is_opened, change.added), *self._stand_ins(running, goal)],
-            [new for _, new in change.changed if _is_opened(new)],
-            # Also of one that had none: it may have had a stand-in.
-            [*change.removed, *(site for site in news if not _is_opened(site))],
-        )
-        added = [site for site in change.added if site.life is not None and site.enabled]
-        changed: list[Site] = []
-        removed = [site for site in change.removed if site.life is not None and site.enabled]
-        for old, new in change.changed:
-            had = old.life is not None and old.enabled
-            has = new.life is not None and new.enabled
-            if had and has:
-                changed.append(new)
-            elif had:
-                removed.append(old)
-            elif has:
-                added.append(new)
-        self._lives.apply(added, changed, removed)
-        for site in change.removed:
-            self._remove(site.name)
-        for site in news:
-            try:
-                self._sites.put(site.name, site.names, site, self._make(site))
-            except Exception:
-                self.log.failure("{site}: applying its configuration", site=site.name)
-        for old, new in change.changed:
-            if _is_opened(old) and not _is_opened(new):
-                self._close_idle(self._sites.by_name[new.name])
-        self._apply_broken(running, goal)
-        if goal.settings is not None:
-            name = goal.settings.default_site
-            self._sites.default = self._sites.by_name.get(name) or self._sites.find(name.encode())
+        self._apply_lives(change)
+        self._plane.apply(_change(running, goal, change))
         self._tell_faults(fresh)
         for entry in answer["added"]:
             self.log.info("{site}: added", site=entry["site"])
@@ -284,6 +286,28 @@ class Running:
             self.log.info("{site}: removed", site=entry["site"])
         return answer
 
+    def _apply_lives(self, change: Difference) -> None:
+        added = [site for site in change.added if _has_server(site)]
+        changed: list[Site] = []
+        removed = [site for site in change.removed if _has_server(site)]
+        for old, new in change.changed:
+            had, has = _has_server(old), _has_server(new)
+            if had and has:
+                changed.append(new)
+            elif had:
+                removed.append(old)
+            elif has:
+                added.append(new)
+        self._lives.apply(added, changed, removed)
+
+    def whole(self) -> Change:
+        """Return all that runs, as a change for somebody who has nothing yet."""
+        configuration = self.configuration
+        if configuration is None:
+            return Change()
+        change = _change(None, configuration, difference(None, configuration))
+        return evolve(change, settings=configuration.settings)
+
     def _tell_restart(self, settings: Settings | None) -> None:
         """Raise an alarm while the file says what only a new start takes up."""
         if settings is None:
@@ -296,44 +320,6 @@ class Running:
         if words:
             self._alarm.raised("restart", "", words)
         self._waits_for_restart = words
-
-    def _stand_ins(self, running: Configuration | None, goal: Configuration) -> Sequence[Site]:
-        """Sites that were never without a fault still need a certificate to say so."""
-        return [
-            Site(name=name, kind=Static(root=os.devnull))
-            for name in goal.broken
-            if name not in goal.sites and not self._never_good(running, name)
-        ]
-
-    @staticmethod
-    def _never_good(configuration: Configuration | None, name: str) -> bool:
-        return (
-            configuration is not None
-            and name in configuration.broken
-            and name not in configuration.sites
-        )
-
-    def _apply_broken(self, running: Configuration | None, goal: Configuration) -> None:
-        """Put sites that were never without a fault into the table, take mended ones out."""
-        for name in goal.broken:
-            if name not in goal.sites and not self._never_good(running, name):
-                self._sites.put(name, (name,), None, self._broken())
-        if running is None:
-            return
-        for name in running.broken:
-            if name not in running.sites and name not in goal.broken and name not in goal.sites:
-                self._certificates.apply([], [], [Site(name=name, kind=Static(root=os.devnull))])
-                self._remove(name)
-
-    def _remove(self, name: str) -> None:
-        live = self._sites.remove(name)
-        if live is not None:
-            self._close_idle(live)
-
-    @staticmethod
-    def _close_idle(live: Any) -> None:
-        for connection in list(live.connections):
-            connection.close_if_idle()
 
     def _tell_faults(self, fresh: Configuration) -> None:
         """Raise an alarm for each section at fault; clear what does not hold any more."""
@@ -349,6 +335,9 @@ class Running:
             self._alarm.raised("configuration", site, message)
 
     # What there is to say
+
+    def freshen(self) -> Deferred[None]:
+        return self._others.freshen()
 
     def status(self) -> dict[str, Any]:
         configuration = self.configuration
@@ -374,6 +363,7 @@ class Running:
             "broken": [] if configuration is None else sorted(configuration.broken),
             "alarms": alarms,
             "reloads": dict(self.reloads),
+            "workers": self._others.report(),
             "sites": sites,
         }
 
@@ -396,6 +386,8 @@ class Running:
             state, kind = "disabled", _kind_name(site)
         else:
             state, kind = "serving", _kind_name(site)
+        share = self._others.share(live.name)
+        certificate = certificate or share.certificate
         if life is not None:
             state, since, detail = life["state"], life["since"], life["detail"]
         configuration = self.configuration
@@ -412,9 +404,9 @@ class Running:
             "kind": kind,
             "state": state,
             "since": since,
-            "requests": live.requests,
-            "connections": len(live.connections),
-            "uses": 0 if life is None else life["uses"],
+            "requests": live.requests + share.requests,
+            "connections": len(live.connections) + share.connections,
+            "uses": 0 if life is None else life["uses"] + share.uses,
             "waiting": 0 if life is None else life["waiting"],
             "id": "" if life is None else life["id"],
             "certificate": None if certificate is None else dict(certificate),

@@ -186,7 +186,7 @@ def _read_workers(text: str, place: Place) -> int:
     return _WORKERS.read(text, place)
 
 
-_WORKERS = integer(1, 256)
+_WORKERS = integer(1, 64)
 WORKERS: Format[int] = Format(
     "number or `auto`", _read_workers, lambda count: str(count) if count else "auto"
 )

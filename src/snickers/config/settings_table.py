@@ -199,10 +199,9 @@ def settings_options() -> Iterable[Option]:
         formats.WORKERS,
         "1",
         "How many processes carry the traffic; `auto`: as many as there are processors. With `1` "
-        "the one process does it itself.",
+        "the one process does it itself; with more, it is one of them and in charge of the rest. "
+        "64 at the most.",
         "auto",
-        later=True,
-        attribute="",
     )
     yield option(
         "proxy protocol from",

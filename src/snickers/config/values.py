@@ -265,6 +265,8 @@ class Settings:
     """HTTP/2 frames that ask for nothing but work, in any ten seconds on one connection."""
     waiting_limit: int = 1000
     """Requests that may wait for one site's server."""
+    workers: int = 1
+    """Processes that take connections; 0: one a core."""
     drain_within: float = 30.0
     """At the end: how long open exchanges are given."""
     where: Where = field(default=Where("", 0), eq=False)

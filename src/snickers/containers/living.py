@@ -50,6 +50,10 @@ class Surroundings(Protocol):
     def scheduled(self, life: Living) -> None:
         """`Living.due` was set."""
 
+    def moved(self, site: str) -> None:
+        """Whether and where the server of *site* answers may be another than before, or how far
+        it is."""
+
     def parted(self, life: Living) -> None:
         """The life is over: the site is gone."""
 
@@ -171,6 +175,7 @@ class Living:
 
     def _tell(self, words: str) -> None:
         self.words = words
+        self._around.moved(self.site)
         for _, progress in (*self._wakers, *self._sleepers):
             try:
                 progress(words)
@@ -225,6 +230,7 @@ class Living:
 
     def _step(self, event: e.Event) -> None:
         # What was counted outside since the last step is carried in.
+        address = self.address
         had = evolve(self.state, uses=self.uses, used=self.used)
         state, commands = step(had, event, self._around.sweep.now)
         self.state = state
@@ -245,6 +251,8 @@ class Living:
                 )
         self.due = due(self.state)
         self._around.scheduled(self)
+        if state.phase is not had.phase or self.address != address:
+            self._around.moved(self.site)
 
     def _moved(self, had: State, state: State) -> None:
         self.changed = self._around.wall()

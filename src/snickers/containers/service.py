@@ -73,6 +73,9 @@ class Lives:
         self.prober = Prober(reactor, clock)
         self.alarm = alarm
         self.wall = wall
+        self.moved: Callable[[str], None] = _nobody_is_told
+        """Called with a site's name when whether, or where, its server answers may have changed,
+        or how far it is."""
         self._lives: dict[str, Living] = {}
         self._rosters: dict[type, Roster] = {
             Container: Roster("container", engines.get(Container), clock, alarm),
@@ -154,6 +157,10 @@ class Lives:
     def stage(self, site: str) -> str:
         life = self._lives.get(site)
         return "" if life is None else life.state.phase.value
+
+    def ready(self, site: str) -> Address | None:
+        life = self._lives.get(site)
+        return None if life is None else life.address
 
     def _turn_away(self, waiter: IWaiter) -> None:
         if self._strangers.pop(id(waiter), None) is waiter:
@@ -254,6 +261,7 @@ class Lives:
         life.roster.part(life.site)
         if life.next is None:
             del self._lives[life.site]
+            self.moved(life.site)
             return
         life.next.before = None
         # Who used the old server gives it back to this one.
@@ -264,6 +272,10 @@ class Lives:
         now = self.sweep.now
         for life in [life for life in self._due if life.due <= now]:
             life.post(e.TimePassed())
+
+
+def _nobody_is_told(site: str) -> None:
+    """There are no workers."""
 
 
 def _no_life(site: str) -> LifeFailed:

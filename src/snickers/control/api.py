@@ -130,13 +130,30 @@ class _Room(Resource):
             stream.stopping()
 
     def render(self, request: Request) -> int:
+        gone = False
+
+        def left(reason: Failure) -> None:
+            nonlocal gone
+            gone = True
+
+        def fresh(_: object) -> None:
+            if not gone:
+                self._answer(request)
+
+        request.notifyFinish().addErrback(left)
+
+        maybeDeferred(self._front_door.freshen).addCallbacks(
+            fresh, lambda failure: self._broke(request, failure)
+        )
+        return NOT_DONE_YET
+
+    def _answer(self, request: Request) -> None:
         try:
             self._route(request)
         except _Problem as problem:
             send(request, problem.status, {"error": str(problem), **problem.more})
         except Exception:
             self._broke(request, Failure())
-        return NOT_DONE_YET
 
     def _route(self, request: Request) -> None:
         segments = [_decoded(segment) for segment in request.postpath or ()]

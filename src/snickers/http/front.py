@@ -105,6 +105,11 @@ class Front:
             ids[:] = [block + digits for digits in _DIGITS]
         return ids.pop()
 
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self.connections)
+
     def drain(self) -> None:
         """Let idle connections go; those with an exchange follow when it has ended."""
         self.draining = True

@@ -68,7 +68,8 @@ class Certificates:
 
     *reactor* times the looks; *threads* runs what blocks, and is started and stopped with this;
     *directory* is where the certificates of ``files`` are; *harden* is called, in a thread, with
-    every new context; *epoch* returns epoch seconds; *limit* contexts are kept.
+    every new context; *epoch* returns epoch seconds; *limit* contexts are
+    kept; *survey* sites of `files` that nobody asked for are read in one look.
     """
 
     _log = Logger()
@@ -83,11 +84,13 @@ class Certificates:
         alarm: IAlarm,
         epoch: Callable[[], float],
         limit: int = CONTEXTS,
+        survey: int = SURVEY,
     ) -> None:
         self._threads = threads
         self._loader = Loader(authority, Folders(directory), harden)
         self._alarm = alarm
         self._epoch = epoch
+        self._survey = survey
         self._rows: dict[str, Row] = {}
         self._recent: Recent[tuple[str, str]] = Recent(limit)
         self._loads: dict[tuple[str, str], _Load] = {}
@@ -334,7 +337,7 @@ class Certificates:
         await self._look_at_unseen()
 
     async def _look_at_unseen(self) -> None:
-        for _ in range(min(SURVEY, len(self._unseen))):
+        for _ in range(min(self._survey, len(self._unseen))):
             row = self._rows.get(self._unseen.popleft())
             if row is not None and row.site.certificates == "files":
                 for name in row.names:

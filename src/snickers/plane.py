@@ -1,0 +1,274 @@
+"""The data plane of one process, connected: what listens, opens TLS, and answers.
+
+The first process has one, and so has every worker. Whose server is awake and what is wrong are
+questions to somebody else (`ILeases`, `IAlarm`); everything that happens to the bytes of a visitor
+is in here. It starts nothing before it is told to, and names neither a reactor nor the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+
+from snickers.announced import Proxies
+from snickers.config.values import Listen, Settings
+from snickers.http.accesslog import LogKeeper
+from snickers.http.connections import Connections
+from snickers.http.front import Bounds, Front
+from snickers.http.http1 import Http1, PlainHttp1
+from snickers.http.http2 import Http2
+from snickers.http.kinds import HandlerMaker
+from snickers.http.policy import Networks
+from snickers.http.sites import LiveSite, SiteTable
+from snickers.interfaces import IAlarm, ILeases
+from snickers.listening import Limits, Port
+from snickers.livesites import LiveSites
+from snickers.logfile import LogFile
+from snickers.passthrough import Carrying, Passages
+from snickers.poller import Poller
+from snickers.stream import Stream, Sweep
+from snickers.tls import clienthello
+from snickers.tls.authority import Authority
+from snickers.tls.certificates import SURVEY, Certificates
+from snickers.tls.port import TLSPort
+from snickers.tls.threads import OwnThreads
+from snickers.tls.transport import TLSStream, harden
+from snickers.tls.trust import Trust
+
+ALPN = (b"http/1.1", b"http/1.0")
+ALPN_2 = (b"h2", *ALPN)
+FILE_THREADS = 4
+"""Threads that read files: more would only queue at the disk."""
+NAME_THREADS = 4
+"""Threads that look up names: apart, since a look-up that gets no answer takes half a minute."""
+CERTIFICATE_THREADS = 2
+
+
+def steady(reactor: Any) -> None:
+    """Have *reactor* measure time by a clock that nobody can set: a step back would stall every
+    deadline, a step forward would end everything at once."""
+    reactor.seconds = time.monotonic
+
+
+class Part(Protocol):
+    """What is started and stopped."""
+
+    def start(self) -> Any: ...
+
+    def stop(self) -> Any: ...
+
+
+class Called:
+    """A part made of two calls."""
+
+    def __init__(self, start: Callable[[], Any], stop: Callable[[], Any]) -> None:
+        self.start = start
+        self.stop = stop
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        settings.head_within,
+        settings.keep_alive,
+        settings.progress_within,
+        settings.minimum_rate,
+        settings.request_line_limit,
+        settings.head_limit,
+        settings.field_limit,
+        settings.stream_limit,
+        settings.reset_limit,
+        settings.control_frame_limit,
+    )
+
+
+class Plane:
+    """The data plane of one process.
+
+    *sweep* is its coarse clock, to be started with `parts`. *survey*: how many certificates that
+    nobody asked for are looked at in one go; one process is enough for that.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        sweep: Sweep,
+        settings: Settings,
+        leases: ILeases,
+        alarm: IAlarm,
+        survey: int = SURVEY,
+    ) -> None:
+        self.settings = settings
+        self.sweep = sweep
+        self.poller = Poller(reactor)
+        self.limits = Limits(settings.connections, settings.connections_per_address)
+        self.files = OwnThreads(reactor, FILE_THREADS, "files")
+        self.names = OwnThreads(reactor, NAME_THREADS, "names")
+        self._log_thread = OwnThreads(reactor, 1, "log")
+        self.sites = SiteTable()
+        self.front = Front(
+            self.sites,
+            sweep,
+            time.time,
+            time.perf_counter,
+            _bounds(settings),
+            os.urandom(4).hex().encode(),
+        )
+        self.front.soon = self.poller.soon
+        self.alpn = ALPN_2 if settings.http2 else ALPN
+        self.access = LogKeeper(
+            self.front, time.time, lambda path: LogFile(path, self._log_thread.run, alarm)
+        )
+        self.authority = Authority(os.path.join(settings.state, "internal"))
+        self.certificates = Certificates(
+            reactor,
+            OwnThreads(reactor, CERTIFICATE_THREADS, "certificates"),
+            self.authority,
+            settings.certificate_directory,
+            lambda context: harden(context, self.alpn),
+            alarm,
+            time.time,
+            survey=survey,
+        )
+        servers = Connections(lambda: self.limits.total)
+        self.passages = Passages(
+            self.poller,
+            sweep,
+            self.resolve,
+            self.front.connections,
+            servers,
+            Networks,
+            clienthello.alert,
+        )
+        handlers = HandlerMaker(
+            self.poller,
+            sweep,
+            leases,
+            self.defer,
+            self.addresses,
+            servers,
+            lambda: self.settings.waiting_limit,
+            Trust(self.files, reactor.seconds).secure,
+            alarm,
+        )
+        self.live = LiveSites(
+            self.sites, handlers.make, handlers.broken, self.certificates, self.apply_settings
+        )
+        self.parts: Sequence[Part] = (
+            self.files,
+            self.names,
+            self._log_thread,
+            self.poller,
+            sweep,
+            Called(self._log_access, self.access.close),
+        )
+        """In the order in which they are started; `certificates` come after what is to be asked
+        for, and are not among them."""
+
+    # What parts ask of the world
+
+    def defer(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Run a blocking call in a thread."""
+        return self.files.run(lambda: function(*arguments))
+
+    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+        """Look a host name up: all its addresses, IPv4 and IPv6 as the system prefers."""
+
+        def look_up() -> tuple[str, ...]:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+        return self.names.run(look_up)
+
+    def resolve(self, host: str) -> Deferred[str]:
+        """Look a host name up: the address the system prefers."""
+        return self.addresses(host).addCallback(itemgetter(0))
+
+    def _log_access(self) -> None:
+        self.access.apply(self.settings.access_log, self.settings.access_log_format)
+
+    def apply_settings(self, settings: Settings) -> None:
+        """Take what of ``[snickers]`` can change while running."""
+        self.settings = settings
+        self.limits.change(settings.connections, settings.connections_per_address)
+        self.front.bounds = _bounds(settings)
+        self._log_access()
+        self.certificates.directory = settings.certificate_directory
+        self._set_ports()
+
+    # Listening
+
+    ports: Sequence[Port] = ()
+
+    def listen(
+        self, https: Sequence[socket.socket], http: Sequence[socket.socket]
+    ) -> Sequence[Port]:
+        """Make the ports of listening sockets; nothing is accepted yet."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.limits.change(self.settings.connections, self.settings.connections_per_address)
+        self.https_port = _port_of(https, self.settings.https)
+        self.http_port = _port_of(http, self.settings.http)
+        ports: list[Port] = [
+            TLSPort(
+                self.poller,
+                sock,
+                self.sweep,
+                self.limits,
+                route=self.sites.route,
+                contexts=self._context,
+                build=self._build,
+                alpn=self.alpn,
+                within=self.settings.handshake_within,
+                unopened=attrgetter("unopened"),
+                carry=self._carry,
+            )
+            for sock in https
+        ]
+        ports += [
+            Port(self.poller, sock, self.sweep, self.limits, self._build_plain) for sock in http
+        ]
+        self.ports = ports
+        self._set_ports()
+        return ports
+
+    def _set_ports(self) -> None:
+        """Have the ports do as the settings say."""
+        settings = self.settings
+        trusted = settings.proxy_protocol_from
+        proxies = Proxies(trusted, Networks) if trusted else None
+        for port in self.ports:
+            port.proxies = proxies
+            if isinstance(port, TLSPort):
+                port.within = settings.handshake_within
+
+    https_port = 443
+    http_port = 0
+
+    def _context(self, site: LiveSite, name: bytes) -> SSL.Context | Deferred[SSL.Context]:
+        return self.certificates.context(site.name, name)
+
+    def _build(self, stream: TLSStream, site: LiveSite) -> Http1 | Http2:
+        if stream.alpn == b"h2":
+            return Http2(self.front, stream, site)
+        return Http1(self.front, stream, site, True)
+
+    def _carry(self, stream: Stream, site: LiveSite, name: bytes) -> Carrying:
+        return self.passages.carry(stream, site, name)
+
+    def _build_plain(self, stream: Stream) -> PlainHttp1:
+        return PlainHttp1(self.front, stream, self.https_port)
+
+
+def _port_of(sockets: Sequence[socket.socket], listens: Sequence[Listen]) -> int:
+    for sock in sockets:
+        if sock.family != socket.AF_UNIX:
+            return int(sock.getsockname()[1])
+    return listens[0].port if listens else 0

@@ -1,0 +1,86 @@
+"""How many connections each process has open, in memory that all of them see.
+
+A limit for an address holds for all processes together. Each writes its own row and reads those of
+the others, so that nothing needs a lock: a sum may miss what happens in the same microsecond, which
+a limit can bear. Addresses are counted by a hash with a secret key: two that share a place are
+counted together, and nobody outside can find out which do.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from hashlib import blake2b
+
+ROWS = 64
+"""Processes at the most: more than a small host has cores."""
+PLACES = 1 << 16
+"""Counters of addresses in a row: with 10,000 clients some share one, which is felt only by those
+who are near the limit."""
+KEY = 16
+"""Bytes of the key, at the begin of the memory."""
+_ROW = PLACES + 1
+"""The row's numbers: all connections, then one for each place."""
+_SIZE = KEY + 4 * _ROW * ROWS
+
+
+class Tally:
+    """The memory behind *descriptor*, of which *row* is written here."""
+
+    def __init__(self, descriptor: int, row: int) -> None:
+        self._map = mmap.mmap(descriptor, _SIZE)
+        self._key = bytes(self._map[:KEY])
+        self._numbers = memoryview(self._map)[KEY:].cast("I")
+        self._begin = row * _ROW
+        self._others: tuple[int, ...] = ()
+        self.among(1)
+
+    @staticmethod
+    def create() -> int:
+        """Return the descriptor of new memory; nothing of it is used before it is written to."""
+        descriptor = os.memfd_create("snickers-tally", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, _SIZE)
+        os.pwrite(descriptor, os.urandom(KEY), 0)
+        return descriptor
+
+    def among(self, rows: int) -> None:
+        """Have the first *rows* rows be those that count; one's own always does."""
+        begins = (row * _ROW for row in range(min(rows, ROWS)))
+        self._others = tuple(begin for begin in begins if begin != self._begin)
+
+    def place(self, peer: bytes) -> int:
+        """Return the place of the address *peer*."""
+        digest = blake2b(peer, digest_size=2, key=self._key).digest()
+        return int.from_bytes(digest, "little")
+
+    def open_elsewhere(self) -> int:
+        """Return how many connections other processes have open."""
+        numbers = self._numbers
+        return sum([numbers[begin] for begin in self._others])
+
+    def count_elsewhere(self, place: int) -> int:
+        """Return how many of them are from addresses of *place*."""
+        numbers = self._numbers
+        place += 1
+        return sum([numbers[begin + place] for begin in self._others])
+
+    def add(self, place: int, number: int) -> None:
+        """Count *number* more, or less, of *place* here."""
+        numbers = self._numbers
+        begin = self._begin
+        numbers[begin] = max(0, numbers[begin] + number)
+        place += begin + 1
+        numbers[place] = max(0, numbers[place] + number)
+
+    def clear(self, row: int) -> None:
+        """Forget what the process of *row*, which is no more, had open."""
+        begin = row * _ROW
+        # Where nothing was written nothing is: memory that was never used is not touched.
+        for number in range(begin, begin + _ROW):
+            if self._numbers[number]:
+                self._numbers[number] = 0
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._numbers.release()
+        self._map.close()
