@@ -371,7 +371,8 @@ class IColleagues(Interface):
         """Return what they have of *site*."""
 
     def report() -> list[dict[str, Any]]:
-        """Return for each ``pid``, ``since`` (epoch seconds), ``requests``, ``connections``."""
+        """Return for each ``pid``, ``since`` (epoch seconds), ``requests``, ``connections``, and
+        ``serving``: whether it accepts connections."""
 
 
 # Certificates (snickers.tls)

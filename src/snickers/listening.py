@@ -347,6 +347,11 @@ class Port:
             sock.close()
         self._fd = -1
 
+    def look(self) -> None:
+        """Accept what waits, although nobody was woken for it."""
+        if self._listening:
+            self.doRead()
+
     def getHost(self) -> Any:
         """Return the address the socket is bound to, as the operating system says it."""
         return self._socket.getsockname() if self._socket is not None else None

@@ -199,11 +199,16 @@ class Running:
             self.log.failure("reading the configuration", failure=failure)
             return failure
 
+        def everywhere(answer: dict[str, Any]) -> Deferred[dict[str, Any]]:
+            # They are told one thing after the other: who has counted has applied before.
+            return self._others.freshen().addCallback(lambda _: answer)
+
         def ready(result: Any) -> Any:
             self._told("ready")
             return result
 
         done.addCallbacks(loaded, failed)
+        done.addCallback(everywhere)
         done.addBoth(ready)
         return done
 

@@ -135,6 +135,7 @@ class Wiring:
             lambda: self.running.whole(),
             lambda: self.settings.drain_within,
             self.tally,
+            self.look,
         )
         self.lives.moved = self.crew.changed
         self.plane = Plane(
@@ -230,6 +231,11 @@ class Wiring:
         for port in self.plane.ports:
             port.share()
         return seen
+
+    def look(self) -> None:
+        """Accept what nobody else was woken for."""
+        for port in self.plane.ports:
+            port.look()
 
     def launch(
         self,

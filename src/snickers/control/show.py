@@ -190,6 +190,9 @@ def _about(answer: Answer, now: float) -> str:
     parts = [f"Snickers {clean(answer['version'])}" if answer.get("version") else "Snickers"]
     if answer.get("pid"):
         parts.append(f"pid {clean(answer['pid'])}")
+    workers = _list(answer, "workers")
+    if workers:
+        parts.append(f"{len(workers) + 1} processes")
     if answer.get("since"):
         parts.append(f"up {_since(answer, now)}")
     if answer.get("config"):

@@ -79,6 +79,8 @@ class Worker(ProcessProtocol):
         self.since = crew.wall()
         self.ending = False
         """Whether it was asked to end."""
+        self.serving = False
+        """Whether it accepts connections."""
         self.ended: Deferred[None] = Deferred()
         self.steady: Any = None
         """The call that finds it has started well."""
@@ -103,6 +105,19 @@ class Worker(ProcessProtocol):
             self.log.error("Worker {pid} counted oddly: {error}", pid=self.pid, error=error)
             return
         self._crew.census.counted(self, news)
+
+    def accept(self) -> None:
+        """Have it accept connections."""
+
+        def accepts(_: object) -> None:
+            self.serving = bool(self.desk.connected)
+
+        self.desk.accept().addCallback(accepts)
+
+    def stand_by(self) -> None:
+        """Have it accept no more."""
+        self.serving = False
+        self.desk.stand_by()
 
     def _left(self) -> None:
         """It has hung up: it ends, or is stuck and has to be ended."""
@@ -145,6 +160,8 @@ class Crew:
     :param whole: returns all that runs, as a change for one who has nothing yet.
     :param tally: makes the memory of the connections' numbers seen from row 0; called once, when
         the first worker is started.
+    :param look: called when a worker has ended: it may have been woken for a connection that it
+        did not come to accept, and nobody else is woken for that one.
     """
 
     log = Logger()
@@ -160,6 +177,7 @@ class Crew:
         whole: Callable[[], Change],
         drain_within: Callable[[], float],
         tally: Callable[[], Tally],
+        look: Callable[[], None],
     ) -> None:
         self.clock = clock
         self.wall = wall
@@ -172,6 +190,7 @@ class Crew:
         self._whole = whole
         self._drain_within = drain_within
         self._make_tally = tally
+        self._look = look
         self._tally: Tally | None = None
         self._wanted = 0
         self._workers: dict[int, Worker] = {}
@@ -206,6 +225,7 @@ class Crew:
 
     def _dismiss(self, worker: Worker) -> None:
         worker.ending = True
+        worker.serving = False
         self._leaving.add(worker)
         within = self._drain_within()
         worker.desk.drain(within)
@@ -219,7 +239,7 @@ class Crew:
         self._starting.pop(row, None)
         if self._tally is None:
             self._tally = self._make_tally()
-        self._tally.among(ROWS)
+        self._tally.use(row)
         if any(worker.row == row for worker in self._leaving):
             # Its row still counts the connections that it finishes.
             self._starting[row] = self.clock.callLater(1.0, self._start, row)
@@ -236,7 +256,7 @@ class Crew:
         worker.steady = self.clock.callLater(STEADY, self._started_well, worker)
         worker.desk.apply(self._whole())
         if not self._paused:
-            worker.desk.accept()
+            worker.accept()
 
     def _started_well(self, worker: Worker) -> None:
         worker.steady = None
@@ -254,6 +274,7 @@ class Crew:
         if self._tally is not None:
             self._tally.clear(worker.row)
         self._leaving.discard(worker)
+        self._look()
         if self._workers.get(worker.row) is not worker:
             return
         del self._workers[worker.row]
@@ -285,13 +306,13 @@ class Crew:
         """Have all stand by."""
         self._paused = True
         for worker in self._workers.values():
-            worker.desk.stand_by()
+            worker.stand_by()
 
     def resume(self) -> None:
         """Have all accept again."""
         self._paused = False
         for worker in self._workers.values():
-            worker.desk.accept()
+            worker.accept()
 
     def stopListening(self) -> None:
         """Have all finish what is open, and end."""
@@ -372,7 +393,7 @@ class Crew:
                 "since": worker.since,
                 "requests": self.census.requests(worker),
                 "connections": self.census.connections(worker),
-                "ending": worker.ending,
+                "serving": worker.serving,
             }
             for worker in sorted(self._all(), key=lambda worker: (worker.row, worker.since))
         ]

@@ -106,9 +106,9 @@ class Desk(wire.Speaker):
             done = self._call(wire.Apply, part=part, last=last)
         return done
 
-    def accept(self) -> None:
-        """Have it accept connections."""
-        self._call(wire.Accept)
+    def accept(self) -> Deferred[None]:
+        """Have it accept connections; fires when it does, or has gone."""
+        return self._call(wire.Accept)
 
     def stand_by(self) -> None:
         """Have it accept no more, until it is told to."""

@@ -19,9 +19,11 @@ PLACES = 1 << 16
 who are near the limit."""
 KEY = 16
 """Bytes of the key, at the begin of the memory."""
+_HEAD = KEY + 4
+"""Bytes before the rows: the key, and how many rows were ever in use."""
 _ROW = PLACES + 1
 """The row's numbers: all connections, then one for each place."""
-_SIZE = KEY + 4 * _ROW * ROWS
+_SIZE = _HEAD + 4 * _ROW * ROWS
 
 
 class Tally:
@@ -30,10 +32,11 @@ class Tally:
     def __init__(self, descriptor: int, row: int) -> None:
         self._map = mmap.mmap(descriptor, _SIZE)
         self._key = bytes(self._map[:KEY])
-        self._numbers = memoryview(self._map)[KEY:].cast("I")
+        self._used = memoryview(self._map)[KEY:_HEAD].cast("I")
+        self._numbers = memoryview(self._map)[_HEAD:].cast("I")
         self._begin = row * _ROW
-        self._others: tuple[int, ...] = ()
-        self.among(1)
+        self._known = 0
+        self._found: tuple[int, ...] = ()
 
     @staticmethod
     def create() -> int:
@@ -43,10 +46,18 @@ class Tally:
         os.pwrite(descriptor, os.urandom(KEY), 0)
         return descriptor
 
-    def among(self, rows: int) -> None:
-        """Have the first *rows* rows be those that count; one's own always does."""
-        begins = (row * _ROW for row in range(min(rows, ROWS)))
-        self._others = tuple(begin for begin in begins if begin != self._begin)
+    def use(self, row: int) -> None:
+        """Have *row*, and all before it, count for everybody. For the first process alone."""
+        self._used[0] = max(self._used[0], row + 1)
+
+    def _others(self) -> tuple[int, ...]:
+        """Where the rows of the others begin."""
+        used = self._used[0]
+        if used != self._known:
+            begins = (row * _ROW for row in range(used))
+            self._known = used
+            self._found = tuple(begin for begin in begins if begin != self._begin)
+        return self._found
 
     def place(self, peer: bytes) -> int:
         """Return the place of the address *peer*."""
@@ -56,13 +67,13 @@ class Tally:
     def open_elsewhere(self) -> int:
         """Return how many connections other processes have open."""
         numbers = self._numbers
-        return sum([numbers[begin] for begin in self._others])
+        return sum([numbers[begin] for begin in self._others()])
 
     def count_elsewhere(self, place: int) -> int:
         """Return how many of them are from addresses of *place*."""
         numbers = self._numbers
         place += 1
-        return sum([numbers[begin + place] for begin in self._others])
+        return sum([numbers[begin + place] for begin in self._others()])
 
     def add(self, place: int, number: int) -> None:
         """Count *number* more, or less, of *place* here."""
@@ -82,5 +93,6 @@ class Tally:
 
     def close(self) -> None:
         """Let go of the memory."""
+        self._used.release()
         self._numbers.release()
         self._map.close()
