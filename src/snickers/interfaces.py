@@ -212,6 +212,17 @@ class Instance:
     """Where it listens, when it runs."""
     started: float | None = None
     """Seconds since the epoch."""
+    paused: bool = False
+    """It runs and is frozen: it has its memory and gets no processor."""
+
+
+@frozen
+class Ran:
+    """How a command inside of a server ended."""
+
+    code: int
+    output: str
+    """The last lines of what it wrote, to either output, for a person to read."""
 
 
 @frozen
@@ -268,6 +279,26 @@ class IEngine(Interface):
 
     def remove(site: str) -> Deferred[None]:
         """Forget the site: stop its server, remove what was made for it. Data stays."""
+
+    def pause(site: str) -> Deferred[None]:
+        """Freeze the site's server: it keeps its memory and its connections. Fires when it is
+        frozen, also when it was already; fails with `EngineFailed` when none runs."""
+
+    def resume(site: str) -> Deferred[None]:
+        """Undo `pause`. Fires when it goes on, also when it was not frozen; fails with
+        `EngineFailed` when none runs."""
+
+    def run(site: str, command: Sequence[str], within: float) -> Deferred[Ran]:
+        """Run *command* inside of the site's server: in its container as the user of the server,
+        or beside its process, in its folder and with its environment.
+
+        Fires with how it ended, whatever its status; fails with `EngineFailed` when no server runs,
+        when there is no such command, or when it was not done within so many seconds: then it is
+        killed as far as it can be."""
+
+    def loads() -> Deferred[Mapping[str, float]]:
+        """Fire with the seconds of processor time that each running server has used since it was
+        started, by site; one that is paused or cannot be looked at is left out."""
 
     def healthy(instance: Instance) -> Deferred[bool]:
         """Fire with what the engine's own check says (``health = docker``)."""
