@@ -77,9 +77,19 @@ class Lifecycle:
     """``"tcp"``, ``"docker"`` or a path that begins with ``/`` and must answer 200-399."""
     wake_within: float = 60.0
     hold: float = 2.0
+    pause_after: float = NEVER
+    """Without use for so long it is frozen, to go on within tens of milliseconds."""
     idle_after: float = 1800.0
     stop_within: float = 10.0
     drain_within: float = 30.0
+    busy_above: float | None = None
+    """Share of one processor, in percent, above which it counts as used; ``None``: never looked."""
+    veto: tuple[str, ...] = ()
+    """Run inside before it is paused or put to sleep for want of use; another status than 0 means
+    that it is in use. Empty: nobody is asked."""
+    snapshot: tuple[str, ...] = ()
+    """Run inside before every stop; without its success it is not stopped. Empty: nothing is."""
+    snapshot_within: float = 300.0
 
 
 @frozen

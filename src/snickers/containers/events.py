@@ -131,6 +131,68 @@ class EngineFound:
     """The engine can be reached; what it has is not known yet."""
 
 
+@frozen
+class Paused:
+    """The server is frozen."""
+
+    epoch: int
+
+
+@frozen
+class PauseFailed:
+    """The engine could not freeze the server."""
+
+    epoch: int
+    words: str
+    away: bool = False
+
+
+@frozen
+class Resumed:
+    """The server goes on."""
+
+    epoch: int
+
+
+@frozen
+class ResumeFailed:
+    """The engine could not have the server go on."""
+
+    epoch: int
+    words: str
+    away: bool = False
+
+
+@frozen
+class Snapshotted:
+    """The server has made its snapshot."""
+
+    epoch: int
+
+
+@frozen
+class SnapshotFailed:
+    """The server has made no snapshot."""
+
+    epoch: int
+    words: str
+    away: bool = False
+
+
+@frozen
+class Consented:
+    """The server was asked and may be left alone."""
+
+    epoch: int
+
+
+@frozen
+class Vetoed:
+    """The server was asked and is in use, or could not say."""
+
+    epoch: int
+
+
 # Events: the probe and the clock
 
 
@@ -152,6 +214,16 @@ class HealthFailed:
 @frozen
 class TimePassed:
     """A moment has come; perhaps nothing is due."""
+
+
+@frozen
+class Busy:
+    """The server works, though no request uses it."""
+
+
+@frozen
+class Crowded:
+    """There is no room for all who are awake: who is not in use shall sleep."""
 
 
 # Events: persons and the configuration
@@ -202,6 +274,14 @@ Event = (
     | StopFailed
     | Cleared
     | ClearFailed
+    | Paused
+    | PauseFailed
+    | Resumed
+    | ResumeFailed
+    | Snapshotted
+    | SnapshotFailed
+    | Consented
+    | Vetoed
     | Listed
     | Exited
     | EngineLost
@@ -209,6 +289,8 @@ Event = (
     | HealthPassed
     | HealthFailed
     | TimePassed
+    | Busy
+    | Crowded
     | WakeAsked
     | SleepAsked
     | RestartAsked
@@ -241,6 +323,38 @@ class Clear:
     """Have the engine forget the site; `Cleared` or `ClearFailed` follows."""
 
     epoch: int
+
+
+@frozen
+class Pause:
+    """Have the engine freeze it; `Paused` or `PauseFailed` follows."""
+
+    epoch: int
+
+
+@frozen
+class Resume:
+    """Have it go on; `Resumed` or `ResumeFailed` follows."""
+
+    epoch: int
+
+
+@frozen
+class Snapshot:
+    """Run *command* inside, for *within* seconds at the most; `Snapshotted` or `SnapshotFailed`
+    follows."""
+
+    epoch: int
+    command: tuple[str, ...]
+    within: float
+
+
+@frozen
+class Inquire:
+    """Run *command* inside to hear whether it is in use; `Consented` or `Vetoed` follows."""
+
+    epoch: int
+    command: tuple[str, ...]
 
 
 @frozen
@@ -311,10 +425,17 @@ class SayUnslept:
 
 @frozen
 class Warn:
-    """Something is wrong: log it, and if *alarm* tell a person."""
+    """Something is wrong: log it, and tell a person if it has the name of an *alarm*."""
 
     words: str
-    alarm: bool = False
+    alarm: str = ""
+
+
+@frozen
+class Calm:
+    """What the *alarm* was raised for holds no more."""
+
+    alarm: str
 
 
 @frozen
@@ -326,6 +447,10 @@ Command = (
     Start
     | Stop
     | Clear
+    | Pause
+    | Resume
+    | Snapshot
+    | Inquire
     | Look
     | Probe
     | Grant
@@ -336,5 +461,6 @@ Command = (
     | SaySlept
     | SayUnslept
     | Warn
+    | Calm
     | Part
 )

@@ -31,6 +31,8 @@ STOP_AGAIN = 5.0
 """Seconds after which a stop that failed is tried again."""
 CLEAR_AGAIN = 60.0
 """Seconds after which a removal that failed is tried again; nobody waits for it."""
+SNAPSHOT_AGAIN = 300.0
+"""Seconds after which a server that is to be removed tries again to make its snapshot."""
 
 # Retry-After, seconds: when asking again makes sense.
 SOON = 5
@@ -51,6 +53,10 @@ class Phase(Enum):
     REMOVING = "removing"
     CRASHED = "crashed"
     OVER = "over"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RESUMING = "resuming"
+    SNAPSHOTTING = "snapshotting"
 
 
 class After(Enum):
@@ -97,6 +103,12 @@ class State:
     until: float = math.inf
     """When the drain or the rest ends, or what failed is tried again."""
     after: After = After.SLEEP
+    leaving: After | None = None
+    """While it is paused or resumed: to be stopped, and what follows; ``None``: to be awake."""
+    proven: bool = False
+    """It has answered since it was started, so that it can make a snapshot."""
+    inquiring: bool = False
+    """It is being asked whether it is in use."""
     crashes: int = 0
     """In a row."""
     asked: float | None = None
@@ -131,10 +143,12 @@ def due(state: State) -> float:
         case Phase.STARTING | Phase.CHECKING:
             when = min(when, state.began + PATIENCE * life.wake_within)
         case Phase.AWAKE:
-            if state.engine and life.wake != "always":
-                when = min(when, state.used + life.idle_after)
+            if state.engine and life.wake != "always" and not state.inquiring:
+                when = min(when, state.used + min(life.idle_after, life.pause_after))
             if state.crashes:
                 when = min(when, state.since + STEADY)
+        case Phase.PAUSED:
+            when = min(when, state.used + life.idle_after)
         case Phase.DRAINING | Phase.STOPPING | Phase.REMOVING | Phase.CRASHED:
             when = min(when, state.until)
     return when
@@ -153,14 +167,25 @@ def refuse(s: State, kind: str, retry_after: float) -> Step:
 
 def enter(s: State, phase: Phase, now: float, **fields: Any) -> State:
     """Come into *phase*: what was asked for before is not heard any more."""
-    return evolve(s, phase=phase, since=now, epoch=s.epoch + 1, doubted=False, **fields)
+    fields = {"doubted": False, "inquiring": False, "leaving": None, **fields}
+    return evolve(s, phase=phase, since=now, epoch=s.epoch + 1, **fields)
 
 
 def begin(s: State, now: float) -> Step:
     """Start it; without the engine wait for that."""
     if not s.engine:
         return lose(s, now, s.detail)
-    s = enter(s, Phase.STARTING, now, began=now, instance=None, heard="", said="", put=False)
+    s = enter(
+        s,
+        Phase.STARTING,
+        now,
+        began=now,
+        instance=None,
+        heard="",
+        said="",
+        put=False,
+        proven=False,
+    )
     return s, (e.Start(s.epoch), e.Tell("starting"))
 
 
@@ -178,7 +203,18 @@ def rise(s: State, now: float) -> Step:
     address = s.instance.address
     tickets = tuple(w.ticket for w in s.waiters)
     uses = s.uses + len(tickets)
-    s = enter(s, Phase.AWAKE, now, waiters=(), uses=uses, used=now, asked=None, detail="")
+    s = enter(
+        s,
+        Phase.AWAKE,
+        now,
+        waiters=(),
+        uses=uses,
+        used=now,
+        asked=None,
+        put=False,
+        detail="",
+        proven=True,
+    )
     if not tickets:
         return s, (e.SayWoken(),)
     return s, (e.Grant(tickets, address), e.SayWoken())
@@ -193,9 +229,32 @@ def leave(s: State, now: float, after: After) -> Step:
 
 
 def stop(s: State, now: float, after: After) -> Step:
-    """Stop it now."""
+    """Stop it now; after a snapshot, where one is wanted of a server that can make it."""
+    if s.life.snapshot and s.proven and s.instance is not None and after is not After.CRASH:
+        if s.phase is Phase.PAUSED:
+            return resume(s, now, after)
+        s = enter(s, Phase.SNAPSHOTTING, now, after=after)
+        command = e.Snapshot(s.epoch, s.life.snapshot, s.life.snapshot_within)
+        return s, (command, e.Tell("making a snapshot"))
+    return halt(s, now, after)
+
+
+def halt(s: State, now: float, after: After) -> Step:
+    """Stop it: whatever had to be done before is done."""
     s = enter(s, Phase.STOPPING, now, until=math.inf, after=after)
     return s, (e.Stop(s.epoch, s.life.stop_within), e.Tell("stopping"))
+
+
+def pause(s: State, now: float) -> Step:
+    """Freeze it."""
+    s = enter(s, Phase.PAUSING, now)
+    return s, (e.Pause(s.epoch),)
+
+
+def resume(s: State, now: float, leaving: After | None = None) -> Step:
+    """Have it go on, to be used, or to be stopped as *leaving* says."""
+    s = enter(s, Phase.RESUMING, now, leaving=leaving)
+    return s, (e.Resume(s.epoch), e.Tell("resuming"))
 
 
 def finish(s: State, now: float) -> Step:
@@ -244,7 +303,7 @@ def crash(s: State, now: float, words: str) -> Step:
         detail=words,
     )
     more = f" It failed {crashes} times in a row and rests until it is changed or woken by hand."
-    warn = e.Warn(words + more, alarm=True) if rests else e.Warn(words)
+    warn = e.Warn(words + more, "crashed") if rests else e.Warn(words)
     return s, (warn, *refusals, e.SayUnwoken(words))
 
 

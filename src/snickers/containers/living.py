@@ -24,7 +24,10 @@ from snickers.containers.life import Phase, State, due
 from snickers.containers.lifecycle import step
 from snickers.containers.probe import NotReady, Prober
 from snickers.containers.roster import Roster
-from snickers.interfaces import Address, Declared, IAlarm, Instance, IWaiter, LifeFailed
+from snickers.interfaces import Address, Declared, IAlarm, Instance, IWaiter, LifeFailed, Ran
+
+VETO_WITHIN = 10.0
+"""Seconds that a server has to say whether it is in use."""
 
 Progress = Callable[[str], None]
 
@@ -124,7 +127,8 @@ class Living:
         self._probe: tuple[int, Deferred[None]] | None = None
         self._wakers: list[tuple[Deferred[None], Progress]] = []
         self._sleepers: list[tuple[Deferred[None], Progress]] = []
-        self._alarmed = False
+        self._alarmed: set[str] = set()
+        """The names of the alarms that are raised for it."""
 
     def _fingerprint(self) -> str:
         engine = self.roster.engine
@@ -270,15 +274,19 @@ class Living:
                 self.wakes["ready"] += 1
                 self.woken = self._around.clock.seconds() - self._begun
             self._begun = None
-            self._calm()
+            self._quiet("crashed")
         elif state.phase is Phase.CRASHED:
             self.wakes["failed"] += self._begun is not None
             self._begun = None
 
     def _calm(self) -> None:
-        if self._alarmed and self._around.alarm is not None:
-            self._around.alarm.cleared("crashed", self.site)
-        self._alarmed = False
+        for alarm in list(self._alarmed):
+            self._quiet(alarm)
+
+    def _quiet(self, alarm: str) -> None:
+        if alarm in self._alarmed and self._around.alarm is not None:
+            self._around.alarm.cleared(alarm, self.site)
+        self._alarmed.discard(alarm)
 
     # What is to be done
 
@@ -343,6 +351,58 @@ class Living:
             epoch=command.epoch,
         )
 
+    def _pause(self, command: e.Pause) -> None:
+        self._call(
+            lambda: self._engine().pause(self.site),
+            done=lambda _: e.Paused(command.epoch),
+            failed=e.PauseFailed,
+            epoch=command.epoch,
+        )
+
+    def _resume(self, command: e.Resume) -> None:
+        self._call(
+            lambda: self._engine().resume(self.site),
+            done=lambda _: e.Resumed(command.epoch),
+            failed=e.ResumeFailed,
+            epoch=command.epoch,
+        )
+
+    def _snapshot(self, command: e.Snapshot) -> None:
+        def ran(result: Ran) -> e.Event:
+            if result.code == 0:
+                return e.Snapshotted(command.epoch)
+            said = f": {result.output}" if result.output else "."
+            words = f"Its snapshot failed with status {result.code}, so it is not stopped{said}"
+            return e.SnapshotFailed(command.epoch, words)
+
+        def failed(epoch: int, words: str, away: bool) -> e.Event:
+            return e.SnapshotFailed(
+                epoch, f"Its snapshot failed, so it is not stopped. {words}", away
+            )
+
+        self._call(
+            lambda: self._engine().run(self.site, command.command, command.within),
+            done=ran,
+            failed=failed,
+            epoch=command.epoch,
+        )
+
+    def _inquire(self, command: e.Inquire) -> None:
+        def ran(result: Ran) -> e.Event:
+            return (e.Vetoed if result.code else e.Consented)(command.epoch)
+
+        def failed(epoch: int, words: str, away: bool) -> e.Event:
+            # Who cannot say is not put to sleep.
+            _log.warn("{site}: veto: {words}", site=self.site, words=words)
+            return e.Vetoed(epoch)
+
+        self._call(
+            lambda: self._engine().run(self.site, command.command, VETO_WITHIN),
+            done=ran,
+            failed=failed,
+            epoch=command.epoch,
+        )
+
     def _look(self, command: e.Look) -> None:
         self.roster.look(self.site, command.epoch)
 
@@ -400,8 +460,12 @@ class Living:
     def _warn(self, command: e.Warn) -> None:
         _log.warn("{site}: {words}", site=self.site, words=command.words)
         if command.alarm and self._around.alarm is not None:
-            self._alarmed = True
-            self._around.alarm.raised("crashed", self.site, command.words)
+            self._quiet(command.alarm)
+            self._alarmed.add(command.alarm)
+            self._around.alarm.raised(command.alarm, self.site, command.words)
+
+    def _relieve(self, command: e.Calm) -> None:
+        self._quiet(command.alarm)
 
     def _part(self, command: e.Part) -> None:
         self._calm()
@@ -430,6 +494,10 @@ _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
     e.Start: Living._start,
     e.Stop: Living._stop,
     e.Clear: Living._clear,
+    e.Pause: Living._pause,
+    e.Resume: Living._resume,
+    e.Snapshot: Living._snapshot,
+    e.Inquire: Living._inquire,
     e.Look: Living._look,
     e.Probe: Living._examine,
     e.Grant: Living._grant,
@@ -440,5 +508,6 @@ _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
     e.SaySlept: Living._say_slept,
     e.SayUnslept: Living._say_unslept,
     e.Warn: Living._warn,
+    e.Calm: Living._relieve,
     e.Part: Living._part,
 }

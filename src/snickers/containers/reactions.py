@@ -33,10 +33,13 @@ from snickers.containers.life import (
     crash,
     enter,
     finish,
+    halt,
     leave,
     lose,
+    pause,
     refuse,
     replacing,
+    resume,
     rise,
     settle,
     stop,
@@ -182,7 +185,14 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
     found = event.instance
     if found is None or not found.running or found.address is None:
         return settle(s, now) if s.phase is Phase.AWAY else (s, ())
-    s = evolve(s, instance=found)
+    # Whoever left it running had seen it answer.
+    s = evolve(s, instance=found, proven=True)
+    if found.paused:
+        s = enter(s, Phase.PAUSED, now, used=now)
+        wanted = s.waiters or s.asked is not None or s.life.wake == "always"
+        if found.fingerprint != s.fingerprint or s.gone:
+            return stop(s, now, replacing(s))
+        return resume(s, now) if wanted else (s, ())
     if found.fingerprint != s.fingerprint or s.gone:
         return leave(s, now, replacing(s))
     return check(s, now, found)
@@ -272,7 +282,7 @@ def found_known(s: State, event: e.EngineFound, now: float) -> Step:
 
 
 def found_stopping(s: State, event: e.EngineFound, now: float) -> Step:
-    return stop(evolve(s, engine=True), now, s.after)
+    return halt(evolve(s, engine=True), now, s.after)
 
 
 def found_removing(s: State, event: e.EngineFound, now: float) -> Step:
@@ -306,7 +316,7 @@ def dead(s: State, event: e.HealthFailed, now: float) -> Step:
     return s, (e.Warn(event.words), *commands)
 
 
-def _expire(s: State, now: float, kind: str = "slow", retry_after: int = SOON) -> Step:
+def expire(s: State, now: float, kind: str = "slow", retry_after: int = SOON) -> Step:
     late = tuple(w.ticket for w in s.waiters if w.since + s.life.wake_within <= now)
     if not late:
         return s, ()
@@ -315,14 +325,14 @@ def _expire(s: State, now: float, kind: str = "slow", retry_after: int = SOON) -
 
 
 def tick_away(s: State, event: e.TimePassed, now: float) -> Step:
-    s, refusals = _expire(s, now, "away", AWAY_RETRY)
+    s, refusals = expire(s, now, "away", AWAY_RETRY)
     if s.asked is None or s.asked + s.life.wake_within > now:
         return s, refusals
     return evolve(s, asked=None), (*refusals, e.SayUnwoken(s.detail))
 
 
 def tick_rising(s: State, event: e.TimePassed, now: float) -> Step:
-    s, refusals = _expire(s, now)
+    s, refusals = expire(s, now)
     allowed = PATIENCE * s.life.wake_within
     if now < s.began + allowed:
         return s, refusals
@@ -338,22 +348,34 @@ def tick_awake(s: State, event: e.TimePassed, now: float) -> Step:
         s = evolve(s, crashes=0)
     if s.uses:
         return evolve(s, used=now), ()
-    if s.engine and s.life.wake != "always" and now >= s.used + s.life.idle_after:
+    life = s.life
+    idle = s.engine and life.wake != "always" and not s.inquiring
+    if not idle or now < s.used + min(life.idle_after, life.pause_after):
+        return s, ()
+    return inquire(s, now) if life.veto else depart(s, now)
+
+
+def inquire(s: State, now: float) -> Step:
+    return evolve(s, inquiring=True), (e.Inquire(s.epoch, s.life.veto),)
+
+
+def depart(s: State, now: float) -> Step:
+    if now >= s.used + s.life.idle_after:
         return stop(s, now, After.SLEEP)
-    return s, ()
+    return pause(s, now)
 
 
 def tick_drained(s: State, event: e.TimePassed, now: float) -> Step:
-    s, refusals = _expire(s, now)
+    s, refusals = expire(s, now)
     if now < s.until:
         return s, refusals
     # The drain is over, or a stop that failed is tried again.
-    s, commands = stop(s, now, s.after)
+    s, commands = (halt if s.phase is Phase.STOPPING else stop)(s, now, s.after)
     return s, (*refusals, *commands)
 
 
 def tick_removing(s: State, event: e.TimePassed, now: float) -> Step:
-    s, refusals = _expire(s, now)
+    s, refusals = expire(s, now)
     if now < s.until:
         return s, refusals
     s, commands = clear(s, now)

@@ -33,7 +33,7 @@ from snickers.containers.life import (
 _GONE = "The configuration has it no more."
 
 
-def _asked(s: State, now: float) -> State:
+def asked(s: State, now: float) -> State:
     return evolve(s, asked=now if s.asked is None else s.asked, put=False)
 
 
@@ -44,17 +44,17 @@ def _turn_away(s: State, why: str, kind: str = "resting") -> Step:
 
 
 def want(s: State, event: e.WakeAsked, now: float) -> Step:
-    return _asked(s, now), ()
+    return asked(s, now), ()
 
 
 def want_away(s: State, event: e.WakeAsked, now: float) -> Step:
     if s.hopeless or s.gone:
         return s, (e.SayUnwoken(_GONE if s.gone else s.detail),)
-    return _asked(s, now), (e.Tell("waiting for the engine"),)
+    return asked(s, now), (e.Tell("waiting for the engine"),)
 
 
 def wake(s: State, event: e.WakeAsked, now: float) -> Step:
-    return begin(evolve(_asked(s, now), crashes=0), now)
+    return begin(evolve(asked(s, now), crashes=0), now)
 
 
 def woken(s: State, event: e.WakeAsked, now: float) -> Step:
@@ -66,15 +66,15 @@ def keep(s: State, event: e.WakeAsked, now: float) -> Step:
         return s, (e.SayUnwoken(_GONE),)
     assert s.instance is not None
     if s.after is After.SLEEP and s.instance.fingerprint == s.fingerprint:
-        s, commands = check(_asked(s, now), now, s.instance)
+        s, commands = check(asked(s, now), now, s.instance)
         return s, (e.SayUnslept("It was woken meanwhile."), *commands)
-    return evolve(_asked(s, now), after=After.START), ()
+    return evolve(asked(s, now), after=After.START), ()
 
 
 def come_back(s: State, event: e.WakeAsked | e.RestartAsked, now: float) -> Step:
     if s.gone:
         return s, (e.SayUnwoken(_GONE),)
-    return evolve(_asked(s, now), after=After.START), ()
+    return evolve(asked(s, now), after=After.START), ()
 
 
 def refuse_wake(s: State, event: e.WakeAsked | e.RestartAsked, now: float) -> Step:
@@ -84,7 +84,7 @@ def refuse_wake(s: State, event: e.WakeAsked | e.RestartAsked, now: float) -> St
 def restart(s: State, event: e.RestartAsked, now: float) -> Step:
     if not s.engine:
         return s, (e.SayUnwoken("The engine cannot be reached."),)
-    return leave(_asked(s, now), now, After.START)
+    return leave(asked(s, now), now, After.START)
 
 
 def sleep_away(s: State, event: e.SleepAsked, now: float) -> Step:
