@@ -165,7 +165,9 @@ class RosterTests(TestCase):
     def test_words(self):
         """How a server ended is said in words."""
         self.assertIn("memory", in_words(Exit("a", "1", 137, out_of_memory=True)))
-        self.assertIn("137", in_words(Exit("a", "1", 137)))
+        self.assertEqual(in_words(Exit("a", "1", 137)), "It ended with code 137 (SIGKILL).")
+        self.assertEqual(in_words(Exit("a", "1", 1)), "It ended with code 1.")
+        self.assertEqual(in_words(Exit("a", "1", 255)), "It ended with code 255.")
         self.assertEqual(in_words(Exit("a", "1", None)), "It ended by itself.")
 
     def test_two_of_one_site(self):

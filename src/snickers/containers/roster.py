@@ -8,6 +8,7 @@ must never start or stop anything: a server of a site that nobody declared is le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from signal import Signals
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -36,7 +37,13 @@ def in_words(exit: Exit) -> str:
     """Return how a server ended, for its owner."""
     if exit.out_of_memory:
         return "It was ended because it needed more memory than it may have."
-    return "It ended by itself." if exit.code is None else f"It ended with code {exit.code}."
+    if exit.code is None:
+        return "It ended by itself."
+    try:
+        by = f" ({Signals(exit.code - 128).name})"
+    except ValueError:
+        by = ""
+    return f"It ended with code {exit.code}{by}."
 
 
 @implementer(IEngineObserver)
