@@ -117,7 +117,8 @@ class Roster:
         self._round += 1
         self._planned = False
         self._pause = FIRST_PAUSE
-        _log.info("The engine for {kind} is there", kind=self.kind)
+        if self._members:
+            _log.info("The engine for {kind} is there", kind=self.kind)
         self._words = ""
         self._tell()
         for member in list(self._members.values()):
@@ -131,7 +132,9 @@ class Roster:
         self._planned = False
         self._asking.clear()
         self._words = reason or "The engine cannot be reached."
-        _log.info("The engine for {kind} is away: {reason}", kind=self.kind, reason=reason)
+        if self._members:
+            # Nobody misses an engine that no site needs.
+            _log.info("The engine for {kind} is away: {reason}", kind=self.kind, reason=reason)
         self._tell()
         for member in list(self._members.values()):
             member.post(e.EngineLost(self._words))
