@@ -294,6 +294,14 @@ class BadSiteTests(SynchronousTestCase):
             ],
         )
 
+    def test_redirect_to_itself(self) -> None:
+        """A redirect to a name of the site itself would never end."""
+        text = "[snickers]\nhttps = tcp:8443\n[a.example]\ntype = redirect\nalso = b.example\nto = "
+        for to in ("https://a.example", "http://b.example/x", "https://a.example:8443"):
+            self.assertIn("is a name of this site itself", self.faults(text + to)[0])
+        for to in ("https://c.example", "https://a.example:9443", "http://a.example:3000"):
+            self.assertEqual(read(text + to).faults, ())
+
     def test_variables_without_a_shell(self) -> None:
         """What only a shell would fill in is told, with what would be right."""
         text = "[a.example]\ntype = process\ncommand = "

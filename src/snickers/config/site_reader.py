@@ -12,6 +12,7 @@ import os.path
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -304,6 +305,8 @@ class SiteReader:
         target = values.get("to", "") if kind == "redirect" and values.get("keep path") else ""
         if "?" in target or "#" in target:
             self._blame("to", "leaves no place for a request's path; write keep path = off")
+        if kind == "redirect":
+            self._check_circle(values)
         if kind == "proxy":
             self._check_secured(values)
         if kind == "process":
@@ -320,6 +323,18 @@ class SiteReader:
                     f"{source} holds Docker's own socket: whoever reaches it is root here; "
                     "mount a folder below it",
                 )
+
+    def _check_circle(self, values: Mapping[str, Any]) -> None:
+        """See whether visitors would be sent back to where they came from, for ever."""
+        target = urlsplit(values.get("to", ""))
+        host = target.hostname
+        if host not in (self.name, *values.get("also", ())):
+            return
+        ports = {None, 80 if target.scheme == "http" else 443}
+        if target.scheme == "https":
+            ports.update(listen.port for listen in self.shared.settings.https)
+        if target.port in ports:
+            self._blame("to", f"{host} is a name of this site itself; send visitors to another one")
 
     def _check_unshelled(self, command: Sequence[str]) -> None:
         """Look for variables of a program's environment that nobody would fill in."""
