@@ -195,6 +195,8 @@ class StartTests(SynchronousTestCase):
         ended = evolve(SERVER, running=False, address=None)
         life = Dialogue().starting().hear(e.Started, ended)
         self.assertEqual(life.state.detail, "It ended as soon as it was started.")
+        later = life.hear(e.Exited, "one", "Code 3.").hear(e.Stopped)
+        self.assertEqual((later.phase, later.state.detail), ("crashed", "Code 3."))
         told = Dialogue().starting().hear(e.Exited, "one", "Code 3.").hear(e.Started, ended)
         self.assertEqual(told.state.detail, "Code 3.")
 

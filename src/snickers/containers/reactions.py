@@ -237,7 +237,12 @@ def exited_drained(s: State, event: e.Exited, now: float) -> Step:
 
 def exited_stopped(s: State, event: e.Exited, now: float) -> Step:
     # While a stop is under way its own answer counts.
-    return finish(s, now) if _is(s, event) and s.until != math.inf else (s, ())
+    if not _is(s, event):
+        return s, ()
+    if s.until != math.inf:
+        return finish(s, now)
+    ended_at_once = s.after is After.CRASH and s.instance is not None and not s.instance.running
+    return (evolve(s, detail=event.words), ()) if ended_at_once else (s, ())
 
 
 def lost_away(s: State, event: e.EngineLost, now: float) -> Step:
