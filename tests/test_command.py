@@ -185,6 +185,16 @@ class WhereTests(CommandCase):
             "status",
         )
 
+    def test_nowhere(self) -> None:
+        """Where nobody says which configuration, and there is none, the places are named."""
+        self.configuration = STATELESS
+        self.patch(os.path, "exists", lambda path: False)
+        self.assertFails(
+            "snickers: there is neither etc/sites.ini here nor /etc/snickers/sites.ini; give the "
+            "configuration with --config FILE\n",
+            "status",
+        )
+
     def test_unreadable(self) -> None:
         """A configuration that cannot be read is an error in words."""
         self.configuration = PermissionError(13, "Permission denied")
@@ -348,7 +358,8 @@ class LookingTests(CommandCase):
         """Faults are told on standard error, and what becomes of their sites."""
         self.assertFails(
             "x.ini:5: [b.example] port: bad\n"
-            "snickers: 1 fault; what is at fault stays on its last good version (b.example)\n",
+            "snickers: 1 fault; what is at fault (b.example) stays on its last good version, or "
+            "without one answers 503\n",
             "reload",
             reload=DENIED,
         )

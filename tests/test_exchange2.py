@@ -280,6 +280,21 @@ class BodyTests(Front2Case):
         self.handler.at_once = say(b"yes")
         self.assertEqual(self.client.told[self.client.ask()].data, b"yes")
 
+    def test_answer_before_its_reset(self) -> None:
+        """The answer and the reset behind it are written apart, for clients that read little."""
+        written: list[bytes] = []
+        write = self.connection.transport.write
+        self.patch(
+            type(self.connection.transport),
+            "write",
+            lambda transport, data: (written.append(bytes(data)), write(data)),
+        )
+        self.handler.at_once = say(b"no")
+        reset = f.reset(self.post(), f.NO_ERROR)
+        told = b"".join(written)
+        self.assertIn(reset, written)
+        self.assertLess(told.index(b"no"), told.index(reset))
+
     def test_gone(self) -> None:
         """A client that resets the stream or goes away: the responder hears it, once."""
         number = self.post()

@@ -177,9 +177,12 @@ class LookTests(TestCase):
     def test_root_is_away(self) -> None:
         """A root that is not there, or no folder, is 503: it will be there again."""
         os.rmdir(self.root)
-        self.assertEqual(self.look(b"/a"), Missing(503))
+        missing = f"root = {self.root} cannot be opened: {{}}; visitors get 503"
+        self.assertEqual(
+            self.look(b"/a"), Missing(503, missing.format("No such file or directory"))
+        )
         write(os.path.dirname(self.root), os.path.basename(self.root), b"")
-        self.assertEqual(self.look(b"/a"), Missing(503))
+        self.assertEqual(self.look(b"/a"), Missing(503, missing.format("Not a directory")))
 
     def test_root_is_exchanged(self) -> None:
         """A deploy that switches a link, or renames folders, is seen by the next look."""

@@ -98,6 +98,8 @@ class FormatTests(SynchronousTestCase):
             },
         )
         self.refuses(formats.PATH, "home folder", "~/www", "~alice")
+        self.refuses(formats.PATH, "write /srv/www", '"/srv/www"', "'/srv/www'")
+        self.refuses(formats.PATH, "begins no comment", "/srv/www # mine")
         self.reads(formats.PATH_INSIDE, {"/data/": "/data"})
         self.refuses(formats.PATH_INSIDE, "inside the container", "data", "/a/../b")
         self.reads(formats.PATH_BELOW, {"/app/index.html": "app/index.html"})

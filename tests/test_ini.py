@@ -151,6 +151,19 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(text.sections[0].options["x"].value, "1")
         self.assertTrue(text.damaged)
 
+    def test_title_without_its_end(self) -> None:
+        """A title that is not closed is one fault; what follows it belongs to no section."""
+        text = read("[a]\nx = 1\n[b.example\nx = 2\n  3\ny = 4\n[c]\ny = 5", "f.ini")
+        self.assertEqual(
+            faults(text), ["f.ini:3: [a] a section's title ends with ']'; write [b.example]"]
+        )
+        self.assertEqual([s.title for s in text.sections], ["a", "c"])
+        self.assertEqual(
+            [{o.name: o.value for o in s.options.values()} for s in text.sections],
+            [{"x": "1"}, {"y": "5"}],
+        )
+        self.assertTrue(text.damaged)
+
     def test_section_of_another_file(self) -> None:
         """A title that an earlier file has is a fault that names the place."""
         text = read("[a]\nx = 1", "g.ini", {"a": Where("f.ini", 7)})

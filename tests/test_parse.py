@@ -79,6 +79,7 @@ class ParseTests(SynchronousTestCase):
             (fault,) = faults(configuration)
             self.assertTrue(fault.startswith(f"a.ini:1: [{title}] "), fault)
             self.assertIn(message, fault)
+            self.assertNotIn("nearest" if "." in title else "\0", fault)
             self.assertEqual(list(configuration.sites), ["a.example"])
             self.assertNotEqual(configuration.settings, None)
 

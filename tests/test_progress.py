@@ -22,6 +22,16 @@ class LinesTests(SynchronousTestCase):
             shown.done("is awake")
         self.assertEqual(out.getvalue(), "a.example: pulling\na.example: is awake\n")
 
+    def test_said_once(self) -> None:
+        """A step that is told again is no new line."""
+        out = io.StringIO()
+        with Lines(out, "a.example") as shown:
+            for words in ("starting", "starting", "checking", "starting"):
+                shown.step(words)
+        self.assertEqual(
+            out.getvalue(), "a.example: starting\na.example: checking\na.example: starting\n"
+        )
+
 
 class LineTests(SynchronousTestCase):
     def setUp(self) -> None:

@@ -152,6 +152,22 @@ class StartTests(SynchronousTestCase):
         self.assertEqual(life.wait(9).phase, "checking")
         self.assertEqual(life.wait(1).phase, "stopping")
 
+    def test_why_it_is_slow(self):
+        """Its owner is told what was waited for in vain."""
+        for health, address, lack in (
+            ("tcp", ("127.0.0.1", 80), "s: it accepted no connections on port 80 of 127.0.0.1."),
+            ("tcp", "/run/x.sock", "s: it accepted no connections."),
+            ("/up", ("127.0.0.1", 80), "/up was not answered with 200 to 399 (health = /up)."),
+            ("docker", ("127.0.0.1", 80), "its own check did not pass (health = docker)."),
+        ):
+            life = Dialogue(health=health).starting()
+            life.hear(e.Started, evolve(SERVER, address=address)).wait(30)
+            detail = life.state.detail
+            self.assertTrue(detail.startswith("It was not ready within 30 s: "), detail)
+            self.assertTrue(detail.endswith(lack), detail)
+        unstarted = Dialogue().starting().wait(30)
+        self.assertEqual(unstarted.state.detail, "It was not ready within 30 s.")
+
     def test_slow_after_a_crash(self):
         """Uses left over from the one before do not keep a slow start alive."""
         life = Dialogue().awake(uses=1).hear(e.Exited, "one", "It ended.").wait(1)
@@ -171,7 +187,18 @@ class StartTests(SynchronousTestCase):
         """A server without an address is stopped."""
         life = Dialogue().starting().hear(e.Started, evolve(SERVER, address=None))
         self.assertEqual(life.phase, "stopping")
+        self.assertIn("no address", life.state.detail)
         self.assertEqual(life.hear(e.Stopped).phase, "crashed")
+
+    def test_ended_at_once(self):
+        """A server that is found ended when it was started is said to have ended, and how."""
+        ended = evolve(SERVER, running=False, address=None)
+        life = Dialogue().starting().hear(e.Started, ended)
+        self.assertEqual(life.state.detail, "It ended as soon as it was started.")
+        later = life.hear(e.Exited, "one", "Code 3.").hear(e.Stopped)
+        self.assertEqual((later.phase, later.state.detail), ("crashed", "Code 3."))
+        told = Dialogue().starting().hear(e.Exited, "one", "Code 3.").hear(e.Started, ended)
+        self.assertEqual(told.state.detail, "Code 3.")
 
     def test_engine_away(self):
         """Not reaching the engine is no crash: requests wait on, and the engine is asked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -120,6 +121,20 @@ class RosterTests(TestCase):
         self.assertEqual(member.heard[-2:], [e.EngineFound(), e.Listed(7, None)])
         self.assertEqual(self.alarm.told, [("engine", "", "away"), ("engine", "")])
 
+    def test_nobody_misses_it(self):
+        """Of an engine that no site needs the log says nothing, whether it is there or not."""
+        with capturedLogs() as logs:
+            self.roster.watch()
+            self.turn()
+            self.host.lose("away")
+            self.turn()
+        self.assertEqual([event["log_format"] for event in logs if "engine" in str(event)], [])
+        self.join()
+        with capturedLogs() as logs:
+            self.host.find()
+            self.turn()
+        self.assertEqual(len([event for event in logs if "is there" in str(event)]), 1)
+
     def test_list_before_the_loss(self):
         """A list that was asked for before the engine was lost is not heard."""
         member = self.join()
@@ -165,7 +180,9 @@ class RosterTests(TestCase):
     def test_words(self):
         """How a server ended is said in words."""
         self.assertIn("memory", in_words(Exit("a", "1", 137, out_of_memory=True)))
-        self.assertIn("137", in_words(Exit("a", "1", 137)))
+        self.assertEqual(in_words(Exit("a", "1", 137)), "It ended with code 137 (SIGKILL).")
+        self.assertEqual(in_words(Exit("a", "1", 1)), "It ended with code 1.")
+        self.assertEqual(in_words(Exit("a", "1", 255)), "It ended with code 255.")
         self.assertEqual(in_words(Exit("a", "1", None)), "It ended by itself.")
 
     def test_two_of_one_site(self):

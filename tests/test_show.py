@@ -172,6 +172,28 @@ class StatusTests(SynchronousTestCase):
             ],
         )
 
+    def test_a_fault_that_is_an_alarm(self) -> None:
+        """A fault that an alarm tells already is not told again."""
+        answer = status(
+            alarms=[
+                {"kind": "configuration", "site": "a", "message": "x.ini:1: one\nx.ini:2: two"}
+            ],
+            faults=["x.ini:1: one", "x.ini:2: two", "x.ini:3: three"],
+        )
+        self.assertEqual(
+            show.status(answer, NOW)[-6:],
+            [
+                "alarms:",
+                "  a: configuration: x.ini:1: one",
+                "    x.ini:2: two",
+                "",
+                "faults:",
+                "  x.ini:3: three",
+            ],
+        )
+        del answer["faults"][2]
+        self.assertNotIn("faults:", show.status(answer, NOW))
+
     def test_colours(self) -> None:
         """States and certificates that end soon are coloured; a state unknown here is not."""
         lines = show.status(

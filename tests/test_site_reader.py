@@ -280,6 +280,50 @@ class BadSiteTests(SynchronousTestCase):
             ],
         )
 
+    def test_nearest_of_the_type(self) -> None:
+        """An option of the site's own type is named first; another one's with its type."""
+        text = "[a.example]\ntype = container\nimage = i\n"
+        self.assertEqual(
+            self.faults(text + "lisen = 5\nporto = 80\nrot = /\n"),
+            [
+                "4: [a.example] lisen: there is no such option; the nearest is 'listing', of type "
+                "static",
+                "5: [a.example] porto: there is no such option; the nearest is 'port'",
+                "6: [a.example] rot: there is no such option; the nearest is 'root', of type "
+                "static",
+            ],
+        )
+
+    def test_redirect_to_itself(self) -> None:
+        """A redirect to a name of the site itself would never end."""
+        text = "[snickers]\nhttps = tcp:8443\n[a.example]\ntype = redirect\nalso = b.example\nto = "
+        for to in ("https://a.example", "http://b.example/x", "https://a.example:8443"):
+            self.assertIn("is a name of this site itself", self.faults(text + to)[0])
+        for to in ("https://c.example", "https://a.example:9443", "http://a.example:3000"):
+            self.assertEqual(read(text + to).faults, ())
+
+    def test_variables_without_a_shell(self) -> None:
+        """What only a shell would fill in is told, with what would be right."""
+        text = "[a.example]\ntype = process\ncommand = "
+        self.assertEqual(
+            self.faults(text + "serve --port $PORT"),
+            [
+                "3: [a.example] command: no shell runs it, so $PORT stays as it is written; "
+                "write sh -c 'exec serve --port $PORT'"
+            ],
+        )
+        for command in ("serve --listen=$HOST:80", "serve 'a b' http://0:${PORT}"):
+            (fault,) = self.faults(text + command)
+            self.assertIn("no shell runs it", fault)
+        for command in (
+            "sh -c 'exec serve $PORT'",
+            "bash -lc 'serve $PORT'",
+            "env -S 'serve ${PORT}'",
+            "serve $PORTAL",
+            "serve a$PORT",
+        ):
+            self.assertEqual(read(text + command).faults, ())
+
     def test_passthrough(self) -> None:
         """Where connections go must be said; how they begin is one of three."""
         text = "[a.example]\ntype = passthrough\nto = tcp:b:443\n"

@@ -15,6 +15,7 @@ from snickers.http.files import WHOLE
 from snickers.http.static import StaticHandler
 from snickers.interfaces import IHandler, IResponder
 from tests.exchange_fake import RecordingExchange
+from tests.proxy_case import RecordingAlarm
 from tests.threads_fake import FakeThreads
 
 LONG_AGO = 784111777
@@ -79,6 +80,43 @@ class StaticTests(TestCase):
     def settle(self) -> None:
         """Have the handlers believe that what was just written was written long ago."""
         self.patch(files, "SETTLED", -(10**18))
+
+    # The folder itself
+
+    def test_folder_is_away(self) -> None:
+        """Visitors of a folder that is not there raise an alarm, once, until it is there."""
+        alarm = RecordingAlarm()
+        raised: list[str] = []
+        self.patch(
+            RecordingAlarm,
+            "raised",
+            lambda alarm, *what: (raised.append(what[2]), alarm.now.append(what)),
+        )
+        static = Static(self.root)
+        handler = StaticHandler(
+            static, self.threads.defer, self.clock, self.cache, "a.example", alarm
+        )
+        self.ask(handler)
+        self.assertEqual(alarm.now, [])
+        os.rmdir(self.root)
+        for _ in range(2):
+            self.assertEqual(self.ask(handler).status, 503)
+        ((kind, site, message),) = alarm.now
+        self.assertEqual((kind, site, raised), ("folder", "a.example", [message]))
+        self.assertIn(f"root = {self.root} cannot be opened: No such file", message)
+        os.mkdir(self.root)
+        self.assertEqual(self.ask(handler).status, 404)
+        self.assertEqual(alarm.now, [])
+        os.rmdir(self.root)
+        exchange = self.begin(handler, b"/b")
+        self.ask(handler)
+        self.assertEqual(len(alarm.now), 1)
+        self.assertTrue(exchange.ended)
+        late = self.begin(handler)
+        handler.close()
+        self.assertEqual(alarm.now, [])
+        self.threads.run_all()
+        self.assertEqual((late.status, alarm.now), (503, []))
 
     # Methods and paths
 

@@ -311,6 +311,10 @@ def absolute(text: str, base: str) -> str:
     """Return the absolute path that *text* means in a file of the folder *base*."""
     if text.startswith("~"):
         raise Wrong("'~' is not replaced by a home folder; write the whole path")
+    if len(text) > 1 and text[0] in "'\"" and text[0] == text[-1]:
+        raise Wrong(f"{text} would be a path with quotes in its name; write {text[1:-1]}")
+    if " #" in text:
+        raise Wrong("' #' begins no comment behind a value; write ' ;' before one")
     return os.path.normpath(os.path.join(base, text))
 
 

@@ -99,6 +99,10 @@ class _Gathering:
         """Take a line that should be an option; return the list its continuations go to."""
         written, delimiter, value = line.partition("=")
         written = written.rstrip()
+        if line.startswith("["):
+            title = line[1:].strip() or "alice.example"
+            self.fault(where, "", f"a section's title ends with ']'; write [{_short(title)}]")
+            return None
         if not delimiter:
             message = f"{_quoted(line)} is neither an option nor a section"
             if ":" in line:
@@ -127,9 +131,12 @@ class _Gathering:
         return Section(self.title, self.where, options, tuple(self.faults))
 
 
+def _short(line: str) -> str:
+    return line if len(line) <= 40 else line[:39] + "…"
+
+
 def _quoted(line: str) -> str:
-    shown = line if len(line) <= 40 else line[:39] + "…"
-    return repr(shown)
+    return repr(_short(line))
 
 
 def read(text: str, file: str, seen: Mapping[str, Where] = MappingProxyType({})) -> Text:
@@ -144,6 +151,7 @@ def read(text: str, file: str, seen: Mapping[str, Where] = MappingProxyType({}))
     value: list[str] | None = None
     indent = 0
     damaged = False
+    untitled = False
 
     for number, line in enumerate(text.split("\n"), start=1):
         whole = line.strip()
@@ -169,6 +177,10 @@ def read(text: str, file: str, seen: Mapping[str, Where] = MappingProxyType({}))
             done.setdefault(title, where)
             gathered.append(current)
             value = None
+            untitled = False
+        elif untitled:
+            # What follows a title that is not one belongs to nobody, and was told with it.
+            value = None
         elif current is None:
             damaged = True
             if not outside:
@@ -179,5 +191,6 @@ def read(text: str, file: str, seen: Mapping[str, Where] = MappingProxyType({}))
                 outside.append(Fault(where, "", "", message))
         else:
             value = current.line(where, content)
+            untitled = content.startswith("[")
             damaged = damaged or value is None
     return Text(file, tuple(g.section() for g in gathered), tuple(outside), damaged)

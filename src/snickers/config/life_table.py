@@ -85,7 +85,8 @@ def _life() -> Iterable[Option]:
         "wake within",
         _DURATION,
         "60s",
-        "How long it may take to become ready; then those who wait are told so.",
+        "How long it may take to become ready; then those who wait are told so. The start itself "
+        "is given up after three times as long.",
         "2m",
     )
     yield option(

@@ -92,6 +92,11 @@ class Scope:
     targets: tuple[tuple[str, str, str], ...]
     """Name, group and attribute of those whose value goes into the configuration's values."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all, with ``NAME`` where the owner completes one."""
+        return frozenset((*self.named, *(option.name for option in self.prefixed)))
+
     def find(self, name: str) -> Option | None:
         """Return the option that *name* is, or ``None``."""
         return self.named.get(name) or _prefixed(name, self.prefixed)

@@ -265,6 +265,8 @@ def _host(title: str) -> str:
     try:
         return site_name(title)
     except Wrong as wrong:
+        if "." in title:
+            raise  # It was meant to be a name.
         near = nearest(title, _SECTIONS)
         raise Wrong(f"{wrong}; the nearest known section is [{near}]") from None
 

@@ -63,15 +63,18 @@ class Layer:
         """Return a fault of the option *written*."""
         return Fault(written.where, self.section.title, written.name, message)
 
-    def unknown(self, known: Collection[str]) -> Iterator[Fault]:
-        """Yield a fault for each option that is not one of *known*."""
+    def unknown(self, known: Collection[str], own: Collection[str] = ()) -> Iterator[Fault]:
+        """Yield a fault for each option that is not one of *known*.
+
+        *own*: those of *known* that the section's type of site has, where that is known.
+        """
         for name, written in self.section.options.items():
             prefix, _, rest = name.partition(".")
             completed = f"{prefix}.NAME"
             if completed not in known:
                 if name in known:
                     continue
-                message = f"there is no such option; the nearest is {nearest(name, known)!r}"
+                message = f"there is no such option; the nearest is {_near(name, known, own)}"
                 if SCOPES[SETTINGS].find(name) is not None:
                     message = "an option of [snickers]; write it there"
                 elif types_of(name):
@@ -111,6 +114,19 @@ def not_yet(option: Option) -> str:
     """Return what is said of an option that this version does not have."""
     message = "not available yet in this version; remove it"
     return f"{message} or leave it at its default ({option.default})" if option.default else message
+
+
+def _near(name: str, known: Collection[str], own: Collection[str]) -> str:
+    """Return the option that *name* most likely was to be, in quotes: one of *own* if it can."""
+    near = nearest(name, known)
+    if not own or near in own:
+        return repr(near)
+    alike = difflib.get_close_matches(name, sorted(own), 1)
+    if alike:
+        return repr(alike[0])
+    if difflib.get_close_matches(name, [near], 1) and (types := types_of(near)):
+        return f"{near!r}, of type {' or '.join(types)}"
+    return repr(nearest(name, own))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -9,8 +9,10 @@ was given.
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -51,6 +53,15 @@ _KINDS: Mapping[str, type[Any]] = {
 }
 _AVAILABLE = either([kind for kind in TYPES if kind not in LATER_TYPES])
 _STAND_IN = "host.invalid"
+_VARIABLE = re.compile(
+    r"(?:^|[=:/,])(?P<name>\$(?:(?:PORT|HOST|SITE|DATA|HOME)(?!\w)|"
+    r"\{(?:PORT|HOST|SITE|DATA|HOME)\}))"
+)
+"""One that a `process` is told, where an argument or a part of one would be it."""
+_SCRIPT = re.compile(r"-[a-z]*[ceS]")
+"""An argument before a text in a language of its own: ``sh -c``, ``bash -lc``, ``env -S``."""
+_PLAIN = re.compile(r"[\w${}/=:.,@+-]+", re.ASCII)
+"""What needs no quotes."""
 
 
 @frozen
@@ -173,7 +184,7 @@ class SiteReader:
             self.faults.extend(self._own.unknown(SITE_OPTIONS))
             return None
         heritage = self.shared.heritage(kind, tuple(self._layers[1:]))
-        self.faults.extend(self._own.unknown(SITE_OPTIONS))
+        self.faults.extend(self._own.unknown(SITE_OPTIONS, heritage.scope.names))
         self.faults.extend(self._own.foreign(heritage.scope))
         values = self._values(heritage)
         environment = self._environment(values) if heritage.scope.find("env.NAME") else ()
@@ -294,8 +305,12 @@ class SiteReader:
         target = values.get("to", "") if kind == "redirect" and values.get("keep path") else ""
         if "?" in target or "#" in target:
             self._blame("to", "leaves no place for a request's path; write keep path = off")
+        if kind == "redirect":
+            self._check_circle(values)
         if kind == "proxy":
             self._check_secured(values)
+        if kind == "process":
+            self._check_unshelled(values.get("command", ()))
         if values.get("basic auth"):
             path = values["basic auth"]
             for wrong in self._passwords(path):
@@ -308,6 +323,32 @@ class SiteReader:
                     f"{source} holds Docker's own socket: whoever reaches it is root here; "
                     "mount a folder below it",
                 )
+
+    def _check_circle(self, values: Mapping[str, Any]) -> None:
+        """See whether visitors would be sent back to where they came from, for ever."""
+        target = urlsplit(values.get("to", ""))
+        host = target.hostname
+        if host not in (self.name, *values.get("also", ())):
+            return
+        ports = {None, 80 if target.scheme == "http" else 443}
+        if target.scheme == "https":
+            ports.update(listen.port for listen in self.shared.settings.https)
+        if target.port in ports:
+            self._blame("to", f"{host} is a name of this site itself; send visitors to another one")
+
+    def _check_unshelled(self, command: Sequence[str]) -> None:
+        """Look for variables of a program's environment that nobody would fill in."""
+        if any(_SCRIPT.fullmatch(word) for word in command):
+            return  # A shell, or another language where "$" means something.
+        for word in command:
+            if found := _VARIABLE.search(word):
+                plain = " ".join(command) if _PLAIN.fullmatch("".join(command)) else "…"
+                self._blame(
+                    "command",
+                    f"no shell runs it, so {found['name']} stays as it is written; "
+                    f"write sh -c 'exec {plain}'",
+                )
+                return
 
     def _check_secured(self, values: Mapping[str, Any]) -> None:
         """Look at what is said of servers behind https."""

@@ -135,7 +135,10 @@ def doubt(s: State, event: e.Doubted, now: float) -> Step:
 
 def started(s: State, event: e.Started, now: float) -> Step:
     if not event.instance.running or event.instance.address is None:
-        words = "It was started and has no address."
+        words = s.said if s.heard == event.instance.id else ""
+        words = words or "It ended as soon as it was started."
+        if event.instance.running:
+            words = "It runs, but has no address at which it could be reached."
         return stop(evolve(s, instance=event.instance, detail=words), now, After.CRASH)
     s, commands = check(s, now, event.instance)
     # Either this server ended at once, or the news of its last end came late: ask.
@@ -244,7 +247,12 @@ def exited_drained(s: State, event: e.Exited, now: float) -> Step:
 
 def exited_stopped(s: State, event: e.Exited, now: float) -> Step:
     # While a stop is under way its own answer counts.
-    return finish(s, now) if _is(s, event) and s.until != math.inf else (s, ())
+    if not _is(s, event):
+        return s, ()
+    if s.until != math.inf:
+        return finish(s, now)
+    ended_at_once = s.after is After.CRASH and s.instance is not None and not s.instance.running
+    return (evolve(s, detail=event.words), ()) if ended_at_once else (s, ())
 
 
 def lost_away(s: State, event: e.EngineLost, now: float) -> Step:
@@ -331,12 +339,27 @@ def tick_away(s: State, event: e.TimePassed, now: float) -> Step:
     return evolve(s, asked=None), (*refusals, e.SayUnwoken(s.detail))
 
 
+def _lack(s: State) -> str:
+    """Return what was waited for in vain, where that is known."""
+    if s.phase is not Phase.CHECKING or s.instance is None:
+        return ""
+    health = s.life.health
+    if health == "docker":
+        return ": its own check did not pass (health = docker)"
+    if health != "tcp":
+        return f": {health} was not answered with 200 to 399 (health = {health})"
+    address = s.instance.address
+    if not isinstance(address, tuple):
+        return ": it accepted no connections"
+    return f": it accepted no connections on port {address[1]} of {address[0]}"
+
+
 def tick_rising(s: State, event: e.TimePassed, now: float) -> Step:
     s, refusals = expire(s, now)
     allowed = PATIENCE * s.life.wake_within
     if now < s.began + allowed:
         return s, refusals
-    words = f"It was not ready within {allowed:g} s."
+    words = f"It was not ready within {allowed:g} s{_lack(s)}."
     # While it starts, those counted still used the one before: there is nothing to drain.
     move = stop if s.phase is Phase.STARTING else leave
     s, commands = move(evolve(s, detail=words), now, After.CRASH)

@@ -8,6 +8,7 @@ must never start or stop anything: a server of a site that nobody declared is le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from signal import Signals
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -36,7 +37,13 @@ def in_words(exit: Exit) -> str:
     """Return how a server ended, for its owner."""
     if exit.out_of_memory:
         return "It was ended because it needed more memory than it may have."
-    return "It ended by itself." if exit.code is None else f"It ended with code {exit.code}."
+    if exit.code is None:
+        return "It ended by itself."
+    try:
+        by = f" ({Signals(exit.code - 128).name})"
+    except ValueError:
+        by = ""
+    return f"It ended with code {exit.code}{by}."
 
 
 @implementer(IEngineObserver)
@@ -110,7 +117,8 @@ class Roster:
         self._round += 1
         self._planned = False
         self._pause = FIRST_PAUSE
-        _log.info("The engine for {kind} is there", kind=self.kind)
+        if self._members:
+            _log.info("The engine for {kind} is there", kind=self.kind)
         self._words = ""
         self._tell()
         for member in list(self._members.values()):
@@ -124,7 +132,9 @@ class Roster:
         self._planned = False
         self._asking.clear()
         self._words = reason or "The engine cannot be reached."
-        _log.info("The engine for {kind} is away: {reason}", kind=self.kind, reason=reason)
+        if self._members:
+            # Nobody misses an engine that no site needs.
+            _log.info("The engine for {kind} is away: {reason}", kind=self.kind, reason=reason)
         self._tell()
         for member in list(self._members.values()):
             member.post(e.EngineLost(self._words))

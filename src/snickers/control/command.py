@@ -28,6 +28,10 @@ from snickers.control.usage import parse
 SOCKET = "control.sock"
 """The control socket's name in the state folder."""
 
+_NEAR = os.path.join("etc", "sites.ini")
+_USUAL = "/etc/snickers/sites.ini"
+"""Where the configuration is when nobody says so: the first of the two that exists."""
+
 _DONE = {"wake": "is awake", "sleep": "is asleep", "restart": "has restarted"}
 
 
@@ -156,10 +160,10 @@ class Command:
         if not faults:
             return 0
         what = ", ".join(answer.get("broken") or ())
-        stays = "stays" if done else "would stay"
+        stays, answers = ("stays", "answers") if done else ("would stay", "answer")
         raise Failed(
-            f"{show.counted(len(faults), 'fault')}; what is at fault {stays} on its last good "
-            f"version{f' ({what})' if what else ''}"
+            f"{show.counted(len(faults), 'fault')}; what is at fault{f' ({what})' if what else ''} "
+            f"{stays} on its last good version, or without one {answers} 503"
         )
 
     def _status(self) -> int:
@@ -234,22 +238,30 @@ class Command:
     # Where the server is
 
     @property
+    def _given(self) -> str:
+        return self._options.config or self._environ.get("SNICKERS_CONFIG") or ""
+
+    @property
     def _config(self) -> str:
         """The configuration's path: what was given, or the usual places."""
-        given: str | None = self._options.config or self._environ.get("SNICKERS_CONFIG")
-        if given:
-            return given
-        here = os.path.join("etc", "sites.ini")
-        return here if os.path.exists(here) else "/etc/snickers/sites.ini"
+        if self._given:
+            return self._given
+        return _NEAR if os.path.exists(_NEAR) else _USUAL
 
     def _configuration(self) -> Configuration:
         try:
-            return self._load(self._config)
+            configuration = self._load(self._config)
         except OSError as problem:
             raise Failed(
                 f"cannot read {self._config}: {problem.strerror or problem}; "
                 "give another one with --config FILE"
             ) from problem
+        if configuration.settings is None and not self._given and not os.path.exists(self._config):
+            raise Failed(
+                f"there is neither {_NEAR} here nor {_USUAL}; give the configuration with "
+                "--config FILE"
+            )
+        return configuration
 
     def _client(self) -> Client:
         return self._connect(self._options.socket or os.path.join(self._state(), SOCKET))

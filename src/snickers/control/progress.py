@@ -42,6 +42,7 @@ class Lines:
     def __init__(self, out: TextIO, subject: str) -> None:
         self._out = out
         self._subject = subject
+        self._told = ""
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +56,9 @@ class Lines:
         pass
 
     def step(self, words: str) -> None:
+        if words == self._told:
+            return
+        self._told = words
         self._out.write(f"{self._subject}: {words}\n")
         self._out.flush()
 

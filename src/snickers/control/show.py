@@ -221,12 +221,20 @@ def _container(site: Answer) -> str:
 
 def _wrongs(answer: Answer, now: float, style: Style) -> list[str]:
     lines: list[str] = []
+    # A fault that leaves a site as it was is an alarm, too: once is enough.
+    told = {line for entry in _entries(answer, "alarms") for line in _message(entry)}
     for title, key, say in (("alarms", "alarms", alarm), ("faults", "faults", fault)):
-        found = _list(answer, key)
+        found = [line for entry in _list(answer, key) for line in say(entry)]
+        if key == "faults":
+            found = [line for line in found if line not in told]
         if found:
             lines += ["", style.paint(f"{title}:", "red")]
-            lines += [f"  {line}" for entry in found for line in say(entry)]
+            lines += [f"  {line}" for line in found]
     return lines
+
+
+def _message(entry: Answer) -> list[str]:
+    return clean_lines(entry.get("message") or "")
 
 
 def alarm(entry: object) -> list[str]:
@@ -234,7 +242,7 @@ def alarm(entry: object) -> list[str]:
     if not isinstance(entry, Mapping):
         return clean_lines(entry)
     about = [clean(entry[key]) for key in ("site", "kind") if entry.get(key)]
-    first, *more = clean_lines(entry.get("message") or "")
+    first, *more = _message(entry)
     return [": ".join([*about, first]), *(f"  {line}" for line in more)]
 
 

@@ -181,6 +181,8 @@ class Missing:
     """Nothing to be served: the status says why."""
 
     status: int = 404
+    wrong: str = ""
+    """Why no file of the folder can be served, where that is so; in words for the owner."""
 
 
 @frozen
@@ -287,9 +289,11 @@ class Folder:
         """
         try:
             root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
             # The folder is just being exchanged, or a disk is not mounted: it will be there again.
-            return Missing(503)
+            # Or it was mistyped.
+            where, why = os.fsdecode(self.root), os.strerror(error.errno or 0)
+            return Missing(503, f"root = {where} cannot be opened: {why}; visitors get 503")
         try:
             return _Search(self, root, codings, known).find(path)
         except OSError as error:

@@ -688,6 +688,10 @@ class Http2:
         self.streams.pop(number, None)
         self.waiting.pop(number, None)
         if is_open:
+            if code == f.NO_ERROR:
+                # In a record of its own: some clients (curl 7.88) that find the answer and the
+                # reset in one read, in the middle of an upload, take the answer for lost.
+                self.flush()
             self._send_reset(number, code)
         if not self.streams:
             if self._leaving:

@@ -85,7 +85,7 @@ class HandlerMaker:
         """*defer* runs a blocking call in a thread; *resolve*: see `ProxyHandler`;
         *most_waiting* returns how many exchanges may wait for a site's server at once; *secure*
         fires with what connects by TLS to a server of that name; *alarm* is told of proxy sites
-        without a server that is well."""
+        without a server that is well, and of static ones without their folder."""
         self._alarm = alarm
         self._secure = secure or _insecure
         self._reactor = reactor
@@ -120,7 +120,9 @@ class HandlerMaker:
         make_upstream = partial(self._upstream, site)
         match kind:
             case Static():
-                return StaticHandler(kind, self._defer, self._sweep, self._cache)
+                return StaticHandler(
+                    kind, self._defer, self._sweep, self._cache, site.name, self._alarm
+                )
             case Redirect():
                 return RedirectHandler(kind)
             case Passthrough():

@@ -148,6 +148,7 @@ _STAGES = {
     "probing": "Checking…",
     "stopping": "Finishing what went before…",
     "draining": "Finishing what went before…",
+    "away": "Waiting until it can be started…",
     "snapshotting": "Saving what went before…",
 }
 

@@ -40,10 +40,13 @@ from snickers.http.pages import answer_error, listing_page
 from snickers.http.ranges import Span, content_range, multipart, multipart_type
 from snickers.http.redirect import safe_target
 from snickers.http.representation import Representation
-from snickers.interfaces import Fields, IExchange, IHandler, IResponder
+from snickers.interfaces import Fields, IAlarm, IExchange, IHandler, IResponder
 
 FRESH = 1.0
 """Seconds for which a file in memory is served without a look at the disk."""
+
+ALARM = "folder"
+"""The kind of the alarm that a site's folder is not there."""
 
 _ALLOW = (b"Allow", b"GET, HEAD, OPTIONS")
 
@@ -63,13 +66,20 @@ class StaticHandler:
     """Serves the files of a `Static`.
 
     *defer* calls its first argument with the others in a thread, and returns a Deferred of the
-    result; *cache* is the memory for small files, one of its own by default.
+    result; *cache* is the memory for small files, one of its own by default; *alarm* is told of a
+    folder of *site* that a visitor came for and that is not there, until it is.
     """
 
     log = Logger()
 
     def __init__(
-        self, static: Static, defer: Defer, clock: Coarse, cache: FileCache | None = None
+        self,
+        static: Static,
+        defer: Defer,
+        clock: Coarse,
+        cache: FileCache | None = None,
+        site: str = "",
+        alarm: IAlarm | None = None,
     ) -> None:
         self.defer = defer
         self.buffer = bytearray(PIECE)
@@ -81,6 +91,10 @@ class StaticHandler:
         self._slots = self._shelf.slots
         self._looking: dict[Hashable, list[_Visit]] = {}
         self._closed = False
+        self._site = site
+        self._alarm = alarm
+        self._told = ""
+        """The words of the alarm that is raised now."""
 
     def handle(self, exchange: IExchange) -> None:
         request = exchange.request
@@ -111,12 +125,24 @@ class StaticHandler:
         """Forget what is in memory. Answers under way go on."""
         self._closed = True
         self._shelf.clear()
+        self._tell("")
 
     def _other(self, exchange: IExchange) -> None:
         if exchange.request.method == b"OPTIONS":
             exchange.answer(204, [_ALLOW], None, b"", True)
         else:
             answer_error(exchange, 405, extra=[_ALLOW])
+
+    def _tell(self, wrong: str) -> None:
+        """Raise the alarm that the folder is not there, or have it over."""
+        alarm = self._alarm
+        if alarm is None or wrong == self._told:
+            return
+        if self._told:
+            alarm.cleared(ALARM, self._site)
+        if wrong:
+            alarm.raised(ALARM, self._site, wrong)
+        self._told = wrong
 
     # Looking for files
 
@@ -161,6 +187,8 @@ class StaticHandler:
     ) -> None:
         # Nobody joins this look any longer: who asks from now on may get what is newer.
         visits = self._looking.pop(key)
+        if not self._closed:
+            self._tell(look.wrong if isinstance(look, Missing) else "")
         file: OpenFile | None = None
         kept: Kept | None = None
         if isinstance(look, Same) and slot is not None:
