@@ -1,10 +1,12 @@
-// Writes what node's http module has read of each request as a line of JSON; for the differential tests.
+// Writes what node's http module has read of each request as lines of JSON; for the differential tests:
+// one when its head is there, without a body, and one when all is.
 "use strict";
 const fs = require("fs");
 const http = require("http");
 const file = fs.openSync(process.argv[3], "a");
 const server = http.createServer((request, response) => {
   const pieces = [];
+  fs.writeSync(file, JSON.stringify([request.method, request.url, null, []]) + "\n");
   request.on("data", (piece) => pieces.push(piece));
   request.on("end", () => {
     const fields = [];

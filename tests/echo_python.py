@@ -1,5 +1,6 @@
-"""Writes what Python's http.server has read of each request as a line of JSON; for the
-differential tests. ``python echo_python.py PORT FILE``."""
+"""Writes what Python's http.server has read of each request as lines of JSON; for the differential
+tests: one when its head is there, without a body, and one when all is. ``python echo_python.py PORT
+FILE``."""
 
 from __future__ import annotations
 
@@ -24,11 +25,14 @@ class Echo(BaseHTTPRequestHandler):
             return body
         return self.rfile.read(int(self.headers.get("Content-Length", "0")))
 
-    def _answer(self) -> None:
-        body = self._body().decode("latin-1")
+    def _note(self, body: str | None) -> None:
         fields = [(name.lower(), value) for name, value in self.headers.items()]
         with open(sys.argv[2], "a") as file:
             file.write(json.dumps([self.command, self.path, body, fields]) + "\n")
+
+    def _answer(self) -> None:
+        self._note(None)
+        self._note(self._body().decode("latin-1"))
         said = f"{self.command} {self.path}".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(said)))
