@@ -9,10 +9,10 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.announced import WITHIN, Announced, Announcing, Proxies
+from snickers.announced import Announced, Announcing, Itself, Proxies
 from snickers.http.policy import Networks
-from snickers.listening import Limits, Port
-from snickers.proxyprotocol import header
+from snickers.listening import COMPLAIN_EVERY, WITHIN, Limits, Port
+from snickers.proxyprotocol import SIGNATURE, header
 from snickers.sweep import Sweep
 from tests.test_stream import Half
 from tests.wires import Turns
@@ -90,8 +90,73 @@ class AnnouncedTests(AnnouncedCase):
     def test_not_one_of_its_clients(self) -> None:
         """The proxy's own connection counts as the proxy's."""
         self.connect(b"PROXY UNKNOWN\r\nhello")
+        self.assertIs(type(self.streams[0].peer), Itself)
         self.assertEqual(self.streams[0].peer, b"127.0.0.1")
         self.assertEqual(self.streams[0].protocol.data, b"hello")
+
+    def test_its_own_connections_lock_nobody_out(self) -> None:
+        """Health checks, and clients that the proxy does not name, are no one client: neither are
+        they refused at the limit of an address, nor is a client with the proxy's address."""
+        local = SIGNATURE + b"\x20\x00\x00\x00"
+        for data in (local, b"PROXY UNKNOWN\r\n", local + b"hello", local):
+            self.connect(data)
+        self.assertEqual(len(self.streams), 4)
+        self.assertEqual([stream.peer for stream in self.streams], [b"127.0.0.1"] * 4)
+        self.connect(header("v1", ("127.0.0.1", 1), ("127.0.0.1", 443)))
+        self.assertEqual((len(self.streams), self.port.refused, self.limits.open), (5, 0, 5))
+        for stream in self.streams:
+            stream.abortConnection()
+        self.assertEqual((self.limits.open, self.limits._each), (0, {}))
+
+    def test_only_connected(self) -> None:
+        """A health check that connects and says nothing is closed without a complaint."""
+        sock = self.connect()
+        sock.shutdown(socket.SHUT_WR)
+        self.turns.settle()
+        self.assertClosed(sock)
+        self.assertEqual((self.port.unannounced_by, self.limits.open), (1, 0))
+        self.assertEqual(self.port._told, -COMPLAIN_EVERY)
+        self.connect(b"nonsense and more of it")
+        self.assertGreater(self.port._told, -COMPLAIN_EVERY)
+
+    def test_mapped(self) -> None:
+        """IPv4 that a proxy says as IPv6 is that IPv4, for the limits too."""
+        for version in ("v1", "v2"):
+            said = (
+                b"PROXY TCP6 ::ffff:192.0.2.9 ::ffff:203.0.113.1 4711 443\r\n"
+                if version == "v1"
+                else SIGNATURE
+                + b"\x21\x21\x00\x24"
+                + (bytes(10) + b"\xff\xff\xc0\x00\x02\x09")
+                + (bytes(10) + b"\xff\xff\xcb\x00\x71\x01")
+                + b"\x12\x67\x01\xbb"
+            )
+            self.connect(said)
+            stream = self.streams[-1]
+            self.assertEqual(stream.peer, b"192.0.2.9")
+            self.assertEqual(stream.peer.header.source, ("192.0.2.9", 4711))
+            self.assertEqual(stream.peer.header.destination, SERVER)
+        self.assertEqual(self.limits._each, {b"192.0.2.9": 2})
+
+    def test_one_deadline(self) -> None:
+        """What the header has taken is not given again: whoever begins with the connection has
+        what is left of its time."""
+        given: list[float] = []
+        take = self.port._take
+
+        def note(sock: Any, peer: bytes, deadline: float) -> None:
+            given.append(deadline)
+            take(sock, peer, deadline)
+
+        self.port._take = note  # type: ignore[method-assign]
+        self.port.within = 8.0
+        accepted = self.sweep.now
+        sock = self.connect()
+        self.turns.pass_time(7.0)
+        sock.sendall(header("v1", CLIENT, SERVER))
+        self.turns.settle()
+        self.assertEqual(given, [accepted + 8.0])
+        self.assertEqual(len(self.streams), 1)
 
     def test_required(self) -> None:
         """From a trusted address nothing but a header is taken; the connection is closed."""

@@ -20,6 +20,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from snickers.announced import Itself
 from snickers.config.values import Listen
 from snickers.listening import (
     ACCEPTS,
@@ -274,6 +275,17 @@ class LimitsTests(TestCase):
         self.assertTrue(limits.enter(b"192.0.2.2"))
         self.assertEqual([limits.enter(b"") for _ in range(3)], [True] * 3)
 
+    def test_proxies(self) -> None:
+        """A proxy's own connections count in all, and as nobody's."""
+        limits = Limits(3, 1, 10000)
+        own = Itself(b"192.0.2.1")
+        self.assertEqual([limits.enter(own) for _ in range(2)], [True, True])
+        self.assertTrue(limits.enter(b"192.0.2.1"))
+        self.assertFalse(limits.enter(own))
+        limits.leave(own)
+        self.assertFalse(limits.enter(b"192.0.2.1"))
+        self.assertTrue(limits.enter(own))
+
     def test_ipv6(self) -> None:
         """Of IPv6 a /64 is one address."""
         limits = Limits(10, 2, 10000)
@@ -385,6 +397,24 @@ class PortTests(TestCase):
             client.connect(path)
             self.turns.settle()
             self.assertEqual(self.streams[0].peer, b"")
+
+    def test_both_kinds(self) -> None:
+        """IPv4 that comes in on an IPv6 socket, as service managers hand over, is IPv4: not all of
+        it together one /64 for the limits."""
+        sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        sock.setblocking(False)
+        limits = Limits(10, 1, 10000)
+        port = Port(self.turns, sock, self.sweep, limits, self.factory)
+        port.startListening()
+        self.addCleanup(port.stopListening)
+        for source in ("127.0.0.1", "127.0.0.2"):
+            client = socket.create_connection(
+                ("127.0.0.1", sock.getsockname()[1]), source_address=(source, 0)
+            )
+            self.addCleanup(client.close)
+            self.turns.settle()
+        self.assertEqual([stream.peer for stream in self.streams], [b"127.0.0.1", b"127.0.0.2"])
+        self.assertEqual(limits._each, {b"127.0.0.1": 1, b"127.0.0.2": 1})
 
     def test_bounded(self) -> None:
         """One turn accepts so many at most, the next ones the rest."""

@@ -10,8 +10,11 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from snickers.announced import Proxies
 from snickers.config.values import Listen
+from snickers.http.policy import Networks
 from snickers.listening import Limits, bind
+from snickers.proxyprotocol import header
 from snickers.stream import Stream
 from snickers.sweep import Sweep
 from snickers.tls.clienthello import (
@@ -284,6 +287,19 @@ class RefusalTests(PortCase):
             self.turns.pass_time(1)
         self.assertResult()
         self.turns.pass_time(2)
+        self.assertResult(timeout=1)
+        self.assertNothingOpen()
+
+    def test_slow_announcement(self) -> None:
+        """A proxy's header and the handshake have one deadline together, from the accept."""
+        self.port.proxies = Proxies(("127.0.0.0/8",), Networks)
+        wire = self.plain()
+        self.turns.settle()
+        self.turns.pass_time(8)
+        wire.send(header("v2", ("192.0.2.7", 4711), ("192.0.2.1", 443)))
+        self.assertResult()
+        self.assertEqual(self.limits._each, {b"192.0.2.7": 1})
+        self.turns.pass_time(3)
         self.assertResult(timeout=1)
         self.assertNothingOpen()
 

@@ -18,8 +18,6 @@ from zope.interface import implementer
 
 from snickers.proxyheader import MAX_V2, SMALLEST, BadHeader, Header, read
 
-WITHIN = 10.0
-"""Seconds from accept to the header's last byte: a proxy has it ready."""
 STRIKES = 3
 """How often a socket may say that it has what we wait for, and have no more than before."""
 
@@ -28,6 +26,12 @@ class Announced(bytes):
     """A client's numeric address as a proxy has said it; `header` has the rest."""
 
     header: Header
+
+
+class Itself(bytes):
+    """A proxy's own numeric address, for connections that it makes for itself (health checks) or
+    for clients that it does not name: nobody knows how many those are, so that they are never
+    counted as one client's."""
 
 
 class Networks(Protocol):
@@ -56,19 +60,32 @@ class Owner(Protocol):
     reactor: Any
     sweep: Any
     connections: set[Any]
+    within: float
 
-    def announced(self, sock: Any, peer: bytes, proxy: bytes) -> None:
-        """Begin with the connection of *peer*, whom *proxy* has announced."""
+    def announced(self, sock: Any, peer: bytes, deadline: float) -> None:
+        """Begin with the connection of *peer*, whom a proxy has announced. *deadline*, in the
+        sweep's time, is that of all that comes before the connection can be used."""
 
     def unannounced(self, sock: Any, proxy: bytes, reason: str) -> None:
-        """Close a connection for which *proxy* has not announced anybody."""
+        """Close a connection for which *proxy* has not announced anybody; without a *reason*
+        nothing is wrong with that."""
 
 
 @implementer(IReadDescriptor)
 class Announcing:
     """A proxy's connection until its header is there."""
 
-    __slots__ = ("_fd", "_had", "_owner", "_proxy", "_socket", "_strikes", "_wanted", "deadline")
+    __slots__ = (
+        "_fd",
+        "_had",
+        "_limit",
+        "_owner",
+        "_proxy",
+        "_socket",
+        "_strikes",
+        "_wanted",
+        "deadline",
+    )
 
     def __init__(self, owner: Owner, sock: Any, proxy: bytes) -> None:
         self._owner = owner
@@ -78,7 +95,8 @@ class Announcing:
         self._wanted = SMALLEST
         self._had = 0
         self._strikes = 0
-        self.deadline: float = owner.sweep.now + WITHIN
+        self._limit: float = owner.sweep.now + owner.within
+        self.deadline = self._limit
 
     def begin(self) -> None:
         """Wait for the header."""
@@ -97,7 +115,8 @@ class Announcing:
             self._refuse(error.strerror or str(error))
             return
         if not data:
-            self._refuse("it has ended")
+            # A health check that only connects has not done wrong.
+            self._refuse("it has ended" if self._had else "")
             return
         try:
             header = read(data)
@@ -109,11 +128,14 @@ class Announcing:
             return
         self._socket.recv(header.length)
         self._end()
-        peer = self._proxy
-        if header.source is not None:
+        peer: bytes
+        if header.source is None:
+            # The endpoints are the connection's own then (§2.1, §2.2).
+            peer = Itself(self._proxy)
+        else:
             peer = Announced(header.source[0].encode("ascii"))
             peer.header = header
-        self._owner.announced(self._socket, peer, self._proxy)
+        self._owner.announced(self._socket, peer, self._limit)
 
     def _wait_for(self, wanted: int, had: int) -> None:
         if had < self._wanted and had <= self._had:
@@ -147,7 +169,7 @@ class Announcing:
 
     def abortConnection(self) -> None:
         """Close at once; for the port's owner, when all ends."""
-        self._refuse("all ends")
+        self._refuse("")
 
     loseConnection = abortConnection
 

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from snickers.announced import Announcing, Proxies
+from snickers.announced import Announcing, Itself, Proxies
 from snickers.config.values import Listen
 from snickers.stream import Stream, Sweep
 
@@ -34,6 +34,8 @@ COMPLAIN_EVERY = 60.0
 """Seconds between two complaints of that: it would fill the disk, too."""
 RESERVE = 128
 """Descriptors never given to clients: listening, control, logs, the reload, certificates."""
+WITHIN = 10.0
+"""Seconds from accept until a connection can be used, unless a port is told otherwise."""
 KEEPALIVE_AFTER = 60
 """Seconds of silence after which the kernel asks whether a client is still there."""
 KEEPALIVE_EVERY = 15
@@ -229,6 +231,8 @@ class Limits:
 
     def enter(self, peer: bytes) -> bool:
         """Count one more from *peer*, a numeric address; return whether it may be."""
+        if type(peer) is Itself:
+            peer = b""
         if b":" in peer:
             peer = _network(peer)
         each = self._each
@@ -249,6 +253,8 @@ class Limits:
 
     def leave(self, peer: bytes) -> None:
         """Count one less. Once for each `enter` that returned ``True``."""
+        if type(peer) is Itself:
+            peer = b""
         if b":" in peer:
             peer = _network(peer)
         self.open -= 1
@@ -299,6 +305,9 @@ class Port:
         """Connections closed at once because of the limits."""
         self.proxies: Proxies | None = None
         """Who announces clients by the PROXY protocol; may change at any time."""
+        self.within = WITHIN
+        """Seconds from accept until a connection can be used: a proxy's header and the TLS
+        handshake together. May change at any time."""
         self.unannounced_by = 0
         """Connections of those that were closed for the lack of a good header."""
         self.shared = False
@@ -409,6 +418,9 @@ class Port:
             sock = socket.SocketType(self._family, socket.SOCK_STREAM, 0, fd)
             sock.setblocking(False)
             peer = name[0].encode() if type(name) is tuple else b""
+            if peer[:7] == b"::ffff:" and b"." in peer:
+                # IPv4 on a socket of both kinds: all of it together would be one /64.
+                peer = peer[7:]
             self.accepted += 1
             proxies = self.proxies
             if proxies is not None and proxies.hold(peer):
@@ -416,7 +428,7 @@ class Port:
                 if self._enter(sock, b""):
                     Announcing(self, sock, peer).begin()
             elif self._enter(sock, peer):
-                self._begin(sock, peer)
+                self._begin(sock, peer, self.sweep.now + self.within)
 
     def _enter(self, sock: socket.SocketType, peer: bytes) -> bool:
         if self.limits.enter(peer):
@@ -425,24 +437,26 @@ class Port:
         self._refuse(sock)
         return False
 
-    def _begin(self, sock: socket.SocketType, peer: bytes) -> None:
+    def _begin(self, sock: socket.SocketType, peer: bytes, deadline: float) -> None:
         try:
-            self._take(sock, peer)
+            self._take(sock, peer, deadline)
         except Exception:
             self.not_begun(sock, peer)
 
-    def announced(self, sock: socket.SocketType, peer: bytes, proxy: bytes) -> None:
-        """Begin with the connection of *peer*, whom *proxy* has announced."""
+    def announced(self, sock: socket.SocketType, peer: bytes, deadline: float) -> None:
+        """Begin with the connection of *peer*, whom a proxy has announced. *deadline*, in the
+        sweep's time, is that of all that comes before the connection can be used."""
         self.limits.leave(b"")
         if self._enter(sock, peer):
-            self._begin(sock, peer)
+            self._begin(sock, peer, deadline)
 
     def unannounced(self, sock: socket.SocketType, proxy: bytes, reason: str) -> None:
-        """Close a connection for which *proxy* has not announced anybody."""
+        """Close a connection for which *proxy* has not announced anybody; without a *reason*
+        nothing is wrong with that."""
         self.limits.leave(b"")
         self.unannounced_by += 1
         sock.close()
-        if self.sweep.now - self._told >= COMPLAIN_EVERY:
+        if reason and self.sweep.now - self._told >= COMPLAIN_EVERY:
             self._told = self.sweep.now
             _log.warn(
                 "A connection of {proxy} was closed: {reason}. It is named in 'proxy protocol"
@@ -462,8 +476,9 @@ class Port:
             sock.close()
             self.limits.leave(peer)
 
-    def _take(self, sock: socket.SocketType, peer: bytes) -> None:
-        """Begin with a connection that is within the limits."""
+    def _take(self, sock: socket.SocketType, peer: bytes, deadline: float) -> None:
+        """Begin with a connection that is within the limits; *deadline* is for what has to be
+        done before it can be used."""
         assert self.factory is not None
         stream = Stream(self.reactor, sock, self.sweep, peer)
         self.adopt(stream)

@@ -246,8 +246,7 @@ class Plane:
         proxies = Proxies(trusted, Networks) if trusted else None
         for port in self.ports:
             port.proxies = proxies
-            if isinstance(port, TLSPort):
-                port.within = settings.handshake_within
+            port.within = settings.handshake_within
 
     https_port = 443
     http_port = 0

@@ -17,8 +17,8 @@ MAX_V1 = 107
 """Bytes of the longest line (§2.1)."""
 MAX_V2 = 16 + 2048
 """Bytes of a header with all that proxies are known to add to it, a certificate's subject too."""
-SMALLEST = 16
-"""Bytes that every header has: a version 1 line has at least as many, if it is of use."""
+SMALLEST = len(b"PROXY UNKNOWN\r\n")
+"""Bytes that every header has."""
 
 _LINE = re.compile(
     rb"PROXY (?:UNKNOWN[^\r\n]*|TCP([46]) ([0-9a-fA-F.:]+) ([0-9a-fA-F.:]+)"
@@ -72,7 +72,7 @@ def read(data: bytes) -> Header | int:
     ports = [int(match[n]) for n in (4, 5)]
     if not all(isinstance(address, kind) for address in addresses) or max(ports) > 65535:
         raise BadHeader("an address or a port is not what the line says it is")
-    source, destination = zip(map(str, addresses), ports, strict=True)
+    source, destination = zip(map(_text, addresses), ports, strict=True)
     return Header(source, destination, end + 1)
 
 
@@ -102,10 +102,15 @@ def _read_v2(data: bytes) -> Header | int:
         return Header(None, None, 16 + size)
     ports = payload[needed - 4 : needed]
     return Header(
-        (str(ip_address(one)), int.from_bytes(ports[:2], "big")),
-        (str(ip_address(other)), int.from_bytes(ports[2:], "big")),
+        (_text(ip_address(one)), int.from_bytes(ports[:2], "big")),
+        (_text(ip_address(other)), int.from_bytes(ports[2:], "big")),
         16 + size,
     )
+
+
+def _text(address: IPv4Address | IPv6Address) -> str:
+    """Return *address* as it is written: IPv4 that a proxy's IPv6 socket has seen is IPv4."""
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _check(header: bytes, position: int) -> None:

@@ -233,7 +233,8 @@ def settings_options() -> Iterable[Option]:
         "handshake within",
         _DURATION,
         "10s",
-        "How long a client may take from connecting to the end of the TLS handshake.",
+        "How long a client may take from connecting to the end of the TLS handshake; the PROXY "
+        "protocol's header, where one is required, comes out of the same time.",
         "5s",
     )
     yield option(

@@ -94,9 +94,8 @@ class TLSPort(Port, Generic[T]):
         self.handshakes["refused"] += 1
         sock.close()
 
-    def _take(self, sock: socket.SocketType, peer: bytes) -> None:
+    def _take(self, sock: socket.SocketType, peer: bytes, deadline: float) -> None:
         # Mostly the hello came with the connection. Then nothing needs to wait for it.
-        deadline = self.sweep.now + self.within
         try:
             data = sock.recv(PEEK, socket.MSG_PEEK)
         except BlockingIOError:
