@@ -1,12 +1,18 @@
-"""The fuzzer's targets, over what it begins from and bytes that Hypothesis finds."""
+"""The fuzzer's targets, over what it begins from and bytes that Hypothesis finds; and that what the
+fuzzer finds is told.
+"""
 
 from __future__ import annotations
+
+import sys
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fuzz.targets import TARGETS
+from snickers.tls.clienthello import Hello, parse
+from tests.fuzz.__main__ import fuzz
+from tests.fuzz.targets import HELLOS, TARGETS
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -36,3 +42,53 @@ class TargetTests(SynchronousTestCase):
     def test_any(self, name: str, data: bytes) -> None:
         """Of any bytes."""
         TARGETS[name][0](data)
+
+    def test_hellos(self) -> None:
+        """What it begins from are whole hellos of real clients, TLS 1.3 with post-quantum keys
+        among them; in one record or in several they say the same."""
+        read = {name: parse(data) for name, data in HELLOS.items()}
+        for name, hello in read.items():
+            assert isinstance(hello, Hello), name
+            self.assertEqual(hello.size, len(HELLOS[name]))
+            expected = b"" if name.endswith("no-name") else b"site.example"
+            self.assertEqual(hello.server_name, expected, name)
+        for name in ("openssl-4-post-quantum", "chromium"):
+            hello = read[name]
+            assert isinstance(hello, Hello)
+            self.assertIn(0x0304, hello.versions)
+            # X25519MLKEM768 (0x11ec), with a key share of 1216 bytes.
+            self.assertIn(b"\x11\xec\x04\xc0", HELLOS[name])
+        seeds = TARGETS["client_hello"][1]
+        several = [data for data in seeds if data[:1] == b"\x16" and data not in HELLOS.values()]
+        self.assertEqual([parse(data).server_name for data in several], [b"site.example"])  # type: ignore[union-attr]
+
+
+class RunTests(SynchronousTestCase):
+    """``python -m tests.fuzz`` with programs that stand in for atheris."""
+
+    def run_with(self, code: str) -> tuple[bool, str]:
+        return fuzz("chunks", 1, (sys.executable, "-c", f"import sys\n{code}"))
+
+    def test_well(self) -> None:
+        """Who has run and found nothing."""
+        self.assertEqual(
+            self.run_with("print('Done 5 runs in 1 second(s)', file=sys.stderr)"),
+            (True, "chunks: Done 5 runs in 1 second(s)"),
+        )
+
+    def test_finding(self) -> None:
+        """A finding is told, with its bytes; a crash without one is told, too."""
+        found = (
+            "prefix = sys.argv[-1].partition('=')[2]\n"
+            "open(prefix + 'crash-1', 'wb').write(b'odd')\nsys.exit({})"
+        )
+        for status in (77, 0):
+            well, words = self.run_with(found.format(status))
+            self.assertFalse(well)
+            self.assertTrue(words.endswith("b'odd'"), words)
+        self.assertFalse(self.run_with("sys.exit(1)")[0])
+        self.assertFalse(self.run_with("import os; os.abort()")[0])
+
+    def test_nothing_run(self) -> None:
+        """One that says nothing of its runs has run nothing."""
+        self.assertFalse(self.run_with("pass")[0])

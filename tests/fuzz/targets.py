@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -204,8 +205,25 @@ _BLOCK = Encoder().encode(
     ((b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.example"), (b":path", b"/"))
 )
 
+HELLOS: dict[str, bytes] = {
+    path.name: path.read_bytes()
+    for path in sorted((Path(__file__).parent / "corpus" / "client_hello").iterdir())
+}
+"""What real clients say first; ``tests/fuzz/capture.py`` has written them."""
+
+
+def _in_records(hello: bytes, size: int) -> bytes:
+    """Return *hello*, which came in one record, in records of *size* bytes."""
+    message = hello[5:]
+    pieces = [message[start : start + size] for start in range(0, len(message), size)]
+    return b"".join(hello[:3] + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
-    "client_hello": (client_hello, [b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03", b"GET / HTTP"]),
+    "client_hello": (
+        client_hello,
+        [*HELLOS.values(), _in_records(HELLOS["openssl-3-classic"], 99), b"GET / HTTP/1.1\r\n"],
+    ),
     "request_head": (
         request_head,
         [
