@@ -3,7 +3,8 @@
 Thousands of connections that ask once and then say nothing, over HTTP/1 and over HTTP/2; clients
 that ask for much and never read; streams that are opened and reset as fast as they can be. The
 memory is that of the process (``Pss``) and does not count what the kernel holds for its sockets.
-As root the limit of descriptors is raised; otherwise there are as many connections as it allows.
+Where the limit of descriptors cannot be raised, Snickers is told that it is high enough: it leaves
+room for two more for each connection, which connections that are idle do not need.
 """
 
 from __future__ import annotations
@@ -45,6 +46,21 @@ LONGEST = 600
 MB = 1024 * 1024
 
 
+PRETEND = """
+import sys
+from types import SimpleNamespace
+from twisted.scripts.twistd import run
+from snickers import listening
+count = int(sys.argv.pop(1))
+listening.resource = SimpleNamespace(
+    getrlimit=lambda which: (count, count),
+    RLIMIT_NOFILE=listening.resource.RLIMIT_NOFILE,
+    RLIM_INFINITY=listening.resource.RLIM_INFINITY,
+)
+run()
+"""
+
+
 class Crowded(proxies.Snickers):
     """Snickers with room for that many, and the limits that are the defaults otherwise."""
 
@@ -53,6 +69,8 @@ class Crowded(proxies.Snickers):
     def command(self) -> list[str]:
         command = super().command()
         config = Path(command[-1])
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < _descriptors(self.most):
+            command = [sys.executable, "-c", PRETEND, str(_descriptors(self.most)), *command[1:]]
         usual = "connection limit per address = 100000"
         text = config.read_text()
         assert usual in text
@@ -61,18 +79,21 @@ class Crowded(proxies.Snickers):
         return command
 
 
+def _descriptors(most: int) -> int:
+    """Return how many Snickers wants for *most* clients: see `snickers.listening.Limits`."""
+    return 3 * most + 1024
+
+
 def raise_limit(many: int) -> int:
     """Allow this process and its children descriptors for *many* clients; return for how many
-    there are, after what Snickers keeps for itself: see `snickers.listening.Limits`."""
-    wanted = 3 * (many + SPARE) + 1024
+    there are."""
+    wanted = _descriptors(many + SPARE)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
-        except (PermissionError, ValueError):
-            return (hard - 1024) // 3 - SPARE
-    else:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+    except (PermissionError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return min(many, hard - 2 * SPARE - 1024)
     return many
 
 

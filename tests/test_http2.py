@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from snickers.http import frames as f
 from snickers.http.front import Bounds
 from snickers.http.hpack import Encoder
-from snickers.http.http2 import CONNECTION_WINDOW, MAX_CUT, PERIOD, STREAM_WINDOW
+from snickers.http.http2 import CONNECTION_WINDOW, MAX_CUT, MOST_HELD, PERIOD, STREAM_WINDOW
 from tests.front2_case import HEAD, Front2Case, head
 from tests.front_case import say
 from tests.test_frames import read as read_frames
@@ -620,3 +620,69 @@ class ConnectionTests(Front2Case):
     def test_head(self) -> None:
         """What the tests send is what they mean."""
         self.assertEqual(head(path="/x")[3], (":path", "/x"))
+
+
+class CrowdTests(Front2Case):
+    """Many streams of one client that reads slowly, or never."""
+
+    def fill(self, exchange: Any) -> None:
+        """Answer as a large file does: pieces until the client is too slow for more."""
+        exchange.answer(200, [], None)
+        responder = self.handler.responder
+        while "pause" not in responder.told:
+            exchange.write(b"x" * 65536)
+
+    def test_many_that_never_read(self) -> None:
+        """A hundred streams that are not read hold little more than one: makers are paused, and
+        for what comes then nobody is asked before there is room again."""
+        client = self.connect(keeps=True)
+        self.handler.at_once = self.fill
+        numbers = [client.ask() for _ in range(100)]
+        held = sum(exchange.queued for exchange in self.connection.streams.values())
+        self.assertLess(held, MOST_HELD + 256 * 1024)
+        asked = len(self.handler.exchanges)
+        self.assertLess(asked, 20)
+        self.assertEqual(len(self.connection.streams), 100)
+        # Who cancels what nobody was asked for: nobody will be.
+        client.h2.reset_stream(numbers[-1], 8)
+        client.flush()
+        self.handler.at_once = say(b"small")
+        for number in numbers[:asked]:
+            client.h2.reset_stream(number, 8)
+        client.flush()
+        self.assertEqual([r.told[-1] for r in self.handler.responders[:asked]], ["gone"] * asked)
+        self.assertEqual(len(self.handler.exchanges), 99)
+        client.h2.increment_flow_control_window(1 << 20)
+        client.flush()
+        told = [client.told[number] for number in numbers[asked:-1]]
+        self.assertEqual([one.data for one in told], [b"small"] * (99 - asked))
+        self.assertTrue(all(one.ended for one in told))
+        self.assertEqual(self.connection.streams, {})
+
+    def test_many_that_read_slowly(self) -> None:
+        """Requests that had to wait are asked for as soon as the client has made room."""
+        client = self.connect(keeps=True)
+        self.handler.at_once = self.fill
+        numbers = [client.ask() for _ in range(30)]
+        asked = len(self.handler.exchanges)
+        self.assertLess(asked, 20)
+        self.handler.at_once = say(b"small")
+        client.h2.increment_flow_control_window(1 << 24)
+        for number in numbers:
+            client.h2.increment_flow_control_window(1 << 20, number)
+        client.flush()
+        self.assertEqual(len(self.handler.exchanges), 30)
+        self.assertEqual({client.told[number].data for number in numbers[asked:]}, {b"small"})
+        self.assertIn("resume", self.handler.responders[0].told)
+
+    def test_ended_while_requests_wait(self) -> None:
+        """Of requests that wait nothing is left when the connection is gone."""
+        client = self.connect(keeps=True)
+        self.handler.at_once = self.fill
+        for _ in range(30):
+            client.ask()
+        asked = len(self.handler.exchanges)
+        client.wire.close()
+        self.turns.settle()
+        self.assertEqual((self.connection.streams, len(self.handler.exchanges)), ({}, asked))
+        self.assertFalse(self.connection._delayed)

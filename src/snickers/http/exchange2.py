@@ -50,7 +50,6 @@ class Exchange2:
         "_left",
         "_paused",
         "_queue",
-        "_queued",
         "_request_trailers",
         "_stalled",
         "_trailers",
@@ -62,6 +61,7 @@ class Exchange2:
         "number",
         "open",
         "priority",
+        "queued",
         "receivable",
         "request",
         "responder",
@@ -105,7 +105,8 @@ class Exchange2:
         """The same of the request's."""
         self._queue: deque[bytes] | None = None
         """What of the answer waits for room."""
-        self._queued = 0
+        self.queued = 0
+        """Bytes of those."""
         self._stalled = False
         self._trailers: Fields | None = None
         self._request_trailers: Fields | None = None
@@ -168,7 +169,7 @@ class Exchange2:
     @property
     def is_blocked(self) -> bool:
         """Whether something waits that the client gives this stream no room for."""
-        return bool(self._queued) and self.window <= 0
+        return bool(self.queued) and self.window <= 0
 
     def data(self, data: bytes, ends: bool) -> bool:
         """Take a piece of the body; return whether it was as announced."""
@@ -326,7 +327,7 @@ class Exchange2:
         """Say whether there is room for *size* bytes, and nobody before them."""
         connection = self.connection
         return (
-            not self._queued
+            not self.queued
             and not connection.slow
             and self.window >= size
             and connection.window >= size
@@ -351,12 +352,12 @@ class Exchange2:
         if queue is None:
             queue = self._queue = deque()
         queue.append(data)
-        self._queued += len(data)
+        self.queued += len(data)
         if not self.connection.slow:
             self.pump(len(data))
-        if self._queued:
+        if self.queued:
             self.connection.waiting[self.number] = self
-            if self._queued > HIGH_WATER:
+            if self.queued > HIGH_WATER or self.connection.is_full:
                 self._pause()
 
     def _pause(self) -> None:
@@ -373,10 +374,10 @@ class Exchange2:
         queue = self._queue
         number = self.number
         size = connection.frame_size
-        most = min(most, self._queued, self.window, connection.window)
+        most = min(most, self.queued, self.window, connection.window)
         if queue is None or most <= 0:
             return
-        self._queued -= most
+        self.queued -= most
         self.window -= most
         connection.window -= most
         self.moved += most
@@ -391,11 +392,11 @@ class Exchange2:
             left -= len(data)
             for start in range(0, len(data), size):
                 piece = data[start : start + size] if len(data) > size else data
-                last = ends if not left and not self._queued and start + size >= len(data) else 0
+                last = ends if not left and not self.queued and start + size >= len(data) else 0
                 pieces.append(f.HEAD.pack(len(piece) << 8 | f.DATA, last, number))
                 pieces.append(piece)
         connection.emit(b"".join(pieces))
-        if self._queued:
+        if self.queued:
             return
         if not self._stalled:
             connection.waiting.pop(number, None)
@@ -404,9 +405,9 @@ class Exchange2:
 
     def resume(self) -> None:
         """There was room: go on with what was paused for the lack of it."""
-        if self._stalled and self._queued <= LOW_WATER:
+        if self._stalled and self.queued <= LOW_WATER:
             self._stalled = False
-            if not self._queued:
+            if not self.queued:
                 self.connection.waiting.pop(self.number, None)
             if self.tunnel is not None:
                 self.tunnel.unstall()
@@ -422,12 +423,12 @@ class Exchange2:
     @property
     def is_ready(self) -> bool:
         """Whether something waits that this stream has room for."""
-        return self._queued > 0 and self.window > 0
+        return self.queued > 0 and self.window > 0
 
     @property
     def is_waiting(self) -> bool:
         """Whether something waits."""
-        return self._queued > 0
+        return self.queued > 0
 
     def finish(self, trailers: Fields | None = None) -> None:
         tunnel = self.tunnel
@@ -448,7 +449,7 @@ class Exchange2:
     def _all_written(self) -> None:
         self.stage = SENDING
         self.responder = None
-        if not self._queued:
+        if not self.queued:
             self._sent_all(False)
 
     def _sent_all(self, ended: bool) -> None:
@@ -493,7 +494,7 @@ class Exchange2:
         """Send the end of our side behind what is queued."""
         if self.stage == UPGRADED:
             self.stage = SENDING
-            if not self._queued:
+            if not self.queued:
                 self._sent_all(False)
 
     # Ends
@@ -524,8 +525,8 @@ class Exchange2:
         self.stage = ENDED
         self.responder = None
         connection = self.connection
-        if self._queued:
-            self._queued = 0
+        if self.queued:
+            self.queued = 0
             connection.waiting.pop(self.number, None)
         self._queue = None
         held, self._held = self._held, None

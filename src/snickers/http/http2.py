@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,10 @@ STREAM_WINDOW = 512 * 1024
 """Bytes a client may send on one stream before somebody took them: 10 MB/s at 50 ms."""
 CONNECTION_WINDOW = 1024 * 1024
 """...and on all of them: what a connection can make us hold of requests."""
+MOST_HELD = 2 * 1024 * 1024
+"""Bytes of answers that wait for the client's windows, on all streams together, until all makers
+are paused, and requests that come wait for their turn: a hundred streams that are never read would
+take a hundred times what one takes."""
 FLUSH_SIZE = 64 * 1024
 """Bytes that are written at once instead of being collected: the transport has to feel them."""
 PERIOD = 10.0
@@ -59,6 +64,7 @@ class Http2:
         "_controls",
         "_cut",
         "_decoder",
+        "_delayed",
         "_dirty",
         "_early",
         "_encoder",
@@ -121,6 +127,8 @@ class Http2:
         self._block_began = 0.0
         self._last = 0
         """The highest number of a stream that the client has begun."""
+        self._delayed: deque[Exchange2] = deque()
+        """Requests that nobody was asked for yet, since too much waits for the client."""
         self._cut: dict[int, None] = {}
         self._early: dict[int, Priority] = {}
         self._turn = 0
@@ -191,6 +199,7 @@ class Http2:
         """Nothing is read or sent any more."""
         self._failed = True
         self._out = []
+        self._delayed.clear()
         for exchange in list(self.streams.values()):
             exchange.gone()
 
@@ -291,11 +300,26 @@ class Http2:
         while waiting and not self.slow and self.window > 0 and not self._failed:
             ready = [(n, exchange.priority) for n, exchange in waiting.items() if exchange.is_ready]
             if not ready:
-                return
+                break
             self._turn = number = choose(ready, self._turn)
             exchange = waiting[number]
             exchange.pump(f.FRAME_SIZE * (1 if exchange.priority[1] else 4))
             exchange.resume()
+        if self._delayed:
+            self._begin_delayed()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much waits for the client as may."""
+        return sum([exchange.queued for exchange in self.waiting.values()]) > MOST_HELD
+
+    def _begin_delayed(self) -> None:
+        """Ask for what had to wait, as long as there is room for the answers."""
+        delayed = self._delayed
+        while delayed and not self.is_full and not self._failed:
+            exchange = delayed.popleft()
+            if exchange.number in self.streams:
+                self._ask(exchange)
 
     def give_room(self, size: int) -> None:
         """Let the client send *size* bytes more, on whatever stream."""
@@ -496,11 +520,19 @@ class Http2:
             answer_error(exchange, 421)
             return
         site.requests += 1
+        if self._delayed or (self.waiting and self.is_full):
+            self._delayed.append(exchange)
+        else:
+            self._ask(exchange)
+
+    def _ask(self, exchange: Exchange2) -> None:
+        """Give a request to its site."""
+        site = self.site
         try:
             site.handler.handle(exchange)
         except Exception:
-            front.log.failure("{site}: a request could not be handled", site=site.name)
-            self._reset(number, f.INTERNAL_ERROR)
+            self.front.log.failure("{site}: a request could not be handled", site=site.name)
+            self._reset(exchange.number, f.INTERNAL_ERROR)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -687,6 +719,8 @@ class Http2:
         number = exchange.number
         self.streams.pop(number, None)
         self.waiting.pop(number, None)
+        if self._delayed:
+            self.later(self._begin_delayed)
         if is_open:
             if code == f.NO_ERROR:
                 # In a record of its own: some clients (curl 7.88) that find the answer and the
