@@ -116,9 +116,10 @@ ROWS: dict[str, tuple[str, ...]] = {
         "http2.reader_that_stops",
     ),
     "honest slow work": (
-        "upstream.a_slow_upload_lives",
-        "upstream.a_silent_stream_lives",
-        "tunnel2.silent",
+        "patience.upload_of_hours",
+        "patience.upload_to_a_slow_server",
+        "patience.events_of_days",
+        "patience.silent_for_days",
     ),
     "many connections, of one address or in all; no descriptors": (
         "listening.per_address",

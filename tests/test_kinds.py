@@ -17,7 +17,7 @@ from snickers.http.personal import PersonalHandler
 from snickers.http.proxy import ProxyHandler
 from snickers.http.redirect import RedirectHandler
 from snickers.http.static import StaticHandler
-from snickers.http.upstream import Upstream
+from snickers.http.upstream import CONNECT_WITHIN, Upstream
 from snickers.interfaces import IHandler
 from snickers.sweep import Sweep
 from tests.exchange_fake import RecordingExchange
@@ -99,3 +99,7 @@ class HandlerMakerTests(SynchronousTestCase):
         upstream = handler._make_upstream(("127.0.0.1", 80), print, print)
         self.assertIsInstance(upstream, Upstream)
         self.assertEqual((upstream.answer_within, upstream.site), (7.0, "a.example"))
+        self.assertEqual(upstream.connect_within, CONNECT_WITHIN)
+        site = Site(name="a.example", kind=Proxy(("http://127.0.0.1:1",), connect_within=3.0))
+        handler = self.maker.make(site)
+        self.assertEqual(handler.servers[0].upstream.connect_within, 3.0)

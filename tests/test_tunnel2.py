@@ -13,7 +13,7 @@ CONNECT = {"method": "CONNECT"}
 PROTOCOL = (":protocol", "websocket")
 
 
-class TunnelTests(Front2Case):
+class TunnelCase(Front2Case):
     """A client, a stream, a relay, a server."""
 
     def setUp(self) -> None:
@@ -66,6 +66,10 @@ class TunnelTests(Front2Case):
         )
         self.client.take()
         return number
+
+
+class TunnelTests(TunnelCase):
+    """WebSockets on streams."""
 
     def test_both_ways(self) -> None:
         """200 instead of 101, then bytes both ways, then a clean end of each direction."""

@@ -280,6 +280,22 @@ class FaultTests(UpstreamCase):
         self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 502 "))
         self.assertEqual((self.failed, self.ended), ([("127.0.0.1", 80)], 1))
 
+    def test_connect_within(self) -> None:
+        """A server is given as long to accept as its site says."""
+        given: list[float] = []
+        connector = self.upstream.connector
+
+        def note(reactor: Any, sweep: Any, address: Any, protocol: Any, within: float) -> Any:
+            given.append(within)
+            return connector(reactor, sweep, address, protocol, within)
+
+        self.upstream.connector = note
+        self.upstream.connect_within = 3.0
+        self.client.send(GET)
+        self.server.send(OK)
+        self.assertTrue(self.client.receive().endswith(b"ok"))
+        self.assertEqual(given, [3.0])
+
     def test_tried_on_another(self) -> None:
         """A server that cannot be reached: who knows another one has it carried, body and all,
         since nothing of it was received yet; each exchange is counted once at each."""

@@ -241,7 +241,8 @@ def settings_options() -> Iterable[Option]:
         "head within",
         _DURATION,
         "60s",
-        "How long a client may take for a request's head, from its first byte to its last.",
+        "How long a client may take for a request's head: on a new connection until its first "
+        "byte, and then from there to its last.",
         "20s",
     )
     yield option(

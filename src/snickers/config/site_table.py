@@ -400,6 +400,16 @@ def _proxy() -> Iterable[Option]:
         "2s",
         "kind.health_within",
     )
+    yield Option(
+        "connect within",
+        ("proxy",),
+        _DURATION,
+        "5s",
+        "How long a server may take to accept a connection; then the next one is tried, or the "
+        "visitor gets 502.",
+        "30s",
+        "kind.connect_within",
+    )
 
 
 def _passthrough() -> Iterable[Option]:

@@ -173,6 +173,7 @@ class Proxy:
     """A path that must answer 200-399, or ``"off"``: nobody looks."""
     health_every: float = 10.0
     health_within: float = 5.0
+    connect_within: float = 5.0
 
 
 @frozen

@@ -29,7 +29,7 @@ from snickers.http.personal import PersonalHandler
 from snickers.http.proxy import ProxyHandler, Resolve
 from snickers.http.redirect import RedirectHandler
 from snickers.http.static import StaticHandler
-from snickers.http.upstream import Connector, Upstream
+from snickers.http.upstream import CONNECT_WITHIN, Connector, Upstream
 from snickers.interfaces import Address, IAlarm, IExchange, IHandler, ILeases
 from snickers.stream import Sweep, connect
 
@@ -156,6 +156,7 @@ class HandlerMaker:
         ended: Callable[[], None],
         connector: Connector | None = None,
     ) -> Upstream:
+        kind = site.kind
         return Upstream(
             self._reactor,
             self._sweep,
@@ -166,4 +167,5 @@ class HandlerMaker:
             ended,
             connector or connect,
             connections=self._connections,
+            connect_within=kind.connect_within if isinstance(kind, Proxy) else CONNECT_WITHIN,
         )

@@ -59,6 +59,7 @@ class Upstream:
         ended: Callable[[], None],
         connector: Connector = connect,
         connections: Connections | None = None,
+        connect_within: float = CONNECT_WITHIN,
     ) -> None:
         """*failed* is called when a new connection could not be made; *ended* once for each
         exchange that `carry` was given, when it is over (a relay's end included)."""
@@ -67,6 +68,7 @@ class Upstream:
         self.site = site
         self.address = address
         self.answer_within = answer_within
+        self.connect_within = connect_within
         self.failed = failed
         self.ended = ended
         self.connector = connector
@@ -164,7 +166,7 @@ class Carrier:
         if connections is not None:
             connections.make_room()
         self.transport = upstream.connector(
-            upstream.reactor, upstream.sweep, upstream.address, self, CONNECT_WITHIN
+            upstream.reactor, upstream.sweep, upstream.address, self, upstream.connect_within
         )
         if connections is not None:
             connections.count(self.transport)
