@@ -21,28 +21,51 @@ ROWS: dict[str, tuple[str, ...]] = {
         "request.codings",
         "differential.refused",
     ),
-    "a Transfer-Encoding that does not end in one `chunked`, or in HTTP/1.0": ("request.codings",),
-    "a Content-Length twice, as a list, signed, empty, too large": ("request.lengths",),
+    "a Transfer-Encoding that does not end in one `chunked`, or in HTTP/1.0": (
+        "request.codings",
+        "differential.refused",
+    ),
+    "a Content-Length twice, as a list, signed, empty, too large": (
+        "request.lengths",
+        "differential.refused",
+    ),
     "folded lines, bare line feeds, bare carriage returns, NUL, controls": (
         "request.characters",
         "http1.bare_line_feeds",
         "differential.refused",
     ),
-    "a blank before the colon, a name that is none": ("request.names",),
-    "sizes and extensions of chunks that are none": ("chunked.bad_chunks", "http1.bad_chunks"),
-    "Host missing, twice, with a path, a user or a bad port": ("request.hosts",),
-    "an absolute target": ("request.absolute_target_counts_for_the_host", "http1.another_host"),
-    "the Host of another site": ("http1.another_host", "http2.other_names"),
+    "a blank before the colon, a name that is none": ("request.names", "differential.refused"),
+    "sizes and extensions of chunks that are none": (
+        "chunked.bad_chunks",
+        "http1.bad_chunks",
+        "differential.broken_off",
+    ),
+    "Host missing, twice, with a path, a user or a bad port": (
+        "request.hosts",
+        "differential.refused",
+    ),
+    "anything that is refused": ("hostile_live.one_record", "differential.refused"),
+    "an absolute target": (
+        "request.absolute_target_counts_for_the_host",
+        "http1.another_host",
+        "differential.refused",
+    ),
+    "the Host of another site": (
+        "http1.another_host",
+        "http2.other_names",
+        "differential.refused",
+    ),
     "lines, fields and heads that are too long, too many fields": (
         "request.sizes",
         "http1.limits_are_options",
+        "differential.refused",
     ),
     "an Upgrade that nobody agreed to": (
         "upstream.no_tunnel_without_a_true_101",
         "request.upgrade_without_connection_is_none",
     ),
-    "a malformed WebSocket handshake": ("request.websockets",),
-    "CONNECT and TRACE": ("request.request_lines", "request2.refused"),
+    "a malformed WebSocket handshake": ("request.websockets", "differential.refused"),
+    "CONNECT and TRACE": ("request.request_lines", "request2.refused", "differential.refused"),
     "forwarding fields and their look-alikes, fields of the connection": (
         "request.spoofed_fields_are_removed",
         "request.hop_by_hop_fields_are_removed",
@@ -83,6 +106,11 @@ ROWS: dict[str, tuple[str, ...]] = {
         "http2.windows_never_opened",
         "http2.no_window_at_all",
     ),
+    "many streams that are never read": (
+        "http2.many_that_never_read",
+        "http2.many_that_read_slowly",
+        "http2.ended_while_requests_wait",
+    ),
     "more streams than allowed": ("http2.too_many_streams",),
     # TLS and connections
     "a hello in pieces, over records, oversized, truncated; no TLS; plain http": (
@@ -100,7 +128,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "clienthello.normalised",
     ),
     "no common ALPN": ("port.no_common_alpn",),
-    "renegotiation, old versions, weak ciphers": (
+    "renegotiation, compression, early data, old versions, weak ciphers": (
+        "hostile_live.tls",
         "transport.renegotiation",
         "transport.old_versions",
         "transport.weak_cipher",
@@ -125,12 +154,22 @@ ROWS: dict[str, tuple[str, ...]] = {
         "listening.per_address",
         "listening.total",
         "listening.no_descriptors",
+        "hostile_live.many_of_one_address",
+        "hostile_live.no_descriptors",
     ),
     "PROXY headers: from others, missing, bad, slow": (
         "announced.not_trusted",
         "announced.required",
         "announced.slow",
         "proxyheader.bad",
+        "port.slow_announcement",
+    ),
+    "a proxy's own connections, IPv4 said as IPv6": (
+        "announced.its_own_connections_lock_nobody_out",
+        "announced.only_connected",
+        "announced.mapped",
+        "listening.both_kinds",
+        "listening.proxies",
     ),
     # Files, logs
     "`..`, encoded slashes, NUL, links out of the root, special and hidden files": (
@@ -153,8 +192,28 @@ ROWS: dict[str, tuple[str, ...]] = {
         "docker.stream_breaks",
         "docker.closed_in_the_middle",
     ),
-    "a full disk": ("logfile.heals", "logfile.bounded", "authority.root_of_a_full_disk"),
-    "a configuration that is empty, half-written, or a loop": (
+    "a full disk, a state folder that is read-only": (
+        "logfile.heals",
+        "logfile.bounded",
+        "authority.root_of_a_full_disk",
+        "hostile_live.full_disk",
+        "hostile_live.full_state",
+    ),
+    "a clock that is set by a day": (
+        "sweep.clock_set_back",
+        "sweep.clock_set_forward",
+        "tap.time",
+        "hostile_live.clock",
+    ),
+    "names that cannot be found": ("proxy.unknown_name", "hostile_live.names_dead"),
+    "`kill -9`": (
+        "hostile_live.killed",
+        "leftovers.marked",
+        "leftovers.torn_notes",
+        "launch.ends_with_parent",
+    ),
+    "a configuration that is gone, empty, a folder, half-written, or a loop": (
+        "hostile_live.configuration_replaced",
         "running.an_empty_file",
         "running.being_written",
         "parse.include_loop",
@@ -163,6 +222,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "upstream.no_answer",
         "upstream.half_an_answer",
         "upstream.refused",
+        "hostile_live.silent_half_and_reset",
     ),
 }
 
