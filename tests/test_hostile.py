@@ -153,6 +153,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "many connections, of one address or in all; no descriptors": (
         "listening.per_address",
         "listening.total",
+        "listening.limits",
         "listening.no_descriptors",
         "hostile_live.many_of_one_address",
         "hostile_live.no_descriptors",
@@ -192,6 +193,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "docker.stream_breaks",
         "docker.closed_in_the_middle",
     ),
+    "no memory for a container": ("docker.out_of_memory", "dockerd.death", "roster.words"),
     "a full disk, a state folder that is read-only": (
         "logfile.heals",
         "logfile.bounded",
