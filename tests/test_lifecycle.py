@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import get_args
 
 from attrs import evolve
@@ -20,13 +21,23 @@ from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Lifecycle
 from snickers.containers import events as e
-from snickers.containers.life import PATIENCE, QUEUE, Phase, State, due
+from snickers.containers.life import PATIENCE, QUEUE, After, Phase, State, due
 from snickers.containers.lifecycle import TABLE, step
 from snickers.interfaces import Instance
 
 LIFE = Lifecycle(wake_within=10, idle_after=100, drain_within=20)
 SERVER = Instance("a.example", "one", "fp", True, ("127.0.0.1", 1))
-RUNS = (Phase.CHECKING, Phase.AWAKE, Phase.DRAINING, Phase.STOPPING)
+QUIET = evolve(LIFE, pause_after=40, veto=("in-use",), snapshot=("dump",))
+RUNS = (
+    Phase.CHECKING,
+    Phase.AWAKE,
+    Phase.DRAINING,
+    Phase.STOPPING,
+    Phase.PAUSING,
+    Phase.PAUSED,
+    Phase.RESUMING,
+    Phase.SNAPSHOTTING,
+)
 WAITED_IN = (
     Phase.AWAY,
     Phase.STARTING,
@@ -34,7 +45,18 @@ WAITED_IN = (
     Phase.DRAINING,
     Phase.STOPPING,
     Phase.REMOVING,
+    Phase.PAUSING,
+    Phase.RESUMING,
+    Phase.SNAPSHOTTING,
 )
+FAILURES = {
+    e.Start: e.StartFailed,
+    e.Stop: e.StopFailed,
+    e.Clear: e.ClearFailed,
+    e.Pause: e.PauseFailed,
+    e.Resume: e.ResumeFailed,
+    e.Snapshot: e.SnapshotFailed,
+}
 
 SAMPLES = (
     e.Arrived(7),
@@ -50,8 +72,21 @@ SAMPLES = (
     e.StopFailed(3, "no", away=True),
     e.Cleared(3),
     e.ClearFailed(3, "no"),
+    e.Paused(3),
+    e.PauseFailed(3, "no"),
+    e.PauseFailed(3, "no", away=True),
+    e.Resumed(3),
+    e.ResumeFailed(3, "no"),
+    e.ResumeFailed(3, "no", away=True),
+    e.Snapshotted(3),
+    e.SnapshotFailed(3, "no"),
+    e.SnapshotFailed(3, "no", away=True),
+    e.Consented(3),
+    e.Vetoed(3),
     e.Listed(3, None),
     e.Listed(3, SERVER),
+    e.Listed(3, evolve(SERVER, paused=True)),
+    e.Listed(3, evolve(SERVER, fingerprint="old", paused=True)),
     e.Listed(3, evolve(SERVER, fingerprint="old")),
     e.Listed(3, evolve(SERVER, running=False, address=None)),
     e.Exited("one", "ended"),
@@ -62,10 +97,13 @@ SAMPLES = (
     e.HealthPassed(3),
     e.HealthFailed(3, "no"),
     e.TimePassed(),
+    e.Busy(),
+    e.Crowded(),
     e.WakeAsked(),
     e.SleepAsked(),
     e.RestartAsked(),
     e.Changed(LIFE, "fp"),
+    e.Changed(evolve(LIFE, pause_after=5), "fp"),
     e.Changed(evolve(LIFE, wake="always", health="/up"), "fp"),
     e.Changed(LIFE, "new"),
     e.Removed(),
@@ -73,10 +111,10 @@ SAMPLES = (
 )
 
 
-def sample(phase, **fields):
+def sample(phase, life=LIFE, **fields):
     """A state in *phase* as the machine itself makes them."""
     return State(
-        LIFE,
+        life,
         "fp",
         phase=phase,
         epoch=3,
@@ -101,6 +139,8 @@ def check(test, state):
     if state.phase is Phase.AWAKE:
         test.assertIsNotNone(state.instance.address)
         test.assertFalse(state.gone)
+    if state.phase in (Phase.PAUSING, Phase.PAUSED):
+        test.assertEqual(state.uses, 0)
 
 
 class TableTests(TestCase):
@@ -115,10 +155,15 @@ class TableTests(TestCase):
     def test_every_pair(self):
         """Every event in every phase leads to a state in which all that must hold holds; who
         does not wait is never answered, and what is asked for carries the new epoch."""
-        for phase in Phase:
-            for uses in (0, 2):
+        for phase, life, uses in product(Phase, (LIFE, QUIET), (0, 2)):
+            if phase in (Phase.PAUSED, Phase.PAUSING) and uses:
+                continue
+            for proven, gone in product((False, True), repeat=2):
                 for event in SAMPLES:
-                    state, commands = step(sample(phase, uses=uses), event, 50.0)
+                    if gone and phase in (Phase.AWAKE, Phase.ASLEEP, Phase.STARTING):
+                        continue
+                    before = sample(phase, life, uses=uses, proven=proven, gone=gone)
+                    state, commands = step(before, event, 50.0)
                     check(self, state)
                     for command in commands:
                         if isinstance(command, e.Grant | e.Refuse):
@@ -179,6 +224,7 @@ class World(RuleBasedStateMachine):
         self.state = State(LIFE, "fp-1", since=self.now, used=self.now)
         self.there = False
         self.server = None
+        self.server_paused = False
         self.made = 0
         self.calls = []
         self.probe = None
@@ -188,6 +234,8 @@ class World(RuleBasedStateMachine):
         self.proven = set()
         self.drain_began = None
         self.over = False
+        self.snapshotted = None
+        """The server whose last snapshot succeeded, and nobody was let in since."""
 
     def happen(self, event):
         before = self.state
@@ -203,7 +251,7 @@ class World(RuleBasedStateMachine):
 
     def excuse(self, before, event):
         """A server in use is only to be stopped for one of these reasons."""
-        wished = (e.SleepAsked, e.RestartAsked, e.Changed, e.Removed)
+        wished = (e.SleepAsked, e.RestartAsked, e.Changed, e.Removed, e.SnapshotFailed)
         if isinstance(event, (*wished, e.HealthFailed)):
             return
         if isinstance(event, e.TimePassed):
@@ -224,6 +272,9 @@ class World(RuleBasedStateMachine):
                 if before.phase is Phase.AWAKE and isinstance(event, e.TimePassed):
                     assert before.uses == 0
                     assert self.now >= before.used + before.life.idle_after
+                if self.state.life.snapshot and before.proven and before.instance is not None:
+                    again = before.phase is Phase.STOPPING
+                    assert again or self.state.after is After.CRASH or self.snapshotted
                 if before.uses and before.phase is Phase.DRAINING and self.state.uses:
                     assert self.now >= self.drain_began + before.life.drain_within
                 elif before.phase in (Phase.AWAKE, Phase.CHECKING):
@@ -231,12 +282,19 @@ class World(RuleBasedStateMachine):
                 self.calls.append(command)
             case e.Clear():
                 self.calls.append(command)
+            case e.Pause():
+                assert before.uses == 0
+                assert self.now >= before.used + before.life.pause_after
+                self.calls.append(command)
+            case e.Resume() | e.Snapshot() | e.Inquire():
+                self.calls.append(command)
             case e.Look():
                 self.looks.append(command)
             case e.Probe():
                 self.probe = command
             case e.Grant():
-                assert self.state.phase is Phase.AWAKE
+                assert self.state.phase in (Phase.AWAKE, Phase.SNAPSHOTTING)
+                assert not self.server_paused
                 assert command.address == self.state.instance.address
                 assert command.address in self.proven
                 self.answer(command.tickets)
@@ -251,9 +309,10 @@ class World(RuleBasedStateMachine):
             assert ticket in self.open, "answered twice, or after it was forgotten"
             self.open.discard(ticket)
 
-    @initialize(awake=st.booleans(), used=st.booleans())
-    def begin(self, awake, used):
+    @initialize(awake=st.booleans(), used=st.booleans(), life=st.sampled_from([LIFE, QUIET]))
+    def begin(self, awake, used, life):
         """Most of what can go wrong does so from here."""
+        self.state = evolve(self.state, life=life)
         if awake:
             self.find()
             self.list()
@@ -308,11 +367,27 @@ class World(RuleBasedStateMachine):
     @rule()
     def carry_out(self):
         command = self.calls.pop(0)
+        if isinstance(command, e.Inquire):
+            self.happen(e.Consented(command.epoch))
+            return
         if not self.there:
-            failed = {e.Start: e.StartFailed, e.Stop: e.StopFailed, e.Clear: e.ClearFailed}
-            self.happen(failed[type(command)](command.epoch, "away", away=True))
+            self.happen(FAILURES[type(command)](command.epoch, "away", away=True))
+            return
+        if self.server is None and isinstance(command, e.Pause | e.Resume | e.Snapshot):
+            self.happen(FAILURES[type(command)](command.epoch, "it does not run"))
             return
         match command:
+            case e.Pause():
+                self.server_paused = True
+                self.happen(e.Paused(command.epoch))
+            case e.Resume():
+                self.server_paused = False
+                self.happen(e.Resumed(command.epoch))
+            case e.Snapshot():
+                assert not self.server_paused
+                self.snapshotted = self.server.id
+                self.happen(e.Snapshotted(command.epoch))
+                self.snapshotted = None
             case e.Start():
                 wanted = self.state.fingerprint
                 if self.server is None or self.server.fingerprint != wanted:
@@ -332,12 +407,15 @@ class World(RuleBasedStateMachine):
     @rule()
     def fail_to(self):
         command = self.calls.pop(0)
-        failed = {e.Start: e.StartFailed, e.Stop: e.StopFailed, e.Clear: e.ClearFailed}
-        self.happen(failed[type(command)](command.epoch, "it cannot"))
+        if isinstance(command, e.Inquire):
+            self.happen(e.Vetoed(command.epoch))
+        else:
+            self.happen(FAILURES[type(command)](command.epoch, "it cannot"))
 
     def end_server(self):
         if self.server is not None:
             ended, self.server = self.server, None
+            self.server_paused = False
             if self.there:
                 self.happen(e.Exited(ended.id, "it ended"))
 
@@ -349,7 +427,10 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.there and self.looks)
     @rule()
     def list(self):
-        self.happen(e.Listed(self.looks.pop(0).epoch, self.server))
+        server = self.server
+        if server is not None:
+            server = evolve(server, paused=self.server_paused)
+        self.happen(e.Listed(self.looks.pop(0).epoch, server))
 
     @precondition(lambda self: self.there)
     @rule()
@@ -378,7 +459,8 @@ class World(RuleBasedStateMachine):
     @rule()
     def pass_probe(self):
         probe, self.probe = self.probe, None
-        if self.server is not None and self.server.address == probe.instance.address:
+        same = self.server is not None and self.server.address == probe.instance.address
+        if same and not self.server_paused:
             self.proven.add(probe.instance.address)
             self.happen(e.HealthPassed(probe.epoch))
         elif probe.brief:
@@ -412,11 +494,16 @@ class World(RuleBasedStateMachine):
         wake=st.sampled_from(["demand", "always", "manual"]),
         health=st.sampled_from(["tcp", "/up"]),
         fingerprint=st.sampled_from(["fp-1", "fp-2"]),
+        quiet=st.sampled_from([LIFE, QUIET, evolve(QUIET, veto=()), evolve(QUIET, snapshot=())]),
     )
-    def change(self, wake, health, fingerprint):
+    def change(self, wake, health, fingerprint, quiet):
         if not self.over:
-            life = evolve(LIFE, wake=wake, health=health)
+            life = evolve(quiet, wake=wake, health=health)
             self.happen(e.Changed(life, fingerprint))
+
+    @rule(event=st.sampled_from([e.Busy(), e.Crowded()]))
+    def look_around(self, event):
+        self.happen(event)
 
     @rule()
     def remove(self):
@@ -458,11 +545,11 @@ class World(RuleBasedStateMachine):
         self.carry_all_out()
         assert not self.open
         rests = self.state.until == math.inf
-        assert self.state.phase in (Phase.ASLEEP, Phase.AWAKE, Phase.OVER) or (
-            self.state.phase is Phase.CRASHED and rests
-        ), self.state
-        if self.state.phase is Phase.AWAKE:
+        calm = (Phase.ASLEEP, Phase.AWAKE, Phase.PAUSED, Phase.OVER)
+        assert self.state.phase in calm or (self.state.phase is Phase.CRASHED and rests), self.state
+        if self.state.phase in (Phase.AWAKE, Phase.PAUSED):
             assert self.server is not None
+            assert self.server_paused == (self.state.phase is Phase.PAUSED)
             assert self.server.fingerprint == self.state.fingerprint
         self.tickets += 1
         self.open.add(self.tickets)
