@@ -219,6 +219,9 @@ class Crew:
             self._dismiss(self._workers.pop(row))
         for row in [row for row in self._starting if row > self._wanted]:
             self._starting.pop(row).cancel()
+        if not self._wanted:
+            self._failures = 0
+            self._all_is_well()
         for row in range(1, self._wanted + 1):
             if row not in self._workers and row not in self._starting:
                 self._start(row)
@@ -261,7 +264,11 @@ class Crew:
     def _started_well(self, worker: Worker) -> None:
         worker.steady = None
         self._failures = 0
-        if self._told and all(w.steady is None for w in self._workers.values()):
+        if not self._starting and all(w.steady is None for w in self._workers.values()):
+            self._all_is_well()
+
+    def _all_is_well(self) -> None:
+        if self._told:
             self._told = False
             self._alarm.cleared(ALARM, "")
 
@@ -269,6 +276,8 @@ class Crew:
         """*worker* has ended; called by itself."""
         if worker.steady is not None:
             worker.steady.cancel()
+        # What it has said last and was not read would be of nobody.
+        worker.desk.hang_up()
         self.census.gone(worker)
         self.messages.gone(worker)
         if self._tally is not None:

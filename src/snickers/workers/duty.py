@@ -161,7 +161,7 @@ class Duty(wire.Speaker):
         self._say(wire.Failed, site=site, host=host, port=port)
 
     def raise_alarm(self, kind: str, site: str, message: str) -> None:
-        self._say(wire.Raise, kind=kind, site=site, message=message[: wire.WORDS])
+        self._say(wire.Raise, kind=kind, site=site, message=wire.words(message))
 
     def clear_alarm(self, kind: str, site: str) -> None:
         self._say(wire.Clear, kind=kind, site=site)

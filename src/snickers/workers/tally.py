@@ -54,7 +54,7 @@ class Tally:
         """Where the rows of the others begin."""
         used = self._used[0]
         if used != self._known:
-            begins = (row * _ROW for row in range(used))
+            begins = (row * _ROW for row in range(min(used, ROWS)))
             self._known = used
             self._found = tuple(begin for begin in begins if begin != self._begin)
         return self._found
