@@ -261,7 +261,7 @@ class LeasesTests(DeskCase):
         desk = Desk(self.leases, self.alarm, self.counted.append, lambda: None)
         desk.makeConnection(transport)
         desk.hang_up()
-        self.assertTrue(transport.aborting)
+        self.assertTrue(transport.disconnected)
 
     def test_never_connected(self) -> None:
         """One whose process never was can be hung up on as well."""
@@ -354,9 +354,7 @@ class TellingTests(DeskCase):
         self.desk.reopen()
         counted = self.desk.count()
         self.assertNoResult(counted)
-        self.assertEqual(
-            self.names(), ["Accept", "StandBy", "Drain", "Abort", "Reopen", "Count"]
-        )
+        self.assertEqual(self.names(), ["Accept", "StandBy", "Drain", "Abort", "Reopen", "Count"])
         self.assertIsNone(self.successResultOf(counted))
 
     def test_a_large_change(self) -> None:
@@ -366,10 +364,10 @@ class TellingTests(DeskCase):
         self.assertNoResult(applied)
         self.pump.flush()
         self.successResultOf(applied)
-        parts = [told[1] for told in self.worker.told]
+        parts = [part for _, _, part in self.worker.told]
         self.assertGreater(len(parts), 3)
         self.assertEqual(wire.unpacked(b"".join(parts)).added, sites)
-        self.assertEqual([told[2] for told in self.worker.told][-2:], [b"False", b"True"])
+        self.assertEqual([last for _, last, _ in self.worker.told][-2:], [b"False", b"True"])
 
     def test_gone(self) -> None:
         """Who waits for one that goes, or has gone, waits no longer, and nothing is logged."""

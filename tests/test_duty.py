@@ -128,9 +128,7 @@ class LeasesTests(DutyCase):
         self.assertEqual((waiter.answers, self.leases.stage("a")), ([], "starting"))
         self.lives.answer("/run/a.sock")
         self.pump.flush()
-        self.assertEqual(
-            (waiter.answers, self.leases.ready("a")), (["/run/a.sock"], "/run/a.sock")
-        )
+        self.assertEqual((waiter.answers, self.leases.ready("a")), (["/run/a.sock"], "/run/a.sock"))
 
     def test_refused(self) -> None:
         """Why there is none is what the first process says."""
@@ -233,9 +231,7 @@ class ToldTests(DutyCase):
         self.desk.drain(2.5)
         self.desk.abort()
         self.pump.flush()
-        self.assertEqual(
-            self.doors.told, ["accept", "stand by", "reopen", ("end", 2.5), "abort"]
-        )
+        self.assertEqual(self.doors.told, ["accept", "stand by", "reopen", ("end", 2.5), "abort"])
 
     def test_a_large_change(self) -> None:
         """A change of more than a value can hold is applied once, when all of it is there."""
@@ -246,9 +242,7 @@ class ToldTests(DutyCase):
         self.pump.flush()
         self.successResultOf(applied)
         self.successResultOf(then)
-        self.assertEqual(
-            self.plane.applied, [Change(added=sites), Change(removed=("0.example",))]
-        )
+        self.assertEqual(self.plane.applied, [Change(added=sites), Change(removed=("0.example",))])
 
     def test_a_change_that_fails(self) -> None:
         """A change that cannot be taken at all ends the worker: another one begins anew."""

@@ -7,9 +7,6 @@ like another, and a set of connections like another: it accepts, stands by, drai
 them. It must never let a worker that cannot start keep the first process from serving.
 """
 
-# Twisted's LineReceiver has no annotations.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -20,7 +17,6 @@ from twisted.internet.error import ProcessDone
 from twisted.internet.interfaces import IProcessProtocol
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
-from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -40,6 +36,8 @@ FRESH_WITHIN = 1.0
 """Seconds for which `freshen` waits: one that takes longer is stuck."""
 MORE = 5.0
 """Seconds that a worker has to end after its connections have."""
+LONGEST_LINE = 16384
+"""Bytes of a line that a worker prints: the rest is left out of the log."""
 ALARM = "worker"
 
 
@@ -51,22 +49,6 @@ class Launcher(Protocol):
     ) -> Any:
         """Start it with the listening sockets *fronts*, ``https`` or ``http`` and a descriptor
         each, *row* of the tally its own; connect *desk* with it. Returns its process."""
-
-
-class _Lines(LineReceiver):
-    """What a worker prints."""
-
-    delimiter = b"\n"
-    MAX_LENGTH = 16384
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    def lineReceived(self, line: bytes) -> None:
-        self._worker.printed(line)
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self._worker.printed(line[: self.MAX_LENGTH])
 
 
 class Worker(ProcessProtocol):
@@ -85,7 +67,8 @@ class Worker(ProcessProtocol):
         self.steady: Any = None
         """The call that finds it has started well."""
         self._crew = crew
-        self._lines = _Lines(self)
+        self._printed: dict[int, bytes] = {}
+        """By descriptor: the begin of a line."""
         self.desk = Desk(
             crew.leases,
             OwnAlarm(crew.messages, self),
@@ -141,9 +124,17 @@ class Worker(ProcessProtocol):
     # IProcessProtocol
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        self._lines.dataReceived(data)
+        *lines, rest = (self._printed.get(childFD, b"") + data).split(b"\n")
+        for line in lines:
+            self.printed(line[:LONGEST_LINE])
+        if len(rest) > LONGEST_LINE:
+            self.printed(rest[:LONGEST_LINE])
+            rest = b""
+        self._printed[childFD] = rest
 
     def processEnded(self, reason: Failure) -> None:
+        for rest in self._printed.values():
+            self.printed(rest)
         self._crew.lost(self, reason)
         self.ended.callback(None)
 

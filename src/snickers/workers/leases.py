@@ -185,9 +185,7 @@ class RemoteLeases:
             self._use(site, server, answer, waiters)
         self._tidy(site, server)
 
-    def _use(
-        self, site: str, server: _Server, address: Address, waiters: list[IWaiter]
-    ) -> None:
+    def _use(self, site: str, server: _Server, address: Address, waiters: list[IWaiter]) -> None:
         server.uses += len(waiters)
         for waiter in waiters:
             if self._by_waiter.pop(id(waiter), None) is not None:
