@@ -213,8 +213,9 @@ class Desk(wire.Speaker):
 
     def hang_up(self) -> None:
         """Hear no more of it: its process has ended."""
-        if self.connected and self.transport is not None:
-            self.transport.abortConnection()
+        transport: Any = self.transport
+        if self.connected and transport is not None:
+            transport.abortConnection()
 
     def connectionLost(self, reason: Failure = wire.CLOSED) -> None:
         self.connected = False
