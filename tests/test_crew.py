@@ -89,6 +89,7 @@ class CrewCase(SynchronousTestCase):
         self.fronts: list[tuple[str, int]] = [("https", 7), ("http", 9)]
         self.given: list[list[tuple[str, int]]] = []
         self.cannot_launch = False
+        self.looks: list[list[int]] = []
         self.descriptor = Tally.create()
         self.addCleanup(os.close, self.descriptor)
         self.tallies: list[Tally] = []
@@ -102,6 +103,7 @@ class CrewCase(SynchronousTestCase):
             lambda: Change(default="whole"),
             lambda: 20.0,
             self.tally,
+            lambda: self.looks.append(self.living()),
         )
         self.events: list[Any] = []
         globalLogPublisher.addObserver(self.events.append)
@@ -354,6 +356,13 @@ class EndedTests(CrewCase):
         self.assertEqual((self.crew.open, self.tallies[0].open_elsewhere()), (0, 0))
         self.assertEqual((self.leases.uses["a"], self.alarm.now), (0, set()))
 
+    def test_woken_in_vain(self) -> None:
+        """It may have been woken for a connection that nobody else will be woken for."""
+        self.start(2)
+        self.assertEqual(self.looks, [])
+        self.processes[0].end(signal=9)
+        self.assertEqual(len(self.looks), 1)
+
     def test_the_process_ends_first(self) -> None:
         """Its end may be known before its connection's: what it had is given back all the same,
         and what it had said last is not kept for ever."""
@@ -479,6 +488,30 @@ class FreshTests(CrewCase):
         ]
         self.assertEqual(report, [(100, 1000.0, 6, 2), (101, 1000.0, 0, 0), (102, 1003.0, 0, 0)])
         self.assertEqual(self.crew.open, 4)
+
+    def test_serving(self) -> None:
+        """One serves from when it has said so until it is told otherwise, or has gone."""
+
+        def serving() -> list[bool]:
+            for process in self.processes:
+                process.pump.flush()
+            return [row["serving"] for row in self.crew.report()]
+
+        first, _ = self.start(2)
+        self.assertEqual([row["serving"] for row in self.crew.report()], [False, False])
+        self.assertEqual(serving(), [True, True])
+        self.crew.pause()
+        self.assertEqual(serving(), [False, False])
+        self.crew.resume()
+        self.assertEqual([row["serving"] for row in self.crew.report()], [False, False])
+        self.assertEqual(serving(), [True, True])
+        self.crew.want(1)
+        self.assertEqual(serving(), [True, False])
+        self.crew.pause()
+        self.crew.resume()
+        first.end(1)
+        self.clock.advance(0)
+        self.assertEqual([row["serving"] for row in self.crew.report()], [False, False])
 
 
 class StopTests(CrewCase):

@@ -347,7 +347,8 @@ class TellingTests(DeskCase):
 
     def test_commands(self) -> None:
         """Each command arrives as its own."""
-        self.desk.accept()
+        accepted = self.desk.accept()
+        self.assertNoResult(accepted)
         self.desk.stand_by()
         self.desk.drain(2.5)
         self.desk.abort()
@@ -355,6 +356,7 @@ class TellingTests(DeskCase):
         counted = self.desk.count()
         self.assertNoResult(counted)
         self.assertEqual(self.names(), ["Accept", "StandBy", "Drain", "Abort", "Reopen", "Count"])
+        self.successResultOf(accepted)
         self.assertIsNone(self.successResultOf(counted))
 
     def test_a_large_change(self) -> None:

@@ -18,6 +18,7 @@ class TallyTests(SynchronousTestCase):
         self.descriptor = Tally.create()
         self.addCleanup(os.close, self.descriptor)
         self.first, self.second, self.last = map(self.row, (0, 1, ROWS - 1))
+        self.first.use(ROWS - 1)
 
     def row(self, number: int) -> Tally:
         tally = Tally(self.descriptor, number)
@@ -43,6 +44,25 @@ class TallyTests(SynchronousTestCase):
         )
         self.second.add(place, -2)
         self.assertEqual((self.first.open_elsewhere(), self.first.count_elsewhere(place)), (4, 0))
+
+    def test_use(self) -> None:
+        """Only rows that were ever in use are looked at, by all who share the memory."""
+        descriptor = Tally.create()
+        self.addCleanup(os.close, descriptor)
+        rows = [Tally(descriptor, number) for number in range(4)]
+        for tally in rows:
+            self.addCleanup(tally.close)
+            tally.add(5, 1)
+        for number, seen in ((1, 1), (3, 3), (2, 3)):
+            rows[0].use(number)
+            self.assertEqual((rows[0].open_elsewhere(), rows[0].count_elsewhere(5)), (seen, seen))
+        self.assertEqual([tally.open_elsewhere() for tally in rows], [3] * 4)
+
+    def test_spoilt(self) -> None:
+        """A number of rows that cannot be is not believed."""
+        self.second._used[0] = 0xFFFFFFFF
+        self.last.add(5, 1)
+        self.assertEqual((self.first.open_elsewhere(), self.first.count_elsewhere(5)), (1, 1))
 
     def test_places(self) -> None:
         """All processes have the same place for an address; another memory has others."""

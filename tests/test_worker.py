@@ -137,6 +137,7 @@ class WorkerPlaneTests(WorkerCase):
             other = Tally(self.descriptor, row)
             self.addCleanup(other.close)
             other.add(other.place(b"192.0.2.1"), 100)
+        other.use(40)
         self.assertTrue(self.plane.plane.limits.enter(b"192.0.2.2"))
         self.assertFalse(self.plane.plane.limits.enter(b"192.0.2.1"))
         self.plane.plane.limits.leave(b"192.0.2.2")
@@ -252,9 +253,7 @@ class ConnectedTests(WorkerCase):
     def test_signals(self) -> Deferred[None]:
         """Signals for all processes of a terminal are the first one's; SIGTERM alone ends it."""
         ignored = {n for n, handler in self.handlers.items() if handler is signal.SIG_IGN}
-        self.assertEqual(
-            ignored, {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
-        )
+        self.assertEqual(ignored, {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
         self.handlers[signal.SIGTERM](signal.SIGTERM, None)
         return self.reactor.stopped
 
