@@ -74,8 +74,8 @@ class Process:
         reason: Exception = ProcessDone(0)
         if status or signal:
             reason = ProcessTerminated(status, signal)
-        self.protocol.processEnded(Failure(reason))
         self.pid = None
+        self.protocol.processEnded(Failure(reason))
 
 
 class CrewCase(SynchronousTestCase):

@@ -58,6 +58,8 @@ class Worker(ProcessProtocol):
 
     def __init__(self, crew: Crew, row: int) -> None:
         self.row = row
+        self.pid = 0
+        """Its process id, also when it has ended; 0 when there was none."""
         self.since = crew.wall()
         self.ending = False
         """Whether it was asked to end."""
@@ -75,11 +77,6 @@ class Worker(ProcessProtocol):
             self._counted,
             self._left,
         )
-
-    @property
-    def pid(self) -> int:
-        """Its process id; 0 when there is none."""
-        return int(getattr(self.transport, "pid", None) or 0)
 
     def _counted(self, data: bytes) -> None:
         try:
@@ -122,6 +119,9 @@ class Worker(ProcessProtocol):
             self.log.info("worker {pid}: {text}", pid=self.pid, text=text)
 
     # IProcessProtocol
+
+    def connectionMade(self) -> None:
+        self.pid = int(getattr(self.transport, "pid", None) or 0)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         *lines, rest = (self._printed.get(childFD, b"") + data).split(b"\n")
