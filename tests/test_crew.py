@@ -19,6 +19,7 @@ from snickers.workers.census import Counts, Reporter
 from snickers.workers.crew import (
     ALARM,
     ALARM_AFTER,
+    ENDS_WITHIN,
     FRESH_WITHIN,
     MORE,
     PAUSES,
@@ -328,14 +329,20 @@ class EndedTests(CrewCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_hung_up(self) -> None:
-        """One that speaks no more and does not end is ended, and then replaced."""
+        """One that speaks no more and does not end is ended, and then replaced; one that ends by
+        itself has the time for it."""
         (process,) = self.start(1)
         process.worker.transport.loseConnection()
         process.pump.flush()
+        self.assertEqual((process.signals, len(self.processes)), ([], 1))
+        self.clock.advance(ENDS_WITHIN)
         self.assertEqual((process.signals, len(self.processes)), (["KILL"], 1))
         process.exit(signal=9)
         self.clock.advance(0)
         self.assertEqual(len(self.processes), 2)
+        self.processes[1].end()
+        self.clock.advance(STEADY)
+        self.assertEqual(self.processes[1].signals, [])
 
     def test_what_it_had(self) -> None:
         """Its leases are given back, its alarms are over, its connections are not counted, and

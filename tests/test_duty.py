@@ -288,6 +288,27 @@ class SaidTests(DutyCase):
         self.assertEqual(self.alarm.told[3][2], r"no \udcff")
 
 
+class LeaveTests(DutyCase):
+    """A worker's own end."""
+
+    def test_leaves(self) -> None:
+        """What it has counted last is told; it is over when that has been sent."""
+        over: list[bool] = []
+        self.counts = {"a": Counts(requests=3)}
+        self.duty.leave(lambda: over.append(True))
+        self.assertEqual(over, [])
+        self.pump.flush()
+        self.assertEqual([read(data) for data in self.heard], [self.counts])
+        self.assertEqual((over, self.desk.connected), ([True], False))
+
+    def test_left_alone(self) -> None:
+        """Without the first process there is nobody to tell."""
+        over: list[bool] = []
+        self.lose()
+        self.duty.leave(lambda: over.append(True))
+        self.assertEqual(over, [True])
+
+
 class LostTests(DutyCase):
     """The first process has gone."""
 

@@ -240,10 +240,19 @@ class ConnectedTests(WorkerCase):
         return done.addCallback(applied).addCallback(counted)
 
     def test_drain(self) -> Deferred[None]:
-        """Told to end it ends."""
-        self.desk.apply(self.change)
-        self.desk.drain(5.0)
-        return self.reactor.stopped
+        """Told to end it ends, and has told before what it had counted last."""
+        done = self.desk.apply(self.change)
+
+        def applied(_: object) -> Deferred[None]:
+            self.duty._plane.plane.sites.by_name["hello.localhost"].requests = 3
+            self.desk.drain(5.0)
+            return self.reactor.stopped
+
+        def ended(_: object) -> None:
+            self.assertEqual(read(self.counted[0]), {"hello.localhost": Counts(requests=3)})
+
+        done.addCallback(applied)
+        return done.addCallback(lambda _: self.gone).addCallback(ended)
 
     def test_left_alone(self) -> Deferred[None]:
         """Without the first process it ends by itself."""

@@ -34,6 +34,8 @@ ALARM_AFTER = 3
 """So many in a row, and a person is told: one that died once is replaced, that is all."""
 FRESH_WITHIN = 1.0
 """Seconds for which `freshen` waits: one that takes longer is stuck."""
+ENDS_WITHIN = 1.0
+"""Seconds that a worker has to end after it has hung up."""
 MORE = 5.0
 """Seconds that a worker has to end after its connections have."""
 LONGEST_LINE = 16384
@@ -101,8 +103,8 @@ class Worker(ProcessProtocol):
 
     def _left(self) -> None:
         """It has hung up: it ends, or is stuck and has to be ended."""
-        if not self.ending and self.pid:
-            self.signal("KILL")
+        if not self.ending:
+            self._crew.kill_after(ENDS_WITHIN, self)
 
     def signal(self, name: str) -> None:
         """Send its process a signal."""
@@ -223,9 +225,12 @@ class Crew:
         self._leaving.add(worker)
         within = self._drain_within()
         worker.desk.drain(within)
-        self._kill_after(within + MORE, worker)
+        self.kill_after(within + MORE, worker)
 
-    def _kill_after(self, seconds: float, worker: Worker) -> None:
+    def kill_after(self, seconds: float, worker: Worker) -> None:
+        """End *worker* by force unless it ends within so many seconds."""
+        if worker.ended.called:
+            return
         late = self.clock.callLater(seconds, worker.signal, "KILL")
         worker.ended.addCallback(lambda _: late.cancel() if late.active() else None)
 
@@ -347,7 +352,7 @@ class Crew:
         for worker in workers:
             worker.ending = True
             worker.desk.abort()
-            self._kill_after(MORE, worker)
+            self.kill_after(MORE, worker)
         return DeferredList([worker.ended for worker in workers]).addCallback(lambda _: None)
 
     # What concerns all
