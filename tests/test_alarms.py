@@ -63,6 +63,8 @@ class MessagesTests(SynchronousTestCase):
         self.first.raised("health", "a", "refused")
         self.first.raised("health", "a", "refused")
         self.second.raised("health", "a", "refused")
+        # What is found over and over is kept once.
+        self.assertEqual(self.messages._raised["health", "a"][1], ["no answer", "refused"])
         self.first.cleared("health", "a")
         self.assertEqual(self.alarm.now, {("health", "a", "refused")})
 
