@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 from twisted.test.iosim import connectedServerAndClient
@@ -12,7 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Site, Static
-from snickers.interfaces import Change, ILeases, IPlane
+from snickers.interfaces import Change, ILeases, IPlane, Refusal
 from snickers.stream import Sweep
 from snickers.workers import wire
 from snickers.workers.census import Counts, read
@@ -367,3 +377,149 @@ class LostTests(DutyCase):
         self.pump.flush()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertTrue(self.desk.connected)
+
+
+SITES = ("a", "b")
+sites = st.sampled_from(SITES)
+picks = st.integers(0, 1 << 20)
+
+
+class World(RuleBasedStateMachine):
+    """Requests that come and go in a worker, servers that wake and move, and messages that take
+    their time in both directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        sweep = Sweep(self.clock)
+        sweep.start()
+        self.lives = Leases()
+        self.leases = RemoteLeases(sweep)
+        self.duty = Duty(self.clock, Plane(), Doors(), self.leases, dict, lambda: 7.0)
+        self.leases.lessor = self.duty
+        self.desk = Desk(self.lives, Alarm(), lambda data: None, lambda: None)
+        _, _, self.pump = connectedServerAndClient(lambda: self.desk, lambda: self.duty)
+        self.waiting: list[tuple[str, Waiter]] = []
+        self.forgotten: list[Waiter] = []
+        self.uses: Counter[str] = Counter()
+
+    def hear(self) -> None:
+        """Note who has been answered."""
+        for entry in [entry for entry in self.waiting if entry[1].answers]:
+            site, waiter = entry
+            self.waiting.remove(entry)
+            (answer,) = waiter.answers
+            self.uses[site] += not isinstance(answer, Refusal)
+
+    @rule(site=sites)
+    def take(self, site: str) -> None:
+        waiter = Waiter()
+        if self.leases.take(site, waiter) is None:
+            self.waiting.append((site, waiter))
+        else:
+            self.uses[site] += 1
+
+    @rule(site=sites)
+    def give_back(self, site: str) -> None:
+        if self.uses[site]:
+            self.uses[site] -= 1
+            self.leases.give_back(site)
+
+    @precondition(lambda self: self.waiting)
+    @rule(pick=picks)
+    def forget(self, pick: int) -> None:
+        site, waiter = self.waiting.pop(pick % len(self.waiting))
+        self.leases.forget(site, waiter)
+        self.forgotten.append(waiter)
+
+    @rule(site=sites, port=st.integers(1, 3))
+    def wake(self, site: str, port: int) -> None:
+        """The server is there: all who wait for it are leased it."""
+        if site not in self.lives.at:
+            self.lives.at[site] = ("127.0.0.1", port)
+            self.desk.changed(site)
+            for entry in [entry for entry in self.lives.waiting if entry[0] == site]:
+                self.lives.waiting.remove(entry)
+                self.lives.uses[site] += 1
+                entry[1].leased(self.lives.at[site])
+
+    @rule(site=sites)
+    def sleep(self, site: str) -> None:
+        if self.lives.at.pop(site, None):
+            self.desk.changed(site)
+
+    @precondition(lambda self: self.lives.waiting)
+    @rule()
+    def refuse(self) -> None:
+        _, waiter = self.lives.waiting.pop(0)
+        waiter.refused(RESTING)
+
+    @rule(tenths=st.integers(1, 12))
+    def time(self, tenths: int) -> None:
+        self.clock.advance(tenths / 10)
+
+    @rule()
+    def to_the_first(self) -> None:
+        data = self.duty.transport.getOutBuffer()
+        if data:
+            self.desk.dataReceived(data)
+
+    @rule()
+    def to_the_worker(self) -> None:
+        data = self.desk.transport.getOutBuffer()
+        if data:
+            self.duty.dataReceived(data)
+        self.hear()
+
+    @invariant()
+    def counted_alike(self) -> None:
+        for site in SITES:
+            assert self.lives.uses[site] == self.desk._held.get(site, 0)
+            if self.uses[site]:
+                assert self.lives.uses[site] >= 1
+
+    @invariant()
+    def the_forgotten_are(self) -> None:
+        assert not any(waiter.answers for waiter in self.forgotten)
+
+    def teardown(self) -> None:
+        """When all has been said both know the same; when all is over nothing is left."""
+        self.pump.flush()
+        for site in SITES:
+            assert self.leases.ready(site) in (None, self.lives.at.get(site))
+            self.wake(site, 1)
+        self.pump.flush()
+        self.hear()
+        assert not self.waiting
+        for site in SITES:
+            while self.uses[site]:
+                self.give_back(site)
+        for _ in range(4):
+            self.clock.advance(LINGER / 2)
+        self.pump.flush()
+        assert not +self.lives.uses
+        assert self.desk.leased == 0
+        for kept in (
+            *(self.desk._waiting, self.desk._at, self.lives.waiting),
+            *(self.leases._servers, self.leases._asked, self.leases._by_waiter),
+        ):
+            assert not kept
+
+
+class PromiseTests(SynchronousTestCase):
+    """What holds however messages cross."""
+
+    def test_promises(self) -> None:
+        """Both ends count alike, what is used is leased, everybody is answered, no address is
+        used after it was withdrawn, and in the end nothing is left."""
+        run_state_machine_as_test(
+            World,
+            settings=settings(
+                max_examples=150,
+                stateful_step_count=60,
+                derandomize=True,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
