@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 
 from tests.control_caller import ApiCase
 from tests.control_fake import LifeFailed
@@ -101,6 +101,31 @@ class LookingTests(ApiCase):
         caller = self.call("POST", "/reload")
         self.front_door.reloads[0].callback({"added": []})
         self.assertEqual(json.loads(caller.body()), {"added": []})
+
+    def test_answered_when_fresh(self) -> None:
+        """An answer waits until the others have told what they know, and has that in it."""
+        self.front_door.stale = Deferred()
+        caller = self.call("GET", "/status")
+        self.assertEqual(caller.transport.value(), b"")
+        self.front_door.sites = [{"site": "fresh.example"}]
+        self.front_door.stale.callback(None)
+        self.assertEqual(json.loads(caller.body())["sites"], [{"site": "fresh.example"}])
+
+    def test_leaving_before_it_is_fresh(self) -> None:
+        """Who has gone meanwhile is not answered, and what was asked is not done."""
+        self.front_door.stale = Deferred()
+        callers = [self.call("POST", "/reload"), self.call("POST", "/sites/alice.example/wake")]
+        for caller in callers:
+            caller.leave()
+        self.front_door.stale.callback(None)
+        self.assertEqual([caller.transport.value() for caller in callers], [b"", b""])
+        self.assertEqual((self.front_door.reloads, self.lives.calls), ([], []))
+
+    def test_freshening_that_fails(self) -> None:
+        """Should asking the others fail, which it must not, that is said like any bug."""
+        self.front_door.stale = fail(ZeroDivisionError())
+        self.assertEqual(self.ask("GET", "/status")[0], 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_leaving_before_the_answer(self) -> None:
         """Who leaves while the reload goes on is not written to, and the reload goes on."""

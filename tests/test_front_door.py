@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.front_door import FrontDoorService, Together
+from snickers.front_door import LOOK_EVERY, FrontDoorService, Together, drained
 
 
 class Reactor(Clock):
@@ -277,3 +277,39 @@ class TogetherTests(SynchronousTestCase):
         together.abort()
         self.assertEqual(noted, ["drain", "drain", "abort", "abort"])
         self.assertEqual(together.open, 0)
+
+
+class DrainedTests(SynchronousTestCase):
+    """Waiting for the last connection."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.noted: list[str] = []
+        self.front = Front(self.noted)
+
+    def test_nothing_open(self) -> None:
+        """Where nothing is open nothing is waited for."""
+        self.successResultOf(drained(self.clock, self.front, 5.0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_ends_by_itself(self) -> None:
+        """It is over soon after the last one has gone, and nobody is cut off."""
+        self.front.connections |= {1, 2}
+        done = drained(self.clock, self.front, 5.0)
+        self.clock.advance(3.0)
+        self.front.connections.clear()
+        self.assertNoResult(done)
+        self.clock.advance(LOOK_EVERY)
+        self.successResultOf(done)
+        self.assertEqual((self.noted, self.clock.getDelayedCalls()), ([], []))
+
+    def test_time_is_over(self) -> None:
+        """What is open when the time is over is cut off."""
+        for within in (0.0, 5.0):
+            self.noted.clear()
+            self.front.connections.add(1)
+            done = drained(self.clock, self.front, within)
+            self.clock.pump([LOOK_EVERY] * int(within / LOOK_EVERY + 1))
+            self.clock.advance(0)
+            self.successResultOf(done)
+            self.assertEqual(self.noted, ["abort"])

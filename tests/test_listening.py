@@ -26,6 +26,7 @@ from snickers.listening import (
     ACCEPTS,
     KEEPALIVE_AFTER,
     RESERVE,
+    SHARED_ACCEPTS,
     CannotListen,
     Limits,
     Port,
@@ -335,6 +336,82 @@ class LimitsTests(TestCase):
         self.assertEqual((limits.open, limits._each), (0, {}))
 
 
+class Elsewhere:
+    """Other processes' connections, as the test says."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.each: dict[int, int] = {}
+        self.ours: dict[int, int] = {}
+
+    def place(self, peer: bytes) -> int:
+        return peer[-1] if peer else 0
+
+    def open_elsewhere(self) -> int:
+        return self.open
+
+    def count_elsewhere(self, place: int) -> int:
+        return self.each.get(place, 0)
+
+    def add(self, place: int, number: int) -> None:
+        self.ours[place] = self.ours.get(place, 0) + number
+
+
+class SharedLimitsTests(TestCase):
+    """Limits that hold for several processes together."""
+
+    def setUp(self) -> None:
+        self.limits = Limits(10, 3, 10000)
+        self.elsewhere = Elsewhere()
+
+    def enter(self, *peers: bytes) -> list[bool]:
+        return [self.limits.enter(peer) for peer in peers]
+
+    def test_what_is_open_already(self) -> None:
+        """What is open when sharing begins is counted."""
+        self.enter(b"1", b"1", b"2", b"")
+        self.limits.share(self.elsewhere)
+        self.assertEqual(self.elsewhere.ours, {ord("1"): 2, ord("2"): 1, 0: 1})
+        self.limits.leave(b"1")
+        self.assertEqual(self.elsewhere.ours[ord("1")], 1)
+
+    def test_total(self) -> None:
+        """No more than so many in all processes."""
+        self.limits.share(self.elsewhere)
+        self.elsewhere.open = 8
+        self.assertEqual(self.enter(b"1", b"2", b"3", b""), [True, True, False, False])
+        self.limits.leave(b"1")
+        self.assertEqual(self.enter(b"3"), [True])
+        self.assertEqual(self.elsewhere.ours, {ord("1"): 0, ord("2"): 1, ord("3"): 1})
+
+    def test_per_address(self) -> None:
+        """No more than so many of one address in all processes; who has none is not one."""
+        self.limits.share(self.elsewhere)
+        self.elsewhere.each = {ord("1"): 2, 0: 50}
+        self.assertEqual(self.enter(b"1", b"1", b"2", b"", b""), [True, False, True, True, True])
+        self.assertEqual(self.limits.open, 4)
+        self.assertEqual(self.elsewhere.ours, {ord("1"): 1, ord("2"): 1, 0: 2})
+
+    def test_descriptors(self) -> None:
+        """How many this process may open is a limit for itself; together they may be more."""
+        limits = Limits(1000, 1000, RESERVE + 6)
+        limits.share(self.elsewhere)
+        self.elsewhere.open = 500
+        self.assertEqual([limits.enter(b"1") for _ in range(3)], [True, True, False])
+        limits.change(2, 1000, 10000)
+        self.assertFalse(limits.enter(b"2"))
+
+    def test_ipv6(self) -> None:
+        """Of IPv6 a /64 is one address, there too."""
+        places: list[bytes] = []
+        self.elsewhere.place = lambda peer: places.append(peer) or 1  # type: ignore
+        self.limits.share(self.elsewhere)
+        self.enter(b"2001:db8::1", b"2001:db8::2")
+        self.limits.leave(b"2001:db8::1")
+        self.assertEqual((len(set(places)), len(places)), (1, 3))
+        self.assertEqual(self.elsewhere.ours, {1: 1})
+
+
 class PortTests(TestCase):
     def setUp(self) -> None:
         self.turns = Turns()
@@ -423,6 +500,40 @@ class PortTests(TestCase):
         self.assertEqual(len(self.streams), ACCEPTS)
         self.turns.settle()
         self.assertEqual(len(self.streams), len(wires))
+
+    def test_shared(self) -> None:
+        """Where other processes accept from the same socket, they have their part of a crowd, and
+        not every one of them is woken."""
+        noted: list[str] = []
+        add = self.turns.addReader
+        self.turns.addSharedReader = lambda reader: (  # type: ignore[attr-defined]
+            noted.append("shared"),
+            add(reader),
+        )
+        self.port.share()
+        self.assertEqual((noted, self.turns.getReaders()), (["shared"], [self.port]))
+        wires = [self.client() for _ in range(SHARED_ACCEPTS + 2)]
+        self.port.doRead()
+        self.assertEqual(len(self.streams), SHARED_ACCEPTS)
+        self.turns.settle()
+        self.assertEqual(len(self.streams), len(wires))
+        self.port.pause()
+        self.port.share()
+        self.assertEqual((len(noted), self.turns.getReaders().count(self.port)), (1, 0))
+        self.port.resume()
+        self.assertEqual(len(noted), 2)
+
+    def test_look(self) -> None:
+        """What waits is accepted when asked to, but not while standing by."""
+        self.client()
+        self.port.look()
+        self.assertEqual(len(self.streams), 1)
+        self.client()
+        self.port.pause()
+        self.port.look()
+        self.assertEqual(len(self.streams), 1)
+        self.port.stopListening()
+        self.port.look()
 
     def test_limits(self) -> None:
         """Who is beyond the limits is closed at once; nobody else notices."""

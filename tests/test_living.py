@@ -86,6 +86,42 @@ class LivingTests(TestCase):
         self.turn()
         return self.around.probes[-1][3]
 
+    def test_moved(self):
+        """Whoever wants to know where it answers, and how far it is, is told at each step, when
+        the new address holds already."""
+        seen = []
+        self.around.moved = lambda site: seen.append(
+            (site, self.life.state.phase.value, self.life.words, self.life.address)
+        )
+        start = self.engine.start
+
+        def slow(declared, progress):
+            progress("pulling")
+            return start(declared, progress)
+
+        self.engine.start = slow
+        here = ("127.0.0.1", 40001)
+        self.checking().callback(None)
+        self.assertEqual(
+            list(dict.fromkeys(seen)),
+            [
+                ("a.example", "starting", "pulling", None),
+                ("a.example", "starting", "starting", None),
+                ("a.example", "checking", "checking", None),
+                ("a.example", "awake", "", here),
+            ],
+        )
+        seen.clear()
+        self.life.uses = 0
+        self.life.ask(e.SleepAsked(), lambda words: None)
+        self.turn()
+        self.assertEqual({entry[3] for entry in seen}, {None})
+        self.assertEqual(seen[-1][1], "asleep")
+        seen.clear()
+        self.life.later(e.TimePassed())
+        self.turn()
+        self.assertEqual(seen, [])
+
     def test_nothing_inside_the_call(self):
         """Arriving and being forgotten are dealt with in a later turn."""
         waiter = Waiter()

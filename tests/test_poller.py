@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import select
 import socket
 from typing import Any
 
@@ -96,6 +98,47 @@ class PollerTests(SynchronousTestCase):
         self.turns.turn()
         self.assertEqual(descriptor.noted, ["write"])
         self.assertEqual(self.poller.removeAll(), [])
+
+    def test_shared(self) -> None:
+        """Of those who wait for the same listening socket one is woken for a connection, not all;
+        who comes in vain finds nothing, and goes on waiting."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        # As another process has it: the same socket under another number.
+        inherited = listening.dup()
+        other = Poller(self.turns)
+        other.start()
+        self.addCleanup(other.stop)
+        waiting = [(self.poller, Descriptor(listening)), (other, Descriptor(inherited))]
+        accepted: list[socket.socket] = []
+
+        def accept(sock: socket.socket) -> None:
+            try:
+                accepted.append(sock.accept()[0])
+            except BlockingIOError:
+                return
+            self.addCleanup(accepted[-1].close)
+
+        for poller, descriptor in waiting:
+            self.addCleanup(descriptor.sock.close)
+            descriptor.act = lambda sock=descriptor.sock: accept(sock)
+            poller.addSharedReader(descriptor)
+            self.assertEqual(poller.getReaders(), [descriptor])
+            # Which of several sleepers is woken is the kernel's business: it was told.
+            with open(f"/proc/self/fdinfo/{poller.fileno()}") as told:
+                (events,) = re.findall(rf"tfd: +{descriptor.fileno()} events: +(\w+)", told.read())
+            self.assertTrue(int(events, 16) & select.EPOLLEXCLUSIVE)
+        for number in (1, 2):
+            client = socket.create_connection(listening.getsockname())
+            self.addCleanup(client.close)
+            self.turns.settle()
+            self.assertEqual(len(accepted), number)
+        self.poller.removeReader(waiting[0][1])
+        noted = len(waiting[0][1].noted)
+        client = socket.create_connection(listening.getsockname())
+        self.addCleanup(client.close)
+        self.turns.settle()
+        self.assertEqual((len(accepted), len(waiting[0][1].noted)), (3, noted))
 
     def test_a_paused_descriptor_whose_peer_is_gone(self) -> None:
         """...does not make the reactor spin: nobody asked."""

@@ -13,9 +13,19 @@ from zope.interface.verify import verifyObject
 from snickers.config.parse import Loaded, parse
 from snickers.config.values import Settings, Site
 from snickers.http.sites import SiteTable
-from snickers.interfaces import IAlarm, ICertificates, IFrontDoor, IHandler, ILives
+from snickers.interfaces import (
+    NOTHING,
+    Change,
+    IAlarm,
+    ICertificates,
+    IColleagues,
+    IFrontDoor,
+    IHandler,
+    ILives,
+    Share,
+)
 from snickers.livesites import LiveSites
-from snickers.running import Running
+from snickers.running import Nobody, Running
 
 SETTINGS = "[snickers]\nstate = /s\ndata = /d\n"
 A = "[a.example]\ntype = static\nroot = /a\n"
@@ -493,6 +503,152 @@ class StatusTests(RunningCase):
         self.running._in_thread = lambda *_: fail(RuntimeError("no"))
         self.failureResultOf(self.running.reload(), RuntimeError)
         self.flushLoggedErrors(RuntimeError)
+
+
+@implementer(IColleagues)
+class Others:
+    """Other processes, in the test's hand."""
+
+    def __init__(self) -> None:
+        self.shares: dict[str, Share] = {}
+        self.fresh: list[Deferred[None]] = []
+
+    def freshen(self) -> Deferred[None]:
+        self.fresh.append(Deferred())
+        return self.fresh[-1]
+
+    def share(self, site: str) -> Share:
+        return self.shares.get(site, NOTHING)
+
+    def report(self) -> list[dict[str, Any]]:
+        return [{"pid": 7}]
+
+
+class OthersTests(RunningCase):
+    """Other processes have their part."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.others = self.running._others = Others()
+        verifyObject(IColleagues, self.others)
+        self.text = SETTINGS + A + B + BOX
+        self.begin()
+
+    def states(self) -> dict[str, Any]:
+        return {site["site"]: site for site in self.running.status()["sites"]}
+
+    def test_nobody(self) -> None:
+        """Without other processes there is nothing of theirs, and nothing to wait for."""
+        nobody = Nobody()
+        verifyObject(IColleagues, nobody)
+        self.assertEqual((nobody.share("a.example"), nobody.report()), (NOTHING, []))
+        self.successResultOf(nobody.freshen())
+
+    def test_status(self) -> None:
+        """What they have of a site is added; who they are is said."""
+        self.sites.by_name["a.example"].requests = 5
+        self.sites.by_name["a.example"].connections.add(Connection())
+        self.lives.said = {
+            "box.example": {
+                "state": "awake",
+                "since": 5.0,
+                "uses": 2,
+                "waiting": 1,
+                "detail": "",
+                "id": "77",
+            }
+        }
+        self.others.shares = {
+            "a.example": Share(10, 2, 0, None),
+            "box.example": Share(3, 1, 4, None),
+        }
+        states = self.states()
+        self.assertEqual(
+            [(states[name]["requests"], states[name]["connections"]) for name in sorted(states)],
+            [(15, 3), (0, 0), (3, 1)],
+        )
+        self.assertEqual((states["a.example"]["uses"], states["box.example"]["uses"]), (0, 6))
+        self.assertEqual(self.running.status()["workers"], [{"pid": 7}])
+
+    def test_certificate(self) -> None:
+        """A certificate that only they have loaded is told of; one that was loaded here is ours."""
+        theirs = {"source": "files", "not_after": 1000 + 86400 * 2, "fault": "it is old"}
+        self.others.shares = {"a.example": Share(certificate=theirs)}
+        said = self.states()["a.example"]
+        self.assertEqual(
+            (said["certificate"], said["certificate_days"], said["detail"]),
+            (theirs, 2.0, "it is old"),
+        )
+        ours = {"source": "internal", "not_after": 1000 + 86400 * 3, "fault": ""}
+        self.certificates.said = {"a.example": ours}
+        self.assertEqual(self.states()["a.example"]["certificate"], ours)
+
+    def test_plan(self) -> None:
+        """What a change closes is closed with them, too."""
+        self.lives.said = {"box.example": {"uses": 2}}
+        self.sites.by_name["a.example"].connections.add(Connection())
+        self.others.shares = {
+            "a.example": Share(10, 2, 0, None),
+            "box.example": Share(3, 1, 4, None),
+        }
+        self.text = SETTINGS + B + BOX.replace("run", "walk")
+        plan = self.successResultOf(self.running.plan())
+        self.assertEqual([entry["closes"] for entry in plan["removed"]], [3])
+        self.assertEqual([entry["closes"] for entry in plan["changed"]], [6])
+
+    def test_freshen(self) -> None:
+        """Whoever asks may wait until they have told."""
+        fresh = self.running.freshen()
+        self.assertNoResult(fresh)
+        self.others.fresh[0].callback(None)
+        self.successResultOf(fresh)
+
+    def test_reload(self) -> None:
+        """A reload is over when it holds with them as well."""
+        self.text = SETTINGS + A
+        reloaded = self.running.reload()
+        self.assertNotIn("b.example", self.sites.by_name)
+        self.assertNoResult(reloaded)
+        self.assertEqual(self.told, ["reloading"])
+        self.others.fresh[0].callback(None)
+        answer = self.successResultOf(reloaded)
+        self.assertEqual(len(answer["removed"]), 2)
+        self.assertEqual(self.told, ["reloading", "ready"])
+
+
+class WholeTests(RunningCase):
+    """All that runs, for somebody who has nothing yet."""
+
+    def test_before_the_begin(self) -> None:
+        """Before anything runs it is nothing."""
+        self.assertEqual(self.running.whole(), Change())
+
+    def test_whole(self) -> None:
+        """It has settings, all sites as they run, those that were never good, and the default."""
+        self.text = SETTINGS + "default site = b.example\n" + A + B
+        self.begin()
+        self.reload(self.text.replace("root = /a", "rot = /a") + "[c.example]\ntype = no\n")
+        whole = self.running.whole()
+        assert whole.settings is not None
+        self.assertEqual(whole.settings.default_site, "b.example")
+        self.assertEqual(sorted(site.name for site in whole.added), ["a.example", "b.example"])
+        self.assertEqual((whole.changed, whole.removed), ((), ()))
+        self.assertEqual((whole.broken, whole.default), (("c.example",), "b.example"))
+
+    def test_the_same(self) -> None:
+        """Who takes it has what we have after all changes; it can be taken over and over."""
+        self.begin()
+        self.reload(SETTINGS + A.replace("/a", "/new") + BOX + "[c.example]\ntype = no\n")
+        other = SiteTable()
+        taker = LiveSites(
+            other, self.make, lambda: Handler(None), Certificates(), self.settings.append
+        )
+        for _ in range(2):
+            taker.apply(self.running.whole())
+            self.assertEqual(
+                {name: live.site for name, live in other.by_name.items()},
+                {name: live.site for name, live in self.sites.by_name.items()},
+            )
 
 
 THROUGH = "[a.example]\ntype = passthrough\nto = tcp:b:443\n"

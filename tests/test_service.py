@@ -137,6 +137,41 @@ class LivesTests(TestCase):
         verifyObject(ILeases, self.lives)
         verifyObject(ILives, self.lives)
 
+    def test_ready(self):
+        """Where a server answers can be asked without counting anything."""
+        self.begin(container())
+        self.assertIsNone(self.lives.ready("a.example"))
+        self.assertIsNone(self.lives.ready("unknown.example"))
+        address = self.awake()
+        self.assertEqual(self.lives.ready("a.example"), address)
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
+        self.lives.sleep("a.example", lambda words: None)
+        self.assertIsNone(self.lives.ready("a.example"))
+
+    def test_moved(self):
+        """Whoever has leases of others is told when one holds no more: when it sleeps, when it
+        crashed, and when the site is gone."""
+        moves = []
+        self.begin(container(), container("b.example"))
+        self.lives.moved = lambda site: moves.append((site, self.lives.ready(site)))
+        address = self.awake()
+        self.assertEqual(moves[-1], ("a.example", address))
+        self.assertEqual({site for site, _ in moves}, {"a.example"})
+        moves.clear()
+        self.lives.sleep("a.example", lambda words: None)
+        self.turn()
+        self.assertEqual(moves[0], ("a.example", None))
+        self.awake()
+        moves.clear()
+        self.lives.apply((), (), (container(),))
+        self.turn()
+        self.assertEqual((moves[0], moves[-1]), (("a.example", None),) * 2)
+        moves.clear()
+        self.lives.give_back("b.example")
+        self.lives.give_back("gone.example")
+        self.turn()
+        self.assertEqual(moves, [])
+
     def test_wakes(self):
         """The first request wakes a sleeping server, waits, and is leased its address."""
         self.begin(container())

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import os
 import socket
+import sys
 import threading
 import time
 from typing import Any
 from unittest.mock import Mock, patch
 
+from attrs import evolve
 from OpenSSL import SSL
 from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
@@ -22,7 +25,10 @@ from zope.interface.verify import verifyObject
 
 from snickers import tap
 from snickers.config.parse import load
+from snickers.config.values import Settings
+from snickers.interfaces import Change
 from snickers.tap import Options, Wiring, makeService, steady
+from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY
 
 GOOD = """
 [snickers]
@@ -161,6 +167,68 @@ class StartTests(Case, TestCase):
         self.assertIsInstance(ended, tap.StartFailed)
         self.assertIn("control.sock", str(ended))
         self.assertEqual(said, "")
+
+
+class WorkersTests(Case, SynchronousTestCase):
+    """How workers are started, and how many."""
+
+    def setUp(self) -> None:
+        path = self.write(GOOD)
+        self.wiring = Wiring(Mock(), path, load(path), {})
+        self.spawned = self.wiring.reactor.spawnProcess
+        self.adopted = self.wiring.reactor.adoptStreamConnection
+
+    def test_number(self) -> None:
+        """There are as many processes as is said, or one for each core that may be used."""
+        self.assertEqual([tap.workers_of(Settings(workers=n)) for n in (1, 5)], [1, 5])
+        self.patch(os, "sched_getaffinity", lambda pid: {0, 2, 3})
+        self.assertEqual(tap.workers_of(Settings(workers=0)), 3)
+
+    def test_wanted(self) -> None:
+        """The first process is one of them; a change of the settings is one of their number."""
+        wanted: list[int] = []
+        self.patch(self.wiring.crew, "want", wanted.append)
+        self.addCleanup(lambda: [port.stopListening() for port in self.wiring.plane.ports])
+        self.wiring.bind()
+        self.wiring.apply(Change(settings=evolve(self.wiring.settings, workers=4)))
+        self.wiring.apply(Change())
+        self.assertEqual(wanted, [0, 3])
+
+    def launch(self) -> None:
+        with socket.socket() as front:
+            self.front = front.fileno()
+            fronts = [("https", self.front), ("http", self.front)]
+            self.wiring.launch(ProcessProtocol(), Mock(), 3, fronts)
+
+    def test_launch(self) -> None:
+        """A worker is given its end of the wire, the tally and the sockets, and no variable that
+        was meant for the first process alone; nothing is left open here."""
+        tally = self.wiring.tally()
+        self.addCleanup(tally.close)
+        self.addCleanup(os.close, self.wiring._tally)
+        before = os.listdir("/proc/self/fd")
+        variables = {"LISTEN_FDS": "2", "NOTIFY_SOCKET": "/run/n", "KEPT": "1"}
+        with patch.dict(os.environ, variables):
+            self.launch()
+        ((_, executable, arguments, environment), more) = self.spawned.call_args
+        self.assertEqual(executable, sys.executable)
+        self.assertEqual(arguments[1:], ["-m", "snickers.worker", "3", "https", "http"])
+        self.assertEqual(environment["KEPT"], "1")
+        self.assertEqual(environment.keys() & {"LISTEN_FDS", "NOTIFY_SOCKET"}, set())
+        descriptors = more["childFDs"]
+        self.assertEqual((descriptors[1], descriptors[2]), ("r", "r"))
+        self.assertEqual(descriptors[TALLY], self.wiring._tally)
+        self.assertEqual([descriptors[FIRST_FRONT + n] for n in (0, 1)], [self.front] * 2)
+        ours = self.adopted.call_args.args[0]
+        self.assertNotEqual(descriptors[CONTROL], ours)
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
+    def test_launch_fails(self) -> None:
+        """A worker that cannot be started leaves nothing open."""
+        self.spawned.side_effect = OSError
+        before = os.listdir("/proc/self/fd")
+        self.assertRaises(OSError, self.launch)
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
 
 
 def ask(port: int, data: bytes, authority: str = "") -> bytes:

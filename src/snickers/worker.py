@@ -185,8 +185,10 @@ def connect(reactor: Any, row: int, names: Sequence[str]) -> Duty:
     for _, sock in sockets:
         sock.set_inheritable(False)
     alarm = RemoteAlarm()
-    plane = WorkerPlane(reactor, sockets, Tally(TALLY, row), alarm, reactor.stop)
-    duty = Duty(
+    plane = WorkerPlane(
+        reactor, sockets, Tally(TALLY, row), alarm, lambda: duty.leave(reactor.stop)
+    )
+    duty: Duty = Duty(
         reactor,
         plane,
         plane,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from attrs import evolve, frozen
@@ -66,10 +67,12 @@ class Reporter:
 
 def read(data: bytes) -> dict[str, Counts]:
     """Return what `Reporter.changed` told. Fails with `ValueError` for anything else."""
-    found = {}
+    found: dict[str, Counts] = {}
     try:
         for site, *numbers, source, fault in json.loads(data):
             requests, connections, uses, leases, not_after = numbers
+            if not (isfinite(not_after) and min(numbers) >= 0):
+                raise ValueError(f"{numbers} cannot be")
             found[str(site)] = Counts(
                 int(requests),
                 int(connections),
@@ -79,7 +82,7 @@ def read(data: bytes) -> dict[str, Counts]:
                 str(source),
                 str(fault),
             )
-    except TypeError as error:
+    except (TypeError, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
     return found
 

@@ -7,9 +7,6 @@ like another, and a set of connections like another: it accepts, stands by, drai
 them. It must never let a worker that cannot start keep the first process from serving.
 """
 
-# Twisted's LineReceiver has no annotations.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -20,7 +17,6 @@ from twisted.internet.error import ProcessDone
 from twisted.internet.interfaces import IProcessProtocol
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
-from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -38,8 +34,12 @@ ALARM_AFTER = 3
 """So many in a row, and a person is told: one that died once is replaced, that is all."""
 FRESH_WITHIN = 1.0
 """Seconds for which `freshen` waits: one that takes longer is stuck."""
+ENDS_WITHIN = 1.0
+"""Seconds that a worker has to end after it has hung up."""
 MORE = 5.0
 """Seconds that a worker has to end after its connections have."""
+LONGEST_LINE = 16384
+"""Bytes of a line that a worker prints: the rest is left out of the log."""
 ALARM = "worker"
 
 
@@ -53,22 +53,6 @@ class Launcher(Protocol):
         each, *row* of the tally its own; connect *desk* with it. Returns its process."""
 
 
-class _Lines(LineReceiver):
-    """What a worker prints."""
-
-    delimiter = b"\n"
-    MAX_LENGTH = 16384
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    def lineReceived(self, line: bytes) -> None:
-        self._worker.printed(line)
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self._worker.printed(line[: self.MAX_LENGTH])
-
-
 class Worker(ProcessProtocol):
     """One process, from its start to its end."""
 
@@ -76,6 +60,8 @@ class Worker(ProcessProtocol):
 
     def __init__(self, crew: Crew, row: int) -> None:
         self.row = row
+        self.pid = 0
+        """Its process id, also when it has ended; 0 when there was none."""
         self.since = crew.wall()
         self.ending = False
         """Whether it was asked to end."""
@@ -85,18 +71,14 @@ class Worker(ProcessProtocol):
         self.steady: Any = None
         """The call that finds it has started well."""
         self._crew = crew
-        self._lines = _Lines(self)
+        self._printed: dict[int, bytes] = {}
+        """By descriptor: the begin of a line."""
         self.desk = Desk(
             crew.leases,
             OwnAlarm(crew.messages, self),
             self._counted,
             self._left,
         )
-
-    @property
-    def pid(self) -> int:
-        """Its process id; 0 when there is none."""
-        return int(getattr(self.transport, "pid", None) or 0)
 
     def _counted(self, data: bytes) -> None:
         try:
@@ -121,8 +103,8 @@ class Worker(ProcessProtocol):
 
     def _left(self) -> None:
         """It has hung up: it ends, or is stuck and has to be ended."""
-        if not self.ending and self.pid:
-            self.signal("KILL")
+        if not self.ending:
+            self._crew.kill_after(ENDS_WITHIN, self)
 
     def signal(self, name: str) -> None:
         """Send its process a signal."""
@@ -140,10 +122,21 @@ class Worker(ProcessProtocol):
 
     # IProcessProtocol
 
+    def connectionMade(self) -> None:
+        self.pid = int(getattr(self.transport, "pid", None) or 0)
+
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        self._lines.dataReceived(data)
+        *lines, rest = (self._printed.get(childFD, b"") + data).split(b"\n")
+        for line in lines:
+            self.printed(line[:LONGEST_LINE])
+        if len(rest) > LONGEST_LINE:
+            self.printed(rest[:LONGEST_LINE])
+            rest = b""
+        self._printed[childFD] = rest
 
     def processEnded(self, reason: Failure) -> None:
+        for rest in self._printed.values():
+            self.printed(rest)
         self._crew.lost(self, reason)
         self.ended.callback(None)
 
@@ -219,6 +212,9 @@ class Crew:
             self._dismiss(self._workers.pop(row))
         for row in [row for row in self._starting if row > self._wanted]:
             self._starting.pop(row).cancel()
+        if not self._wanted:
+            self._failures = 0
+            self._all_is_well()
         for row in range(1, self._wanted + 1):
             if row not in self._workers and row not in self._starting:
                 self._start(row)
@@ -229,9 +225,12 @@ class Crew:
         self._leaving.add(worker)
         within = self._drain_within()
         worker.desk.drain(within)
-        self._kill_after(within + MORE, worker)
+        self.kill_after(within + MORE, worker)
 
-    def _kill_after(self, seconds: float, worker: Worker) -> None:
+    def kill_after(self, seconds: float, worker: Worker) -> None:
+        """End *worker* by force unless it ends within so many seconds."""
+        if worker.ended.called:
+            return
         late = self.clock.callLater(seconds, worker.signal, "KILL")
         worker.ended.addCallback(lambda _: late.cancel() if late.active() else None)
 
@@ -261,7 +260,11 @@ class Crew:
     def _started_well(self, worker: Worker) -> None:
         worker.steady = None
         self._failures = 0
-        if self._told and all(w.steady is None for w in self._workers.values()):
+        if not self._starting and all(w.steady is None for w in self._workers.values()):
+            self._all_is_well()
+
+    def _all_is_well(self) -> None:
+        if self._told:
             self._told = False
             self._alarm.cleared(ALARM, "")
 
@@ -269,6 +272,8 @@ class Crew:
         """*worker* has ended; called by itself."""
         if worker.steady is not None:
             worker.steady.cancel()
+        # What it has said last and was not read would be of nobody.
+        worker.desk.hang_up()
         self.census.gone(worker)
         self.messages.gone(worker)
         if self._tally is not None:
@@ -347,7 +352,7 @@ class Crew:
         for worker in workers:
             worker.ending = True
             worker.desk.abort()
-            self._kill_after(MORE, worker)
+            self.kill_after(MORE, worker)
         return DeferredList([worker.ended for worker in workers]).addCallback(lambda _: None)
 
     # What concerns all

@@ -74,7 +74,7 @@ class Desk(wire.Speaker):
         self._at: dict[str, Address] = {}
         """What was leased and not withdrawn since."""
         self._waiting: dict[int, _Waiting] = {}
-        self._parts: list[bytes] = []
+        self._parts = bytearray()
         self.connected = True
 
     @property
@@ -138,7 +138,7 @@ class Desk(wire.Speaker):
             self._call(wire.Withdraw, site=site)
         for waiting in self._waiting.values():
             if waiting.site == site:
-                self._call(wire.Stage, site=site, words=self._leases.stage(site)[: wire.WORDS])
+                self._call(wire.Stage, site=site, words=wire.words(self._leases.stage(site)))
                 break
 
     # What it says
@@ -152,7 +152,7 @@ class Desk(wire.Speaker):
         if address is not None:
             return self._lease(site, address)
         self._waiting[ticket] = waiting
-        self._call(wire.Stage, site=site, words=self._leases.stage(site)[: wire.WORDS])
+        self._call(wire.Stage, site=site, words=wire.words(self._leases.stage(site)))
         return waiting.answer
 
     def _lease(self, site: str, address: Address) -> dict[str, object]:
@@ -201,15 +201,21 @@ class Desk(wire.Speaker):
 
     @wire.Counted.responder
     def _counted(self, part: bytes, last: bool) -> dict[str, object]:
-        self._parts.append(part)
-        if sum(map(len, self._parts)) > MOST_COUNTED:
+        self._parts += part
+        if len(self._parts) > MOST_COUNTED:
             self._parts.clear()
         elif last:
-            data, self._parts = b"".join(self._parts), []
+            data, self._parts = bytes(self._parts), bytearray()
             self._told(data)
         return {}
 
     # Its end
+
+    def hang_up(self) -> None:
+        """Hear no more of it: its process has ended."""
+        transport: Any = self.transport
+        if self.connected and transport is not None:
+            transport.abortConnection()
 
     def connectionLost(self, reason: Failure = wire.CLOSED) -> None:
         self.connected = False

@@ -71,6 +71,7 @@ class Duty(wire.Speaker):
         self._reporter = Reporter()
         self._parts: list[bytes] = []
         self._lost = False
+        self._over: Callable[[], None] = _nothing
 
     # What it is told
 
@@ -161,7 +162,7 @@ class Duty(wire.Speaker):
         self._say(wire.Failed, site=site, host=host, port=port)
 
     def raise_alarm(self, kind: str, site: str, message: str) -> None:
-        self._say(wire.Raise, kind=kind, site=site, message=message[: wire.WORDS])
+        self._say(wire.Raise, kind=kind, site=site, message=wire.words(message))
 
     def clear_alarm(self, kind: str, site: str) -> None:
         self._say(wire.Clear, kind=kind, site=site)
@@ -172,8 +173,23 @@ class Duty(wire.Speaker):
 
     # The end
 
+    def leave(self, over: Callable[[], None]) -> None:
+        """Tell what was counted last, hang up, and call *over* when that has been sent."""
+        transport = self.transport
+        if self._lost or transport is None:
+            over()
+            return
+        self.report()
+        self._over = over
+        transport.loseConnection()
+
     def connectionLost(self, reason: Failure = wire.CLOSED) -> None:
         self._lost = True
         super().connectionLost(reason)
         self._leases.lost()
         self._doors.end(self._drain_within())
+        self._over()
+
+
+def _nothing() -> None:
+    """Nobody waits for the end."""

@@ -119,7 +119,7 @@ class RemoteLeases:
         if asked is None:
             return
         asked.waiters.remove(waiter)
-        if not asked.waiters:
+        if not asked.waiters and asked.ticket in self._asked:
             server = self._servers[site]
             if server.asked is asked:
                 server.asked = None
@@ -170,26 +170,29 @@ class RemoteLeases:
         server.pending -= 1
         if server.asked is asked:
             server.asked = None
-        waiters, asked.waiters = asked.waiters, []
-        for waiter in waiters:
-            del self._by_waiter[id(waiter)]
+        waiters = asked.waiters[:]
         if isinstance(answer, Refusal):
             for waiter in waiters:
-                waiter.refused(answer)
+                if self._by_waiter.pop(id(waiter), None) is not None:
+                    waiter.refused(answer)
         elif not waiters or (server.leases and server.address == answer):
             # Nobody is interested any more, or one lease is enough for all.
-            self._use(server, answer, waiters)
+            self._use(site, server, answer, waiters)
             self.lessor.give_back(site, 1)
         else:
             server.leases += 1
             server.address = answer
-            self._use(server, answer, waiters)
+            self._use(site, server, answer, waiters)
         self._tidy(site, server)
 
-    def _use(self, server: _Server, address: Address, waiters: list[IWaiter]) -> None:
+    def _use(self, site: str, server: _Server, address: Address, waiters: list[IWaiter]) -> None:
         server.uses += len(waiters)
         for waiter in waiters:
-            waiter.leased(address)
+            if self._by_waiter.pop(id(waiter), None) is not None:
+                waiter.leased(address)
+            else:
+                # What another one did with its answer has ended this one, too.
+                self.give_back(site)
 
     def withdrawn(self, site: str) -> None:
         """No new use of what was leased; it goes back when the last one is over."""
@@ -232,8 +235,8 @@ class RemoteLeases:
             elif server.used <= limit:
                 server.address = None
                 self._return(site, server)
-        if self._unused:
-            self.deadline = self._sweep.now + LINGER
+            else:
+                self.deadline = min(self.deadline, server.used + LINGER)
 
     def _return(self, site: str, server: _Server) -> None:
         self._unused.discard(site)

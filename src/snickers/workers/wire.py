@@ -30,8 +30,6 @@ TALLY = 4
 """...that of the memory in which connections are counted: see `snickers.workers.tally`."""
 FIRST_FRONT = 5
 """...and from here on its listening sockets."""
-WORDS = 20_000
-"""Characters of a text: three bytes each fit into a value."""
 
 
 # The first process to a worker
@@ -173,6 +171,11 @@ def parts(data: bytes) -> Iterator[tuple[bytes, bool]]:
     """Return *data* in parts that fit, each with whether it is the last; at least one."""
     for start in range(0, max(1, len(data)), PART):
         yield data[start : start + PART], start + PART >= len(data)
+
+
+def words(text: str) -> str:
+    """Return *text* as far as it fits into a value; what is no character is told by its number."""
+    return text.encode("utf-8", "backslashreplace")[:PART].decode("utf-8", "ignore")
 
 
 def packed(change: Change) -> bytes:
