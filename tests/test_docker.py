@@ -8,12 +8,13 @@ import secrets
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from snickers.config.values import Container, Lifecycle
 from snickers.containers import docker, recipe
@@ -25,7 +26,7 @@ from tests import docker_setup
 from tests.docker_fake import FakeApi, FakeDocker
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 from tests.registry_setup import Registry
-from tests.test_process import ask
+from tests.test_process import ask, inside
 
 SERVE = """
 mkdir -p /www; echo $SITE > /www/asked
@@ -74,6 +75,9 @@ class DockerFixture:
     def ask(self, address: Address, instance: Instance) -> Deferred[bytes]:
         request = b"GET /asked HTTP/1.0\r\n\r\n"
         return Deferred.fromCoroutine(ask(address, request))
+
+    def command(self, does: str) -> Sequence[str]:
+        return inside(does)
 
     def crash(self, instance: Instance) -> Deferred[None]:
         return deferToThread(docker_setup.client().kill, instance.id)
@@ -356,6 +360,19 @@ class ThreadsTests(TestCase):
         await self.start(lambda words: threads.append(threading.current_thread()))
         self.assertEqual(set(threads), {threading.current_thread()})
 
+    async def test_run_late(self) -> None:
+        """A command that is not done in time fails then, and keeps no other call waiting."""
+        written = Slow()
+        self.patch(FakeApi, "run", lambda api, prepared: written)
+        self.docker.ends = [{"Running": True, "ExitCode": None, "Pid": 0}]
+        self.engine.watch(self.observer)
+        await self.start()
+        running = self.engine.run(self.site, ("snapshot",), 0.2)
+        await deferToThread(written.read.wait, 10)
+        self.assertEqual(len(await self.engine.list()), 1)
+        self.assertIn("not done within 0.2 s", await self.fails(running))
+        self.assertTrue(written.closed)
+
 
 class RealDockerTests(TestCase):
     """What only a real Docker shows."""
@@ -487,6 +504,56 @@ class RealDockerTests(TestCase):
         await self.ask_docker("pause", instance.id)
         await self.engine.stop(self.site, 1)
         self.assertEqual([exit.id for exit in self.observer.exits], [instance.id])
+
+    async def test_paused_silent(self) -> None:
+        """A paused server takes connections and answers when it goes on: nothing is lost."""
+        serve = "mkdir /www; echo hi > /www/x; exec httpd -f -p 80 -h /www"
+        instance = await self.start(self.declared(serve))
+        request = b"GET /x HTTP/1.0\r\n\r\n"
+        self.assertIn(b"hi", await ask(instance.address, request))
+        await self.engine.pause(self.site)
+        asked = Deferred.fromCoroutine(ask(instance.address, request))
+        await deferLater(reactor, 0.1)
+        self.assertNoResult(asked)
+        await self.engine.resume(self.site)
+        self.assertIn(b"hi", await asked.addTimeout(20, reactor))
+
+    async def test_run_as_the_server(self) -> None:
+        """A command is run as the server's user, with its environment, and as confined."""
+        declared = self.declared(user="lamp", environment=(("TITLE", "Alice"),))
+        await self.start(declared)
+        script = "id -u; echo $TITLE; grep NoNewPrivs /proc/self/status"
+        ran = await self.engine.run(self.site, ("sh", "-c", script), 20)
+        self.assertEqual(ran.output.split(), ["1234", "Alice", "NoNewPrivs:", "1"])
+
+    async def test_run_killed(self) -> None:
+        """A command that takes too long is killed with its children, where Docker is here."""
+        if os.geteuid() != 0:
+            raise SkipTest("Only root may kill what runs in containers.")
+        await self.start(self.declared())
+        script = "sleep 4321 & sleep 4321"
+        try:
+            await self.engine.run(self.site, ("sh", "-c", script), 0.5)
+        except EngineFailed as error:
+            self.assertIn("was killed", str(error))
+        else:
+            self.fail("It did not fail.")
+        ran = await self.engine.run(self.site, ("sh", "-c", "ps | grep '[s]leep 4321'"), 20)
+        self.assertEqual(ran.output, "")
+
+    async def test_load(self) -> None:
+        """What a server uses of the processor grows, and begins anew with each start."""
+        burn = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; echo burnt; exec sleep 60"
+        declared = self.declared(burn)
+        await self.start(declared)
+        got = Gathered()
+        following = self.engine.logs(self.site, 1, True, got)
+        await got.until(b"burnt").addTimeout(30, reactor)
+        following.addErrback(lambda _: None).cancel()
+        used = (await self.engine.loads())[self.site]
+        self.assertGreater(used, 0.02)
+        await self.start(self.declared())
+        self.assertLess((await self.engine.loads())[self.site], used)
 
     async def test_removed_by_hand(self) -> None:
         """A container that somebody removed is told to have ended, and made again."""

@@ -8,6 +8,7 @@ Containers outlive Snickers; their labels are all that is remembered of them.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,7 +26,7 @@ from zope.interface import implementer
 from snickers.containers import subnets
 from snickers.containers.engine import EngineAway, EngineFailed, Turns, fingerprint
 from snickers.containers.errand import Abandoned, Errand, Seen, Stream, shut
-from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance
+from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance, Ran
 
 if TYPE_CHECKING:
     from snickers.containers.dockerd import Dockerd
@@ -160,6 +161,27 @@ class DockerEngine:
         self._call_off(site)
         return self._send(site, Errand(), lambda dockerd, errand: dockerd.remove(site, errand))
 
+    def pause(self, site: str) -> Deferred[None]:
+        return self._send(site, Errand(), lambda dockerd, _: dockerd.pause(site))
+
+    def resume(self, site: str) -> Deferred[None]:
+        return self._send(site, Errand(), lambda dockerd, _: dockerd.resume(site))
+
+    def run(self, site: str, command: Sequence[str], within: float) -> Deferred[Ran]:
+        """As `IEngine.run`. It waits for no other call, and none waits for it; if the server ends
+        meanwhile, so does the command."""
+        errand = Errand()
+        done = self._send(
+            "", errand, lambda dockerd, errand: dockerd.run(site, command, within, errand), True
+        )
+        if math.isfinite(within):
+            late = self._reactor.callLater(within, errand.cancel)
+            done.addBoth(_unless_over(late))
+        return done
+
+    def loads(self) -> Deferred[Mapping[str, float]]:
+        return self._send("", Errand(), lambda dockerd, _: dockerd.loads())
+
     def healthy(self, instance: Instance) -> Deferred[bool]:
         """As `IEngine.healthy`; a container whose image has no check is healthy while it runs."""
         return self._send("", Errand(), lambda dockerd, _: dockerd.healthy(instance.id))
@@ -280,8 +302,8 @@ class DockerEngine:
     def _in_own_thread(
         self, work: Callable[[Dockerd, Errand], T], dockerd: Dockerd, errand: Errand
     ) -> Deferred[T]:
-        # Following a log takes as long as somebody looks at it; it must not take up the calls'
-        # threads.
+        # Following a log takes as long as somebody looks at it, a command as long as it likes; they
+        # must not take up the calls' threads.
         done: Deferred[T] = Deferred()
 
         def run() -> None:
@@ -448,6 +470,17 @@ class DockerEngine:
         finally:
             self._stream = None
             shut(stream)
+
+
+def _unless_over(later: IDelayedCall) -> Callable[[T], T]:
+    """Return what cancels *later* when a Deferred fires, and lets its result through."""
+
+    def over(result: T) -> T:
+        if later.active():
+            later.cancel()
+        return result
+
+    return over
 
 
 def _connect(url: str, environment: Mapping[str, str], owner: str, pool: str) -> Dockerd:

@@ -8,6 +8,8 @@ labels, whatever their name or state. Nothing here touches the reactor.
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -20,9 +22,10 @@ from snickers.config.values import Container
 from snickers.containers import recipe, subnets
 from snickers.containers.dockerapi import Api, Refused, seconds
 from snickers.containers.engine import EngineFailed
-from snickers.containers.errand import STOP_WITHIN, Errand, Seen, Stream
+from snickers.containers.errand import STOP_WITHIN, Abandoned, Errand, Seen, Stream
+from snickers.containers.output import Tail
 from snickers.containers.pulling import Pulling
-from snickers.interfaces import Address, Declared, Exit, Instance
+from snickers.interfaces import Address, Declared, Exit, Instance, Ran
 
 log = Logger()
 
@@ -34,6 +37,14 @@ KILLED = 128 + 9
 
 LATE_WORD = 0.3
 """Seconds for which Docker may know an end and not yet that memory was its reason."""
+
+NOT_RUN = (126, 127)
+"""The codes by which Docker says that there is no such command, as a shell does..."""
+NOT_RUN_WORDS = "OCI runtime exec failed: "
+"""...and the words that only Docker says then, instead of the command's output."""
+
+SOON = 0.01
+"""Seconds until a command is looked at again that has closed its output and not ended yet."""
 
 SUBNET_TRIES = 8
 """Networks tried when somebody else takes one at the same time."""
@@ -128,9 +139,9 @@ class Dockerd:
         before = self._of(site)
         alike = [seen for seen in before if seen.instance.fingerprint == fingerprint]
         for seen in alike:
-            if seen.instance.running and not seen.paused:
+            if seen.instance.running:
                 self._replace(seen, before, errand)
-                return seen
+                return self._go_on(seen) if seen.instance.paused else seen
         image = self._image(kind, alike[0].image if alike else "", errand)
         self._folder(declared, kind)
         network = self._network(site, kind)
@@ -177,7 +188,110 @@ class Dockerd:
                 # Somebody else's container has joined it, or it has gone by itself.
                 log.warn("The network of {site} stays: {why}.", site=site, why=error.why)
 
+    def pause(self, site: str) -> None:
+        """Freeze *site*'s container."""
+        seen = self._running(site)
+        if not seen.instance.paused:
+            try:
+                self._api.pause(seen.instance.id)
+            except Refused:
+                # It may have ended, or somebody else may have been faster.
+                if not self._running(site).instance.paused:
+                    raise
+
+    def resume(self, site: str) -> None:
+        """Undo `pause`."""
+        seen = self._running(site)
+        if seen.instance.paused:
+            self._go_on(seen)
+
+    def run(self, site: str, command: Sequence[str], within: float, errand: Errand) -> Ran:
+        """Run *command* in *site*'s container; cancelling *errand* means that its time is over.
+
+        Docker ends no command: where its processes are this host's it is killed here.
+        """
+        seen = self._running(site)
+        if seen.instance.paused:
+            raise EngineFailed(f"{site} is paused: nothing can be run in it before it goes on.")
+        prepared = self._api.prepare(seen.instance.id, command)
+        words, tail = shlex.join(command), Tail()
+        try:
+            try:
+                with errand.hold(self._api.run(prepared)) as written:
+                    for data in written:
+                        tail.add(data)
+                errand.check()
+                ran = self._api.ran(prepared)
+                while ran.get("Running"):  # Its output ends first.
+                    errand.check()
+                    self._pause(SOON)
+                    ran = self._api.ran(prepared)
+            except Refused as error:
+                if error.status not in (400, 500):
+                    raise
+                raise EngineFailed(f"{words} cannot be run in {site}: {error.why}.") from None
+        except Abandoned:
+            killed = self._kill_run(seen.instance.id, prepared)
+            raise EngineFailed(
+                f"{words} was not done within {within:g} s, and "
+                + ("was killed." if killed else "runs on: only Docker's own host can kill it.")
+            ) from None
+        code, output = int(ran.get("ExitCode") or 0), tail.text()
+        if code in NOT_RUN and output.startswith(NOT_RUN_WORDS):
+            why = " ".join(output.rpartition("exec failed: ")[2].split())
+            raise EngineFailed(f"{words} cannot be run in {site}: {why.removesuffix(': unknown')}.")
+        return Ran(code, output)
+
+    def loads(self) -> dict[str, float]:
+        """Return the seconds of processor time that each container has used, by site."""
+        found = {}
+        for each in self._api.running({recipe.OWNER: self._owner}):
+            try:
+                used = self._api.processor(each["Id"])
+            except Refused as error:
+                log.debug("The load of {id} is not known: {why}.", id=each["Id"], why=error.why)
+                continue
+            if used is not None:
+                found[str((each.get("Labels") or {}).get(recipe.SITE, ""))] = used
+        return found
+
     # Containers
+
+    def _running(self, site: str) -> Seen:
+        for seen in self._of(site):
+            if seen.instance.running:
+                return seen
+        raise EngineFailed(f"{site} does not run.")
+
+    def _go_on(self, seen: Seen) -> Seen:
+        """Let a paused container go on; return it as it is then."""
+        id = seen.instance.id
+        try:
+            self._api.unpause(id)
+        except Refused:
+            after = self._see(id)
+            if after is None or not after.instance.running or after.instance.paused:
+                raise
+            return after
+        return self._started(id)
+
+    def _kill_run(self, id: str, prepared: str) -> bool:
+        """Kill a command in container *id*, with its children; say whether it runs no more."""
+        try:
+            ran = self._api.ran(prepared)
+        except EngineFailed:
+            return False
+        if not ran.get("Running"):
+            return True
+        pid = ran.get("Pid") or 0
+        # It leads a session of its own. A number alone is not trusted: it must be of the container.
+        if not self._api.local or not pid or id not in _groups(pid):
+            return False
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except OSError as error:
+            return isinstance(error, ProcessLookupError)
+        return True
 
     def _of(self, site: str) -> list[Seen]:
         """Return *site*'s containers, those that run first."""
@@ -202,11 +316,11 @@ class Dockerd:
                 running,
                 _address(found, recipe.port_of(labels)) if running else None,
                 seconds(state["StartedAt"]) if began else None,
+                running and bool(state.get("Paused")),
             ),
             found["Name"].lstrip("/"),
             state["StartedAt"],
             exit if began and not running else None,
-            bool(state.get("Paused")),
             (state.get("Health") or {}).get("Status", ""),
             labels.get(recipe.IMAGE, ""),
             float(config.get("StopTimeout") or STOP_WITHIN),
@@ -226,10 +340,7 @@ class Dockerd:
         ]
         errand.note(seen)
         try:
-            if seen.paused:
-                self._api.unpause(seen.instance.id)
-            else:
-                self._api.start(seen.instance.id)
+            self._api.start(seen.instance.id)
         except Refused as error:
             # Its network or a volume may have gone; one made anew may have more luck.
             log.info("{site} was not started again: {why}.", site=seen.instance.site, why=error.why)
@@ -255,7 +366,7 @@ class Dockerd:
         """End it if it runs, note how it ended, and return it as it is then."""
         id, after = seen.instance.id, seen
         try:
-            if seen.paused:
+            if seen.instance.paused:
                 self._api.unpause(id)
             if seen.instance.running:
                 self._api.stop(id, within)
@@ -397,6 +508,15 @@ def _address(found: Mapping[str, Any], port: int) -> Address | None:
         if address:
             return (address, port)
     return None
+
+
+def _groups(pid: int) -> str:
+    """Return the control groups of a process: Docker names them by the container's id."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def _routes() -> str:

@@ -44,7 +44,6 @@ class Seen:
     start; empty when it cannot be known any more."""
     exit: Exit | None
     """How the run ended, if it did."""
-    paused: bool = False
     health: str = ""
     """What the check of its image says; empty when it has none."""
     image: str = ""
