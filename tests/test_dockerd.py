@@ -305,7 +305,7 @@ class RunTests(DockerdTestCase):
         """Return what is said of a command whose time is over, and who was killed."""
         killed: list[int] = []
         self.patch(os, "killpg", lambda pid, number: killed.append(pid))
-        self.patch(dockerd, "_groups", lambda pid: groups)
+        self.patch(dockerd.groups, "groups_of", lambda pid: groups)
         self.dockerd._api.local = local
         self.docker.ends = [{"Running": True, "ExitCode": None, "Pid": 4321}]
         errand = Errand()
@@ -342,8 +342,25 @@ class RunTests(DockerdTestCase):
         self.talk("other").start(evolve(ALICE, site="carol.example"), "new", Errand())
         self.docker.used = {id: 1.5}
         self.assertEqual(self.dockerd.loads(), {SITE: 1.5})
-        self.docker.refusals["processor"] = [Refused(404, "No such container")]
+        self.docker.refusals["processor"] = [Refused(404, "No such container")] * 2
         self.assertEqual(self.dockerd.loads(), {})
+
+    def test_loads_here(self) -> None:
+        """Where Docker is on this host its kernel is asked instead, Docker only where to look."""
+        id = self.start().instance.id
+        self.docker.made[id]["State"]["Pid"] = 4321
+        meter = self.mktemp()
+        with open(meter, "w", encoding="ascii") as file:
+            file.write("2500000000")
+        self.patch(dockerd.groups, "groups_of", lambda pid: f"0::/docker/{id}/{pid}")
+        self.patch(dockerd.groups, "meters", lambda of: ["/no/such", meter] if "4321" in of else [])
+        self.dockerd._api.local = True
+        self.docker.calls.clear()
+        self.assertEqual([self.dockerd.loads() for _ in range(2)], [{SITE: 2.5}] * 2)
+        self.assertEqual(self.docker.calls, ["running", "container", "running"])
+        os.unlink(meter)
+        self.docker.used = {id: 1.5}
+        self.assertEqual(self.dockerd.loads(), {SITE: 1.5})
 
 
 class PullTests(DockerdTestCase):

@@ -144,7 +144,7 @@ class Api:
 
     def processor(self, id: str) -> float | None:
         """Return the seconds of processor time that it has used in this run; ``None``: it does not
-        run. Asks for one number alone, as Docker would wait two seconds to make a rate of two."""
+        run. Asks for one number, for which Docker takes up to a second; for a rate it takes two."""
         params = {"stream": False, "one-shot": True}
         client = self._client
         with self._in_words():

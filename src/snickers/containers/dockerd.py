@@ -12,6 +12,7 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -19,7 +20,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from snickers.config.values import Container
-from snickers.containers import recipe, subnets
+from snickers.containers import groups, recipe, subnets
 from snickers.containers.dockerapi import Api, Refused, seconds
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import STOP_WITHIN, Abandoned, Errand, Seen, Stream
@@ -42,6 +43,10 @@ NOT_RUN = (126, 127)
 """The codes by which Docker says that there is no such command, as a shell does..."""
 NOT_RUN_WORDS = "OCI runtime exec failed: "
 """...and the words that only Docker says then, instead of the command's output."""
+
+ASKED_AT_ONCE = 16
+"""Containers of whose load a Docker on another host is asked at once: it takes up to a second for
+each answer."""
 
 SOON = 0.01
 """Seconds until a command is looked at again that has closed its output and not ended yet."""
@@ -77,6 +82,8 @@ class Dockerd:
         self._owner = owner
         self._pool = pool
         self._pause = pause
+        self._meters: dict[str, str] = {}
+        """Where the kernel counts the processor time of each container, as far as known."""
 
     def close(self) -> None:
         """Let go of connections."""
@@ -244,16 +251,38 @@ class Dockerd:
 
     def loads(self) -> dict[str, float]:
         """Return the seconds of processor time that each container has used, by site."""
-        found = {}
-        for each in self._api.running({recipe.OWNER: self._owner}):
-            try:
-                used = self._api.processor(each["Id"])
-            except Refused as error:
-                log.debug("The load of {id} is not known: {why}.", id=each["Id"], why=error.why)
-                continue
-            if used is not None:
-                found[str((each.get("Labels") or {}).get(recipe.SITE, ""))] = used
-        return found
+        running = self._api.running({recipe.OWNER: self._owner})
+        ids = {each["Id"]: str(each["Labels"].get(recipe.SITE, "")) for each in running}
+        found = {id: self._metered(id) for id in ids}
+        self._meters = {id: meter for id, meter in self._meters.items() if id in ids}
+        unknown = [id for id, used in found.items() if used is None]
+        if unknown:
+            with ThreadPoolExecutor(min(len(unknown), ASKED_AT_ONCE)) as threads:
+                found.update(zip(unknown, threads.map(self._asked, unknown), strict=True))
+        return {ids[id]: used for id, used in found.items() if used is not None}
+
+    def _metered(self, id: str) -> float | None:
+        """Return what this host's kernel says of it, if Docker is here."""
+        if not self._api.local:
+            return None
+        used = groups.used(self._meters[id]) if id in self._meters else None
+        if used is None:
+            known = self._api.container(id) or {}
+            pid = known.get("State", {}).get("Pid") or 0
+            of = groups.groups_of(pid) if pid else ""
+            for meter in groups.meters(of) if id in of else ():
+                used = groups.used(meter)
+                if used is not None:
+                    self._meters[id] = meter
+                    break
+        return used
+
+    def _asked(self, id: str) -> float | None:
+        try:
+            return self._api.processor(id)
+        except Refused as error:
+            log.debug("The load of {id} is not known: {why}.", id=id, why=error.why)
+            return None
 
     # Containers
 
@@ -284,8 +313,9 @@ class Dockerd:
         if not ran.get("Running"):
             return True
         pid = ran.get("Pid") or 0
-        # It leads a session of its own. A number alone is not trusted: it must be of the container.
-        if not self._api.local or not pid or id not in _groups(pid):
+        # It leads a session of its own. A number alone is not trusted: it must be of the container,
+        # by whose id Docker names control groups.
+        if not self._api.local or not pid or id not in groups.groups_of(pid):
             return False
         try:
             os.killpg(pid, signal.SIGKILL)
@@ -508,15 +538,6 @@ def _address(found: Mapping[str, Any], port: int) -> Address | None:
         if address:
             return (address, port)
     return None
-
-
-def _groups(pid: int) -> str:
-    """Return the control groups of a process: Docker names them by the container's id."""
-    try:
-        with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def _routes() -> str:
