@@ -30,7 +30,10 @@ RUN = secrets.token_hex(4)
 
 IMAGE = f"snickers-test:{RUN}"
 
-APPLETS = "sh echo mkdir httpd truncate sleep cat id touch test true nc ps wget hostname mount"
+APPLETS = (
+    "sh echo mkdir httpd truncate sleep cat id touch test true nc ps wget hostname mount grep find "
+    "ip sed dd tr chown su stat chmod kill mknod"
+)
 
 START_WITHIN = 60
 """Seconds for a dockerd of our own, which unpacks itself on a slow disk the first time."""

@@ -483,6 +483,64 @@ class RealDockerTests(TestCase):
         await self.engine.remove(self.site)
         self.assertEqual(await self.ask_docker("networks", names=["snickers-alice.example"]), [])
 
+    async def test_ordinary(self) -> None:
+        """What images do that begin as root works: give the folder away, become another user, be
+        read by root all the same, listen on port 80; the rest of root's powers is not there."""
+        script = """
+        grep CapBnd /proc/self/status | tr -d '\t'
+        touch /data/x && chown 1234:1234 /data/x && chmod 600 /data/x && cat /data/x && echo owns
+        su lamp -c 'id -u; sleep 60 & echo $! > /tmp/pid'; kill $(cat /tmp/pid) && echo kills
+        mkdir /www; httpd -p 80 -h /www && echo listens
+        mknod /tmp/sda b 8 0 || echo makes none
+        """
+        declared = self.declared(script, data="/data")
+        said = [line for line in await self.said(declared) if not line.startswith("mknod: ")]
+        self.assertEqual(
+            said, ["CapBnd:00000000000004fb", "owns", "1234", "kills", "listens", "makes none"]
+        )
+
+    async def test_folder_given(self) -> None:
+        """A new folder is that of the user who is a number, who can write to it as it is."""
+        if os.geteuid() != 0:
+            raise SkipTest("Only root can give folders away.")
+        script = "touch /data/x && stat -c '%u:%g %a' /data /data/x"
+        said = await self.said(self.declared(script, data="/data", user="4321:4322"))
+        self.assertEqual(said, ["4321:4322 700", "4321:4322 644"])
+
+    async def test_docker_unreachable(self) -> None:
+        """Docker's socket is in no container, and Docker listens at no address of its network."""
+        script = """
+        find / -xdev -name '*docker*.sock' -o -xdev -name 'containerd*.sock'
+        grep -c docker.sock /proc/mounts
+        gateway=$(ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p')
+        for port in 2375 2376; do nc -w 1 $gateway $port </dev/null && echo open; done
+        echo $gateway
+        """
+        said = await self.said(self.declared(script, network=""))
+        *said, gateway = [line for line in said if not line.startswith("nc: ")]
+        self.assertEqual(said, ["0"])
+        self.assertTrue(gateway.startswith("10.213."))
+
+    async def test_bad_neighbours(self) -> None:
+        """A fork bomb and one that wants all memory harm their own site alone."""
+        serve = "mkdir /www; echo hi > /www/x; exec httpd -f -p 80 -h /www"
+        bob = await self.start(self.declared(serve, "bob.example"))
+        request = b"GET /x HTTP/1.0\r\n\r\n"
+        bomb = "bomb() { bomb | bomb & }; bomb; while :; do sleep 1; done"
+        little = {"pids": 64, "memory": 32 << 20, "cpus": 0.5}
+        await self.start(self.declared(bomb, "carol.example", **little))
+        hog = "x=xxxxxxxx; while :; do x=$x$x; done"
+        alice = await self.start(self.declared(hog, **little))
+        for _ in range(50):
+            answer = await Deferred.fromCoroutine(ask(bob.address, request)).addTimeout(5, reactor)
+            self.assertIn(b"hi", answer)
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(30, reactor)
+        (end,) = [each for each in self.observer.exits if each.site == self.site]
+        self.assertEqual((end.id, end.out_of_memory), (alice.id, True))
+        answer = await Deferred.fromCoroutine(ask(bob.address, request)).addTimeout(5, reactor)
+        self.assertIn(b"hi", answer)
+        await self.engine.stop("carol.example", 0.1).addTimeout(30, reactor)
+
     async def test_owners(self) -> None:
         """Two Snickers on one Docker know nothing of each other's servers, of one site even."""
         instance = await self.start(self.declared())

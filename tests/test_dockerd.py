@@ -221,6 +221,32 @@ class StartTests(DockerdTestCase):
         self.start(declared=declared)
         self.assertEqual(os.stat(folder).st_mode & 0o777, 0o755)
 
+    def test_data_folder_owner(self) -> None:
+        """The folder of a user that is a number is made for that one alone."""
+        owners: list[tuple[int, int]] = []
+        self.patch(os, "chown", lambda path, *owner: owners.append(owner))
+        self.dockerd._api.local = True
+        folder = self.mktemp()
+        kind = Container("lamp:7", data="/data", user="1234:56")
+        self.start(declared=Declared(SITE, kind, folder))
+        self.assertEqual(owners, [(1234, 56)])
+        self.assertEqual(os.stat(folder).st_mode & 0o777, 0o700)
+
+    def test_data_folder_not_given(self) -> None:
+        """A folder that cannot be given to its user is said, and none is left behind."""
+
+        def refuse(path, *owner):
+            raise PermissionError(1, "Operation not permitted")
+
+        self.patch(os, "chown", refuse)
+        self.dockerd._api.local = True
+        folder = self.mktemp()
+        kind = Container("lamp:7", data="/data", user="1234")
+        declared = Declared(SITE, kind, folder)
+        error = self.assertRaises(EngineFailed, self.start, declared=declared)
+        self.assertIn(f"user = 1234: the site's folder {folder} cannot be given", str(error))
+        self.assertFalse(os.path.exists(folder))
+
     def test_data_folder_fails(self) -> None:
         """A folder that cannot be made is said, and nothing is."""
         self.dockerd._api.local = True

@@ -433,11 +433,25 @@ class Dockerd:
             return
         try:
             os.makedirs(declared.data)
-            # Whatever the umask: the container's user may be any.
-            os.chmod(declared.data, 0o755)
+            owner = recipe.owner(kind.user)
+            if owner is None:
+                # Whatever the umask: the container's user may be any.
+                os.chmod(declared.data, 0o755)
+                return
+            os.chmod(declared.data, 0o700)
         except OSError as error:
             raise EngineFailed(
                 f"The site's folder {declared.data} cannot be made: {error.strerror}."
+            ) from None
+        try:
+            os.chown(declared.data, *owner)
+        except OSError as error:
+            # So that the next start tries again, and no server meets a folder it cannot use.
+            os.rmdir(declared.data)
+            raise EngineFailed(
+                f"user = {kind.user}: the site's folder {declared.data} cannot be given to it: "
+                f"{error.strerror}. Run Snickers as root, or make the folder and give it to that "
+                "user yourself."
             ) from None
 
     def _image(self, kind: Container, known: str, errand: Errand) -> _Image:

@@ -30,7 +30,7 @@ class EngineAway(Exception):
     engine and what to look at. The observer hears ``found`` when it is back."""
 
 
-_RECIPE = 1
+_RECIPE = 2
 """Raised when servers are made in another way from the same declaration, so that those of an
 older Snickers are replaced at their next start."""
 

@@ -61,6 +61,15 @@ def wants_init(entrypoint: Sequence[str] | None) -> bool:
     return not entrypoint or posixpath.basename(entrypoint[0]) not in INITS
 
 
+def owner(user: str) -> tuple[int, int] | None:
+    """Return the numbers of the user and the group that ``user = UID[:GID]`` means outside of the
+    container as inside; ``None`` for names, which only the image knows."""
+    uid, _, gid = user.partition(":")
+    if not (uid.isascii() and uid.isdigit() and (gid or "0").isascii() and (gid or "0").isdigit()):
+        return None
+    return int(uid), int(gid or 0)  # Without a group it is root's, as Docker has it.
+
+
 def mounts(declared: Declared, kind: Container) -> list[dict[str, Any]]:
     """Return what is mounted; fails with `EngineFailed` for what is no volume.
 
@@ -111,6 +120,8 @@ def creation(
         "NetworkMode": network,
         "RestartPolicy": {"Name": "no"},  # Waking is Snickers' own work.
         "SecurityOpt": ["no-new-privileges"],
+        "CapDrop": ["ALL"],
+        "CapAdd": [name.upper() for name in kind.capabilities],
         "LogConfig": LOG,
         "Init": init,
     }
@@ -125,9 +136,6 @@ def creation(
         taken = {mount["Target"] for mount in mounted}
         host["ReadonlyRootfs"] = True
         host["Tmpfs"] = {path: how for path, how in WRITABLE.items() if path not in taken}
-    if kind.capabilities:
-        host["CapDrop"] = ["ALL"]
-        host["CapAdd"] = [name.upper() for name in kind.capabilities]
     made: dict[str, Any] = {
         "Image": kind.image,
         "Env": [f"{name}={value}" for name, value in kind.environment],
