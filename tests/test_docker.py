@@ -489,7 +489,7 @@ class RealDockerTests(TestCase):
         script = """
         grep CapBnd /proc/self/status | tr -d '\t'
         touch /data/x && chown 1234:1234 /data/x && chmod 600 /data/x && cat /data/x && echo owns
-        su lamp -c 'id -u; sleep 60 & echo $! > /tmp/pid'; kill $(cat /tmp/pid) && echo kills
+        mkdir -m 1777 /tmp; su lamp -c 'id -u; sleep 60 & echo $! > /tmp/pid'; kill $(cat /tmp/pid) && echo kills
         mkdir /www; httpd -p 80 -h /www && echo listens
         mknod /tmp/sda b 8 0 || echo makes none
         """

@@ -152,8 +152,8 @@ def _container() -> Iterable[Option]:
         "data",
         formats.PATH_INSIDE,
         "",
-        "Where the site's own folder (DATA/HOST) is mounted in the container; empty: nowhere. It is "
-        "made when missing, and given to `user` where that is UID or UID:GID.",
+        "Where the site's own folder (DATA/HOST) is mounted in the container; empty: nowhere. "
+        "It is made when missing, and given to `user` where that is UID or UID:GID.",
         "/data",
         empty="",
     )
