@@ -38,6 +38,8 @@ class FakeDocker:
         """What each command writes."""
         self.ends: list[dict[str, Any]] = [{"Running": False, "ExitCode": 0, "Pid": 0}]
         """How a command is found each time it is looked at; the last stays."""
+        self.logins: list[Mapping[str, str] | None] = []
+        """Who asked for each image that was pulled."""
         self.calls: list[str] = []
         self.kill_at = -1
         """The number of the call in which Snickers is killed; negative: in none."""
@@ -227,7 +229,8 @@ class FakeApi:
         return self.docker.images.get(name)
 
     @_call
-    def pull(self, name):
+    def pull(self, name, login=None):
+        self.docker.logins.append(login)
         if name not in self.docker.registry:
             raise Refused(404, f"manifest for {name} not found")
         self.docker.images[name] = {"Id": self.docker.registry[name], "Config": {}}

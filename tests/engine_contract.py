@@ -77,6 +77,7 @@ class RecordingObserver:
 
     def __init__(self) -> None:
         self.events: list[Exit | str | tuple[str, str]] = []
+        self.notices: list[tuple[str, str]] = []
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
 
     def exited(self, exit: Exit) -> None:
@@ -87,6 +88,10 @@ class RecordingObserver:
 
     def found(self) -> None:
         self._heard("found")
+
+    def noticed(self, site: str, words: str) -> None:
+        self.notices.append((site, words))
+        self._look()
 
     @property
     def exits(self) -> list[Exit]:
@@ -100,6 +105,9 @@ class RecordingObserver:
 
     def _heard(self, event: Exit | str | tuple[str, str]) -> None:
         self.events.append(event)
+        self._look()
+
+    def _look(self) -> None:
         waiting, self._waiting = self._waiting, []
         for holds, done in waiting:
             if holds():

@@ -292,7 +292,7 @@ class ThreadsTests(TestCase):
     async def test_called_off(self) -> None:
         """Stopping calls off a start that waits for a pull."""
         pull = Slow()
-        self.patch(FakeApi, "pull", lambda api, name: pull)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: pull)
         self.docker.images.clear()
         self.engine.watch(self.observer)
         starting = self.start()
@@ -304,7 +304,7 @@ class ThreadsTests(TestCase):
     async def test_cancelled(self) -> None:
         """A cancelled start fails at once; the next one waits for its thread."""
         pull = Slow()
-        self.patch(FakeApi, "pull", lambda api, name: pull)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: pull)
         images, self.docker.images = self.docker.images, {}
         self.engine.watch(self.observer)
         starting = self.start()
@@ -318,7 +318,7 @@ class ThreadsTests(TestCase):
     async def test_closed_in_the_middle(self) -> None:
         """Closing ends what is under way, and is done when the threads are."""
         pull = Slow()
-        self.patch(FakeApi, "pull", lambda api, name: pull)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: pull)
         self.docker.images.clear()
         self.engine.watch(self.observer)
         starting = self.start()
@@ -359,6 +359,53 @@ class ThreadsTests(TestCase):
         threads: list[threading.Thread] = []
         await self.start(lambda words: threads.append(threading.current_thread()))
         self.assertEqual(set(threads), {threading.current_thread()})
+
+    def always(self, site: str = "") -> Deferred[Instance]:
+        kind = Container("lamp:7", pull="always")
+        declared = Declared(site or self.site, kind, "/data/x")
+        return self.engine.start(declared, lambda words: None).addTimeout(10, reactor)
+
+    async def test_newer_image(self) -> None:
+        """A server that starts with what is here is told of a newer image when that has come, and
+        that it runs from it, when it does."""
+        self.docker.registry["lamp:7"] = "sha256:8"
+        self.engine.watch(self.observer)
+        await self.always()
+        await self.until(lambda: bool(self.observer.notices))
+        told = (self.site, docker.NEWER)
+        self.assertEqual(self.observer.notices, [told])
+        await self.always()  # It runs: nothing is to be looked for.
+        await self.engine.stop(self.site, 1)
+        instance = await self.always()
+        self.assertEqual(instance.image, "sha256:8")
+        self.assertEqual(self.observer.notices, [told, (self.site, "")])
+        await self.engine.close()
+        self.assertEqual(self.docker.calls.count("pull"), 2)
+
+    async def test_newer_image_once(self) -> None:
+        """However many sites start from one image, it is pulled once; each is told."""
+        pull, pulls = Slow(), []
+        self.patch(FakeApi, "pull", lambda api, name, login=None: pulls.append(name) or pull)
+        self.engine.watch(self.observer)
+        sites = [f"{number}.example" for number in range(5)]
+        for site in (*sites, sites[0]):
+            await self.engine.stop(site, 1)
+            await self.always(site)
+        self.docker.images["lamp:7"] = {"Id": "sha256:8", "Config": {}}
+        pull.items.put(None)
+        await self.until(lambda: len(self.observer.notices) == 5)
+        self.assertEqual({site for site, _ in self.observer.notices}, set(sites))
+        self.assertEqual(pulls, ["lamp:7"])
+
+    async def test_newer_image_fails(self) -> None:
+        """A registry that has trouble keeps nobody asleep; the trouble is told."""
+        self.engine.watch(self.observer)
+        self.assertTrue((await self.always()).running)
+        await self.until(lambda: bool(self.observer.notices))
+        ((site, words),) = self.observer.notices
+        self.assertEqual(site, self.site)
+        self.assertIn("has no such image", words)
+        self.assertIn("The image that is here is used.", words)
 
     async def test_run_late(self) -> None:
         """A command that is not done in time fails then, and keeps no other call waiting."""
@@ -489,7 +536,8 @@ class RealDockerTests(TestCase):
         script = """
         grep CapBnd /proc/self/status | tr -d '\t'
         touch /data/x && chown 1234:1234 /data/x && chmod 600 /data/x && cat /data/x && echo owns
-        mkdir -m 1777 /tmp; su lamp -c 'id -u; sleep 60 & echo $! > /tmp/pid'; kill $(cat /tmp/pid) && echo kills
+        mkdir -m 1777 /tmp; su lamp -c 'id -u; sleep 60 & echo $! > /tmp/pid'
+        kill $(cat /tmp/pid) && echo kills
         mkdir /www; httpd -p 80 -h /www && echo listens
         mknod /tmp/sda b 8 0 || echo makes none
         """
@@ -678,9 +726,17 @@ class RealDockerTests(TestCase):
 
         async def runs(pull: str) -> str:
             await self.engine.stop(self.site, 1)
-            id = (await self.start(self.declared(image=name, pull=pull), words.append)).id
-            found = await self.ask_docker("inspect_container", id)
+            instance = await self.start(self.declared(image=name, pull=pull), words.append)
+            found = await self.ask_docker("inspect_container", instance.id)
+            image = await self.ask_docker("inspect_image", found["Image"])
+            self.assertIn(instance.image, image["RepoDigests"])
             return found["Config"]["Labels"]["version"]
+
+        def noticed() -> Deferred[None]:
+            before = len(self.observer.notices)
+            notices = self.observer.notices
+            until = self.observer.until(lambda: any(words for _, words in notices[before:]))
+            return until.addTimeout(30, reactor)
 
         words: list[str] = []
         self.assertIn(name, await self.fails(self.declared(image=name, pull="missing")))
@@ -692,7 +748,49 @@ class RealDockerTests(TestCase):
         )
         await deferToThread(publish, "2")
         self.assertEqual(await runs("missing"), "1")
-        self.assertEqual(await runs("always"), "2")
+        noticing = noticed()
+        self.assertEqual(await runs("always"), "1")
+        await noticing
+        self.assertEqual(self.observer.notices[-1], (self.site, docker.NEWER))
+        self.assertEqual(await runs("missing"), "2")
         await deferToThread(registry.stop)
+        noticing = noticed()
         self.assertEqual(await runs("always"), "2")
-        self.assertIn("cannot be pulled", " ".join(words))
+        await noticing
+        self.assertIn("cannot be reached from where Docker runs", self.observer.notices[-1][1])
+        self.assertIn("The image that is here is used.", self.observer.notices[-1][1])
+
+    async def test_private_registry(self) -> None:
+        """A registry that asks who one is gets the login of `registry auth`; a wrong one, none and
+        a wrong name are told apart as far as registries do."""
+        login = {"username": "alice", "password": "hunter2"}
+        registry = Registry(self.mktemp(), login)
+        self.addCleanup(registry.stop)
+        name = registry.name("team/lamp:1")
+        await deferToThread(registry.start)
+        await deferToThread(docker_setup.make_image, name)
+        await self.ask_docker("push", name, auth_config=login)
+        await deferToThread(docker_setup.remove_image, name)
+        self.addCleanup(deferToThread, docker_setup.remove_all, self.owner)
+        path = os.path.join(os.path.dirname(self.folder), "login")
+
+        def write(text: str) -> None:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+            os.chmod(path, 0o600)
+
+        options = {"image": name, "pull": "missing"}
+        self.assertIn("without a login (registry auth)", await self.fails(self.declared(**options)))
+        options["registry_auth"] = path
+        write("alice:wrong")
+        words = await self.fails(self.declared(**options))
+        self.assertIn(f"the login in {path}", words)
+        self.assertNotIn("wrong", words)
+        write("alice:hunter2")
+        os.chmod(path, 0o644)
+        self.assertIn(f"chmod 600 {path}", await self.fails(self.declared(**options)))
+        os.chmod(path, 0o600)
+        other = await self.fails(self.declared(**{**options, "image": registry.name("lamp:9")}))
+        self.assertIn("has no such image", other)
+        instance = await self.start(self.declared(**options))
+        self.assertTrue(instance.image.startswith(name.rpartition(":")[0] + "@sha256:"))

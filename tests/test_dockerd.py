@@ -407,28 +407,61 @@ class PullTests(DockerdTestCase):
         self.pull("missing")
         self.assertNotIn("pull", self.docker.calls)
 
+    def always(self) -> tuple[str, bool, bool]:
+        """Start; return the image, whether anything began, and whether there may be a newer."""
+        errand = Errand()
+        seen = self.start("8", evolve(ALICE, kind=Container("lamp:8", pull="always")), errand)
+        return seen.image, errand.began, errand.stale
+
     def test_always(self) -> None:
-        """An image that is always pulled is that of the registry."""
-        self.docker.images["lamp:8"] = {"Id": "sha256:old", "Config": {}}
-        self.docker.registry["lamp:8"] = "sha256:new"
-        self.assertEqual(self.pull("always").image, "sha256:new")
-
-    def test_always_running(self) -> None:
-        """What runs is not replaced for a newer image until it is started again."""
+        """Who waits for a server does not wait for a registry: it starts with what is here."""
         self.docker.registry["lamp:8"] = "sha256:old"
-        first = self.pull("always")
+        self.assertEqual(self.always(), ("sha256:old", True, False))
         self.docker.registry["lamp:8"] = "sha256:new"
-        self.assertEqual(self.pull("always").instance.id, first.instance.id)
+        self.assertEqual(self.always(), ("sha256:old", False, False))
         self.dockerd.stop(SITE, 1, Errand())
-        self.assertEqual(self.pull("always").image, "sha256:new")
+        self.assertEqual(self.always(), ("sha256:old", True, True))
+        kind = Container("lamp:8", pull="always")
+        self.assertEqual(self.dockerd.refresh(kind, Errand()), "sha256:new")
+        self.alone("8")
+        self.dockerd.stop(SITE, 1, Errand())
+        self.assertEqual(self.always(), ("sha256:new", True, True))
 
-    def test_always_registry_away(self) -> None:
-        """A registry that is away keeps nobody from waking who has an image here."""
+    def test_refresh_fails(self) -> None:
+        """An image that cannot be pulled leaves the old one here."""
         self.docker.images["lamp:8"] = {"Id": "sha256:old", "Config": {}}
-        words: list[str] = []
-        self.assertEqual(self.pull("always", words).image, "sha256:old")
-        self.assertIn("Using the image that is here", " ".join(words))
-        self.flushLoggedErrors()
+        kind = Container("lamp:8", pull="always")
+        error = self.assertRaises(EngineFailed, self.dockerd.refresh, kind, Errand())
+        self.assertIn("docker.io has no such image", str(error))
+        self.assertEqual(self.always(), ("sha256:old", True, True))
+
+    def test_digest(self) -> None:
+        """What a server was made from is told with its digest, or its id where it has none."""
+        self.assertEqual(self.start().instance.image, "sha256:7")
+        self.dockerd.remove(SITE, Errand())
+        digest = "lamp@sha256:abc"
+        self.docker.images["lamp:7"] = {"Id": "sha256:7", "Config": {}, "RepoDigests": [digest]}
+        self.assertEqual(self.start().instance.image, digest)
+        self.assertEqual(self.alone()["Config"]["Labels"][recipe.DIGEST], digest)
+        self.assertEqual(self.dockerd.listing()[0].instance.image, digest)
+
+    def test_login(self) -> None:
+        """The file of the login is read for each pull, and only for a pull."""
+        path = self.mktemp()
+        kind = Container("lamp:8", registry_auth=path)
+        declared = evolve(ALICE, kind=kind)
+        self.docker.registry["lamp:8"] = "sha256:8"
+        error = self.assertRaises(EngineFailed, self.start, "8", declared)
+        self.assertIn(f"registry auth = {path}", str(error))
+        with open(path, "w", encoding="ascii") as file:
+            file.write("alice:secret")
+        os.chmod(path, 0o600)
+        self.start("8", declared)
+        login = {"username": "alice", "password": "secret", "serveraddress": "docker.io"}
+        self.assertEqual(self.docker.logins, [login])
+        os.unlink(path)
+        self.start("again", declared)
+        self.assertEqual(self.docker.logins, [login])
 
     def test_never(self) -> None:
         """What is never pulled and not here fails in words."""
@@ -445,9 +478,16 @@ class PullTests(DockerdTestCase):
     def test_fault_in_the_middle(self) -> None:
         """A pull that breaks off fails in Docker's words."""
         said = FakeStream([{"status": "Pulling fs layer", "id": "a"}, {"error": "no space left."}])
-        self.patch(FakeApi, "pull", lambda api, name: said)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: said)
         error = self.assertRaises(EngineFailed, self.pull, "missing")
         self.assertIn("no space left. Is its name", str(error))
+
+    def test_disk_full(self) -> None:
+        """A full disk is said to be that, with what makes room."""
+        said = FakeStream([{"error": "write /var/lib/docker/tmp/x: no space left on device"}])
+        self.patch(FakeApi, "pull", lambda api, name, login=None: said)
+        error = self.assertRaises(EngineFailed, self.pull, "missing")
+        self.assertIn("disk that Docker keeps images on is full", str(error))
 
 
 class NetworkTests(DockerdTestCase):

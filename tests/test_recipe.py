@@ -18,7 +18,9 @@ from snickers.interfaces import Declared
 def made(**options):
     """Return the configuration of a container with these options."""
     declared = Declared("alice.example", Container("lamp:7", **options), "/data/alice.example")
-    return recipe.creation(declared, "me", "print", "sha256:abc", "snickers-alice.example", True)
+    return recipe.creation(
+        declared, "me", "print", "sha256:abc", "lamp@sha256:def", "snickers-alice.example", True
+    )
 
 
 class CreationTests(SynchronousTestCase):
@@ -37,6 +39,7 @@ class CreationTests(SynchronousTestCase):
                     "io.snickers.fingerprint": "print",
                     "io.snickers.port": "80",
                     "io.snickers.image": "sha256:abc",
+                    "io.snickers.digest": "lamp@sha256:def",
                 },
                 "HostConfig": {
                     "Mounts": [],
@@ -144,6 +147,23 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(recipe.port_of(made(port=8080)["Labels"]), 8080)
         self.assertEqual(recipe.port_of({recipe.PORT: "x"}), 80)
         self.assertEqual(recipe.port_of({}), 80)
+
+    def test_digest(self) -> None:
+        """Of an image's digests the one counts that is of the name's own registry."""
+        known = [
+            "other.example/lamp@sha256:1",
+            "registry.example:5000/a/lamp@sha256:2",
+            "n@sha256:3",
+        ]
+        for name, wanted in (
+            ("registry.example:5000/a/lamp:7", known[1]),
+            ("registry.example:5000/a/lamp", known[1]),
+            ("other.example/lamp@sha256:1", known[0]),
+            ("n:latest", known[2]),
+            ("docker.io/library/n", known[2]),
+            ("lamp", ""),
+        ):
+            self.assertEqual(recipe.digest(name, known), wanted)
 
     def test_owner(self) -> None:
         """Numbers mean the same user on the host; names only the image knows."""

@@ -249,6 +249,12 @@ class MemoryEngineTests(TestCase):
             self.clock.advance(0)
             self.assertEqual(self.successResultOf(done), loads)
 
+    def test_notice(self) -> None:
+        """A test can have something noticed."""
+        self.host.notice("alice.example", "A newer image is here.")
+        self.clock.advance(0)
+        self.assertEqual(self.observer.notices, [("alice.example", "A newer image is here.")])
+
     def test_unhealthy(self) -> None:
         """A server can be made unhealthy."""
         instance = self.started()

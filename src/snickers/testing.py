@@ -118,6 +118,11 @@ class MemoryHost:
         for engine in self.engines:
             engine.tell(lambda observer: observer.found())
 
+    def notice(self, site: str, words: str) -> None:
+        """Tell the engines' observers *words* of *site*'s server."""
+        for engine in self.engines:
+            engine.tell(lambda observer: observer.noticed(site, words))
+
     def say(self, site: str, line: bytes) -> None:
         """Let *site*'s server write *line* (without its newline) to its log."""
         server = self.servers[site]

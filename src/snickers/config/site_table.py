@@ -218,18 +218,19 @@ def _container() -> Iterable[Option]:
         "pull",
         formats.one_of("missing", "always", "never"),
         "missing",
-        "When the image is fetched: if it is not there, before every start, or never.",
+        "When the image is fetched: if it is not here, never, or always: then each start takes "
+        "what is here and looks for a newer one meanwhile, for the next start.",
         "always",
     )
     yield option(
         "registry auth",
         formats.PATH,
         "",
-        "A file with the login for the image's registry.",
+        "A file with the login for the image's registry: a line `USER:PASSWORD`, or the JSON that "
+        "`docker login` makes. Nobody else may read it (`chmod 600`). Empty: what "
+        "`docker login` left.",
         "registry.json",
         empty="",
-        later=True,
-        attribute="",
     )
 
 

@@ -135,6 +135,8 @@ class Container:
     """Empty: one of its own."""
     pull: str = "missing"
     """``"missing"``, ``"always"`` or ``"never"``."""
+    registry_auth: str = ""
+    """The file with the login for the image's registry; empty: what Docker's client is told."""
     life: Lifecycle = Lifecycle()
 
 

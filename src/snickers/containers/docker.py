@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from snickers.config.values import Container
 from snickers.containers import subnets
 from snickers.containers.engine import EngineAway, EngineFailed, Turns, fingerprint
 from snickers.containers.errand import Abandoned, Errand, Seen, Stream, shut
@@ -43,6 +44,8 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
 """Seconds between two tries to reach Docker, doubled from the first to the longest: a restart of
 Docker takes some seconds, and all sites wait for it."""
+
+NEWER = "A newer image is here: it is used at the next start."
 
 STEADY = 5.0
 """Seconds after which a stream that broke is worth a new try at once."""
@@ -104,6 +107,11 @@ class DockerEngine:
         """The sites for which a thread works, each with the ends heard of meanwhile."""
         self._errands: dict[Errand, Deferred[Any]] = {}
         self._starting: dict[str, Errand] = {}
+        self._newer: dict[tuple[str, str], dict[str, str]] = {}
+        """By image and file of its login: the sites that wait to hear of a newer one, and what
+        each runs."""
+        self._pulls = Turns()
+        self._notices: dict[str, str] = {}
         self._threads: _Threads | None = None
         self._listener: threading.Thread | None = None
         self._stream: Stream | None = None
@@ -149,7 +157,15 @@ class DockerEngine:
         sent = self._send(
             declared.site, errand, lambda dockerd, errand: dockerd.start(declared, wanted, errand)
         )
-        return sent.addCallback(lambda seen: seen.instance).addBoth(started)
+
+        def look(seen: Seen) -> Instance:
+            if errand.began:
+                self._notice(declared.site, "")
+            if errand.stale and isinstance(declared.kind, Container):
+                self._look_for_newer(declared.site, declared.kind, seen.image)
+            return seen.instance
+
+        return sent.addCallback(look).addBoth(started)
 
     def stop(self, site: str, within: float) -> Deferred[None]:
         self._call_off(site)
@@ -159,6 +175,7 @@ class DockerEngine:
 
     def remove(self, site: str) -> Deferred[None]:
         self._call_off(site)
+        self._notices.pop(site, None)
         return self._send(site, Errand(), lambda dockerd, errand: dockerd.remove(site, errand))
 
     def pause(self, site: str) -> Deferred[None]:
@@ -350,6 +367,45 @@ class DockerEngine:
         errand = self._starting.get(site)
         if errand is not None:
             errand.cancel()
+
+    # Newer images
+
+    def _look_for_newer(self, site: str, kind: Container, image: str) -> None:
+        """See to it that the image of *kind* is what its registry has; tell *site*, which runs
+        *image*, what comes of it. Images are pulled one after the other, each once for all."""
+        wanted = (kind.image, kind.registry_auth)
+        if wanted in self._newer:
+            self._newer[wanted][site] = image
+            return
+        self._newer[wanted] = {site: image}
+
+        def done(words: Callable[[str], str]) -> None:
+            for site, image in self._newer.pop(wanted).items():
+                self._notice(site, words(image))
+
+        def pulled(newest: str) -> None:
+            done(lambda image: NEWER if newest != image else "")
+
+        def failed(reason: Failure) -> None:
+            log.warn("{error} The image that is here is used.", error=reason.value)
+            done(lambda image: f"{reason.value} The image that is here is used.")
+
+        def pull() -> Deferred[str]:
+            return self._send(
+                "", Errand(), lambda dockerd, errand: dockerd.refresh(kind, errand), alone=True
+            )
+
+        self._pulls.run("", pull).addCallbacks(pulled, failed)
+
+    def _notice(self, site: str, words: str) -> None:
+        """Tell *words*, unless they are what was told already."""
+        if self._observer is None or self._closing.is_set():
+            return
+        if words != self._notices.get(site, ""):
+            self._notices[site] = words
+            if not words:
+                del self._notices[site]
+            self._observer.noticed(site, words)
 
     # Ends of containers
 

@@ -239,13 +239,20 @@ class Api:
         """Return what Docker knows of the image; ``None``: it is not here."""
         return self._look(self._client.inspect_image, name)
 
-    def pull(self, name: str) -> Stream:
-        """Pull the image; return Docker's events of it. Its end is in them."""
+    def pull(self, name: str, login: Mapping[str, str] | None = None) -> Stream:
+        """Pull the image; return Docker's events of it. Its end is in them.
+
+        :param login: who asks, see `snickers.containers.registry.login`; ``None``: who has logged
+            in with Docker's own command.
+        """
         repository, tag = utils.parse_repository_tag(name)
         registry, _ = auth.resolve_repository_name(repository)
         client = self._client
         with self._in_words():
-            header = auth.get_config_header(client, registry)
+            if login is None:
+                header = auth.get_config_header(client, registry)
+            else:
+                header = auth.encode_header(dict(login))
             # As `APIClient.pull` does, which gives nothing by which to cancel it.
             response = client._post(
                 client._url("/images/create"),

@@ -20,12 +20,12 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from snickers.config.values import Container
-from snickers.containers import groups, recipe, subnets
+from snickers.containers import groups, recipe, registry, subnets
 from snickers.containers.dockerapi import Api, Refused, seconds
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import STOP_WITHIN, Abandoned, Errand, Seen, Stream
 from snickers.containers.output import Tail
-from snickers.containers.pulling import Pulling
+from snickers.containers.pulling import Pulling, advice
 from snickers.interfaces import Address, Declared, Exit, Instance, Ran
 
 log = Logger()
@@ -61,6 +61,7 @@ class _Image:
 
     id: str
     entrypoint: tuple[str, ...]
+    digest: str = ""
 
 
 class Dockerd:
@@ -158,7 +159,9 @@ class Dockerd:
             if seen.image == image.id and self._start_again(seen, before, errand):
                 return self._started(seen.instance.id)
         init = self._api.init and recipe.wants_init(image.entrypoint)
-        config = recipe.creation(declared, self._owner, fingerprint, image.id, network, init)
+        config = recipe.creation(
+            declared, self._owner, fingerprint, image.id, image.digest, network, init
+        )
         # A name of its own, as the one before still has the right one.
         id = self._api.create(f"{recipe.name(site)}.{os.urandom(3).hex()}", config)
         try:
@@ -174,9 +177,19 @@ class Dockerd:
         except BaseException:
             self._remove(id)
             raise
+        log.info("{site} was made from {image}.", site=site, image=image.digest or image.id)
         fresh = self._started(id)
         self._replace(fresh, before, errand)
         return fresh
+
+    def refresh(self, kind: Container, errand: Errand) -> str:
+        """Pull what ``kind.image`` means in its registry now; return the id of what it means here.
+
+        Whatever runs, or was started from the one before, is left alone.
+        """
+        self._pull(kind, errand)
+        found = self._find_image(kind.image)
+        return found.id if found is not None else ""
 
     def stop(self, site: str, within: float, errand: Errand) -> None:
         """End *site*'s containers, each within *within* seconds."""
@@ -347,6 +360,7 @@ class Dockerd:
                 _address(found, recipe.port_of(labels)) if running else None,
                 seconds(state["StartedAt"]) if began else None,
                 running and bool(state.get("Paused")),
+                labels.get(recipe.DIGEST) or labels.get(recipe.IMAGE, ""),
             ),
             found["Name"].lstrip("/"),
             state["StartedAt"],
@@ -455,21 +469,18 @@ class Dockerd:
             ) from None
 
     def _image(self, kind: Container, known: str, errand: Errand) -> _Image:
-        """Return what ``kind.image`` means, pulled as ``kind.pull`` says.
+        """Return what ``kind.image`` means here, pulled when it is not and may be.
 
         :param known: the image of a container that is there; it needs no image any more.
         """
+        errand.began = True
         found = self._find_image(kind.image)
-        if kind.pull == "always" or (found is None and kind.pull == "missing" and not known):
-            try:
-                self._pull(kind.image, errand)
-            except EngineFailed as error:
-                if found is None:
-                    raise
-                # A registry that is away shall keep no site from waking.
-                log.warn("{error} The image that is here is used.", error=error)
-                errand.say(f"{error} Using the image that is here")
+        if found is None and not known and kind.pull != "never":
+            self._pull(kind, errand)
             found = self._find_image(kind.image)
+        else:
+            # Visitors wait: whether there is a newer one is looked at meanwhile.
+            errand.stale = kind.pull == "always"
         if found is None and not known:
             raise EngineFailed(
                 f"image = {kind.image}: it is not here, and pull = {kind.pull}. Pull or build it, "
@@ -481,13 +492,20 @@ class Dockerd:
         found = self._api.image(name)
         if found is None:
             return None
-        return _Image(found["Id"], tuple((found.get("Config") or {}).get("Entrypoint") or ()))
+        return _Image(
+            found["Id"],
+            tuple((found.get("Config") or {}).get("Entrypoint") or ()),
+            recipe.digest(name, found.get("RepoDigests") or ()),
+        )
 
-    def _pull(self, image: str, errand: Errand) -> None:
+    def _pull(self, kind: Container, errand: Errand) -> None:
+        image, login, path = kind.image, None, kind.registry_auth
+        if path:
+            login = registry.login(registry.read(path), image, path)
         pulling, said = Pulling(image), time.monotonic()
         errand.say(str(pulling))
         try:
-            with errand.hold(self._api.pull(image)) as events:
+            with errand.hold(self._api.pull(image, login)) as events:
                 for event in events:
                     errand.check()
                     pulling.heard(event)
@@ -499,8 +517,8 @@ class Dockerd:
         errand.check()
         if pulling.fault:
             raise EngineFailed(
-                f"image = {image}: it cannot be pulled: {pulling.fault.rstrip('.')}. Is its name "
-                "right, is the registry there, and does it let you in (docker login)?"
+                f"image = {image}: it cannot be pulled: {pulling.fault.rstrip('.')}. "
+                + advice(pulling.fault, registry.registry_of(image), path)
             )
 
     def _network(self, site: str, kind: Container) -> str:

@@ -34,7 +34,7 @@ _RECIPE = 2
 """Raised when servers are made in another way from the same declaration, so that those of an
 older Snickers are replaced at their next start."""
 
-_NOT_OF_THE_SERVER = frozenset({"life", "pull"})
+_NOT_OF_THE_SERVER = frozenset({"life", "pull", "registry_auth"})
 """Fields of a kind that say when a server runs or where it comes from, not what it is."""
 
 

@@ -66,6 +66,10 @@ class Errand:
         self.ended: list[Seen] = []
         """What was found to have ended, or was ended, on the way."""
         self.cancelled = False
+        self.began = False
+        """Whether something was started, or was to be: it did not run already."""
+        self.stale = False
+        """Whether something was started from an image of which there may be a newer one."""
         self._lock = threading.Lock()
         self._stream: Stream | None = None
 

@@ -25,6 +25,9 @@ PORT = "io.snickers.port"
 IMAGE = "io.snickers.image"
 """The image's id when the container was made: its name may mean another one today."""
 
+DIGEST = "io.snickers.digest"
+"""By what digest registries know it: ``REPOSITORY@sha256:…``; empty: it is from none."""
+
 INITS = frozenset(
     {"init", "tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svscan"}
 )
@@ -59,6 +62,18 @@ def wants_init(entrypoint: Sequence[str] | None) -> bool:
     Without one a program that handles no SIGTERM is only ever killed.
     """
     return not entrypoint or posixpath.basename(entrypoint[0]) not in INITS
+
+
+def digest(name: str, known: Sequence[str]) -> str:
+    """Return the one of an image's digests (``REPOSITORY@sha256:…``) that is of the registry and
+    the repository that *name* says; empty when none is."""
+    repository, _, _ = name.partition("@")
+    head, slash, last = repository.rpartition("/")
+    repository = head + slash + last.partition(":")[0]
+    for each in known:
+        if each.partition("@")[0] == repository.removeprefix("docker.io/").removeprefix("library/"):
+            return each
+    return next((each for each in known if each.partition("@")[0] == repository), "")
 
 
 def owner(user: str) -> tuple[int, int] | None:
@@ -103,12 +118,14 @@ def creation(
     owner: str,
     fingerprint: str,
     image: str,
+    digest: str,
     network: str,
     init: bool,
 ) -> dict[str, Any]:
     """Return the configuration of *declared*'s container.
 
     :param image: the id of what ``kind.image`` means now.
+    :param digest: of the same, see `DIGEST`.
     :param network: the name of the network that it joins.
     :param init: whether Docker's init shall be process 1.
     """
@@ -144,6 +161,7 @@ def creation(
             FINGERPRINT: fingerprint,
             PORT: str(kind.port),
             IMAGE: image,
+            DIGEST: digest,
         },
         "HostConfig": host,
     }
