@@ -760,6 +760,38 @@ class RealDockerTests(TestCase):
         self.assertIn("cannot be reached from where Docker runs", self.observer.notices[-1][1])
         self.assertIn("The image that is here is used.", self.observer.notices[-1][1])
 
+    async def test_disk_full(self) -> None:
+        """Where an image has no room it is said what is full, and the old one runs on."""
+        registry = Registry(self.mktemp())
+        self.addCleanup(registry.stop)
+        name = registry.name("lamp:1")
+        await deferToThread(registry.start)
+
+        def publish(size: int) -> None:
+            docker_setup.make_image(name, size=size)
+            docker_setup.client().push(name)
+            docker_setup.remove_image(name)
+
+        await deferToThread(publish, 0)
+        full = docker_setup.full_docker(16 << 20)
+        url = await deferToThread(full.__enter__)
+        self.addCleanup(deferToThread, full.__exit__, None, None, None)
+        engine = DockerEngine(reactor, self.owner, url)
+        self.addCleanup(engine.close)
+        observer = RecordingObserver()
+        engine.watch(observer)
+        declared = self.declared(image=name, network="none", pull="always")
+        first = await engine.start(declared, lambda words: None).addTimeout(60, reactor)
+        await deferToThread(publish, 24 << 20)
+        await engine.stop(self.site, 1)
+        await engine.start(declared, lambda words: None).addTimeout(60, reactor)
+        await observer.until(lambda: bool(observer.notices)).addTimeout(60, reactor)
+        self.assertIn("disk that Docker keeps images on is full", observer.notices[-1][1])
+        self.assertIn("The image that is here is used.", observer.notices[-1][1])
+        (instance,) = await engine.list()
+        self.assertEqual((instance.running, instance.image), (True, first.image))
+        await engine.remove(self.site)
+
     async def test_private_registry(self) -> None:
         """A registry that asks who one is gets the login of `registry auth`; a wrong one, none and
         a wrong name are told apart as far as registries do."""

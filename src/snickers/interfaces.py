@@ -336,7 +336,8 @@ class ILives(Interface):
 
     def states() -> Mapping[str, Mapping[str, Any]]:
         """Return for each site ``state`` (a name), ``since`` (epoch seconds), ``uses`` (leases),
-        ``waiting``, ``detail`` (words, or ""), ``id`` (container id or pid, or "")."""
+        ``waiting``, ``detail`` (words, or ""), ``id`` (container id or pid, or ""); perhaps
+        ``image`` (`Instance.image`) and ``notice`` (`IEngineObserver.noticed`)."""
 
     def wake(site: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Wake it and fire when it is ready; fails with `LifeFailed` in words."""
