@@ -33,7 +33,7 @@ RUN = secrets.token_hex(4)
 IMAGE = f"snickers-test:{RUN}"
 
 APPLETS = (
-    "sh echo mkdir httpd truncate sleep cat id touch test true nc ps wget hostname mount grep find "
+    "sh echo mkdir httpd truncate sleep cat id touch test true nc ps mount printf grep find "
     "ip sed dd tr chown su stat chmod kill mknod"
 )
 

@@ -397,6 +397,17 @@ class ThreadsTests(TestCase):
         self.assertEqual({site for site, _ in self.observer.notices}, set(sites))
         self.assertEqual(pulls, ["lamp:7"])
 
+    async def test_newer_image_hangs(self) -> None:
+        """A registry that says nothing does not keep other images from being looked for."""
+        silent = Slow()
+        self.patch(docker, "PULL_WITHIN", 0.2)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: silent)
+        self.engine.watch(self.observer)
+        await self.always()
+        await self.until(lambda: bool(self.observer.notices))
+        self.assertIn("called off", self.observer.notices[-1][1])
+        self.assertTrue(silent.closed)
+
     async def test_newer_image_fails(self) -> None:
         """A registry that has trouble keeps nobody asleep; the trouble is told."""
         self.engine.watch(self.observer)
@@ -520,9 +531,19 @@ class RealDockerTests(TestCase):
         address = first.address[0]
         request = b"GET /x HTTP/1.0\r\n\r\n"
         self.assertIn(b"hi", await ask(first.address, request))
-        script = f"if wget -T 1 -O - http://{address}/x; then echo way; else echo no way; fi"
-        said = await self.said(self.declared(script, "bob.example", network=""))
-        self.assertIn("no way", said)
+        script = f"""
+        mkdir /www; echo hi > /www/x; httpd -p 80 -h /www
+        mine=$(ip -4 addr show eth0 | sed -n 's/.*inet \\([0-9.]*\\).*/\\1/p')
+        for host in 127.0.0.1 $mine {address}; do
+            printf 'GET /x HTTP/1.0\\r\\n\\r\\n' | nc -w 2 $host 80 | grep hi || echo no way
+        done
+        """
+        # It reaches itself, and who shares its network: so what it does not reach says something.
+        for network, reached in (("", "no way"), ("snickers-alice.example", "hi")):
+            said = await self.said(self.declared(script, "bob.example", network=network))
+            said = [line for line in said if not line.startswith("nc: ")]
+            self.assertEqual(said, ["hi", "hi", reached])
+            await self.engine.remove("bob.example")
         networks = await self.ask_docker("networks", names=["snickers-alice.example"])
         (pool,) = networks[0]["IPAM"]["Config"]
         self.assertTrue(pool["Subnet"].startswith("10.213."))

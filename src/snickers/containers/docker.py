@@ -47,6 +47,9 @@ Docker takes some seconds, and all sites wait for it."""
 
 NEWER = "A newer image is here: it is used at the next start."
 
+PULL_WITHIN = 3600.0
+"""Seconds for which a newer image may be pulled while servers run: others wait for their turn."""
+
 STEADY = 5.0
 """Seconds after which a stream that broke is worth a new try at once."""
 
@@ -387,13 +390,16 @@ class DockerEngine:
             done(lambda image: NEWER if newest != image else "")
 
         def failed(reason: Failure) -> None:
-            log.warn("{error} The image that is here is used.", error=reason.value)
+            log.warn("{image}: {error} It is used as it is.", image=kind.image, error=reason.value)
             done(lambda image: f"{reason.value} The image that is here is used.")
 
         def pull() -> Deferred[str]:
-            return self._send(
-                "", Errand(), lambda dockerd, errand: dockerd.refresh(kind, errand), alone=True
+            errand = Errand()
+            late = self._reactor.callLater(PULL_WITHIN, errand.cancel)
+            pulling = self._send(
+                "", errand, lambda dockerd, errand: dockerd.refresh(kind, errand), alone=True
             )
+            return pulling.addBoth(_unless_over(late))
 
         self._pulls.run("", pull).addCallbacks(pulled, failed)
 
