@@ -266,6 +266,26 @@ class SiteTests(SynchronousTestCase):
             ],
         )
 
+    def test_image(self) -> None:
+        """What a server was made from has a line, and what is to be known of that."""
+        answer = {
+            "site": "a.example",
+            "notice": "A newer image is here: it is used at the next start.",
+            "id": "77",
+            "image": "lamp@sha256:7",
+        }
+        self.assertEqual(
+            show.site(answer, NOW),
+            [
+                "a.example",
+                "  to know  A newer image is here: it is used at the next start.",
+                "  server   77",
+                "  image    lamp@sha256:7",
+            ],
+        )
+        listed = show.status({"sites": [answer]}, NOW)
+        self.assertTrue(any("A newer image is here" in line for line in listed))
+
     def test_expired(self) -> None:
         """A certificate that has ended is expired, not left."""
         self.assertEqual(

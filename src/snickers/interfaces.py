@@ -214,6 +214,8 @@ class Instance:
     """Seconds since the epoch."""
     paused: bool = False
     """It runs and is frozen: it has its memory and gets no processor."""
+    image: str = ""
+    """What it was made from, as exactly as is known: an image with its digest; empty: nothing."""
 
 
 @frozen
@@ -246,6 +248,10 @@ class IEngineObserver(Interface):
 
     def found() -> None:
         """The engine is there (again): list it."""
+
+    def noticed(site: str, words: str) -> None:
+        """The owner of *site* should know this of its server, which runs all the same; holds until
+        it is told anew. Empty: nothing, any more."""
 
 
 class IEngine(Interface):
@@ -330,7 +336,8 @@ class ILives(Interface):
 
     def states() -> Mapping[str, Mapping[str, Any]]:
         """Return for each site ``state`` (a name), ``since`` (epoch seconds), ``uses`` (leases),
-        ``waiting``, ``detail`` (words, or ""), ``id`` (container id or pid, or "")."""
+        ``waiting``, ``detail`` (words, or ""), ``id`` (container id or pid, or ""); perhaps
+        ``image`` (`Instance.image`) and ``notice`` (`IEngineObserver.noticed`)."""
 
     def wake(site: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Wake it and fire when it is ready; fails with `LifeFailed` in words."""

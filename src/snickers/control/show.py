@@ -209,7 +209,7 @@ def _site_row(site: Answer, now: float, style: Style) -> list[str]:
         _number(site, "requests"),
         _number(site, "connections"),
         _certificate(site.get("certificate_days"), style),
-        clean(site.get("detail") or ""),
+        clean(site.get("detail") or site.get("notice") or ""),
     ]
 
 
@@ -267,7 +267,9 @@ _DETAILS = (
     ("state", "state"),
     ("since", "since"),
     ("detail", "detail"),
+    ("notice", "to know"),
     ("id", "server"),
+    ("image", "image"),
     ("requests", "requests"),
     ("connections", "connections"),
     ("uses", "in use by"),
