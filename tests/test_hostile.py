@@ -174,7 +174,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     # Files, logs
     "`..`, encoded slashes, NUL, links out of the root, special and hidden files": (
-        "files.refused",
+        "paths.refused",
         "files.special_files",
         "files.links",
         "files.no_path_leads_outside",
