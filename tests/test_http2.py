@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snickers.http import frames as f
+from snickers.http.abuse import PERIOD
 from snickers.http.front import Bounds
 from snickers.http.hpack import Encoder
-from snickers.http.http2 import CONNECTION_WINDOW, MAX_CUT, MOST_HELD, PERIOD, STREAM_WINDOW
+from snickers.http.http2 import CONNECTION_WINDOW, MAX_CUT, MOST_HELD, STREAM_WINDOW
 from tests.front2_case import HEAD, Front2Case, head
 from tests.front_case import say
 from tests.test_frames import read as read_frames
