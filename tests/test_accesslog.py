@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.http import accesslog
 from snickers.http.accesslog import BATCH, AccessLog, Combined, Json, LogKeeper, escape
-from snickers.http.exchange import CLIENT_GONE
+from snickers.http.answer import CLIENT_GONE
 from snickers.http.request import no_request, read_request
 from snickers.interfaces import IExchange
 from snickers.sweep import Sweep

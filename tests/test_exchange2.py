@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
 from snickers.http import frames as f
-from snickers.http.answer import IForwardingExchange, read_answer
-from snickers.http.exchange2 import CLIENT_GONE, ENDED, HIGH_WATER, Exchange2
+from snickers.http.answer import CLIENT_GONE, IForwardingExchange, read_answer
+from snickers.http.exchange2 import ENDED, HIGH_WATER, Exchange2
 from snickers.http.http2 import CONNECTION_WINDOW, STREAM_WINDOW
 from snickers.interfaces import IExchange
 from tests.front2_case import Front2Case

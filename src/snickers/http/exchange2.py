@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from snickers.http import frames as f
-from snickers.http.answer import Answer, IForwardingExchange
+from snickers.http.answer import CLIENT_GONE, Answer, IForwardingExchange
 from snickers.http.hpack import Pairs
 from snickers.http.priority import DEFAULT, Priority
 from snickers.http.request import Request
@@ -29,11 +29,9 @@ HIGH_WATER = 128 * 1024
 """Bytes of an answer that wait for the client's windows until its maker is paused."""
 LOW_WATER = 32 * 1024
 """...and until it goes on."""
-CLIENT_GONE = 499
-"""What the access log says of a client that did not wait for its answer; nginx's number for it."""
 
-# Where an answer is: not begun, begun, a tunnel instead, all written but not all sent, over.
 OPEN, ANSWERING, UPGRADED, SENDING, ENDED = range(5)
+"""Where an answer is: not begun, begun, a tunnel instead, all written but not all sent, over."""
 
 _OF_HTTP1 = frozenset({b"connection", b"upgrade", b"sec-websocket-accept", b"keep-alive"})
 
@@ -95,8 +93,9 @@ class Exchange2:
         self.receivable = connection.stream_window
         """Bytes that the client may send."""
         self.moved = 0
-        """Bytes that went either way, for `mark`: what they were when it was looked last."""
+        """Bytes that went either way."""
         self.mark = 0
+        """What `moved` was at the last look; -1: nothing was waited for then."""
         self.tunnel: Tunnel | None = None
         self._id = b""
         self._left = -1
