@@ -181,8 +181,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "beneath.no_path_leads_outside",
     ),
     "controls, quotes and odd bytes in what is logged or shown": (
-        "accesslog.escape",
-        "accesslog.any",
+        "logforms.escape",
+        "logforms.any",
         "pages.names_are_data",
         "alarm.printable",
     ),

@@ -98,6 +98,7 @@ SPARED = {
     # In signatures alone.
     "snickers.interfaces": ("twisted.internet.defer",),
     # Of a time that comes in.
+    "snickers.http.logforms": ("time",),
     "snickers.http.pages": ("time",),
 }
 """What a pure module may import all the same."""

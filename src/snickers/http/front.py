@@ -78,7 +78,7 @@ class Front:
         self.soon: Callable[[Callable[[], None]], None] = at_once
         """Calls when all that is ready now was looked at: see `snickers.poller.Poller.soon`."""
         self.access: Callable[[Any], None] | None = None
-        """Called once with each exchange that is over: see `snickers.http.accesslog.Logged`."""
+        """Called once with each exchange that is over: see `snickers.http.logforms.Logged`."""
         self._token = token
         self._serial = 0
         self._ids: list[bytes] = []
