@@ -16,11 +16,12 @@ class RequestTests(FrontCase):
     """How requests arrive."""
 
     def test_byte_by_byte(self) -> None:
-        """A head that comes byte by byte is the same head."""
+        """A head that comes byte by byte is the same head, an empty line before it included."""
         self.handler.at_once = say(b"x")
-        for byte in GET[:-1]:
-            self.assertEqual(self.ask(bytes([byte])), b"")
-        self.assertTrue(self.ask(GET[-1:]).endswith(b"\r\n\r\nx"))
+        for head in (GET, b"\r\n\r\n" + GET):
+            for byte in head[:-1]:
+                self.assertEqual(self.ask(bytes([byte])), b"")
+            self.assertTrue(self.ask(head[-1:]).endswith(b"\r\n\r\nx"))
 
     def test_pipelined(self) -> None:
         """Requests sent ahead are answered in order, one at a time."""

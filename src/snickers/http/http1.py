@@ -257,7 +257,7 @@ class Http1:
             len(data) > line and data.find(b"\n", 0, line + 2) < 0
         ):
             self._refuse_size(data)
-        elif data[0] < 0x21 or data[0] > 0x7E:
+        elif (data[0] < 0x21 or data[0] > 0x7E) and data != b"\r":
             self._refuse(Refused(400, "this is not an HTTP request"))
         elif (feed := data.find(b"\n")) > 0 and data[feed - 1] != 0x0D:
             self._refuse(Refused(400, "a bare line feed in the head"))
