@@ -477,10 +477,11 @@ class Exchange2:
         self.tunnel = Tunnel(self)
         self._flowing = True
         self._announced = -1
-        held, self._held = self._held, None
-        leftover = b"".join(held or ())
-        self.connection.give_room(len(leftover))
-        return self.tunnel, leftover
+        # No byte came before: a client has to wait (RFC 6455 §4.1), and `data` has seen to that.
+        # But its end may have come.
+        self._held = None
+        self.tunnel.eof = not self.open
+        return self.tunnel, b""
 
     # What the tunnel calls
 
