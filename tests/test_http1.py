@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.python.failure import Failure
 
 from snickers.http.exchange import Exchange
 from snickers.http.front import Bounds
-from snickers.http.http1 import HALF_CLOSED_WITHIN, MAX_PIPELINED, PlainHttp1
+from snickers.http.http1 import HALF_CLOSED_WITHIN, MAX_PIPELINED
 from tests.front_case import GET, FrontCase, say
 
 
@@ -382,32 +380,3 @@ class EndTests(FrontCase):
         self.client.receive()
         self.assertTrue(self.client.reset or self.client.ended)
         self.assertEqual(self.front.connections, set())
-
-
-class PlainTests(FrontCase):
-    """The plain http listener."""
-
-    def connect(self) -> tuple[Any, Any]:
-        stream, client = self.wires.pair()
-        stream.protocol = PlainHttp1(self.front, stream, 8443)
-        stream.start()
-        return stream, client
-
-    def test_known_host(self) -> None:
-        """A known host is sent to https, same path and query."""
-        answer = self.ask(b"GET /x?y=z HTTP/1.1\r\nHost: A.example:8080\r\n\r\n")
-        self.assertTrue(answer.startswith(b"HTTP/1.1 308 Permanent Redirect\r\n"))
-        self.assertIn(b"\r\nLocation: https://a.example:8443/x?y=z\r\n", answer)
-
-    def test_unknown_host(self) -> None:
-        """An unknown host gets 404, and nothing about others."""
-        answer = self.ask(GET.replace(b"a.example", b"b.example"))
-        self.assertTrue(answer.startswith(b"HTTP/1.1 404 Not Found\r\n"))
-        self.assertNotIn(b"a.example", answer)
-
-    def test_the_usual_port_is_not_named(self) -> None:
-        """The port 443 is not named in an address."""
-        stream, self.client = self.wires.pair()
-        stream.protocol = PlainHttp1(self.front, stream, 443)
-        stream.start()
-        self.assertIn(b"\r\nLocation: https://a.example/\r\n", self.ask(GET))

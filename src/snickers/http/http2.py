@@ -736,13 +736,7 @@ class Http2:
         return self._forwarding
 
     def _log(self, status: int, reason: str) -> None:
-        self.front.log.info(
-            "{site}: refused a request of {peer}: {status}, {reason}",
-            site=self.site.name,
-            peer=self.peer.decode("ascii"),
-            status=status,
-            reason=reason,
-        )
+        self.front.note_refusal(self.site, self.peer, status, reason)
 
 
 class _Block:
