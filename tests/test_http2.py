@@ -12,7 +12,13 @@ from snickers.http import frames as f
 from snickers.http.abuse import PERIOD
 from snickers.http.front import Bounds
 from snickers.http.hpack import Encoder
-from snickers.http.http2 import CONNECTION_WINDOW, MAX_CUT, MOST_HELD, STREAM_WINDOW
+from snickers.http.http2 import (
+    CONNECTION_WINDOW,
+    MAX_CUT,
+    MAX_KNOWN_BYTES,
+    MOST_HELD,
+    STREAM_WINDOW,
+)
 from tests.front2_case import HEAD, Front2Case, head
 from tests.front_case import say
 from tests.test_frames import read as read_frames
@@ -437,6 +443,23 @@ class AbuseTests(Front2Case):
             say(b"no")(self.handler.exchange)
             self.turns.pass_time(1)
         self.assertLessEqual(len(self.connection._cut), MAX_CUT)
+
+    def test_large_requests_are_not_kept(self) -> None:
+        """What is remembered of requests is bounded in bytes, whatever few bytes stand for them:
+        here each refers to a long field of the table six times."""
+        self.front.bounds = Bounds(resets=1000)
+        self.handler.at_once = say(b"")
+        wire = self.raw_wire()
+        wire.send(request(1, BLOCK + b"\x40\x01x\x7f\xa1\x1e" + b"x" * 4000))
+        self.assertEqual(len(self.handler.exchanges), 1)
+        for n in range(3, 203, 2):
+            path = fields((b":path", b"/%d" % n))
+            wire.send(request(n, b"\x82\x87\x01\x09a.example" + path + b"\xbe" * 6))
+            wire.receive()
+        self.assertEqual(len(self.handler.exchanges), 101)
+        kept = [request for _, request, _ in self.connection._requests.values()]
+        self.assertTrue(kept)
+        self.assertLessEqual(sum(len(line) for r in kept for line in r.lines), MAX_KNOWN_BYTES)
 
 
 def _status(data: bytes) -> bytes:

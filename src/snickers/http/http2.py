@@ -42,6 +42,8 @@ MAX_CUT = 256
 """Streams that we have reset and whose late frames are forgiven."""
 MAX_KNOWN = 64
 """Requests that are remembered by their fields."""
+MAX_KNOWN_BYTES = 32 * 1024
+"""...and bytes of their lines: a few bytes that stand for many must not make us keep many."""
 MAX_EARLY = 64
 """Priorities kept for streams that have not begun."""
 SMALL_UPDATE = 1024
@@ -65,6 +67,7 @@ class Http2:
         "_failed",
         "_forwarding",
         "_gone_away",
+        "_known_bytes",
         "_last",
         "_leaving",
         "_mark",
@@ -127,6 +130,8 @@ class Http2:
         self._requests: dict[int, tuple[Pairs, Request, Priority]] = {}
         """Requests by the identity of their fields, which are kept with them: a client that polls
         sends the same again and again."""
+        self._known_bytes = 0
+        """Bytes of the lines of `_requests`."""
         self._out: list[bytes] = []
         self._size = 0
         self._busy = False
@@ -435,7 +440,7 @@ class Http2:
                 # Above what GOAWAY has named: the client asks again elsewhere (§6.8).
                 return
             self._last = number
-            self._begin(number, fields, ends)
+            self._begin(number, fields, ends, block)
             return
         if not self._takes(f.HEADERS, number):
             return
@@ -443,7 +448,7 @@ class Http2:
         if not ends or fields is None or not exchange.trailers(fields):
             self._reset(number, f.PROTOCOL_ERROR)
 
-    def _begin(self, number: int, fields: Pairs | None, ends: bool) -> None:
+    def _begin(self, number: int, fields: Pairs | None, ends: bool, block: bytes) -> None:
         """Begin an exchange."""
         front = self.front
         bounds = front.bounds
@@ -458,7 +463,7 @@ class Http2:
             priority = known[2]
         else:
             try:
-                request, priority = self._read_request(fields, ends)
+                request, priority = self._read_request(fields, ends, block)
             except Malformed as malformed:
                 self._log(400, malformed.reason)
                 self._refuse_stream(number, f.PROTOCOL_ERROR)
@@ -495,9 +500,11 @@ class Http2:
             self.front.log.failure("{site}: a request could not be handled", site=site.name)
             self._reset(exchange.number, f.INTERNAL_ERROR)
 
-    def _read_request(self, fields: Pairs | None, ends: bool) -> tuple[Request, Priority]:
-        """Read a request that is not known; raise `Malformed` or `Refused`. *fields*: ``None`` for
-        more than were taken."""
+    def _read_request(
+        self, fields: Pairs | None, ends: bool, block: bytes
+    ) -> tuple[Request, Priority]:
+        """Read a request that is not known; raise `Malformed` or `Refused`. *fields*: what *block*
+        says, ``None`` for more than was taken."""
         if fields is None:
             raise Refused(431, "the head is too long")
         priority = DEFAULT
@@ -506,9 +513,13 @@ class Http2:
                 priority = read_priority(value)
         bounds = self.front.bounds
         request = read_fields(fields, ends, _new_key, bounds.request_line_limit, bounds.field_limit)
-        if ends:
-            if len(self._requests) >= MAX_KNOWN:
+        if ends and self._decoder.remembers(block):
+            # Only then the same fields, by their identity, can come again.
+            size = sum(map(len, request.lines))
+            self._known_bytes += size
+            if len(self._requests) >= MAX_KNOWN or self._known_bytes > MAX_KNOWN_BYTES:
                 self._requests.clear()
+                self._known_bytes = size
             self._requests[id(fields)] = fields, request, priority
         return request, priority
 
