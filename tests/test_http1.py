@@ -6,7 +6,7 @@ from twisted.python.failure import Failure
 
 from snickers.http.exchange import Exchange
 from snickers.http.front import Bounds
-from snickers.http.http1 import HALF_CLOSED_WITHIN, MAX_PIPELINED
+from snickers.http.http1 import HALF_CLOSED_WITHIN, MAX_KNOWN_HEAD, MAX_PIPELINED
 from tests.front_case import GET, FrontCase, say
 
 
@@ -20,6 +20,20 @@ class RequestTests(FrontCase):
             for byte in head[:-1]:
                 self.assertEqual(self.ask(bytes([byte])), b"")
             self.assertTrue(self.ask(head[-1:]).endswith(b"\r\n\r\nx"))
+
+    def test_the_same_again(self) -> None:
+        """A request that comes again and again is answered each time, also when it is too large to
+        be remembered for it."""
+        self.handler.at_once = say(b"x")
+        for size in (1, MAX_KNOWN_HEAD):
+            request = GET[:-2] + b"A: " + b"a" * size + b"\r\n\r\n"
+            before = len(self.handler.exchanges)
+            for _ in range(4):
+                self.assertTrue(self.ask(request).endswith(b"\r\n\r\nx"))
+            requests = {exchange.request for exchange in self.handler.exchanges[before:]}
+            self.assertEqual(len(requests), 2 if size == 1 else 4)
+            connection = self.stream.protocol
+            self.assertLessEqual(len(connection._head) + len(connection._whole), 200)
 
     def test_pipelined(self) -> None:
         """Requests sent ahead are answered in order, one at a time."""

@@ -23,6 +23,9 @@ from snickers.stream import Stream
 
 MAX_PIPELINED = 64 * 1024
 """Bytes a client may send ahead while its request is being answered."""
+MAX_KNOWN_HEAD = 8 * 1024
+"""Bytes of a head that is remembered when it comes again: several times what browsers send, and
+little enough for every idle connection to keep it."""
 HALF_CLOSED_WITHIN = 10.0
 """Seconds without progress that a client which sent its end of stream is waited for: tools that
 half-close get their answer, a browser tab that was closed does not hold a server for long."""
@@ -229,7 +232,7 @@ class Http1:
                         self._refuse(refused)
                         return
                     seen = hash(head)
-                    if seen == self._seen:
+                    if seen == self._seen and end <= MAX_KNOWN_HEAD:
                         self._head = head
                         self._request = request
                         whole = len(data) == end + 4 and request.length == 0
