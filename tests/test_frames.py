@@ -105,6 +105,22 @@ class ShapeTests(SynchronousTestCase):
         f.check_shape(f.SETTINGS, f.ACK, 0, 0)
         self.assertEqual(self.refused(f.SETTINGS, f.ACK, 0, 6), f.FRAME_SIZE_ERROR)
 
+    def test_settings(self) -> None:
+        """A value that its setting cannot have, wherever it stands; unknown ones have any."""
+        for name, good, bad, code in (
+            (f.ENABLE_PUSH, (0, 1), (2, 2**32 - 1), f.PROTOCOL_ERROR),
+            (f.INITIAL_WINDOW_SIZE, (0, 2**31 - 1), (2**31,), f.FLOW_CONTROL_ERROR),
+            (f.MAX_FRAME_SIZE, (16384, 2**24 - 1), (0, 16383, 2**24), f.PROTOCOL_ERROR),
+            (f.HEADER_TABLE_SIZE, (0, 2**32 - 1), (), 0),
+            (99, (0, 2**32 - 1), (), 0),
+        ):
+            for value in good:
+                self.assertEqual(f.read_settings(f.settings({name: value})[9:]), [(name, value)])
+            for value in bad:
+                payload = f.settings({99: 1, name: value})[9:]
+                raised = self.assertRaises(f.BadFrame, f.read_settings, payload)
+                self.assertEqual(raised.code, code)
+
     @FIXED
     @given(st.binary(max_size=60), st.binary(max_size=20))
     def test_padding(self, data: bytes, padding: bytes) -> None:

@@ -444,6 +444,26 @@ class AbuseTests(Front2Case):
             self.turns.pass_time(1)
         self.assertLessEqual(len(self.connection._cut), MAX_CUT)
 
+    def test_thousands_of_settings(self) -> None:
+        """A frame full of windows' sizes is work for all streams once, and the last one counts."""
+        wire = self.raw_wire()
+        wire.send(request(1) + request(3))
+        looks: list[int] = []
+
+        class Streams(dict[int, Any]):
+            """Notes when all streams are looked at."""
+
+            def values(self) -> Any:
+                looks.append(len(self))
+                return super().values()
+
+        self.connection.streams = Streams(self.connection.streams)
+        sizes = [*range(1, 2000), 70000]
+        wire.send(f.frame(f.SETTINGS, 0, 0, b"".join(pack(">HI", 4, size) for size in sizes)))
+        self.assertEqual([exchange.window for exchange in self.handler.exchanges], [70000] * 2)
+        self.assertEqual(self.connection.initial_window, 70000)
+        self.assertEqual(looks, [2])
+
     def test_large_requests_are_not_kept(self) -> None:
         """What is remembered of requests is bounded in bytes, whatever few bytes stand for them:
         here each refers to a long field of the table six times."""

@@ -95,8 +95,19 @@ def settings(values: dict[int, int]) -> bytes:
 
 
 def read_settings(payload: bytes) -> list[tuple[int, int]]:
-    """Return names and values in order; *payload* is a multiple of six bytes."""
-    return list(_SETTING.iter_unpack(payload))
+    """Return names and values in order; *payload* is a multiple of six bytes.
+
+    Raises `BadFrame` for a value that its setting cannot have (§6.5.2).
+    """
+    read = list(_SETTING.iter_unpack(payload))
+    for name, value in read:
+        if name == ENABLE_PUSH and value > 1:
+            raise BadFrame(PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
+        if name == INITIAL_WINDOW_SIZE and value > MAX_WINDOW:
+            raise BadFrame(FLOW_CONTROL_ERROR, "a window is too large")
+        if name == MAX_FRAME_SIZE and not FRAME_SIZE <= value < 1 << 24:
+            raise BadFrame(PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
+    return read
 
 
 def read_long(payload: bytes) -> int:

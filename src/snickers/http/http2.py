@@ -578,30 +578,28 @@ class Http2:
         self._count_control()
         if not flags & f.ACK:
             self._settled = True
+            window = self.initial_window
             for name, value in f.read_settings(payload):
-                self._set(name, value)
+                if name == f.HEADER_TABLE_SIZE:
+                    self._encoder.set_table_size(value)
+                elif name == f.INITIAL_WINDOW_SIZE:
+                    window = value
+            # Once a frame: it has room for thousands of values, each of which is all streams' work.
+            self._set_window(window)
             self.emit(f.frame(f.SETTINGS, f.ACK, 0))
             self._pump()
 
-    def _set(self, name: int, value: int) -> None:
-        if name == f.HEADER_TABLE_SIZE:
-            self._encoder.set_table_size(value)
-        elif name == f.ENABLE_PUSH:
-            if value > 1:
-                self._fail(f.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
-        elif name == f.INITIAL_WINDOW_SIZE:
-            if value > f.MAX_WINDOW:
+    def _set_window(self, size: int) -> None:
+        """Have streams begin with *size* bytes from now on, and change the open ones (§6.9.2)."""
+        more = size - self.initial_window
+        if not more:
+            return
+        self.initial_window = size
+        for exchange in self.streams.values():
+            exchange.window += more
+            if exchange.window > f.MAX_WINDOW:
                 self._fail(f.FLOW_CONTROL_ERROR, "a window is too large")
                 return
-            more = value - self.initial_window
-            self.initial_window = value
-            for exchange in self.streams.values():
-                exchange.window += more
-                if exchange.window > f.MAX_WINDOW:
-                    self._fail(f.FLOW_CONTROL_ERROR, "a window is too large")
-                    return
-        elif name == f.MAX_FRAME_SIZE and not f.FRAME_SIZE <= value < 1 << 24:
-            self._fail(f.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         self._count_control()
