@@ -29,6 +29,9 @@ HIGH_WATER = 128 * 1024
 """Bytes of an answer that wait for the client's windows until its maker is paused."""
 LOW_WATER = 32 * 1024
 """...and until it goes on."""
+SMALL = 256
+"""Bytes of a piece that is put together with the next one: single bytes take fifty each by
+themselves, and a window has room for half a million of them."""
 
 OPEN, ANSWERING, UPGRADED, SENDING, ENDED = range(5)
 """Where an answer is: not begun, begun, a tunnel instead, all written but not all sent, over."""
@@ -183,13 +186,18 @@ class Exchange2:
         if self.tunnel is None and (self.stage == ENDED or self.stage == SENDING):
             self.connection.give_room(len(data))
             return True
-        if self._held is None:
-            self._held = []
-        if data:
-            self._held.append(data)
+        held = self._held
+        if held is None:
+            held = self._held = []
         if self._flowing and not self._paused:
             # Together with what else came with it: each piece would cost a write of its own.
+            if data:
+                held.append(data)
             self.connection.fed[self.number] = self
+        elif len(data) < SMALL and held and len(held[-1]) < SMALL:
+            held[-1] += data
+        elif data:
+            held.append(data)
         return True
 
     def trailers(self, fields: Pairs) -> bool:
