@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.http import accesslog
-from snickers.http.accesslog import BATCH, AccessLog, Combined, Json, LogKeeper, escape
-from snickers.http.exchange import CLIENT_GONE
-from snickers.http.request import no_request, read_request
+from snickers.http.accesslog import BATCH, AccessLog, LogKeeper
+from snickers.http.answer import CLIENT_GONE
+from snickers.http.logforms import Combined
 from snickers.interfaces import IExchange
-from snickers.sweep import Sweep
 from tests.front_case import GET, FrontCase, say
+from tests.test_logforms import COMBINED
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=200)
 HEAD = (
     b"GET /a?b HTTP/1.1\r\nHost: a.example\r\nReferer: https://b.example/\r\n"
     b'User-Agent: Some "thing" \xff\r\n\r\n'
-)
-COMBINED = re.compile(
-    rb'(\S+) - (\S+) \[\d\d/\w\w\w/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "([ -~]*)" (\d+) (\d+) '
-    rb'"([ -~]*)" "([ -~]*)"'
 )
 
 
@@ -237,60 +228,6 @@ class LoggedTests(FrontCase):
         self.client.send(GET)
         self.assertNotEqual(self.handler.exchange.id, first.id)
         self.assertEqual(self.handler.exchange.id, self.handler.exchange.id)
-
-
-class LineTests(SynchronousTestCase):
-    """Any bytes of a client make one well-formed line."""
-
-    @FIXED
-    @given(st.binary(max_size=60))
-    def test_escape(self, value: bytes) -> None:
-        """What is escaped is printable, has no quote, and can be read back."""
-        escaped = escape(value)
-        self.assertRegex(escaped, rb"\A[ !#-~]*\Z")
-        back = re.sub(rb"\\x(..)", lambda m: bytes([int(m[1], 16)]), escaped)
-        self.assertEqual(back, value)
-
-    @FIXED
-    @given(
-        st.binary(max_size=30),
-        st.binary(max_size=30).filter(lambda b: not set(b) & set(b"\r\n\0")),
-        st.binary(max_size=10),
-    )
-    def test_any(self, user: bytes, agent: bytes, peer: bytes) -> None:
-        """Whatever a client says of itself, it is one line of the form."""
-        request = read_request(b"GET / HTTP/1.1\r\nHost: a.example")
-        request.lines = [*request.lines, b"User-Agent: " + agent]
-        for request_ in (request, no_request()):
-            file = Lines()
-            for form in ("combined", "json"):
-                log = AccessLog(file, form, Sweep(Clock()), lambda: 0.0, lambda: 0.0)
-                log.add(_Over(request_, user))
-                log.close()
-            combined, plain = file.lines
-            self.assertIsNotNone(COMBINED.fullmatch(combined))
-            self.assertIsInstance(json.loads(plain), dict)
-
-    def test_forms(self) -> None:
-        """Both forms are what the configuration offers."""
-        self.assertEqual(accesslog.FORMS, {"combined": Combined, "json": Json})
-
-
-class _Over:
-    """An exchange that is over."""
-
-    site = "a.example"
-    id = b"t-1"
-    peer = b"192.0.2.1"
-    secure = True
-    status = 200
-    sent = 1
-    began = 0.0
-    took = 0.0
-
-    def __init__(self, request: object, user: bytes) -> None:
-        self.request = request
-        self.user = user
 
 
 class Kept(Lines):

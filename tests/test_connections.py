@@ -11,7 +11,7 @@ from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1
 from snickers.http.sites import SiteTable
 from snickers.http.upstream import Upstream
-from tests.test_upstream import OK, Passing
+from tests.upstream_case import OK, Passing
 from tests.wires import Wire, Wires
 
 

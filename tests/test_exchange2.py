@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
 from snickers.http import frames as f
-from snickers.http.answer import IForwardingExchange, read_answer
-from snickers.http.exchange2 import CLIENT_GONE, ENDED, HIGH_WATER, Exchange2
+from snickers.http.answer import CLIENT_GONE, IForwardingExchange, read_answer
+from snickers.http.exchange2 import ENDED, HIGH_WATER, SMALL, Exchange2
 from snickers.http.http2 import CONNECTION_WINDOW, STREAM_WINDOW
 from snickers.interfaces import IExchange
 from tests.front2_case import Front2Case
@@ -213,6 +213,19 @@ class BodyTests(Front2Case):
         self.handler.exchange.receive()
         responder = self.handler.responder
         self.assertEqual((responder.received, responder.told), (b"abc", [("end", None)]))
+
+    def test_crumbs(self) -> None:
+        """Bytes that come one by one are held together: they take the room of what they are."""
+        number = self.post()
+        wire = self.client.wire
+        sent = bytes(range(256)) * 80
+        for start in range(0, len(sent), 512):
+            crumbs = (sent[n : n + 2] for n in range(start, start + 512, 2))
+            wire.send(b"".join(f.frame(f.DATA, 0, number, crumb) for crumb in crumbs))
+        held = self.handler.exchange._held
+        self.assertLessEqual(len(held), len(sent) // SMALL + 1)
+        self.handler.exchange.receive()
+        self.assertEqual(self.handler.responder.received, sent)
 
     def test_trailers(self) -> None:
         """Trailers come with the end."""

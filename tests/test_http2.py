@@ -9,9 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snickers.http import frames as f
+from snickers.http.abuse import PERIOD
 from snickers.http.front import Bounds
 from snickers.http.hpack import Encoder
-from snickers.http.http2 import CONNECTION_WINDOW, MAX_CUT, MOST_HELD, PERIOD, STREAM_WINDOW
+from snickers.http.http2 import (
+    CONNECTION_WINDOW,
+    MAX_CUT,
+    MAX_KNOWN_BYTES,
+    MOST_HELD,
+    STREAM_WINDOW,
+)
 from tests.front2_case import HEAD, Front2Case, head
 from tests.front_case import say
 from tests.test_frames import read as read_frames
@@ -436,6 +443,43 @@ class AbuseTests(Front2Case):
             say(b"no")(self.handler.exchange)
             self.turns.pass_time(1)
         self.assertLessEqual(len(self.connection._cut), MAX_CUT)
+
+    def test_thousands_of_settings(self) -> None:
+        """A frame full of windows' sizes is work for all streams once, and the last one counts."""
+        wire = self.raw_wire()
+        wire.send(request(1) + request(3))
+        looks: list[int] = []
+
+        class Streams(dict[int, Any]):
+            """Notes when all streams are looked at."""
+
+            def values(self) -> Any:
+                looks.append(len(self))
+                return super().values()
+
+        self.connection.streams = Streams(self.connection.streams)
+        sizes = [*range(1, 2000), 70000]
+        wire.send(f.frame(f.SETTINGS, 0, 0, b"".join(pack(">HI", 4, size) for size in sizes)))
+        self.assertEqual([exchange.window for exchange in self.handler.exchanges], [70000] * 2)
+        self.assertEqual(self.connection.initial_window, 70000)
+        self.assertEqual(looks, [2])
+
+    def test_large_requests_are_not_kept(self) -> None:
+        """What is remembered of requests is bounded in bytes, whatever few bytes stand for them:
+        here each refers to a long field of the table six times."""
+        self.front.bounds = Bounds(resets=1000)
+        self.handler.at_once = say(b"")
+        wire = self.raw_wire()
+        wire.send(request(1, BLOCK + b"\x40\x01x\x7f\xa1\x1e" + b"x" * 4000))
+        self.assertEqual(len(self.handler.exchanges), 1)
+        for n in range(3, 203, 2):
+            path = fields((b":path", b"/%d" % n))
+            wire.send(request(n, b"\x82\x87\x01\x09a.example" + path + b"\xbe" * 6))
+            wire.receive()
+        self.assertEqual(len(self.handler.exchanges), 101)
+        kept = [request for _, request, _ in self.connection._requests.values()]
+        self.assertTrue(kept)
+        self.assertLessEqual(sum(len(line) for r in kept for line in r.lines), MAX_KNOWN_BYTES)
 
 
 def _status(data: bytes) -> bytes:

@@ -9,13 +9,13 @@ or a frozen value, so that one day it can cross a process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from snickers.config.values import Configuration, Container, Process, Settings, Site
+from snickers.config.values import Container, Process, Settings, Site
 
 Address = tuple[str, int] | str
 """Where a server listens: a numeric address and a port, or the path of a unix socket."""
@@ -460,9 +460,3 @@ class IFrontDoor(Interface):
 
     def reload() -> Deferred[dict[str, Any]]:
         """Reload now; fires with the same form as `plan`, of what was done."""
-
-
-class ConfigurationSource(Protocol):
-    """Reads the configuration anew. Runs in a thread: may block, must not touch the reactor."""
-
-    def __call__(self) -> Configuration: ...

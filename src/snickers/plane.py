@@ -23,9 +23,10 @@ from snickers.config.values import Listen, Settings
 from snickers.http.accesslog import LogKeeper
 from snickers.http.connections import Connections
 from snickers.http.front import Bounds, Front
-from snickers.http.http1 import Http1, PlainHttp1
+from snickers.http.http1 import Http1
 from snickers.http.http2 import Http2
 from snickers.http.kinds import HandlerMaker
+from snickers.http.plain import PlainHttp1
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
 from snickers.interfaces import IAlarm, ILeases

@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from snickers.http.head import MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE
-from snickers.http.sites import SiteTable
+from snickers.http.sites import LiveSite, SiteTable
 from snickers.stream import Sweep
 
 _DIGITS = [b"%02x" % number for number in range(255, -1, -1)]
@@ -78,7 +78,7 @@ class Front:
         self.soon: Callable[[Callable[[], None]], None] = at_once
         """Calls when all that is ready now was looked at: see `snickers.poller.Poller.soon`."""
         self.access: Callable[[Any], None] | None = None
-        """Called once with each exchange that is over: see `snickers.http.accesslog.Logged`."""
+        """Called once with each exchange that is over: see `snickers.http.logforms.Logged`."""
         self._token = token
         self._serial = 0
         self._ids: list[bytes] = []
@@ -109,6 +109,17 @@ class Front:
     def open(self) -> int:
         """How many connections are open."""
         return len(self.connections)
+
+    def note_refusal(self, site: LiveSite | None, peer: bytes, status: int, reason: str) -> None:
+        """Log, once for each, a request that broke the rules: *status* is what it got, or would
+        have got if its answer had not begun. *site*: the connection's, if it has one."""
+        self.log.info(
+            "{site}: refused a request of {peer}: {status}, {reason}",
+            site=site.name if site is not None else "-",
+            peer=peer.decode("ascii"),
+            status=status,
+            reason=reason,
+        )
 
     def drain(self) -> None:
         """Let idle connections go; those with an exchange follow when it has ended."""

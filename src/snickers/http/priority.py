@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 URGENCY = 3
 """Unless the client says something else (§4.1)."""
-LEAST_URGENT = 7
 
 Priority = tuple[int, bool]
 """Urgency, 0 first; whether a part of the answer is of use before the whole (§4)."""
