@@ -38,6 +38,17 @@ class Turns(Clock):
     def removeWriter(self, writer: Any) -> None:
         self.writers.discard(writer)
 
+    def read_instead(self, item: Any) -> None:
+        self.writers.discard(item)
+        self.readers.add(item)
+
+    def let_go(self, item: Any) -> None:
+        self.readers.discard(item)
+        self.writers.discard(item)
+
+    def later(self, call: Any, argument: Any) -> None:
+        self.callLater(0, call, argument)
+
     def removeAll(self) -> list[Any]:
         both = [*self.readers, *self.writers]
         self.readers.clear()

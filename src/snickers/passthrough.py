@@ -280,6 +280,9 @@ class Carrying:
         # A client is looked after by its listening socket's options.
         upstream.setTcpKeepAlive(True)
         Relay(self.transport, upstream, self._ended)
+        if not self.transport.disconnected:
+            # The hello is there: no need to be told so.
+            self.transport.doRead()
 
     def not_reached(self, reason: Failure) -> None:
         """The server refused, or did not answer in time."""

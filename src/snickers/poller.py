@@ -42,6 +42,9 @@ class Poller:
         self._flags: dict[int, int] = {}
         self._joint: _Joint | None = None
         self._soon: list[Callable[[], None]] | None = None
+        self._giving = False
+        """Whether events are given out now, or what waited for that is called."""
+        self._late: list[tuple[Callable[[Any], None], Any]] = []
         self.callLater: Callable[..., Any] = reactor.callLater
         self.seconds: Callable[[], float] = reactor.seconds
 
@@ -78,6 +81,15 @@ class Poller:
         else:
             self._soon.append(call)
 
+    def later(self, call: Callable[[Any], None], argument: Any) -> None:
+        """Call *call* with *argument* before anything else is waited for, but never from inside
+        this call: as ``callLater(0, ...)``, for a tenth of its price while events are given out.
+        """
+        if self._giving:
+            self._late.append((call, argument))
+        else:
+            self.callLater(0, call, argument)
+
     # What streams call
 
     def addReader(self, reader: Any) -> None:
@@ -100,6 +112,24 @@ class Poller:
 
     def removeWriter(self, writer: Any) -> None:
         self._remove(writer, _OUT)
+
+    def read_instead(self, item: Any) -> None:
+        """Have *item*, which waited for its writability, wait for its readability: in one call."""
+        number = item.fileno()
+        if self._items.get(number) is item and self._flags[number] == _OUT:
+            self._flags[number] = _IN
+            if self._epoll is not None:
+                self._epoll.modify(number, _IN)
+        else:
+            self._add(item, _IN)
+            self._remove(item, _OUT)
+
+    def let_go(self, item: Any) -> None:
+        """Watch *item* no more; its descriptor is closed next, and leaves the epoll by that."""
+        number = item.fileno()
+        if self._items.get(number) is item:
+            del self._items[number]
+            del self._flags[number]
 
     def removeAll(self) -> list[Any]:
         items = list(self._items.values())
@@ -172,6 +202,7 @@ class Poller:
         items = self._items
         flags = self._flags
         soon = self._soon = []
+        self._giving = True
         for number, event in events:
             item: Any = items.get(number)
             if item is None:
@@ -196,6 +227,16 @@ class Poller:
                 call()
             except Exception:
                 _log.failure("What was to be done after a batch of events failed")
+        late = self._late
+        if late:
+            # What is called may add to it.
+            for later, argument in late:
+                try:
+                    later(argument)
+                except Exception:
+                    _log.failure("What was to be done after a batch of events failed")
+            late.clear()
+        self._giving = False
 
     def _lost(self, number: int, item: Any) -> None:
         if self._items.get(number) is item:
