@@ -122,7 +122,7 @@ class Passages:
         if passage is None or passage.site is not live.site:
             assert live.site is not None
             passage = live.carrier = Passage(self, live.site)
-        carrying = Carrying(passage, stream, live, name)
+        carrying = stream.protocol = Carrying(passage, stream, live, name)
         try:
             carrying.begin()
         except Exception:
@@ -210,7 +210,16 @@ class Passage:
 class Carrying:
     """One client's connection: its stream's protocol until the relay takes over."""
 
-    __slots__ = ("_deadline", "_name", "_passage", "_site", "_stage", "_upstream", "transport")
+    __slots__ = (
+        "_ahead",
+        "_deadline",
+        "_name",
+        "_passage",
+        "_site",
+        "_stage",
+        "_upstream",
+        "transport",
+    )
 
     def __init__(self, passage: Passage, transport: Stream, site: LiveSite, name: bytes) -> None:
         self._passage = passage
@@ -218,6 +227,8 @@ class Carrying:
         self._name = name
         self._stage = _WAITING
         self._upstream: Stream | None = None
+        self._ahead = b""
+        """What the client has sent so far: mostly its hello."""
         self._deadline = transport.sweep.now + CONNECT_WITHIN
         self.transport = transport
 
@@ -234,6 +245,9 @@ class Carrying:
             )
         else:
             self.transport.deadline = self._deadline
+            # Reading from now on notices a client that does not wait for its server.
+            self.transport.resumeProducing()
+            self.transport.doRead()
             passage.find(self)
 
     def reach(self, address: Address) -> None:
@@ -279,10 +293,8 @@ class Carrying:
         self._site.requests += 1
         # A client is looked after by its listening socket's options.
         upstream.setTcpKeepAlive(True)
-        Relay(self.transport, upstream, self._ended)
-        if not self.transport.disconnected:
-            # The hello is there: no need to be told so.
-            self.transport.doRead()
+        ahead, self._ahead = self._ahead, b""
+        Relay(self.transport, upstream, self._ended, ahead)
 
     def not_reached(self, reason: Failure) -> None:
         """The server refused, or did not answer in time."""
@@ -313,6 +325,15 @@ class Carrying:
         """A connection of which we see only bytes is never known to be idle."""
 
     # What the client's stream calls until there is a relay
+
+    def dataReceived(self, data: bytes) -> None:
+        """The hello; if more comes before there is a server, that is enough."""
+        if self._ahead:
+            self.transport.pauseProducing()
+        self._ahead += data
+
+    def readConnectionLost(self) -> None:
+        """The client has said all: the server hears that too, from the relay."""
 
     def deadlinePassed(self) -> None:
         """The look-up took too long."""

@@ -139,9 +139,15 @@ class TLSPort(Port, Generic[T]):
                 greeting = _Greeting(self, sock, peer, deadline)
             greeting.wait_for(hello, len(data))
             return
-        if greeting is not None:
-            greeting.end()
-        self._greeted(sock, peer, deadline, hello)
+        if greeting is None:
+            self._greeted(sock, peer, deadline, hello)
+        else:
+            # It leaves the descriptor's readiness to be taken over by the stream.
+            greeting.whole()
+            try:
+                self._greeted(sock, peer, deadline, hello)
+            finally:
+                greeting.leave()
 
     def _greeted(self, sock: socket.SocketType, peer: bytes, deadline: float, hello: Hello) -> None:
         """The hello is whole: find the site, then its context."""
@@ -296,18 +302,26 @@ class _Greeting:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
         self.wait()
 
-    def end(self) -> None:
-        """Leave the socket to whoever comes next."""
-        port = self._port
+    def whole(self) -> None:
+        """The hello is there: only the descriptor's readiness is still ours."""
         self.deadline = math.inf
         if self._reading:
-            self._reading = False
-            port.connections.discard(self)
-            port.sweep.unwatch(self)
-            port.reactor.removeReader(self)
+            self._port.connections.discard(self)
+            self._port.sweep.unwatch(self)
         if self._wanted != 1:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    def leave(self) -> None:
+        """Watch the descriptor no more, unless that is somebody else's by now."""
+        if self._reading:
+            self._reading = False
+            self._port.reactor.removeReader(self)
         self._fd = -1
+
+    def end(self) -> None:
+        """Leave the socket to whoever comes next."""
+        self.whole()
+        self.leave()
 
     def doRead(self) -> None:
         try:
