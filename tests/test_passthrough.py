@@ -110,9 +110,9 @@ class CarryTests(PassageCase):
     """A server that is there."""
 
     def test_the_hello_waits(self) -> None:
-        """Until the server is connected nothing is read; then it gets every byte, and answers."""
+        """It is read at once, and the server gets every byte of it when it is connected."""
         stream, client = self.visit(b"the hello")
-        self.assertEqual((stream.received, self.turns.getReaders()), (0, []))
+        self.assertEqual((stream.received, self.turns.getReaders()), (9, [stream]))
         self.turns.settle()
         self.assertEqual(self.addresses, [("10.0.0.7", 443)])
         self.assertEqual(self.wires.server.receive(), b"the hello")
@@ -120,6 +120,41 @@ class CarryTests(PassageCase):
         self.assertEqual(client.receive(), b"the answer")
         self.assertCounts(carried=1)
         self.assertEqual(self.live.requests, 1)
+
+    def test_more_than_the_hello(self) -> None:
+        """A client that says more before there is a server is not read further; nothing is lost,
+        its end neither."""
+        self.looked_up = Deferred()
+        self.live = self.serve(NAMED)
+        stream, client = self.visit(b"hello")
+        client.send(b", more")
+        self.assertEqual(self.turns.getReaders(), [])
+        client.send(b" and more")
+        client.end()
+        self.assertEqual(stream.received, 11)
+        self.looked_up.callback("10.0.0.8")
+        self.turns.settle()
+        self.assertEqual(self.wires.server.receive(), b"hello, more and more")
+        self.assertTrue(self.wires.server.ended)
+        self.wires.server.send(b"answer")
+        self.wires.server.end()
+        self.assertEqual(client.receive(), b"answer")
+        self.assertNothingOpen()
+
+    def test_an_end_while_connecting(self) -> None:
+        """A client that has ended its side at once still gets its answer."""
+        self.looked_up = Deferred()
+        self.live = self.serve(NAMED)
+        _, client = self.visit(b"hello")
+        client.end()
+        self.looked_up.callback("10.0.0.8")
+        self.turns.settle()
+        self.assertEqual(self.wires.server.receive(), b"hello")
+        self.assertTrue(self.wires.server.ended)
+        self.wires.server.send(b"answer")
+        self.wires.server.end()
+        self.assertEqual(client.receive(), b"answer")
+        self.assertNothingOpen()
 
     def test_counted(self) -> None:
         """The site's and the front's connections have it until both directions have ended."""

@@ -1,8 +1,8 @@
 """Connections of sites whose TLS is not opened here: carried as they are to the server behind.
 
-The site was chosen by the name in the client's hello, which waits unread in its socket until the
-server is connected; then a `Relay` carries bytes both ways, for as long as the two like. This
-module must never read what it carries, send a byte before the server's PROXY header, or let a
+The site was chosen by the name in the client's hello, which is kept until the server is connected;
+then a `Relay` carries bytes both ways, for as long as the two like. This module must never look
+into what it carries, send a byte before the server's PROXY header, or let a
 change of a site's configuration touch a connection that has begun.
 """
 
@@ -305,8 +305,7 @@ class Carrying:
         self._passage.failed()
 
     def refuse(self, result: str, reason: str, description: int = INTERNAL_ERROR) -> None:
-        """Send an alert and close. The hello is read and discarded by closing: left unread it
-        would cause a reset, which could overtake the alert."""
+        """Send an alert and close."""
         if self._stage in (_CARRIED, _OVER):
             return
         self._stage = _OVER

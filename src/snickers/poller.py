@@ -56,7 +56,9 @@ class Poller:
         theirs = getattr(self._reactor, "_poller", None)
         if isinstance(theirs, select.epoll):
             self._epoll.register(theirs.fileno(), _IN)
-            self._joint = self._reactor._poller = _Joint(self, self._epoll, theirs)
+            self._joint = self._reactor._poller = _Joint(
+                self, self._epoll, theirs, self._reactor.timeout
+            )
         else:
             self._reactor.addReader(self)
 
@@ -263,32 +265,53 @@ class Poller:
 
 class _Joint:
     """Stands where Twisted's epoll reactor has its epoll object, *theirs*: what the reactor waits
-    for is in *ours*, its own epoll among it."""
+    for is in *ours*, its own epoll among it. *due* returns the seconds until the reactor has calls
+    to make, ``None``: no calls."""
 
-    def __init__(self, poller: Poller, ours: select.epoll, theirs: select.epoll) -> None:
+    def __init__(
+        self,
+        poller: Poller,
+        ours: select.epoll,
+        theirs: select.epoll,
+        due: Callable[[], float | None],
+    ) -> None:
         self.theirs = theirs
         self._poller = poller
         self._ours = ours
+        self._due = due
         self._number = theirs.fileno()
 
     def poll(self, timeout: float = -1, most: int = -1) -> list[tuple[int, int]]:
-        """Wait for *timeout* seconds at most; give out what is the streams', return the rest."""
-        try:
-            events = self._ours.poll(timeout, EVENTS)
-        except ValueError:
-            # Ours was closed: the reactor goes on by itself.
-            return self.theirs.poll(timeout, most)
-        if not events:
-            return events
+        """Wait for *timeout* seconds at most; give out what is the streams', return the rest.
+
+        While there is nothing for the reactor to do, its own turn would cost as much as a read.
+        """
         number = self._number
         rest: list[tuple[int, int]] = []
-        for event in events:
-            if event[0] == number:
-                rest = self.theirs.poll(0, most)
-                if len(events) == 1:
-                    return rest
-                break
-        self._poller.give_out(events)
+        for _ in range(ROUNDS):
+            try:
+                events = self._ours.poll(timeout, EVENTS)
+            except ValueError:
+                # Ours was closed: the reactor goes on by itself.
+                return self.theirs.poll(timeout, most)
+            if not events:
+                return events
+            for event in events:
+                if event[0] == number:
+                    rest = self.theirs.poll(0, most)
+                    if len(events) == 1:
+                        return rest
+                    break
+            self._poller.give_out(events)
+            if rest or not timeout:
+                return rest
+            due = self._due()
+            if due is None:
+                timeout = -1
+            elif due > 0:
+                timeout = due
+            else:
+                return rest
         return rest
 
     def __getattr__(self, name: str) -> Any:

@@ -516,14 +516,36 @@ class Stream:
             return
         code = self._socket.connect_ex(where)
         if code in (0, errno.EINPROGRESS):
-            self._write_on()
+            self._reactor.later(self._look, None)
         elif code == errno.EAGAIN:
             self._reactor.callLater(RETRY, self._connect, where)
         else:
             self._refuse(_problem(code))
 
+    def _look(self, _: None) -> None:
+        """See whether it is connected already, as it mostly is when the server is on this host:
+        then nothing has to be waited for."""
+        if self._state != CONNECTING:
+            return
+        try:
+            self._socket.getpeername()
+        except OSError:
+            self._write_on()
+            return
+        queue = self._queue
+        if not self._established():
+            return
+        if self._stalled:
+            self._write_on()
+            return
+        self._queue = None
+        self._queued = 0
+        self.write(b"".join(queue))
+        if self._shut and self._queue is None:
+            self._end_writing()
+
     def _connected(self) -> bool:
-        """See how connecting went; whether the stream is open now."""
+        """See how connecting went; whether the stream is open now and has something to send."""
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._connect_failed(_problem(code))
@@ -532,15 +554,22 @@ class Stream:
             self._socket.getpeername()
         except OSError:
             return False  # an event of the descriptor's previous owner: not yet
+        return self._established()
+
+    def _established(self) -> bool:
+        """It is connected; whether there is something to send."""
         self._state = OPEN
         self.deadline = math.inf
         if self._queue:
             self._read_on()
         else:
             self._queue = None
-            self._writing = False
-            self._reading = True
-            self._reactor.read_instead(self)
+            if self._writing:
+                self._writing = False
+                self._reading = True
+                self._reactor.read_instead(self)
+            else:
+                self._read_on()
         try:
             self.protocol.connectionMade()
         except Exception:
