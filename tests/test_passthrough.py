@@ -28,6 +28,7 @@ from snickers.passthrough import (
     Passages,
     read_target,
 )
+from snickers.splice import Carried
 from snickers.stream import CONNECTING, HIGH_WATER, READ_SIZE, Stream
 from snickers.tap import Wiring
 from snickers.tls.clienthello import alert
@@ -57,6 +58,7 @@ class PassageCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.wires = Wires(self)
+        self.wires.make = Carried
         self.turns = self.wires.turns
         self.front: set[Any] = set()
         self.servers = Servers()

@@ -156,6 +156,8 @@ class Wires:
         self.sweep = Sweep(self.turns)
         self.sweep.start()
         self.servers: list[Wire] = []
+        self.make: Any = Stream
+        """What streams are made of."""
         self.refuse = False
         """Whether the next connections that are asked for fail."""
         self._sockets: list[socket.socket] = []
@@ -170,7 +172,7 @@ class Wires:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self._sockets += [ours, theirs]
-        return Stream(self.turns, ours, self.sweep, peer), Wire(self.turns, theirs)
+        return self.make(self.turns, ours, self.sweep, peer), Wire(self.turns, theirs)
 
     def connector(
         self, reactor: Any, sweep: Sweep, address: Any, protocol: Any, within: float

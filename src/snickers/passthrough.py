@@ -23,7 +23,8 @@ from snickers.announced import Announced
 from snickers.config.values import Passthrough, Site
 from snickers.proxyprotocol import Endpoint, header
 from snickers.relay import Relay
-from snickers.stream import ABORTED, Address, Stream, Sweep, connect
+from snickers.splice import Carried, Pipes, connect, join
+from snickers.stream import ABORTED, Address, Sweep
 
 CONNECT_WITHIN = 10.0
 """Seconds from the hello until the server must be connected, the look-up of its name included:
@@ -91,12 +92,12 @@ class Passages:
         servers: Servers,
         networks: Callable[[tuple[str, ...]], Networks],
         alert: Callable[[int], bytes],
-        connector: Callable[..., Stream] = connect,
+        connector: Callable[..., Any] = connect,
     ) -> None:
         """*resolve* takes a host name; its Deferred fires with a numeric address. *connections*
         is the front's: whoever drains or aborts those finds these among them. *networks* makes
         the judge of ``allow from``, which is checked for every connection. *alert* returns
-        the record of a fatal TLS alert. *connector*: `snickers.stream.connect`, or a test's."""
+        the record of a fatal TLS alert. *connector*: `snickers.splice.connect`, or a test's."""
         self.reactor = reactor
         self.sweep = sweep
         self.resolve = resolve
@@ -105,6 +106,7 @@ class Passages:
         self.networks = networks
         self.alert = alert
         self.connector = connector
+        self.pipes = Pipes()
         self.results = dict.fromkeys(RESULTS, 0)
         """How many connections were carried, or why not: `RESULTS`."""
         self.received = 0
@@ -112,7 +114,7 @@ class Passages:
         self.sent = 0
         """Bytes sent to them."""
 
-    def carry(self, stream: Stream, live: LiveSite, name: bytes) -> Carrying:
+    def carry(self, stream: Carried, live: LiveSite, name: bytes) -> Carrying:
         """Carry *stream*, from which nothing was read and which does not read, to the server of
         *live*; *name* is what the client asked for by SNI. Returns the stream's protocol.
 
@@ -221,12 +223,12 @@ class Carrying:
         "transport",
     )
 
-    def __init__(self, passage: Passage, transport: Stream, site: LiveSite, name: bytes) -> None:
+    def __init__(self, passage: Passage, transport: Carried, site: LiveSite, name: bytes) -> None:
         self._passage = passage
         self._site = site
         self._name = name
         self._stage = _WAITING
-        self._upstream: Stream | None = None
+        self._upstream: Carried | None = None
         self._ahead = b""
         """What the client has sent so far: mostly its hello."""
         self._deadline = transport.sweep.now + CONNECT_WITHIN
@@ -295,6 +297,7 @@ class Carrying:
         upstream.setTcpKeepAlive(True)
         ahead, self._ahead = self._ahead, b""
         Relay(self.transport, upstream, self._ended, ahead)
+        join(self.transport, upstream, self._passage.passages.pipes)
 
     def not_reached(self, reason: Failure) -> None:
         """The server refused, or did not answer in time."""

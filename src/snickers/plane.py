@@ -34,6 +34,7 @@ from snickers.livesites import LiveSites
 from snickers.logfile import LogFile
 from snickers.passthrough import Carrying, Passages
 from snickers.poller import Poller
+from snickers.splice import Carried
 from snickers.stream import Stream, Sweep
 from snickers.tls import clienthello
 from snickers.tls.authority import Authority
@@ -229,6 +230,7 @@ class Plane:
                 within=self.settings.handshake_within,
                 unopened=attrgetter("unopened"),
                 carry=self._carry,
+                carried=Carried,
             )
             for sock in https
         ]
@@ -259,7 +261,7 @@ class Plane:
             return Http2(self.front, stream, site)
         return Http1(self.front, stream, site, True)
 
-    def _carry(self, stream: Stream, site: LiveSite, name: bytes) -> Carrying:
+    def _carry(self, stream: Carried, site: LiveSite, name: bytes) -> Carrying:
         return self.passages.carry(stream, site, name)
 
     def _build_plain(self, stream: Stream) -> PlainHttp1:

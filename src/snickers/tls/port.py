@@ -60,6 +60,7 @@ class TLSPort(Port, Generic[T]):
     ``None``. *unopened*, if given, says of a site that its TLS is not opened here; then *carry*
     is called instead of *build*, with the stream, from which not even the hello was read, the
     site and the name asked for; nothing is read before somebody calls ``resumeProducing()``.
+    *carried* makes that stream.
     """
 
     def __init__(
@@ -76,7 +77,8 @@ class TLSPort(Port, Generic[T]):
         within: float = 10.0,
         challenge: Callable[[bytes], SSL.Context | None] | None = None,
         unopened: Callable[[T], bool] | None = None,
-        carry: Callable[[Stream, T, bytes], Any] | None = None,
+        carry: Callable[[Any, T, bytes], Any] | None = None,
+        carried: Callable[[Any, socket.SocketType, Sweep, bytes], Stream] = Stream,
     ) -> None:
         Port.__init__(self, reactor, sock, sweep, limits)
         self.route = route
@@ -87,6 +89,7 @@ class TLSPort(Port, Generic[T]):
         self.challenge = challenge
         self.unopened = unopened
         self.carry = carry
+        self.carried = carried
         self.handshakes = dict.fromkeys(RESULTS, 0)
         """How many ended how: `RESULTS`. Connections carried unopened are not among them."""
 
@@ -201,7 +204,7 @@ class TLSPort(Port, Generic[T]):
 
     def _carry(self, sock: socket.SocketType, peer: bytes, site: T, name: bytes) -> None:
         assert self.carry is not None
-        stream = Stream(self.reactor, sock, self.sweep, peer)
+        stream = self.carried(self.reactor, sock, self.sweep, peer)
         self.adopt(stream)
         self.sweep.watch(stream)
         try:
