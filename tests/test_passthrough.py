@@ -24,6 +24,7 @@ from snickers.passthrough import (
     CONNECT_WITHIN,
     INTERNAL_ERROR,
     LOOK_UP_EVERY,
+    Over,
     Passage,
     Passages,
     read_target,
@@ -65,6 +66,8 @@ class PassageCase(SynchronousTestCase):
         self.asked: list[str] = []
         self.addresses: list[Any] = []
         self.looked_up: Any = None
+        self.logged: list[Over] = []
+        self.log: Any = self.logged.append
         self.passages = Passages(
             self.turns,
             self.wires.sweep,
@@ -73,8 +76,11 @@ class PassageCase(SynchronousTestCase):
             self.servers,
             Networks,
             alert,
+            self.turns.seconds,
+            lambda: self.log,
             self.connector,
         )
+        self.addCleanup(self.passages.pipes.close)
         self.table = SiteTable()
         self.live = self.serve(SITE)
 
@@ -222,6 +228,63 @@ class CarryTests(PassageCase):
         self.passages.connector = lambda *arguments: 1 // 0
         self.assertRaises(ZeroDivisionError, self.visit)
         self.assertEqual((self.front, self.live.connections), (set(), set()))
+
+    def test_logged(self) -> None:
+        """When it is over the log has both sizes, the time and how it ended, once."""
+        _, client = self.visit()
+        self.turns.settle()
+        self.wires.server.send(b"the answer")
+        self.turns.pass_time(2)
+        client.end()
+        self.assertEqual(self.logged, [])
+        self.wires.server.end()
+        client.receive()
+        self.assertNothingOpen()
+        (over,) = self.logged
+        self.assertEqual(
+            over,
+            Over(b"192.0.2.1", "a.example", b"a.example", "carried", 5, 10, over.began, over.took),
+        )
+        self.assertAlmostEqual(over.took, 2.0)
+
+    def test_logged_cut(self) -> None:
+        """A side that went away without closing is told from one that closed; nobody may listen."""
+        stream, client = self.visit()
+        self.turns.settle()
+        stream.abortConnection()
+        self.wires.server.receive()
+        self.wires.server.end()
+        self.assertNothingOpen()
+        self.assertEqual([over.result for over in self.logged], ["cut"])
+        self.log = None
+        _, client = self.visit()
+        self.turns.settle()
+        client.close()
+        self.wires.server.end()
+        self.assertNothingOpen()
+        self.assertEqual(len(self.logged), 1)
+
+    def test_bulk(self) -> None:
+        """Much goes through a pipe, whole; afterwards no pipe is missing."""
+        stream, client = self.visit()
+        self.turns.settle()
+        much = os.urandom(3 << 20)
+        server = self.wires.server
+        got = bytearray(server.receive())
+        left = memoryview(much)
+        while left:
+            try:
+                left = left[client.sock.send(left) :]
+            except BlockingIOError:
+                pass
+            got += server.receive()
+        client.end()
+        server.end()
+        got += server.receive()
+        self.assertTrue(bytes(got) == b"hello" + much)
+        self.assertNothingOpen()
+        self.assertEqual(stream.received, len(got))
+        self.assertEqual((self.passages.pipes.open, len(self.passages.pipes._idle)), (1, 1))
 
     def test_change(self) -> None:
         """A new configuration is for new connections; those that are open stay, also removed."""

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from math import inf
 from typing import Any, Protocol
 
+from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import TimeoutError
@@ -32,6 +33,8 @@ what browsers wait with patience, and three retransmissions of a lost SYN."""
 LOOK_UP_EVERY = 30.0
 """Seconds an address is taken for true: what stub resolvers keep a typical answer for."""
 RESULTS = ("carried", "unreachable", "unresolved", "timeout", "disabled", "forbidden", "gone")
+CUT = "cut"
+"""What the log says of a connection that was carried, and that one side left without closing it."""
 
 # Alert descriptions (RFC 8446 §6).
 ACCESS_DENIED = 49
@@ -48,6 +51,29 @@ class LiveSite(Protocol):
     requests: int
     connections: set[Any]
     carrier: Any
+
+
+@frozen
+class Over:
+    """A connection that is over: for the access log."""
+
+    peer: bytes
+    """The client's numeric address; ``b""``: a unix socket."""
+    site: str
+    name: bytes
+    """What the client asked for by SNI."""
+    result: str
+    """One of `RESULTS`, or `CUT`."""
+    received: int
+    """Bytes from the client."""
+    sent: int
+    """Bytes to it."""
+    began: float
+    """When its hello was there, by the clock that `Passages` was given."""
+    took: float
+    """Seconds."""
+    request: None = None
+    """There is none: so the log tells it from an exchange."""
 
 
 class Servers(Protocol):
@@ -92,12 +118,16 @@ class Passages:
         servers: Servers,
         networks: Callable[[tuple[str, ...]], Networks],
         alert: Callable[[int], bytes],
+        seconds: Callable[[], float],
+        access: Callable[[], Callable[[Over], None] | None],
         connector: Callable[..., Any] = connect,
     ) -> None:
         """*resolve* takes a host name; its Deferred fires with a numeric address. *connections*
         is the front's: whoever drains or aborts those finds these among them. *networks* makes
         the judge of ``allow from``, which is checked for every connection. *alert* returns
-        the record of a fatal TLS alert. *connector*: `snickers.splice.connect`, or a test's."""
+        the record of a fatal TLS alert. *seconds*: a steady clock; *access* returns who is told
+        of connections that are over, if anybody. *connector*:
+        `snickers.splice.connect`, or a test's."""
         self.reactor = reactor
         self.sweep = sweep
         self.resolve = resolve
@@ -105,6 +135,8 @@ class Passages:
         self.servers = servers
         self.networks = networks
         self.alert = alert
+        self.seconds = seconds
+        self.access = access
         self.connector = connector
         self.pipes = Pipes()
         self.results = dict.fromkeys(RESULTS, 0)
@@ -214,9 +246,11 @@ class Carrying:
 
     __slots__ = (
         "_ahead",
+        "_began",
         "_deadline",
         "_name",
         "_passage",
+        "_relay",
         "_site",
         "_stage",
         "_upstream",
@@ -229,6 +263,8 @@ class Carrying:
         self._name = name
         self._stage = _WAITING
         self._upstream: Carried | None = None
+        self._began = passage.passages.seconds()
+        self._relay: Relay | None = None
         self._ahead = b""
         """What the client has sent so far: mostly its hello."""
         self._deadline = transport.sweep.now + CONNECT_WITHIN
@@ -296,7 +332,7 @@ class Carrying:
         # A client is looked after by its listening socket's options.
         upstream.setTcpKeepAlive(True)
         ahead, self._ahead = self._ahead, b""
-        Relay(self.transport, upstream, self._ended, ahead)
+        self._relay = Relay(self.transport, upstream, self._ended, ahead)
         join(self.transport, upstream, self._passage.passages.pipes)
 
     def not_reached(self, reason: Failure) -> None:
@@ -321,6 +357,7 @@ class Carrying:
             reason=reason,
         )
         self.transport.write(passages.alert(description))
+        self._log(result)
         self.transport.loseConnection()
 
     def close_if_idle(self) -> None:
@@ -345,6 +382,7 @@ class Carrying:
         if self._stage != _OVER:
             self._stage = _OVER
             self._passage.passages.results["gone"] += 1
+            self._log("gone")
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abortConnection()
@@ -356,7 +394,27 @@ class Carrying:
         passages = self._passage.passages
         passages.received += self.transport.received
         passages.sent += self.transport.sent
+        relay, self._relay = self._relay, None
+        self._log(CUT if relay is not None and relay.cut else "carried")
         self._forget()
+
+    def _log(self, result: str) -> None:
+        passages = self._passage.passages
+        log = passages.access()
+        if log is not None:
+            client = self.transport
+            log(
+                Over(
+                    client.peer,
+                    self._site.name,
+                    self._name,
+                    result,
+                    client.received,
+                    client.sent,
+                    self._began,
+                    passages.seconds() - self._began,
+                )
+            )
 
     def _forget(self) -> None:
         self._passage.passages.connections.discard(self)

@@ -147,6 +147,8 @@ class Plane:
             servers,
             Networks,
             clienthello.alert,
+            self.front.seconds,
+            lambda: self.front.access,
         )
         handlers = HandlerMaker(
             self.poller,
@@ -169,6 +171,7 @@ class Plane:
             self.poller,
             sweep,
             Called(self._log_access, self.access.close),
+            Called(lambda: None, self.passages.pipes.close),
         )
         """In the order in which they are started; `certificates` come after what is to be asked
         for, and are not among them."""

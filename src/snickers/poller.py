@@ -282,7 +282,8 @@ class _Joint:
         self._number = theirs.fileno()
 
     def poll(self, timeout: float = -1, most: int = -1) -> list[tuple[int, int]]:
-        """Wait for *timeout* seconds at most; give out what is the streams', return the rest.
+        """Wait for *timeout* seconds at most for something to happen; give out what is the
+        streams', return the rest.
 
         While there is nothing for the reactor to do, its own turn would cost as much as a read.
         """
@@ -306,12 +307,11 @@ class _Joint:
             if rest or not timeout:
                 return rest
             due = self._due()
-            if due is None:
-                timeout = -1
-            elif due > 0:
-                timeout = due
-            else:
-                return rest
+            if due is not None:
+                if due <= 0:
+                    return rest
+                if due < timeout or timeout < 0:
+                    timeout = due
         return rest
 
     def __getattr__(self, name: str) -> Any:

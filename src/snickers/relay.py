@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from twisted.python.failure import Failure
 
-from snickers.stream import LOST, Stream
+from snickers.stream import DONE, LOST, Stream
 
 
 class _Direction:
@@ -37,7 +37,6 @@ class _Direction:
             there.loseWriteConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        self.relay.active = self.here.sweep.now
         self.there.write(data)
 
     def readConnectionLost(self) -> None:
@@ -49,6 +48,8 @@ class _Direction:
     def connectionLost(self, reason: Failure) -> None:
         if not self.lost:
             self.lost = True
+            if reason is not DONE:
+                self.relay.cut = True
             # What was received before is still worth sending, even if the end was not clean.
             self.there.loseConnection()
             self.relay._lost()
@@ -62,7 +63,7 @@ class Relay:
     Nothing but the peers, or `close`, ends it: no deadline.
     """
 
-    __slots__ = ("_ended", "_left", "_right", "active")
+    __slots__ = ("_ended", "_left", "_right", "cut")
 
     def __init__(
         self,
@@ -75,8 +76,8 @@ class Relay:
         self._ended: Callable[[], None] | None = ended
         self._left = _Direction(self, left, right)
         self._right = _Direction(self, right, left)
-        self.active = left.sweep.now
-        """When something was last received from either, in the sweep's time."""
+        self.cut = False
+        """Whether one of the two went away without having closed both directions."""
         for direction in (self._left, self._right):
             direction.here.deadline = math.inf
             direction.here.protocol = direction
@@ -85,11 +86,6 @@ class Relay:
         for direction in (self._left, self._right):
             if direction.here.disconnected:
                 direction.connectionLost(LOST)
-
-    @property
-    def idle(self) -> float:
-        """Seconds since something was last received from either side."""
-        return self._left.here.sweep.now - self.active
 
     def close(self) -> None:
         """End both sides: what is queued is sent, nothing more is received."""
