@@ -98,7 +98,19 @@ class TLSPort(Port, Generic[T]):
         sock.close()
 
     def _take(self, sock: socket.SocketType, peer: bytes, deadline: float) -> None:
-        # Mostly the hello came with the connection. Then nothing needs to wait for it.
+        # The hello mostly comes right behind the connection: what else is ready has its turn
+        # first, so that nothing needs to wait for it.
+        self.reactor.later(self._look, (sock, peer, deadline))
+
+    def _look(self, accepted: tuple[socket.SocketType, bytes, float]) -> None:
+        sock, peer, deadline = accepted
+        try:
+            self._look_at(sock, peer, deadline)
+        except Exception:
+            self.not_begun(sock, peer)
+
+    def _look_at(self, sock: socket.SocketType, peer: bytes, deadline: float) -> None:
+        """See whether the hello of a connection is there."""
         try:
             data = sock.recv(PEEK, socket.MSG_PEEK)
         except BlockingIOError:
