@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import settings
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
+from snickers import passthrough
 from snickers.http.accesslog import BATCH, AccessLog, LogKeeper
 from snickers.http.answer import CLIENT_GONE
-from snickers.http.logforms import Combined
+from snickers.http.logforms import STATUS, Combined
+from snickers.http.request import no_request, read_request
 from snickers.interfaces import IExchange
+from snickers.sweep import Sweep
 from tests.front_case import GET, FrontCase, say
-from tests.test_logforms import COMBINED
+from tests.test_logforms import COMBINED, Over
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=200)
 HEAD = (
@@ -301,3 +307,93 @@ class LogKeeperTests(FrontCase):
         self.assertEqual(len(file.lines), 1)
         self.assertIn("close", file.done)
         self.assertIsNone(self.front.access)
+
+
+class CarriedTests(SynchronousTestCase):
+    """Connections that were carried unopened."""
+
+    def carried(self, form: str, *values: Any) -> bytes:
+        """The line of a connection that was carried unopened, 60 s after the epoch."""
+        file = Lines()
+        log = AccessLog(file, form, Sweep(Clock()), lambda: 1e9, lambda: 0.0)
+        log.add(_Carried(*values))
+        log.close()
+        (line,) = file.lines
+        return line
+
+    def test_carried(self) -> None:
+        """A connection that was carried unopened has its sizes, its time and its end there."""
+        values = (b"192.0.2.1", "a.example", b"a.example", "carried", 812, 5123, 58.0, 3.25)
+        match = COMBINED.fullmatch(self.carried("combined", *values))
+        assert match is not None
+        self.assertEqual(
+            match.groups(),
+            (
+                *(b"192.0.2.1", b"-", b"CONNECT a.example TLS", b"200", b"5123", b"-"),
+                b"carried, 812 bytes received, 3.250s",
+            ),
+        )
+        self.assertEqual(
+            json.loads(self.carried("json", *values)),
+            {
+                "time": "2001-09-09T01:47:41Z",
+                "site": "a.example",
+                "client": "192.0.2.1",
+                "user": "",
+                "host": "a.example",
+                "method": "CONNECT",
+                "target": "a.example",
+                "protocol": "TLS",
+                "secure": True,
+                "status": 200,
+                "bytes": 5123,
+                "seconds": 3.25,
+                "referer": "",
+                "agent": "",
+                "id": "",
+                "result": "carried",
+                "received": 812,
+            },
+        )
+
+    def test_carried_fields(self) -> None:
+        """An object of such a connection has all the fields of a request's."""
+        file = Lines()
+        log = AccessLog(file, "json", Sweep(Clock()), lambda: 0.0, lambda: 0.0)
+        log.add(Over(no_request()))
+        log.close()
+        carried = self.carried("json", b"", "a.example", b"", "gone", 0, 0, 0.0, 0.0)
+        self.assertEqual(
+            json.loads(carried).keys() - json.loads(file.lines[0]).keys(), {"result", "received"}
+        )
+        self.assertEqual(json.loads(file.lines[0]).keys() - json.loads(carried).keys(), set())
+
+    def test_not_carried(self) -> None:
+        """Why not is said in a word, and by the status that a request would have got; a client
+        without an address or a name is one all the same."""
+        for result in passthrough.RESULTS:
+            line = self.carried("combined", b"", "a.example", b"", result, 0, 7, 0.0, 0.0)
+            match = COMBINED.fullmatch(line)
+            assert match is not None
+            self.assertEqual(match[1], b"-")
+            self.assertEqual(match[3], b"CONNECT a.example TLS")
+            self.assertEqual(int(match[4]), 200 if result == "carried" else STATUS[result])
+            self.assertTrue(match[7].startswith(result.encode() + b", "))
+        self.assertEqual(STATUS.keys(), set(passthrough.RESULTS) - {"carried"})
+
+    def test_between(self) -> None:
+        """Requests and carried connections are logged in the order of their ends."""
+        file = Lines()
+        log = AccessLog(file, "combined", Sweep(Clock()), lambda: 0.0, lambda: 0.0)
+        request = read_request(HEAD[:-4])
+        for over in (
+            Over(request),
+            _Carried(b"192.0.2.9", "b.example", b"b.example", "cut", 1, 1, 0.0, 0.0),
+            Over(request),
+        ):
+            log.add(over)
+        log.close()
+        self.assertEqual([b"CONNECT" in line for line in file.lines], [False, True, False])
+
+
+_Carried: Any = passthrough.Over

@@ -43,7 +43,9 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.announced",
         "snickers.relay",
         "snickers.proxyprotocol",
+        "snickers.splice",
     ),
+    "snickers.splice": ("snickers.stream", "snickers.sweep"),
     "snickers.listening": ("snickers.announced", "snickers.config.values", "snickers.stream"),
     "snickers.welcome": ("snickers.config.values",),
     "snickers.tls": (*MEETING, "snickers.listening"),
@@ -65,6 +67,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.logfile",
         "snickers.passthrough",
         "snickers.poller",
+        "snickers.splice",
         "snickers.tls",
     ),
     # What processes say to each other.

@@ -35,6 +35,7 @@ from snickers.livesites import LiveSites
 from snickers.logfile import LogFile
 from snickers.passthrough import Carrying, Passages
 from snickers.poller import Poller
+from snickers.splice import Carried
 from snickers.stream import Stream, Sweep
 from snickers.tls import clienthello
 from snickers.tls.authority import Authority
@@ -147,6 +148,8 @@ class Plane:
             servers,
             Networks,
             clienthello.alert,
+            self.front.seconds,
+            lambda: self.front.access,
         )
         handlers = HandlerMaker(
             self.poller,
@@ -169,6 +172,7 @@ class Plane:
             self.poller,
             sweep,
             Called(self._log_access, self.access.close),
+            Called(lambda: None, self.passages.pipes.close),
         )
         """In the order in which they are started; `certificates` come after what is to be asked
         for, and are not among them."""
@@ -230,6 +234,7 @@ class Plane:
                 within=self.settings.handshake_within,
                 unopened=attrgetter("unopened"),
                 carry=self._carry,
+                carried=Carried,
             )
             for sock in https
         ]
@@ -260,7 +265,7 @@ class Plane:
             return Http2(self.front, stream, site)
         return Http1(self.front, stream, site, True)
 
-    def _carry(self, stream: Stream, site: LiveSite, name: bytes) -> Carrying:
+    def _carry(self, stream: Carried, site: LiveSite, name: bytes) -> Carrying:
         return self.passages.carry(stream, site, name)
 
     def _build_plain(self, stream: Stream) -> PlainHttp1:

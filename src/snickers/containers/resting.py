@@ -164,14 +164,17 @@ def remove_between(s: State, event: e.Removed, now: float) -> Step:
 
 
 def consented(s: State, event: e.Consented, now: float) -> Step:
-    s = evolve(s, inquiring=False)
+    crowded = s.crowded
+    s = evolve(s, inquiring=False, crowded=False)
+    if crowded and not s.uses:
+        return stop(s, now, After.SLEEP)
     if s.uses or now < s.used + min(s.life.idle_after, s.life.pause_after):
         return s, ()
     return r.depart(s, now)
 
 
 def vetoed(s: State, event: e.Vetoed, now: float) -> Step:
-    return evolve(s, inquiring=False, used=now), ()
+    return evolve(s, inquiring=False, crowded=False, used=now), ()
 
 
 def busy(s: State, event: e.Busy, now: float) -> Step:
@@ -182,8 +185,9 @@ def make_room(s: State, event: e.Crowded, now: float) -> Step:
     if s.uses or not s.engine or s.life.wake == "always":
         return s, ()
     if s.phase is Phase.AWAKE and s.life.veto:
-        # It has the last word; what it says counts when it is idle anyway.
-        return (s, ()) if s.inquiring else r.inquire(s, now)
+        # It has the last word.
+        s, commands = (s, ()) if s.inquiring else r.inquire(s, now)
+        return evolve(s, crowded=True), commands
     return stop(s, now, After.SLEEP)
 
 

@@ -1,5 +1,7 @@
 """The access log: a line for each exchange that is over, as Apache and nginx write it, or as JSON.
 
+So has each connection that was carried unopened, of which only its ends and its size are known.
+
 Exchanges are collected as they are and become lines together, a few hundred at a time: so a
 request costs an addition to a list, and its own words are made once for all requests that are
 alike. Must never lose what was collected when the log is moved, changed or ended.
@@ -86,16 +88,19 @@ class AccessLog:
         since = until = 0.0
         time = b""
         for exchange in over:
-            request = exchange.request
-            known = request.logged
-            if known is None or known[0] is not form:
-                known = request.logged = (form, form.said(request))
             ended = exchange.began + exchange.took
             if not since <= ended < until:
                 second = floor(epoch + ended)
                 since = second - epoch
                 until = since + 1.0
                 time = form.time(second)
+            request = exchange.request
+            if request is None:
+                pieces.append(form.carried(exchange, time))  # type: ignore[arg-type]
+                continue
+            known = request.logged
+            if known is None or known[0] is not form:
+                known = request.logged = (form, form.said(request))
             pieces += form.line(exchange, time, known[1])
         self._file.write(b"".join(pieces))
 

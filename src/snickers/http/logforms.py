@@ -17,6 +17,17 @@ MAX_KNOWN = 4096
 MAX_LINE = 512
 """Bytes of a request's line that is worth remembering: user agents are long."""
 
+STATUS = {
+    "unreachable": 502,
+    "unresolved": 502,
+    "timeout": 504,
+    "disabled": 503,
+    "forbidden": 403,
+    "gone": 499,
+}
+"""What stands where a status does for a connection that was not carried: what a request would have
+got. All others: 200."""
+
 _UNSAFE = re.compile(rb"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
@@ -50,6 +61,31 @@ class Logged(Protocol):
     sent: int
     began: float
     took: float
+
+
+class Carried(Protocol):
+    """A connection that was carried unopened; see `snickers.passthrough.Over`."""
+
+    @property
+    def peer(self) -> bytes: ...
+
+    @property
+    def site(self) -> str: ...
+
+    @property
+    def name(self) -> bytes: ...
+
+    @property
+    def result(self) -> str: ...
+
+    @property
+    def received(self) -> int: ...
+
+    @property
+    def sent(self) -> int: ...
+
+    @property
+    def took(self) -> float: ...
 
 
 def escape(value: bytes) -> bytes:
@@ -138,6 +174,20 @@ class Combined:
             before = b" - %b [" % escape(exchange.user).replace(b" ", b"\\x20")
         return exchange.peer or b"-", before, time, said[0], end, said[1]
 
+    def carried(self, over: Carried, time: bytes) -> bytes:
+        """Return the line of a connection that was carried unopened: what has no place of its own
+        stands where browsers name themselves."""
+        return b'%b - - [%b] "CONNECT %b TLS" %d %d "-" "%b, %d bytes received, %.3fs"\n' % (
+            over.peer or b"-",
+            time,
+            escape(over.name or over.site.encode("ascii", "backslashreplace")),
+            STATUS.get(over.result, 200),
+            over.sent,
+            over.result.encode("ascii"),
+            over.received,
+            over.took,
+        )
+
 
 class Json:
     """A JSON object a line, with all there is to say."""
@@ -185,6 +235,27 @@ class Json:
                 said[1],
                 _text(exchange.id),
             ),
+        )
+
+    def carried(self, over: Carried, time: bytes) -> bytes:
+        """Return the line of a connection that was carried unopened: all fields of a request's,
+        and ``result`` and ``received``."""
+        name = _text(over.name)
+        return (
+            b'{"time":"%b","site":%b,"client":%b,"user":"","host":%b,"method":"CONNECT",'
+            b'"target":%b,"protocol":"TLS","secure":true,"status":%d,"bytes":%d,"seconds":%.6f,'
+            b'"referer":"","agent":"","id":"","result":"%b","received":%d}\n'
+        ) % (
+            time,
+            json.dumps(over.site).encode("ascii"),
+            _text(over.peer),
+            name,
+            name,
+            STATUS.get(over.result, 200),
+            over.sent,
+            over.took,
+            over.result.encode("ascii"),
+            over.received,
         )
 
 

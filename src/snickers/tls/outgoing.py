@@ -159,6 +159,9 @@ class OutgoingStream(TLSStream):
             self._end_writing()
         return bool(self._queue)
 
+    def _established(self) -> bool:
+        return self._connected()
+
     def _words(self, error: SSL.Error) -> str:
         code = lib.SSL_get_verify_result(self._ssl)
         if code and self._connector.verify:

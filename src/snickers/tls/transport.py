@@ -147,9 +147,8 @@ class TLSStream(Stream):
     def start(self) -> None:
         """Begin the handshake; the deadline is its owner's to set."""
         self.sweep.watch(self)
+        self._read_on()
         self._connected()
-        if self._state == CONNECTING:
-            self._read_on()
 
     # The handshake: for a server's stream, connecting
 
