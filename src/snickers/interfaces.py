@@ -368,6 +368,14 @@ class ILives(Interface):
     def restart(site: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Sleep, then wake."""
 
+    def update(site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Have the newest image run, if there is a newer one: held requests, the old server back
+        when the new one does not prove itself. Fires when that is done or there is nothing newer;
+        fails with `LifeFailed` in words when the old one came back."""
+
+    def roll_back(site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Have the server run again that was replaced last; fails with `LifeFailed` in words."""
+
     def logs(
         site: str, tail: int, follow: bool, receive: Callable[[bytes], None]
     ) -> Deferred[None]:
