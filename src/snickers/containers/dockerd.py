@@ -207,9 +207,12 @@ class Dockerd:
         network = self._network(site, kind)
         errand.check()
         errand.say("starting")
+        broken = []
         for seen in alike:
-            if seen.image == image.id and self._start_again(seen, before, errand):
-                return self._started(seen.instance.id)
+            if seen.image == image.id:
+                if self._start_again(seen, before, errand):
+                    return self._started(seen.instance.id)
+                broken.append(seen.instance.id)
         init = self._api.init and recipe.wants_init(image.entrypoint)
         config = recipe.creation(
             declared, self._owner, fingerprint, image.id, image.digest, network, init
@@ -231,7 +234,10 @@ class Dockerd:
             raise
         log.info("{site} was made from {image}.", site=site, image=image.digest or image.id)
         made = self._started(id)
-        self._replace(made, before, errand)
+        kept = [seen for seen in before if seen.instance.id not in broken]
+        self._replace(made, kept, errand)
+        for useless in broken:
+            self._remove(useless)
         return made
 
     def refresh(self, kind: Container, errand: Errand) -> str:
