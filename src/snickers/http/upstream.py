@@ -252,7 +252,9 @@ class Carrier:
             self.transport.write(last_chunk(trailers))
 
     def pause(self) -> None:
-        self.transport.pauseProducing()
+        # The last bytes of an answer may be what is too much: nobody would resume it then.
+        if self.exchange is not None:
+            self.transport.pauseProducing()
 
     def resume(self) -> None:
         self.transport.resumeProducing()
@@ -457,6 +459,8 @@ class Carrier:
             now = upstream.sweep.now
             self.since = now
             transport.deadline = now + IDLE_WITHIN
+            # A client that was too slow for this answer must not be felt by the next one's.
+            transport.resumeProducing()
             idle.append(self)
         else:
             self._state = _OVER
