@@ -458,8 +458,10 @@ class ConnectionTests(Front2Case):
     def test_other_names(self) -> None:
         """A name that the connection may not speak for: 421, also when a certificate covers it."""
         self.sites.put("b.example", ("b.example",), None, self.handler)
-        number = self.client.ask(authority="b.example")
-        self.assertEqual(self.client.told[number].status, 421)
+        self.sites.put("own.wild.example", ("own.wild.example",), None, self.handler)
+        for other in ("b.example", "own.wild.example"):
+            number = self.client.ask(authority=other)
+            self.assertEqual(self.client.told[number].status, 421)
         self.assertEqual(self.handler.exchanges, [])
         self.handler.at_once = say(b"hello")
         number = self.client.ask(authority="x.wild.example")

@@ -290,7 +290,7 @@ class Http1:
         """Find who answers. One connection speaks for one site (RFC 9110 §7.4)."""
         site = self.site
         host = exchange.request.host
-        if site is None or not (host in site.hosts or site.speaks_for(host)):
+        if site is None or not (host in site.hosts or self.front.sites.owns(site, host)):
             answer_error(exchange, 421)
             return
         site.requests += 1

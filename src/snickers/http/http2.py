@@ -516,7 +516,7 @@ class Http2:
             return
         site = self.site
         host = request.host
-        if not (host in site.hosts or site.speaks_for(host)):
+        if not (host in site.hosts or front.sites.owns(site, host)):
             answer_error(exchange, 421)
             return
         site.requests += 1
