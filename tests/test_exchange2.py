@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from snickers.http import frames as f
 from snickers.http.answer import IForwardingExchange, read_answer
-from snickers.http.exchange2 import CLIENT_GONE, ENDED, HIGH_WATER, Exchange2
+from snickers.http.exchange2 import CLIENT_GONE, ENDED, HIGH_WATER, MAX_PIECES, Exchange2
 from snickers.http.http2 import CONNECTION_WINDOW, STREAM_WINDOW
 from snickers.interfaces import IExchange
 from tests.front2_case import Front2Case
@@ -213,6 +213,16 @@ class BodyTests(Front2Case):
         self.handler.exchange.receive()
         responder = self.handler.responder
         self.assertEqual((responder.received, responder.told), (b"abc", [("end", None)]))
+
+    def test_held_in_tiny_pieces(self) -> None:
+        """What comes byte by byte is not kept byte by byte."""
+        number = self.post()
+        for _ in range(5):
+            self.client.raw(f.frame(f.DATA, 0, number, b"ab") * 500)
+        held = self.handler.exchange._held or []
+        self.assertLess(len(held), MAX_PIECES)
+        self.handler.exchange.receive()
+        self.assertEqual(self.handler.responder.received, b"ab" * 2500)
 
     def test_trailers(self) -> None:
         """Trailers come with the end."""

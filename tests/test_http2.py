@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from snickers.http import frames as f
 from snickers.http.front import Bounds
 from snickers.http.hpack import Encoder
-from snickers.http.http2 import CONNECTION_WINDOW, MAX_CUT, MOST_HELD, PERIOD, STREAM_WINDOW
+from snickers.http.http2 import (
+    CONNECTION_WINDOW,
+    MAX_CUT,
+    MAX_KNOWN_SIZE,
+    MAX_SETTINGS,
+    MAX_UNREAD,
+    MOST_HELD,
+    PERIOD,
+    STREAM_WINDOW,
+)
+from snickers.stream import HIGH_WATER
 from tests.front2_case import HEAD, Front2Case, head
 from tests.front_case import say
 from tests.test_frames import read as read_frames
@@ -426,6 +436,78 @@ class AbuseTests(Front2Case):
         self.turns.pass_time(130)
         self.assertIn(("reset", 1, f.CANCEL), ending(wire.receive()))
         self.assertEqual(self.connection.streams, {})
+
+    def test_windows_never_opened_with_pings(self) -> None:
+        """Other frames, and the answers to them, do not count for what a client takes of bodies."""
+        self.front.bounds = Bounds()
+        wire = self.raw_wire()
+        wire.send(f.settings({f.INITIAL_WINDOW_SIZE: 2**31 - 1}) + GET)
+        self.handler.exchange.answer(200, [], None)
+        self.handler.exchange.write(b"x" * 70_000)
+        said = b""
+        for _ in range(13):
+            wire.send(f.frame(f.PING, 0, 0, b"x" * 8) * 400)
+            said += wire.receive()
+            self.turns.pass_time(PERIOD)
+            if self.stream.disconnected or self.connection._failed:
+                break
+        said += wire.receive()
+        self.assertIn(("goaway", 1, f.ENHANCE_YOUR_CALM), ending(said))
+        self.assertEqual(self.handler.responder.told[-1], "gone")
+
+    def test_answers_that_are_not_read(self) -> None:
+        """A client that asks on and on and takes nothing is not listened to; once it reads, all
+        that it has asked is answered."""
+        large = [(b"Location", b"/" * 4000)]
+        self.handler.at_once = lambda exchange: exchange.answer(302, large, 0, b"", True)
+        wire = self.raw_wire()
+        number, rest, asked = 1, b"", 0
+        while asked < 20_000:
+            rest += b"".join([request(n) for n in range(number, number + 200, 2)])
+            number += 200
+            try:
+                while rest:
+                    rest = rest[wire.sock.send(rest) :]
+            except BlockingIOError:
+                pass
+            if not self.turns.turn():
+                break
+            asked += 100
+        self.assertLess(asked, 20_000)
+        self.assertLess(self.stream._queued, HIGH_WATER + 4 * MAX_UNREAD)
+        data = bytearray()
+        while True:
+            data += wire.receive()
+            if not rest:
+                break
+            rest = rest[wire.sock.send(rest) :]
+        found = [frame.stream_id for frame in read_frames(bytes(data)) if frame.type == f.HEADERS]
+        self.assertEqual(found, list(range(1, number, 2)))
+
+    def test_many_settings(self) -> None:
+        """Settings that are said over and over in one frame."""
+        wire = self.raw_wire()
+        one = pack(">HI", f.INITIAL_WINDOW_SIZE, 65535)
+        wire.send(f.frame(f.SETTINGS, 0, 0, one * MAX_SETTINGS))
+        self.assertEqual(ending(wire.receive()), [])
+        wire.send(f.frame(f.SETTINGS, 0, 0, one * (MAX_SETTINGS + 1)))
+        self.assertEqual(ending(wire.receive()), [("goaway", 0, f.ENHANCE_YOUR_CALM)])
+
+    def test_large_requests_are_not_remembered(self) -> None:
+        """A few bytes that stand for many of the client's table do not fill our memory."""
+        self.front.bounds = Bounds()
+        self.handler.at_once = say(b"")
+        wire = self.raw_wire()
+        plain = fields(*FIELDS)
+        blocks = [plain + b"\x40\x01a\x7f\xa9\x1d" + b"x" * 3880]  # Into the table.
+        for n in range(60):
+            blocks.append(plain + b"\xbe" * (n % 7 + 1) + fields((b"n", b"%d" % n)))
+        for n, block in enumerate(blocks):
+            wire.send(request(2 * n + 1, block))
+            self.assertEqual(ending(wire.receive()), [])
+        kept = [known for _, known, _ in self.connection._requests.values()]
+        self.assertLess(sum(sum(map(len, one.lines)) for one in kept), MAX_KNOWN_SIZE + 1)
+        self.assertGreater(len(kept), 0)
 
     def test_what_is_remembered(self) -> None:
         """Streams that were reset are not remembered for ever."""

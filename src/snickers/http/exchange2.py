@@ -29,6 +29,8 @@ HIGH_WATER = 128 * 1024
 """Bytes of an answer that wait for the client's windows until its maker is paused."""
 LOW_WATER = 32 * 1024
 """...and until it goes on."""
+MAX_PIECES = 256
+"""Pieces of a body that wait apart: an object for each byte would be fifty times as much."""
 CLIENT_GONE = 499
 """What the access log says of a client that did not wait for its answer; nginx's number for it."""
 
@@ -188,6 +190,8 @@ class Exchange2:
             self._held = []
         if data:
             self._held.append(data)
+            if len(self._held) >= MAX_PIECES:
+                self._held = [b"".join(self._held)]
         if self._flowing and not self._paused:
             # Together with what else came with it: each piece would cost a write of its own.
             self.connection.fed[self.number] = self

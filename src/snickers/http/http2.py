@@ -43,6 +43,12 @@ MAX_CUT = 256
 """Streams that we have reset and whose late frames are forgiven."""
 MAX_KNOWN = 64
 """Requests that are remembered by their fields."""
+MAX_KNOWN_SIZE = 32 * 1024
+"""...and bytes of their heads: a few bytes of the client's table can stand for many fields."""
+MAX_UNREAD = 64 * 1024
+"""Bytes that a client which takes nothing may make us say beside bodies, until we read no more."""
+MAX_SETTINGS = 32
+"""Settings in one frame, as nghttp2 has it: each new window is told to all streams."""
 MAX_EARLY = 64
 """Priorities kept for streams that have not begun."""
 SMALL_UPDATE = 1024
@@ -63,6 +69,7 @@ class Http2:
         "_busy",
         "_controls",
         "_cut",
+        "_deaf",
         "_decoder",
         "_delayed",
         "_dirty",
@@ -70,7 +77,10 @@ class Http2:
         "_encoder",
         "_failed",
         "_forwarding",
+        "_full",
         "_gone_away",
+        "_granted",
+        "_kept",
         "_last",
         "_leaving",
         "_mark",
@@ -84,6 +94,7 @@ class Http2:
         "_size",
         "_turn",
         "_ungiven",
+        "_unread",
         "fed",
         "front",
         "initial_window",
@@ -116,6 +127,12 @@ class Http2:
         """The same, of a new stream."""
         self.slow = False
         """Whether the transport is full."""
+        self._unread = 0
+        """Bytes that were written nevertheless since it is."""
+        self._deaf = False
+        """Whether nothing is read until they are gone."""
+        self._granted = 0
+        """Bytes by which the client has opened its window."""
         self._receivable = CONNECTION_WINDOW
         self._ungiven = 0
         self._buffer = b""
@@ -137,6 +154,8 @@ class Http2:
         self._requests: dict[int, tuple[Pairs, Request, Priority]] = {}
         """Requests by the identity of their fields, which are kept with them: a client that polls
         sends the same again and again."""
+        self._kept = 0
+        """Bytes of the heads in `_requests`."""
         self._out: list[bytes] = []
         self._size = 0
         self._busy = False
@@ -146,7 +165,8 @@ class Http2:
         self._leaving = False
         """Whether no new stream is taken."""
         self._gone_away = False
-        self._mark = 0
+        self._full = self._mark = 0
+        """Why the client took nothing when it was looked last, and what it had taken until then."""
         self._since = front.sweep.now
         self._controls = self._resets = 0
         self._authority = b""
@@ -212,6 +232,12 @@ class Http2:
     def resumeProducing(self) -> None:
         """The client takes more."""
         self.slow = False
+        self._unread = 0
+        if self._deaf:
+            self._deaf = False
+            self.transport.resumeProducing()
+            if self._buffer:
+                self.dataReceived(b"")
         self._pump()
         for exchange in list(self.waiting.values()):
             if self.slow:
@@ -236,12 +262,17 @@ class Http2:
             self._bye()
             return
         least = max(1, int(bounds.minimum_rate * bounds.progress_within))
-        moved = transport.received + transport.sent
-        full = self.slow or (self.window <= 0 and bool(self.waiting))
-        if full and self._mark >= 0 and moved - self._mark < least:
+        full = moved = 0
+        if self.slow:
+            full, moved = 1, transport.sent
+        elif self.window <= 0 and self.waiting:
+            # Of bodies alone: an answered PING is no progress.
+            full, moved = 2, self._granted - self.window
+        if full and full == self._full and moved - self._mark < least:
             self._fail(f.ENHANCE_YOUR_CALM, "the client takes nothing, or nearly")
             return
-        self._mark = moved if full else -1
+        self._full = full
+        self._mark = moved
         for exchange in list(self.streams.values()):
             if not (exchange.is_waited_for or exchange.is_blocked):
                 exchange.mark = -1
@@ -282,6 +313,11 @@ class Http2:
         out = self._out
         if out:
             self._out = []
+            if self.slow:
+                self._unread += self._size
+                if self._unread > MAX_UNREAD and not self._deaf:
+                    self._deaf = True
+                    self.transport.pauseProducing()
             self._size = 0
             self.transport.write(b"".join(out) if len(out) > 1 else out[0])
 
@@ -370,6 +406,8 @@ class Http2:
                 self._count_control()
             if self._failed:
                 return
+            if self._deaf:
+                break
         self._buffer = data[position:] if position < end else b""
 
     def _state(self, number: int) -> int:
@@ -502,9 +540,7 @@ class Http2:
                 request = no_request()
             else:
                 if ends:
-                    if len(self._requests) >= MAX_KNOWN:
-                        self._requests.clear()
-                    self._requests[id(fields)] = fields, request, priority
+                    self._remember(fields, request, priority)
         exchange = Exchange2(self, number, request, not ends)
         exchange.priority = self._early.pop(number, priority) if self._early else priority
         streams[number] = exchange
@@ -533,6 +569,17 @@ class Http2:
         except Exception:
             self.front.log.failure("{site}: a request could not be handled", site=site.name)
             self._reset(exchange.number, f.INTERNAL_ERROR)
+
+    def _remember(self, fields: Pairs, request: Request, priority: Priority) -> None:
+        """Keep what *fields* mean, if that is worth it."""
+        size = sum(map(len, request.lines), len(request.target))
+        if size > MAX_KNOWN_SIZE:
+            return
+        if len(self._requests) >= MAX_KNOWN or self._kept + size > MAX_KNOWN_SIZE:
+            self._requests.clear()
+            self._kept = 0
+        self._kept += size
+        self._requests[id(fields)] = fields, request, priority
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -598,7 +645,11 @@ class Http2:
         elif not flags & f.ACK:
             self._settled = True
             self._count_control()
-            for name, value in f.read_settings(payload):
+            values = f.read_settings(payload)
+            if len(values) > MAX_SETTINGS:
+                self._fail(f.ENHANCE_YOUR_CALM, "too many settings at once")
+                return
+            for name, value in values:
                 self._set(name, value)
             self.emit(f.frame(f.SETTINGS, f.ACK, 0))
             self._pump()
@@ -652,6 +703,7 @@ class Http2:
             self._count_control()
         if number == 0:
             self.window += more
+            self._granted += more
             if not more:
                 self._fail(f.PROTOCOL_ERROR, "a window's update of 0")
             elif self.window > f.MAX_WINDOW:
