@@ -70,6 +70,15 @@ class RequestTests(FrontCase):
         answer = self.ask(b"GET https://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n")
         self.assertTrue(answer.endswith(b"ours"))
 
+    def test_large_heads_are_not_remembered(self) -> None:
+        """A head that comes again and again is kept only where it is small."""
+        for size, kept in ((100, True), (9000, False)):
+            self.stream, self.client = self.connect()
+            self.handler.at_once = say(b"x")
+            for _ in range(3):
+                self.ask(GET.replace(b"\r\n\r\n", b"\r\nA: " + b"b" * size + b"\r\n\r\n"))
+            self.assertEqual(bool(self.stream.protocol._head), kept)
+
     def test_wildcard_host(self) -> None:
         """A wildcard stands for one label, and not for a name that another site has exactly."""
         self.handler.at_once = say(b"x")

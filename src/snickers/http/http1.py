@@ -23,6 +23,9 @@ from snickers.stream import Stream
 
 MAX_PIPELINED = 64 * 1024
 """Bytes a client may send ahead while its request is being answered."""
+MAX_KNOWN = 4096
+"""Bytes of a head that is worth remembering: what is kept of one is several times as much, and an
+idle connection must not hold it."""
 HALF_CLOSED_WITHIN = 10.0
 """Seconds without progress that a client which sent its end of stream is waited for: tools that
 half-close get their answer, a browser tab that was closed does not hold a server for long."""
@@ -229,7 +232,7 @@ class Http1:
                         self._refuse(refused)
                         return
                     seen = hash(head)
-                    if seen == self._seen:
+                    if seen == self._seen and end <= MAX_KNOWN:
                         self._head = head
                         self._request = request
                         whole = len(data) == end + 4 and request.length == 0
