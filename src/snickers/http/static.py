@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from snickers.config.values import Static
 from snickers.http.conditions import NOT_MODIFIED, read_conditions
+from snickers.http.connections import Connections
 from snickers.http.filebody import FileBody
 from snickers.http.filecache import FileCache, Kept, Shelf, Slot
 from snickers.http.files import (
@@ -67,7 +68,8 @@ class StaticHandler:
 
     *defer* calls its first argument with the others in a thread, and returns a Deferred of the
     result; *cache* is the memory for small files, one of its own by default; *alarm* is told of a
-    folder of *site* that a visitor came for and that is not there, until it is.
+    folder of *site* that a visitor came for and that is not there, until it is; *connections*
+    counts the files that are being sent.
     """
 
     log = Logger()
@@ -80,6 +82,7 @@ class StaticHandler:
         cache: FileCache | None = None,
         site: str = "",
         alarm: IAlarm | None = None,
+        connections: Connections | None = None,
     ) -> None:
         self.defer = defer
         self.buffer = bytearray(PIECE)
@@ -87,6 +90,7 @@ class StaticHandler:
         self._folder = Folder.of(static)
         self._precompressed = static.precompressed
         self._clock = clock
+        self._connections = connections
         self._shelf = Shelf(cache or FileCache())
         self._slots = self._shelf.slots
         self._looking: dict[Hashable, list[_Visit]] = {}
@@ -189,6 +193,13 @@ class StaticHandler:
         visits = self._looking.pop(key)
         if not self._closed:
             self._tell(look.wrong if isinstance(look, Missing) else "")
+        if isinstance(look, Found) and look.file is not None and self._connections is not None:
+            self._connections.make_room()
+            if self._connections.is_full:
+                look.file.release()
+                look = Missing(503)
+            else:
+                self._connections.count_file(look.file)
         file: OpenFile | None = None
         kept: Kept | None = None
         if isinstance(look, Same) and slot is not None:

@@ -165,6 +165,12 @@ class Carrier:
         connections = upstream.connections
         if connections is not None:
             connections.make_room()
+            if connections.is_full:
+                self._state = _OVER
+                self.exchange = exchange.responder = None
+                answer_error(exchange, 503, "busy")
+                upstream.ended()
+                return
         self.transport = upstream.connector(
             upstream.reactor, upstream.sweep, upstream.address, self, upstream.connect_within
         )
