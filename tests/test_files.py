@@ -97,6 +97,8 @@ class ReadPathTests(TestCase):
                 b"/a/.well-known/x",
                 b"/.well-known/.hidden",
                 b"/...",
+                b"/a" * 300,
+                b"/" * 300,
             ],
         }.items():
             for raw in paths:

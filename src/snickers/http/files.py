@@ -37,6 +37,8 @@ in any order. An older one holds what the original was before."""
 MAX_LISTED = 10_000
 """Lines of a folder's list: more is of no use to a person, and would be megabytes."""
 
+MAX_SLASHES = 256
+"""In a path that is looked at: nobody's folders are as deep, and each costs."""
 _READS = 3
 """Of a small file that is being written to, until two looks agree."""
 
@@ -85,6 +87,8 @@ def read_path(raw: bytes) -> Path:
     """
     if raw[:1] != b"/" or _MALFORMED.search(raw):
         raise BadPath(400)
+    if raw.count(b"/") > MAX_SLASHES:
+        raise BadPath(404)
     names: list[bytes] = []
     for segment in raw.split(b"/"):
         if not segment:

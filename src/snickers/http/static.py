@@ -12,6 +12,7 @@ from os import urandom
 from typing import Any, Protocol
 from urllib.parse import quote_from_bytes
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,6 +34,7 @@ from snickers.http.files import (
     OpenFile,
     Path,
     Same,
+    Signature,
     Slashless,
     read_path,
 )
@@ -60,6 +62,27 @@ class Coarse(Protocol):
     @property
     def now(self) -> float:
         """Seconds, never going back."""
+
+
+@frozen
+class ListingPage:
+    """A folder's list, as it is shown."""
+
+    fields: Fields
+    page: bytes
+
+
+def _look(
+    folder: Folder,
+    path: Path,
+    codings: Sequence[tuple[bytes, bytes]],
+    known: Signature | None,
+) -> Look | ListingPage:
+    """Return what is at *path*. Blocks, with a long list for a tenth of a second."""
+    look = folder.look(path, codings, known)
+    if isinstance(look, Listing):
+        return ListingPage(*listing_page(path.names, look.entries, look.complete))
+    return look
 
 
 @implementer(IHandler)
@@ -172,7 +195,7 @@ class StaticHandler:
         exchange.responder = visit
         self._looking[key] = [visit]
         known = slot.kept.signature if slot is not None and slot.kept.settled else None
-        looked = self.defer(self._folder.look, path, codings, known)
+        looked = self.defer(_look, self._folder, path, codings, known)
         looked.addCallbacks(
             self._looked,
             self._look_failed,
@@ -182,7 +205,7 @@ class StaticHandler:
 
     def _looked(
         self,
-        look: Look,
+        look: Look | ListingPage,
         began: float,
         key: Hashable,
         key_size: int,
@@ -310,7 +333,7 @@ def _answer_bare(exchange: IExchange, representation: Representation, status: in
         answer_error(exchange, status)
 
 
-def _answer_without(exchange: IExchange, path: Path, look: Look) -> None:
+def _answer_without(exchange: IExchange, path: Path, look: Look | ListingPage) -> None:
     """Answer where there is no file to serve."""
     if isinstance(look, Slashless):
         _, mark, query = exchange.request.target.partition(b"?")
@@ -320,9 +343,8 @@ def _answer_without(exchange: IExchange, path: Path, look: Look) -> None:
         )
         fields: Fields = [(b"Location", location + mark + safe_target(query))]
         exchange.answer(301, fields, 0, b"", True)
-    elif isinstance(look, Listing):
-        fields, body = listing_page(path.names, look.entries, look.complete)
-        exchange.answer(200, fields, len(body), body, True)
+    elif isinstance(look, ListingPage):
+        exchange.answer(200, [*look.fields], len(look.page), look.page, True)
     elif isinstance(look, Missing):
         answer_error(exchange, look.status)
     else:
