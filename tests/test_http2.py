@@ -615,6 +615,30 @@ class ConnectionTests(Front2Case):
         self.assertIn(b"hello", busy.receive())
         self.assertTrue(busy.ended)
 
+    def test_uploads_that_come_too_late(self) -> None:
+        """A request that GOAWAY did not name any more is ignored with its body, and all that
+        belongs to it: those before it are answered."""
+        wire = self.raw_wire()
+        wire.send(GET)
+        self.connection.close_if_idle()
+        wire.send(
+            request(3, BLOCK, f.END_HEADERS)
+            + f.frame(f.DATA, 0, 3, b"x" * 100)
+            + f.window_update(3, 5000)
+            + f.frame(f.DATA, f.END_STREAM, 3, b"x" * 100)
+            + request(5)
+            + f.reset(5, f.CANCEL)
+        )
+        self.assertEqual(ending(wire.receive()), [("goaway", 1, f.NO_ERROR)])
+        say(b"hello")(self.handler.exchange)
+        self.assertEqual(len(self.handler.exchanges), 1)
+        self.assertIn(b"hello", wire.receive())
+        wire = self.raw_wire()
+        wire.send(GET)
+        self.connection.close_if_idle()
+        wire.send(f.frame(f.DATA, 0, 3, b"x"))
+        self.assertIn(("goaway", 1, f.PROTOCOL_ERROR), ending(wire.receive()))
+
     def test_the_client_leaves(self) -> None:
         """A client that says GOAWAY gets what it has asked for, then the end."""
         wire = self.raw_wire()

@@ -85,6 +85,7 @@ class Http2:
         "_leaving",
         "_mark",
         "_out",
+        "_passed",
         "_preface",
         "_receivable",
         "_requests",
@@ -146,6 +147,8 @@ class Http2:
         """The highest number of a stream that the client has begun."""
         self._delayed: deque[Exchange2] = deque()
         """Requests that nobody was asked for yet, since too much waits for the client."""
+        self._passed = 0
+        """The highest one that came too late: what still comes for it is nobody's fault."""
         self._cut: dict[int, None] = {}
         self._early: dict[int, Priority] = {}
         self._turn = 0
@@ -416,7 +419,7 @@ class Http2:
         if exchange is not None:
             return f.OPEN if exchange.open else f.HALF_CLOSED
         if number > self._last:
-            return f.IDLE
+            return f.CUT if number <= self._passed else f.IDLE
         return f.CUT if number in self._cut else f.CLOSED
 
     def _takes(self, kind: int, number: int) -> bool:
@@ -493,6 +496,7 @@ class Http2:
         if number > self._last:
             if self._leaving:
                 # Above what GOAWAY has named: the client asks again elsewhere (§6.8).
+                self._passed = max(self._passed, number)
                 return
             self._last = number
             self._begin(number, fields, ends)
