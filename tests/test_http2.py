@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snickers.http import frames as f
+from snickers.http import front as front_module
 from snickers.http.front import Bounds
 from snickers.http.hpack import Encoder
 from snickers.http.http2 import (
     CONNECTION_WINDOW,
+    FREE_STREAMS,
     MAX_CUT,
     MAX_KNOWN_SIZE,
     MAX_SETTINGS,
@@ -358,6 +360,28 @@ class AbuseTests(Front2Case):
         say(b"hello")(self.handler.exchanges[0])
         wire.send(request(13))
         self.assertEqual(len(self.handler.exchanges), 5)
+
+    def test_many_streams_on_many_connections(self) -> None:
+        """What a client has open at once on all its connections is bounded, but for a few on each;
+        what was refused may come again when others are over."""
+        self.front.bounds = Bounds(streams=100)
+        self.patch(front_module, "MAX_CROWD", 30)
+        first, second = self.raw_wire(), self.raw_wire()
+        ask = b"".join([request(n) for n in range(1, 2 * (FREE_STREAMS + 20), 2)])
+        first.send(ask)
+        self.assertEqual(ending(first.receive()), [])
+        second.send(ask)
+        refused = [2 * n + 1 for n in range(FREE_STREAMS + 10, FREE_STREAMS + 20)]
+        self.assertEqual(
+            ending(second.receive()), [("reset", n, f.REFUSED_STREAM) for n in refused]
+        )
+        first.close()
+        self.turns.settle()
+        second.send(request(201))
+        self.assertEqual(ending(second.receive()), [])
+        for exchange in list(self.handler.exchanges):
+            say(b"")(exchange)
+        self.assertEqual((self.connection._crowd, self.front._crowds), (0, {}))
 
     def test_floods(self) -> None:
         """Frames that ask for nothing but work."""

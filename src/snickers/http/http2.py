@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -20,6 +20,7 @@ from snickers.http.exchange2 import OPEN, SENDING, Exchange2
 from snickers.http.front import Front
 from snickers.http.hpack import Decoder, Encoder, HeaderError, HeadersTooLarge, Pairs
 from snickers.http.pages import answer_error
+from snickers.http.policy import client_of
 from snickers.http.priority import DEFAULT, Priority, choose
 from snickers.http.priority import read as read_priority
 from snickers.http.request import Refused, Request, forwarding, no_request
@@ -41,6 +42,8 @@ PERIOD = 10.0
 """Seconds in which resets and control frames are counted."""
 MAX_CUT = 256
 """Streams that we have reset and whose late frames are forgiven."""
+FREE_STREAMS = 16
+"""Requests open at once that count for nobody but their connection: see `Front.crowd`."""
 MAX_KNOWN = 64
 """Requests that are remembered by their fields."""
 MAX_KNOWN_SIZE = 32 * 1024
@@ -67,7 +70,9 @@ class Http2:
         "_block_size",
         "_buffer",
         "_busy",
+        "_client",
         "_controls",
+        "_crowd",
         "_cut",
         "_deaf",
         "_decoder",
@@ -130,6 +135,9 @@ class Http2:
         """Whether the transport is full."""
         self._unread = 0
         """Bytes that were written nevertheless since it is."""
+        self._client: Hashable = None
+        self._crowd = 0
+        """Requests of it that are counted for its client."""
         self._deaf = False
         """Whether nothing is read until they are gone."""
         self._granted = 0
@@ -512,7 +520,13 @@ class Http2:
         front = self.front
         bounds = front.bounds
         streams = self.streams
-        if len(streams) >= bounds.streams:
+        open_now = len(streams)
+        if open_now >= FREE_STREAMS:
+            if open_now >= bounds.streams or not front.crowd(self._of()):
+                self._refuse_stream(number, f.REFUSED_STREAM)
+                return
+            self._crowd += 1
+        elif open_now >= bounds.streams:
             self._refuse_stream(number, f.REFUSED_STREAM)
             return
         refused: Refused | None = None
@@ -536,6 +550,7 @@ class Http2:
                     bounds.field_limit,
                 )
             except Malformed as malformed:
+                self._thin()
                 self._log(400, malformed.reason)
                 self._refuse_stream(number, f.PROTOCOL_ERROR)
                 return
@@ -774,6 +789,7 @@ class Http2:
         """An exchange is over; *is_open*: the stream is not, so it is reset with *code*."""
         number = exchange.number
         self.streams.pop(number, None)
+        self._thin()
         self.waiting.pop(number, None)
         if self._delayed:
             self.later(self._begin_delayed)
@@ -788,6 +804,18 @@ class Http2:
                 self.later(self._bye_if_idle)
             else:
                 self.transport.deadline = self.front.sweep.now + self.front.bounds.keep_alive
+
+    def _of(self) -> Hashable:
+        """Return whose connection it is."""
+        if self._client is None:
+            self._client = client_of(self.peer)
+        return self._client
+
+    def _thin(self) -> None:
+        """Count no more than are open now."""
+        if self._crowd and len(self.streams) < FREE_STREAMS + self._crowd:
+            self._crowd -= 1
+            self.front.disperse(self._of())
 
     def _send_reset(self, number: int, code: int) -> None:
         cut = self._cut
