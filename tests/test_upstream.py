@@ -112,6 +112,17 @@ class ExchangeTests(UpstreamCase):
         self.assertEqual(len(self.wires.servers), 1)
         self.assertEqual(self.ended, 3)
 
+    def test_large_heads_are_not_kept(self) -> None:
+        """What was sent for a small request is kept for the next one like it, and only then."""
+        for size, kept in ((100, True), (5000, False)):
+            head = GET.replace(b"\r\n\r\n", b"\r\nA: " + b"b" * size + b"\r\n\r\n")
+            for _ in range(2):
+                self.client.send(head)
+                exchange = next(iter(self.front.connections)).exchange
+                self.assertEqual(bool(exchange.request.wire), kept)
+                self.assertIn(b"b" * size, self.server.receive())
+                self.server.send(OK)
+
     def test_date_is_added(self) -> None:
         """An answer without a date gets one (RFC 9110 §6.6.1)."""
         self.client.send(GET)

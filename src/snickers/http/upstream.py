@@ -33,6 +33,8 @@ IDLE_WITHIN = 30.0
 FRESH_WITHIN = 1.0
 """Seconds after which an idle connection is not trusted with a request that must not be sent
 twice: the shortest idle limit in use (gunicorn's) is two."""
+MAX_KNOWN = 4096
+"""Bytes of a head that is kept for the next time: a client may have many requests open."""
 MAX_IDLE = 64
 """Idle connections kept to one address."""
 
@@ -219,7 +221,7 @@ class Carrier:
 
     def _wire(self, request: Request, exchange: Any) -> bytes:
         """Return the head to send for *request* but its id, and leave it there for the next
-        time."""
+        time, if it is small."""
         length = request.length
         if length is None:
             framing = b"Transfer-Encoding: chunked\r\n"
@@ -240,7 +242,8 @@ class Carrier:
             exchange.forwarding,
             framing,
         )
-        request.wire = wire
+        if len(wire) <= MAX_KNOWN:
+            request.wire = wire
         return wire
 
     # The request's body, and the client (IResponder)
