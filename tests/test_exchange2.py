@@ -126,6 +126,25 @@ class AnswerTests(Front2Case):
         self.assertEqual(self.client.told[number].informed, ["103"])
         self.assertEqual(self.client.told[number].status, 200)
 
+    def test_informed_and_not_listening(self) -> None:
+        """Who takes nothing is told nothing but the answer, so that nothing piles up for it."""
+        self.client.wire.send(f.settings({f.INITIAL_WINDOW_SIZE: 2**31 - 1}))
+        number = self.client.ask()
+        for _ in range(200_000):
+            self.handler.exchange.inform(103, [(b"Link", b"</a>; rel=preload")])
+            if self.connection.slow:
+                break
+        self.assertTrue(self.connection.slow)
+        queued = self.stream._queued
+        for _ in range(1000):
+            self.handler.exchange.inform(103, [(b"Link", b"</a>; rel=preload")])
+        self.assertEqual(self.stream._queued, queued)
+        say(b"hello")(self.handler.exchange)
+        self.client.take()
+        self.assertEqual(
+            (self.client.told[number].status, self.client.told[number].data), (200, b"hello")
+        )
+
     def test_large_head(self) -> None:
         """A head beyond a frame's size goes on in CONTINUATION."""
         number = self.client.ask()

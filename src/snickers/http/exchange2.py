@@ -259,7 +259,8 @@ class Exchange2:
     # The answer
 
     def inform(self, status: int, fields: Fields) -> None:
-        if self.stage == OPEN:
+        # A client that takes nothing does not take hints either, and nobody else would stop them.
+        if self.stage == OPEN and not self.connection.slow:
             pairs = ((b":status", b"%d" % status), *_lower(fields))
             self.connection.send_fields(self.number, pairs, False)
 
