@@ -65,6 +65,7 @@ ALL: Sequence[Load] = (
     Load("static", "static file of 1 KiB", STATIC, "/1k", 12000, 16),
     Load("passed", "passthrough, per request", PASSED, "/1k", 12000, 16),
     Load("passed-new", "passthrough, per new connection", PASSED, "/1k", 1600, 16, more=CLOSE),
+    Load("passed-bulk", "passthrough, per MiB of 64", PASSED, "/64m", 6, 2, 64.0, "MiB"),
     Load("websocket", "WebSocket echo, per message", ECHO, "/", 16000, 8, kind="websocket"),
 )
 

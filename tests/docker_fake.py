@@ -30,6 +30,16 @@ class FakeDocker:
         """Ids of images that can be pulled, by name."""
         self.refusals: dict[str, list[Refused]] = {}
         """What the next calls of a verb are refused with."""
+        self.used: dict[str, float] = {}
+        """Seconds of processor time, by id."""
+        self.commands: list[tuple[str, tuple[str, ...]]] = []
+        """What was run, and in which container."""
+        self.written: list[bytes] = []
+        """What each command writes."""
+        self.ends: list[dict[str, Any]] = [{"Running": False, "ExitCode": 0, "Pid": 0}]
+        """How a command is found each time it is looked at; the last stays."""
+        self.logins: list[Mapping[str, str] | None] = []
+        """Who asked for each image that was pulled."""
         self.calls: list[str] = []
         self.kill_at = -1
         """The number of the call in which Snickers is killed; negative: in none."""
@@ -147,6 +157,41 @@ class FakeApi:
             raise AssertionError(f"Two servers of {labels[recipe.SITE]} run at once.")
 
     @_call
+    def running(self, labels):
+        return [
+            {"Id": id, "Labels": each["Config"]["Labels"]}
+            for id, each in self.docker.made.items()
+            if each["State"]["Running"] and not each["State"]["Paused"]
+            if _match(each["Config"]["Labels"], labels)
+        ]
+
+    @_call
+    def processor(self, id):
+        return self.docker.used.get(id)
+
+    @_call
+    def pause(self, id):
+        state = self._get(id)["State"]
+        if not state["Running"] or state["Paused"]:
+            raise Refused(409, f"Container {id} is not running, or already paused")
+        state.update(Paused=True, Status="paused")
+
+    @_call
+    def prepare(self, id, command):
+        if not self._get(id)["State"]["Running"]:
+            raise Refused(409, f"Container {id} is not running")
+        self.docker.commands.append((id, tuple(command)))
+        return f"exec-{len(self.docker.commands)}"
+
+    @_call
+    def run(self, prepared):
+        return FakeStream(self.docker.written)
+
+    @_call
+    def ran(self, prepared):
+        return self.docker.ends.pop(0) if len(self.docker.ends) > 1 else self.docker.ends[0]
+
+    @_call
     def unpause(self, id):
         self._get(id)["State"].update(Paused=False, Status="running")
 
@@ -184,7 +229,8 @@ class FakeApi:
         return self.docker.images.get(name)
 
     @_call
-    def pull(self, name):
+    def pull(self, name, login=None):
+        self.docker.logins.append(login)
         if name not in self.docker.registry:
             raise Refused(404, f"manifest for {name} not found")
         self.docker.images[name] = {"Id": self.docker.registry[name], "Config": {}}

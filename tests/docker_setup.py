@@ -18,6 +18,8 @@ import subprocess
 import tarfile
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import docker
 from twisted.internet import reactor
@@ -30,7 +32,10 @@ RUN = secrets.token_hex(4)
 
 IMAGE = f"snickers-test:{RUN}"
 
-APPLETS = "sh echo mkdir httpd truncate sleep cat id touch test true nc ps wget hostname mount"
+APPLETS = (
+    "sh echo mkdir httpd truncate sleep cat id touch test true nc ps mount printf grep find "
+    "ip sed dd tr chown su stat chmod kill mknod"
+)
 
 START_WITHIN = 60
 """Seconds for a dockerd of our own, which unpacks itself on a slow disk the first time."""
@@ -58,8 +63,49 @@ def _started() -> str:
     if shutil.which("dockerd") is None:
         raise SkipTest("No Docker answers, and dockerd is not installed.")
     folder = tempfile.mkdtemp(prefix="snickers-docker-")
-    url = f"unix://{folder}/docker.sock"
-    command = ["dockerd", f"--host={url}", "--bridge=none"]
+    daemon = _dockerd(folder)
+
+    def end() -> None:
+        _end(daemon)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(end)
+    return f"unix://{folder}/docker.sock"
+
+
+@contextmanager
+def full_docker(space: int) -> Iterator[str]:
+    """Have another dockerd that keeps its images on a disk of *space* bytes; yield where it is."""
+    docker_url()
+    if os.geteuid() != 0 or shutil.which("dockerd") is None:
+        raise SkipTest("Only root can start a dockerd, and one must be installed.")
+    folder = tempfile.mkdtemp(prefix="snickers-docker-")
+    disk = os.path.join(folder, "data-root")
+    os.mkdir(disk)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={space}", "tmpfs", disk]
+    try:
+        if subprocess.run(mount, check=False).returncode:
+            raise SkipTest("No small disk can be made here.")
+        try:
+            daemon = _dockerd(folder, "--iptables=false", "--storage-driver=vfs")
+            try:
+                yield f"unix://{folder}/docker.sock"
+            finally:
+                _end(daemon)
+        finally:
+            subprocess.run(["umount", disk], check=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(daemon: subprocess.Popen) -> None:
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait(60)
+
+
+def _dockerd(folder: str, *options: str) -> subprocess.Popen:
+    """Start a dockerd that keeps everything in *folder*, and wait until it listens."""
+    command = ["dockerd", f"--host=unix://{folder}/docker.sock", "--bridge=none", *options]
     for option in ("data-root", "exec-root"):
         command.append(f"--{option}={folder}/{option}")
     daemon = subprocess.Popen(
@@ -75,17 +121,13 @@ def _started() -> str:
                 ready.set()
         ready.set()
 
-    def end() -> None:
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(60)
-        shutil.rmtree(folder, ignore_errors=True)
-
     threading.Thread(target=read, daemon=True).start()
-    atexit.register(end)
     ready.wait(START_WITHIN)
     if daemon.poll() is not None or not ready.is_set():
+        if daemon.poll() is None:
+            _end(daemon)
         raise SkipTest(f"dockerd did not start: {''.join(said[-3:])}")
-    return url
+    return daemon
 
 
 def _busybox() -> bytes:
@@ -106,14 +148,21 @@ def client() -> docker.APIClient:
     return docker.APIClient(docker_url(), version="auto", timeout=60)
 
 
-def make_image(name: str, *changes: str) -> str:
-    """Make an image of busybox; *changes* are lines of a Dockerfile. Return its id."""
+def make_image(name: str, *changes: str, size: int = 0) -> str:
+    """Make an image of busybox; *changes* are lines of a Dockerfile. Return its id.
+
+    :param size: bytes, which nothing makes smaller, that it has besides.
+    """
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         program = _busybox()
         entry = tarfile.TarInfo("bin/busybox")
         entry.mode, entry.size = 0o755, len(program)
         tar.addfile(entry, io.BytesIO(program))
+        if size:
+            entry = tarfile.TarInfo("large")
+            entry.size = size
+            tar.addfile(entry, io.BytesIO(os.urandom(size)))
         for applet in APPLETS.split():
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"

@@ -6,16 +6,17 @@ make that engine, its servers, and the accidents that befall them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Address, Declared, Exit, IEngine, IEngineObserver, Instance
+from snickers.interfaces import Address, Declared, Exit, IEngine, IEngineObserver, Instance, Ran
 
 T = TypeVar("T")
 
@@ -44,6 +45,15 @@ class EngineFixture(Protocol):
     def ask(self, address: Address, instance: Instance) -> Deferred[bytes]:
         """Make a request to *address*; fire with what came back, retrying while it is refused."""
 
+    def command(self, does: str) -> Sequence[str]:
+        """Return a command that can be run inside of a server that serves:
+
+        - ``"says"``: writes the lines ``first`` and ``second`` and ends with status 3;
+        - ``"talks"``: writes 30,000 lines, then ``the last one``, and ends well;
+        - ``"hangs"``: ends only when it is killed;
+        - ``"missing"``: there is no such program.
+        """
+
     def crash(self, instance: Instance) -> Deferred[None]:
         """Kill the server from outside (SIGKILL)."""
 
@@ -67,6 +77,7 @@ class RecordingObserver:
 
     def __init__(self) -> None:
         self.events: list[Exit | str | tuple[str, str]] = []
+        self.notices: list[tuple[str, str]] = []
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
 
     def exited(self, exit: Exit) -> None:
@@ -77,6 +88,10 @@ class RecordingObserver:
 
     def found(self) -> None:
         self._heard("found")
+
+    def noticed(self, site: str, words: str) -> None:
+        self.notices.append((site, words))
+        self._look()
 
     @property
     def exits(self) -> list[Exit]:
@@ -90,6 +105,9 @@ class RecordingObserver:
 
     def _heard(self, event: Exit | str | tuple[str, str]) -> None:
         self.events.append(event)
+        self._look()
+
+    def _look(self) -> None:
         waiting, self._waiting = self._waiting, []
         for holds, done in waiting:
             if holds():
@@ -364,6 +382,127 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
             self.assertTrue(await self.waited(self.engine.healthy(instance)))
             await self.waited(self.engine.stop(self.site, 5))
             self.assertFalse(await self.waited(self.engine.healthy(instance)))
+
+        def run_inside(self, does: str, within: float = 15, passing: float = 0) -> Deferred[Ran]:
+            command = self.fixture.command(does)
+            return self.waited(self.engine.run(self.site, command, within), passing)
+
+        async def test_paused(self) -> None:
+            """A paused server is listed as running and paused, and goes on when resumed."""
+            instance = await self.start()
+            await self.waited(self.engine.pause(self.site))
+            self.assertEqual(await self.listed(), [evolve(instance, paused=True)])
+            await self.waited(self.engine.resume(self.site))
+            self.assertEqual(await self.listed(), [instance])
+            assert instance.address is not None
+            answer = await self.waited(self.fixture.ask(instance.address, instance))
+            self.assertIn(self.site.encode(), answer)
+            self.assertEqual(self.observer.exits, [])
+
+        async def test_paused_again(self) -> None:
+            """Pausing twice is pausing once, and what is not paused can be resumed."""
+            instance = await self.start()
+            await self.waited(self.engine.resume(self.site))
+            await self.waited(self.engine.pause(self.site))
+            await self.waited(self.engine.pause(self.site))
+            self.assertTrue((await self.listed())[0].paused)
+            await self.waited(self.engine.resume(self.site))
+            await self.waited(self.engine.resume(self.site))
+            self.assertEqual(await self.listed(), [instance])
+
+        async def test_nothing_to_pause(self) -> None:
+            """What does not run can be neither paused nor resumed; that is said."""
+            for call in (self.engine.pause, self.engine.resume):
+                self.assertIn(self.site, await self.fails(call(self.site)))
+            await self.start()
+            await self.waited(self.engine.stop(self.site, 5))
+            for call in (self.engine.pause, self.engine.resume):
+                self.assertIn(self.site, await self.fails(call(self.site)))
+
+        async def test_paused_stopped(self) -> None:
+            """A paused server is stopped as any other: asked, not killed."""
+            instance = await self.start()
+            assert instance.address is not None
+            await self.waited(self.fixture.ask(instance.address, instance))
+            await self.waited(self.engine.pause(self.site))
+            await self.waited(self.engine.stop(self.site, 5))
+            self.assertEqual(await self.running(), [])
+            self.assertEqual([exit.id for exit in self.observer.exits], [instance.id])
+            self.assertNotEqual(self.observer.exits[0].code, 137)
+            again = await self.start()
+            self.assertEqual((again.running, again.paused), (True, False))
+
+        async def test_paused_started(self) -> None:
+            """A paused server that is started goes on: it is the same one."""
+            instance = await self.start()
+            await self.waited(self.engine.pause(self.site))
+            self.assertEqual(await self.start(), instance)
+            self.assertEqual(await self.listed(), [instance])
+
+        async def test_paused_replaced(self) -> None:
+            """A paused server of another declaration is replaced."""
+            first = await self.start()
+            await self.waited(self.engine.pause(self.site))
+            second = await self.start("stubborn")
+            self.assertEqual(await self.running(), [second])
+            self.assertFalse(second.paused)
+            self.assertEqual([exit.id for exit in self.observer.exits], [first.id])
+
+        async def test_paused_removed(self) -> None:
+            """A paused server can be removed."""
+            await self.start()
+            await self.waited(self.engine.pause(self.site))
+            await self.waited(self.engine.remove(self.site))
+            self.assertEqual(await self.listed(), [])
+
+        async def test_run(self) -> None:
+            """A command's status and what it wrote are told, whatever the status."""
+            await self.start()
+            self.assertEqual(await self.run_inside("says"), Ran(3, "first\nsecond"))
+
+        async def test_run_bounded(self) -> None:
+            """Of a command that talks without end the last lines are told."""
+            await self.start()
+            ran = await self.run_inside("talks")
+            self.assertEqual((ran.code, ran.output.split("\n")[-1]), (0, "the last one"))
+            self.assertLessEqual(len(ran.output), 4096)
+
+        async def test_run_late(self) -> None:
+            """A command that takes too long fails, in words that name it and the time."""
+            await self.start()
+            words = await self.fails(self.run_inside("hangs", 0.3, 0.3))
+            self.assertIn("0.3 s", words)
+            self.assertIn(self.fixture.command("hangs")[0], words)
+            self.assertEqual((await self.run_inside("says")).code, 3)
+
+        async def test_run_missing(self) -> None:
+            """A command that is not there fails in words that name it."""
+            await self.start()
+            words = await self.fails(self.run_inside("missing"))
+            self.assertIn(self.fixture.command("missing")[0], words)
+
+        async def test_nothing_to_run_in(self) -> None:
+            """Where no server runs, or only a paused one, nothing can be run; that is said."""
+            self.assertIn(self.site, await self.fails(self.run_inside("says")))
+            await self.start()
+            await self.waited(self.engine.pause(self.site))
+            self.assertIn("paused", await self.fails(self.run_inside("says")))
+            await self.waited(self.engine.stop(self.site, 5))
+            self.assertIn(self.site, await self.fails(self.run_inside("says")))
+
+        async def test_loads(self) -> None:
+            """The processor time of each server that runs is told, of none that is paused."""
+            self.assertEqual(await self.waited(self.engine.loads()), {})
+            for site in (self.site, "bob.example", "carol.example"):
+                await self.start(site=site)
+            await self.waited(self.engine.pause("bob.example"))
+            await self.waited(self.engine.stop("carol.example", 5))
+            loads = await self.waited(self.engine.loads())
+            self.assertEqual(set(loads), {self.site})
+            self.assertGreaterEqual(loads[self.site], 0)
+            await self.waited(self.engine.resume("bob.example"))
+            loads = await self.waited(self.engine.loads())
+            self.assertEqual(set(loads), {self.site, "bob.example"})
 
         async def test_adopted(self) -> None:
             """Another engine object sees the servers, runs none of them twice, hears their ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
@@ -11,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from OpenSSL import SSL
 
 NOW = 1_800_000_000.0
@@ -103,3 +105,18 @@ def shown(context):
     """Return the chain that a client is shown by *context*."""
     client, _ = shake_hands(context, SSL.Context(SSL.TLS_CLIENT_METHOD))
     return client.get_peer_cert_chain(as_cryptography=True)
+
+
+def trusts(
+    roots: Sequence[x509.Certificate],
+    chain: Sequence[x509.Certificate],
+    name: str,
+    now: float = NOW,
+) -> bool:
+    """Whether a strict client that knows *roots* accepts *chain* for *name*."""
+    builder = PolicyBuilder().store(Store(roots)).time(datetime.fromtimestamp(now, UTC))
+    try:
+        builder.build_server_verifier(x509.DNSName(name)).verify(chain[0], list(chain[1:]))
+    except VerificationError:
+        return False
+    return True

@@ -7,7 +7,9 @@ import shutil
 import socket
 import subprocess
 import threading
+from collections.abc import Mapping
 
+import bcrypt
 from twisted.trial.unittest import SkipTest
 
 CONFIGURATION = """
@@ -16,12 +18,19 @@ log: {{level: info}}
 storage: {{filesystem: {{rootdirectory: {folder}/images}}, delete: {{enabled: true}}}}
 http: {{addr: 127.0.0.1:{port}}}
 """
+LOCKED = """
+auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}
+"""
 
 
 class Registry:
-    """A ``docker-registry`` of our own, from `start` to `stop`."""
+    """A ``docker-registry`` of our own, from `start` to `stop`.
 
-    def __init__(self, folder: str) -> None:
+    :param login: the only one (``username``, ``password``) it lets in; ``None``: it lets all in.
+    """
+
+    def __init__(self, folder: str, login: Mapping[str, str] | None = None) -> None:
+        self.login = login
         self.program = shutil.which("docker-registry")
         if self.program is None:
             raise SkipTest("docker-registry is not installed.")
@@ -36,6 +45,12 @@ class Registry:
         path = os.path.join(self.folder, "config.yml")
         with open(path, "w", encoding="utf-8") as file:
             file.write(CONFIGURATION.format(folder=self.folder, port=self.port))
+            if self.login is not None:
+                file.write(LOCKED.format(folder=self.folder))
+        if self.login is not None:
+            secret = bcrypt.hashpw(self.login["password"].encode(), bcrypt.gensalt(4)).decode()
+            with open(f"{self.folder}/htpasswd", "w", encoding="ascii") as file:
+                file.write(f"{self.login['username']}:{secret}\n")
         self.process = subprocess.Popen(
             [self.program, "serve", path], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
         )

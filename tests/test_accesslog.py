@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
+from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.http import accesslog
-from snickers.http.accesslog import BATCH, AccessLog, Combined, Json, LogKeeper, escape
-from snickers.http.exchange import CLIENT_GONE
+from snickers import passthrough
+from snickers.http.accesslog import BATCH, AccessLog, LogKeeper
+from snickers.http.answer import CLIENT_GONE
+from snickers.http.logforms import STATUS, Combined
 from snickers.http.request import no_request, read_request
 from snickers.interfaces import IExchange
 from snickers.sweep import Sweep
 from tests.front_case import GET, FrontCase, say
+from tests.test_logforms import COMBINED, Over
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=200)
 HEAD = (
     b"GET /a?b HTTP/1.1\r\nHost: a.example\r\nReferer: https://b.example/\r\n"
     b'User-Agent: Some "thing" \xff\r\n\r\n'
-)
-COMBINED = re.compile(
-    rb'(\S+) - (\S+) \[\d\d/\w\w\w/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "([ -~]*)" (\d+) (\d+) '
-    rb'"([ -~]*)" "([ -~]*)"'
 )
 
 
@@ -239,76 +236,6 @@ class LoggedTests(FrontCase):
         self.assertEqual(self.handler.exchange.id, self.handler.exchange.id)
 
 
-class LineTests(SynchronousTestCase):
-    """Any bytes of a client make one well-formed line."""
-
-    @FIXED
-    @given(st.binary(max_size=60))
-    def test_escape(self, value: bytes) -> None:
-        """What is escaped is printable, has no quote, and can be read back."""
-        escaped = escape(value)
-        self.assertRegex(escaped, rb"\A[ !#-~]*\Z")
-        back = re.sub(rb"\\x(..)", lambda m: bytes([int(m[1], 16)]), escaped)
-        self.assertEqual(back, value)
-
-    def test_said_often(self) -> None:
-        """Of fields that come again and again the first one counts; the others are not escaped."""
-        request = read_request(b"GET / HTTP/1.1\r\nHost: a.example")
-        request.lines = [b"User-Agent: " + b'"' * 600, *[b"user-agent: %d" % n for n in range(9)]]
-        written: list[bytes] = []
-        words = accesslog.Words(lambda value: written.append(value) or value)
-        self.assertEqual(words.find(request.lines), (b"", b'"' * 600))
-        self.assertEqual(written, [b'"' * 600])
-
-    @FIXED
-    @given(st.binary(max_size=60))
-    def test_text(self, value: bytes) -> None:
-        """A JSON string shows what is no UTF-8 by its codes, in the midst of what is."""
-        shown = json.loads(accesslog._text(value))
-        self.assertEqual(shown, value.decode("utf-8", "backslashreplace"))
-
-    @FIXED
-    @given(
-        st.binary(max_size=30),
-        st.binary(max_size=30).filter(lambda b: not set(b) & set(b"\r\n\0")),
-        st.binary(max_size=10),
-    )
-    def test_any(self, user: bytes, agent: bytes, peer: bytes) -> None:
-        """Whatever a client says of itself, it is one line of the form."""
-        request = read_request(b"GET / HTTP/1.1\r\nHost: a.example")
-        request.lines = [*request.lines, b"User-Agent: " + agent]
-        for request_ in (request, no_request()):
-            file = Lines()
-            for form in ("combined", "json"):
-                log = AccessLog(file, form, Sweep(Clock()), lambda: 0.0, lambda: 0.0)
-                log.add(_Over(request_, user))
-                log.close()
-            combined, plain = file.lines
-            self.assertIsNotNone(COMBINED.fullmatch(combined))
-            self.assertIsInstance(json.loads(plain), dict)
-
-    def test_forms(self) -> None:
-        """Both forms are what the configuration offers."""
-        self.assertEqual(accesslog.FORMS, {"combined": Combined, "json": Json})
-
-
-class _Over:
-    """An exchange that is over."""
-
-    site = "a.example"
-    id = b"t-1"
-    peer = b"192.0.2.1"
-    secure = True
-    status = 200
-    sent = 1
-    began = 0.0
-    took = 0.0
-
-    def __init__(self, request: object, user: bytes) -> None:
-        self.request = request
-        self.user = user
-
-
 class Kept(Lines):
     """A file that notes what is done to it."""
 
@@ -380,3 +307,93 @@ class LogKeeperTests(FrontCase):
         self.assertEqual(len(file.lines), 1)
         self.assertIn("close", file.done)
         self.assertIsNone(self.front.access)
+
+
+class CarriedTests(SynchronousTestCase):
+    """Connections that were carried unopened."""
+
+    def carried(self, form: str, *values: Any) -> bytes:
+        """The line of a connection that was carried unopened, 60 s after the epoch."""
+        file = Lines()
+        log = AccessLog(file, form, Sweep(Clock()), lambda: 1e9, lambda: 0.0)
+        log.add(_Carried(*values))
+        log.close()
+        (line,) = file.lines
+        return line
+
+    def test_carried(self) -> None:
+        """A connection that was carried unopened has its sizes, its time and its end there."""
+        values = (b"192.0.2.1", "a.example", b"a.example", "carried", 812, 5123, 58.0, 3.25)
+        match = COMBINED.fullmatch(self.carried("combined", *values))
+        assert match is not None
+        self.assertEqual(
+            match.groups(),
+            (
+                *(b"192.0.2.1", b"-", b"CONNECT a.example TLS", b"200", b"5123", b"-"),
+                b"carried, 812 bytes received, 3.250s",
+            ),
+        )
+        self.assertEqual(
+            json.loads(self.carried("json", *values)),
+            {
+                "time": "2001-09-09T01:47:41Z",
+                "site": "a.example",
+                "client": "192.0.2.1",
+                "user": "",
+                "host": "a.example",
+                "method": "CONNECT",
+                "target": "a.example",
+                "protocol": "TLS",
+                "secure": True,
+                "status": 200,
+                "bytes": 5123,
+                "seconds": 3.25,
+                "referer": "",
+                "agent": "",
+                "id": "",
+                "result": "carried",
+                "received": 812,
+            },
+        )
+
+    def test_carried_fields(self) -> None:
+        """An object of such a connection has all the fields of a request's."""
+        file = Lines()
+        log = AccessLog(file, "json", Sweep(Clock()), lambda: 0.0, lambda: 0.0)
+        log.add(Over(no_request()))
+        log.close()
+        carried = self.carried("json", b"", "a.example", b"", "gone", 0, 0, 0.0, 0.0)
+        self.assertEqual(
+            json.loads(carried).keys() - json.loads(file.lines[0]).keys(), {"result", "received"}
+        )
+        self.assertEqual(json.loads(file.lines[0]).keys() - json.loads(carried).keys(), set())
+
+    def test_not_carried(self) -> None:
+        """Why not is said in a word, and by the status that a request would have got; a client
+        without an address or a name is one all the same."""
+        for result in passthrough.RESULTS:
+            line = self.carried("combined", b"", "a.example", b"", result, 0, 7, 0.0, 0.0)
+            match = COMBINED.fullmatch(line)
+            assert match is not None
+            self.assertEqual(match[1], b"-")
+            self.assertEqual(match[3], b"CONNECT a.example TLS")
+            self.assertEqual(int(match[4]), 200 if result == "carried" else STATUS[result])
+            self.assertTrue(match[7].startswith(result.encode() + b", "))
+        self.assertEqual(STATUS.keys(), set(passthrough.RESULTS) - {"carried"})
+
+    def test_between(self) -> None:
+        """Requests and carried connections are logged in the order of their ends."""
+        file = Lines()
+        log = AccessLog(file, "combined", Sweep(Clock()), lambda: 0.0, lambda: 0.0)
+        request = read_request(HEAD[:-4])
+        for over in (
+            Over(request),
+            _Carried(b"192.0.2.9", "b.example", b"b.example", "cut", 1, 1, 0.0, 0.0),
+            Over(request),
+        ):
+            log.add(over)
+        log.close()
+        self.assertEqual([b"CONNECT" in line for line in file.lines], [False, True, False])
+
+
+_Carried: Any = passthrough.Over

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
 from twisted.internet.testing import MemoryReactor
-from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config import addresses
-from snickers.config.formats import Format, Place
 from snickers.config.values import Listen
 from snickers.config.wrong import NotYet, Wrong
+from tests.format_case import HERE, FormatCase
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=300)
-HERE = Place("/etc/snickers", "alice.example", "/data/alice.example")
 
 
-class AddressTests(SynchronousTestCase):
+class AddressTests(FormatCase):
     """Each kind of address."""
-
-    def reads(self, format: Format[Any], pairs: dict[str, Any]) -> None:
-        """*format* reads each text as its value, and shows what reads the same."""
-        for text, value in pairs.items():
-            self.assertEqual(format.read(text, HERE), value, text)
-            self.assertEqual(format.read(format.show(value), HERE), value, text)
-
-    def refuses(self, format: Format[Any], words: str, *texts: str) -> None:
-        """*format* refuses each of *texts* in *words*."""
-        for text in texts:
-            wrong = self.assertRaises(Wrong, format.read, text, HERE)
-            self.assertIn(words, str(wrong), text)
 
     def test_endpoints(self) -> None:
         """Endpoints are Twisted's strings for tcp, tcp6 and unix."""

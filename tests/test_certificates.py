@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 
 from attrs import evolve
 from OpenSSL import SSL
@@ -188,7 +189,7 @@ class HandshakeTests(Base):
         """A client that trusts the authority's ca.pem completes a handshake with the site."""
         self.authority = Authority(os.path.join(self.folder, "now"))
         clock = Clock()
-        clock.advance(authority_module.datetime.now(authority_module.UTC).timestamp())
+        clock.advance(datetime.now(UTC).timestamp())
         self.clock = clock
         self.store = self.make()
         self.add(site("a.example", "www.a.example", source="internal"))

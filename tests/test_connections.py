@@ -8,12 +8,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.http.connections import RESERVE, Connections, shown
-from snickers.http.files import OpenFile
 from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1
+from snickers.http.openfile import OpenFile
 from snickers.http.sites import SiteTable
 from snickers.http.upstream import Upstream
-from tests.test_upstream import OK, Passing
+from tests.upstream_case import OK, Passing
 from tests.wires import Wire, Wires
 
 

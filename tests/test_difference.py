@@ -166,7 +166,7 @@ class ChangesTests(SynchronousTestCase):
                 ("hold", "2s", "250ms"),
                 ("idle after", "1m", "30m"),
                 ("image", "x:1", "x:2"),
-                ("memory", "", "1m"),
+                ("memory", "1g", "1m"),
                 ("read only", "off", "on"),
             ],
         )

@@ -8,12 +8,13 @@ import secrets
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from snickers.config.values import Container, Lifecycle
 from snickers.containers import docker, recipe
@@ -25,7 +26,7 @@ from tests import docker_setup
 from tests.docker_fake import FakeApi, FakeDocker
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 from tests.registry_setup import Registry
-from tests.test_process import ask
+from tests.test_process import ask, inside
 
 SERVE = """
 mkdir -p /www; echo $SITE > /www/asked
@@ -74,6 +75,9 @@ class DockerFixture:
     def ask(self, address: Address, instance: Instance) -> Deferred[bytes]:
         request = b"GET /asked HTTP/1.0\r\n\r\n"
         return Deferred.fromCoroutine(ask(address, request))
+
+    def command(self, does: str) -> Sequence[str]:
+        return inside(does)
 
     def crash(self, instance: Instance) -> Deferred[None]:
         return deferToThread(docker_setup.client().kill, instance.id)
@@ -288,7 +292,7 @@ class ThreadsTests(TestCase):
     async def test_called_off(self) -> None:
         """Stopping calls off a start that waits for a pull."""
         pull = Slow()
-        self.patch(FakeApi, "pull", lambda api, name: pull)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: pull)
         self.docker.images.clear()
         self.engine.watch(self.observer)
         starting = self.start()
@@ -300,7 +304,7 @@ class ThreadsTests(TestCase):
     async def test_cancelled(self) -> None:
         """A cancelled start fails at once; the next one waits for its thread."""
         pull = Slow()
-        self.patch(FakeApi, "pull", lambda api, name: pull)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: pull)
         images, self.docker.images = self.docker.images, {}
         self.engine.watch(self.observer)
         starting = self.start()
@@ -314,7 +318,7 @@ class ThreadsTests(TestCase):
     async def test_closed_in_the_middle(self) -> None:
         """Closing ends what is under way, and is done when the threads are."""
         pull = Slow()
-        self.patch(FakeApi, "pull", lambda api, name: pull)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: pull)
         self.docker.images.clear()
         self.engine.watch(self.observer)
         starting = self.start()
@@ -355,6 +359,77 @@ class ThreadsTests(TestCase):
         threads: list[threading.Thread] = []
         await self.start(lambda words: threads.append(threading.current_thread()))
         self.assertEqual(set(threads), {threading.current_thread()})
+
+    def always(self, site: str = "") -> Deferred[Instance]:
+        kind = Container("lamp:7", pull="always")
+        declared = Declared(site or self.site, kind, "/data/x")
+        return self.engine.start(declared, lambda words: None).addTimeout(10, reactor)
+
+    async def test_newer_image(self) -> None:
+        """A server that starts with what is here is told of a newer image when that has come, and
+        that it runs from it, when it does."""
+        self.docker.registry["lamp:7"] = "sha256:8"
+        self.engine.watch(self.observer)
+        await self.always()
+        await self.until(lambda: bool(self.observer.notices))
+        told = (self.site, docker.NEWER)
+        self.assertEqual(self.observer.notices, [told])
+        await self.always()  # It runs: nothing is to be looked for.
+        await self.engine.stop(self.site, 1)
+        instance = await self.always()
+        self.assertEqual(instance.image, "sha256:8")
+        self.assertEqual(self.observer.notices, [told, (self.site, "")])
+        await self.engine.close()
+        self.assertEqual(self.docker.calls.count("pull"), 2)
+
+    async def test_newer_image_once(self) -> None:
+        """However many sites start from one image, it is pulled once; each is told."""
+        pull, pulls = Slow(), []
+        self.patch(FakeApi, "pull", lambda api, name, login=None: pulls.append(name) or pull)
+        self.engine.watch(self.observer)
+        sites = [f"{number}.example" for number in range(5)]
+        for site in (*sites, sites[0]):
+            await self.engine.stop(site, 1)
+            await self.always(site)
+        self.docker.images["lamp:7"] = {"Id": "sha256:8", "Config": {}}
+        pull.items.put(None)
+        await self.until(lambda: len(self.observer.notices) == 5)
+        self.assertEqual({site for site, _ in self.observer.notices}, set(sites))
+        self.assertEqual(pulls, ["lamp:7"])
+
+    async def test_newer_image_hangs(self) -> None:
+        """A registry that says nothing does not keep other images from being looked for."""
+        silent = Slow()
+        self.patch(docker, "PULL_WITHIN", 0.2)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: silent)
+        self.engine.watch(self.observer)
+        await self.always()
+        await self.until(lambda: bool(self.observer.notices))
+        self.assertIn("called off", self.observer.notices[-1][1])
+        self.assertTrue(silent.closed)
+
+    async def test_newer_image_fails(self) -> None:
+        """A registry that has trouble keeps nobody asleep; the trouble is told."""
+        self.engine.watch(self.observer)
+        self.assertTrue((await self.always()).running)
+        await self.until(lambda: bool(self.observer.notices))
+        ((site, words),) = self.observer.notices
+        self.assertEqual(site, self.site)
+        self.assertIn("has no such image", words)
+        self.assertIn("The image that is here is used.", words)
+
+    async def test_run_late(self) -> None:
+        """A command that is not done in time fails then, and keeps no other call waiting."""
+        written = Slow()
+        self.patch(FakeApi, "run", lambda api, prepared: written)
+        self.docker.ends = [{"Running": True, "ExitCode": None, "Pid": 0}]
+        self.engine.watch(self.observer)
+        await self.start()
+        running = self.engine.run(self.site, ("snapshot",), 0.2)
+        await deferToThread(written.read.wait, 10)
+        self.assertEqual(len(await self.engine.list()), 1)
+        self.assertIn("not done within 0.2 s", await self.fails(running))
+        self.assertTrue(written.closed)
 
 
 class RealDockerTests(TestCase):
@@ -456,15 +531,84 @@ class RealDockerTests(TestCase):
         address = first.address[0]
         request = b"GET /x HTTP/1.0\r\n\r\n"
         self.assertIn(b"hi", await ask(first.address, request))
-        script = f"if wget -T 1 -O - http://{address}/x; then echo way; else echo no way; fi"
-        said = await self.said(self.declared(script, "bob.example", network=""))
-        self.assertIn("no way", said)
+        script = f"""
+        mkdir /www; echo hi > /www/x; httpd -p 80 -h /www
+        mine=$(ip -4 addr show eth0 | sed -n 's/.*inet \\([0-9.]*\\).*/\\1/p')
+        for host in 127.0.0.1 $mine {address}; do
+            printf 'GET /x HTTP/1.0\\r\\n\\r\\n' | nc -w 2 $host 80 | grep hi || echo no way
+        done
+        """
+        # It reaches itself, and who shares its network: so what it does not reach says something.
+        for network, reached in (("", "no way"), ("snickers-alice.example", "hi")):
+            said = await self.said(self.declared(script, "bob.example", network=network))
+            said = [line for line in said if not line.startswith("nc: ")]
+            self.assertEqual(said, ["hi", "hi", reached])
+            await self.engine.remove("bob.example")
         networks = await self.ask_docker("networks", names=["snickers-alice.example"])
         (pool,) = networks[0]["IPAM"]["Config"]
         self.assertTrue(pool["Subnet"].startswith("10.213."))
         self.assertTrue(pool["Subnet"].endswith("/28"))
         await self.engine.remove(self.site)
         self.assertEqual(await self.ask_docker("networks", names=["snickers-alice.example"]), [])
+
+    async def test_ordinary(self) -> None:
+        """What images do that begin as root works: give the folder away, become another user, be
+        read by root all the same, listen on port 80; the rest of root's powers is not there."""
+        script = """
+        grep CapBnd /proc/self/status | tr -d '\t'
+        touch /data/x && chown 1234:1234 /data/x && chmod 600 /data/x && cat /data/x && echo owns
+        mkdir -m 1777 /tmp; su lamp -c 'id -u; sleep 60 & echo $! > /tmp/pid'
+        kill $(cat /tmp/pid) && echo kills
+        mkdir /www; httpd -p 80 -h /www && echo listens
+        mknod /tmp/sda b 8 0 || echo makes none
+        """
+        declared = self.declared(script, data="/data")
+        said = [line for line in await self.said(declared) if not line.startswith("mknod: ")]
+        self.assertEqual(
+            said, ["CapBnd:00000000000004fb", "owns", "1234", "kills", "listens", "makes none"]
+        )
+
+    async def test_folder_given(self) -> None:
+        """A new folder is that of the user who is a number, who can write to it as it is."""
+        if os.geteuid() != 0:
+            raise SkipTest("Only root can give folders away.")
+        script = "touch /data/x && stat -c '%u:%g %a' /data /data/x"
+        said = await self.said(self.declared(script, data="/data", user="4321:4322"))
+        self.assertEqual(said, ["4321:4322 700", "4321:4322 644"])
+
+    async def test_docker_unreachable(self) -> None:
+        """Docker's socket is in no container, and Docker listens at no address of its network."""
+        script = """
+        find / -xdev -name '*docker*.sock' -o -xdev -name 'containerd*.sock'
+        grep -c docker.sock /proc/mounts
+        gateway=$(ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p')
+        for port in 2375 2376; do nc -w 1 $gateway $port </dev/null && echo open; done
+        echo $gateway
+        """
+        said = await self.said(self.declared(script, network=""))
+        *said, gateway = [line for line in said if not line.startswith("nc: ")]
+        self.assertEqual(said, ["0"])
+        self.assertTrue(gateway.startswith("10.213."))
+
+    async def test_bad_neighbours(self) -> None:
+        """A fork bomb and one that wants all memory harm their own site alone."""
+        serve = "mkdir /www; echo hi > /www/x; exec httpd -f -p 80 -h /www"
+        bob = await self.start(self.declared(serve, "bob.example"))
+        request = b"GET /x HTTP/1.0\r\n\r\n"
+        bomb = "bomb() { bomb | bomb & }; bomb; while :; do sleep 1; done"
+        little = {"pids": 64, "memory": 32 << 20, "cpus": 0.5}
+        await self.start(self.declared(bomb, "carol.example", **little))
+        hog = "x=xxxxxxxx; while :; do x=$x$x; done"
+        alice = await self.start(self.declared(hog, **little))
+        for _ in range(50):
+            answer = await Deferred.fromCoroutine(ask(bob.address, request)).addTimeout(5, reactor)
+            self.assertIn(b"hi", answer)
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(30, reactor)
+        (end,) = [each for each in self.observer.exits if each.site == self.site]
+        self.assertEqual((end.id, end.out_of_memory), (alice.id, True))
+        answer = await Deferred.fromCoroutine(ask(bob.address, request)).addTimeout(5, reactor)
+        self.assertIn(b"hi", answer)
+        await self.engine.stop("carol.example", 0.1).addTimeout(30, reactor)
 
     async def test_owners(self) -> None:
         """Two Snickers on one Docker know nothing of each other's servers, of one site even."""
@@ -487,6 +631,56 @@ class RealDockerTests(TestCase):
         await self.ask_docker("pause", instance.id)
         await self.engine.stop(self.site, 1)
         self.assertEqual([exit.id for exit in self.observer.exits], [instance.id])
+
+    async def test_paused_silent(self) -> None:
+        """A paused server takes connections and answers when it goes on: nothing is lost."""
+        serve = "mkdir /www; echo hi > /www/x; exec httpd -f -p 80 -h /www"
+        instance = await self.start(self.declared(serve))
+        request = b"GET /x HTTP/1.0\r\n\r\n"
+        self.assertIn(b"hi", await ask(instance.address, request))
+        await self.engine.pause(self.site)
+        asked = Deferred.fromCoroutine(ask(instance.address, request))
+        await deferLater(reactor, 0.1)
+        self.assertNoResult(asked)
+        await self.engine.resume(self.site)
+        self.assertIn(b"hi", await asked.addTimeout(20, reactor))
+
+    async def test_run_as_the_server(self) -> None:
+        """A command is run as the server's user, with its environment, and as confined."""
+        declared = self.declared(user="lamp", environment=(("TITLE", "Alice"),))
+        await self.start(declared)
+        script = "id -u; echo $TITLE; grep NoNewPrivs /proc/self/status"
+        ran = await self.engine.run(self.site, ("sh", "-c", script), 20)
+        self.assertEqual(ran.output.split(), ["1234", "Alice", "NoNewPrivs:", "1"])
+
+    async def test_run_killed(self) -> None:
+        """A command that takes too long is killed with its children, where Docker is here."""
+        if os.geteuid() != 0:
+            raise SkipTest("Only root may kill what runs in containers.")
+        await self.start(self.declared())
+        script = "sleep 4321 & sleep 4321"
+        try:
+            await self.engine.run(self.site, ("sh", "-c", script), 0.5)
+        except EngineFailed as error:
+            self.assertIn("was killed", str(error))
+        else:
+            self.fail("It did not fail.")
+        ran = await self.engine.run(self.site, ("sh", "-c", "ps | grep '[s]leep 4321'"), 20)
+        self.assertEqual(ran.output, "")
+
+    async def test_load(self) -> None:
+        """What a server uses of the processor grows, and begins anew with each start."""
+        burn = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; echo burnt; exec sleep 60"
+        declared = self.declared(burn)
+        await self.start(declared)
+        got = Gathered()
+        following = self.engine.logs(self.site, 1, True, got)
+        await got.until(b"burnt").addTimeout(30, reactor)
+        following.addErrback(lambda _: None).cancel()
+        used = (await self.engine.loads())[self.site]
+        self.assertGreater(used, 0.02)
+        await self.start(self.declared())
+        self.assertLess((await self.engine.loads())[self.site], used)
 
     async def test_removed_by_hand(self) -> None:
         """A container that somebody removed is told to have ended, and made again."""
@@ -553,9 +747,17 @@ class RealDockerTests(TestCase):
 
         async def runs(pull: str) -> str:
             await self.engine.stop(self.site, 1)
-            id = (await self.start(self.declared(image=name, pull=pull), words.append)).id
-            found = await self.ask_docker("inspect_container", id)
+            instance = await self.start(self.declared(image=name, pull=pull), words.append)
+            found = await self.ask_docker("inspect_container", instance.id)
+            image = await self.ask_docker("inspect_image", found["Image"])
+            self.assertIn(instance.image, image["RepoDigests"])
             return found["Config"]["Labels"]["version"]
+
+        def noticed() -> Deferred[None]:
+            before = len(self.observer.notices)
+            notices = self.observer.notices
+            until = self.observer.until(lambda: any(words for _, words in notices[before:]))
+            return until.addTimeout(30, reactor)
 
         words: list[str] = []
         self.assertIn(name, await self.fails(self.declared(image=name, pull="missing")))
@@ -567,7 +769,81 @@ class RealDockerTests(TestCase):
         )
         await deferToThread(publish, "2")
         self.assertEqual(await runs("missing"), "1")
-        self.assertEqual(await runs("always"), "2")
+        noticing = noticed()
+        self.assertEqual(await runs("always"), "1")
+        await noticing
+        self.assertEqual(self.observer.notices[-1], (self.site, docker.NEWER))
+        self.assertEqual(await runs("missing"), "2")
         await deferToThread(registry.stop)
+        noticing = noticed()
         self.assertEqual(await runs("always"), "2")
-        self.assertIn("cannot be pulled", " ".join(words))
+        await noticing
+        self.assertIn("cannot be reached from where Docker runs", self.observer.notices[-1][1])
+        self.assertIn("The image that is here is used.", self.observer.notices[-1][1])
+
+    async def test_disk_full(self) -> None:
+        """Where an image has no room it is said what is full, and the old one runs on."""
+        registry = Registry(self.mktemp())
+        self.addCleanup(registry.stop)
+        name = registry.name("lamp:1")
+        await deferToThread(registry.start)
+
+        def publish(size: int) -> None:
+            docker_setup.make_image(name, size=size)
+            docker_setup.client().push(name)
+            docker_setup.remove_image(name)
+
+        await deferToThread(publish, 0)
+        full = docker_setup.full_docker(16 << 20)
+        url = await deferToThread(full.__enter__)
+        self.addCleanup(deferToThread, full.__exit__, None, None, None)
+        engine = DockerEngine(reactor, self.owner, url)
+        self.addCleanup(engine.close)
+        observer = RecordingObserver()
+        engine.watch(observer)
+        declared = self.declared(image=name, network="none", pull="always")
+        first = await engine.start(declared, lambda words: None).addTimeout(60, reactor)
+        await deferToThread(publish, 24 << 20)
+        await engine.stop(self.site, 1)
+        await engine.start(declared, lambda words: None).addTimeout(60, reactor)
+        await observer.until(lambda: bool(observer.notices)).addTimeout(60, reactor)
+        self.assertIn("disk that Docker keeps images on is full", observer.notices[-1][1])
+        self.assertIn("The image that is here is used.", observer.notices[-1][1])
+        (instance,) = await engine.list()
+        self.assertEqual((instance.running, instance.image), (True, first.image))
+        await engine.remove(self.site)
+
+    async def test_private_registry(self) -> None:
+        """A registry that asks who one is gets the login of `registry auth`; a wrong one, none and
+        a wrong name are told apart as far as registries do."""
+        login = {"username": "alice", "password": "hunter2"}
+        registry = Registry(self.mktemp(), login)
+        self.addCleanup(registry.stop)
+        name = registry.name("team/lamp:1")
+        await deferToThread(registry.start)
+        await deferToThread(docker_setup.make_image, name)
+        await self.ask_docker("push", name, auth_config=login)
+        await deferToThread(docker_setup.remove_image, name)
+        self.addCleanup(deferToThread, docker_setup.remove_all, self.owner)
+        path = os.path.join(os.path.dirname(self.folder), "login")
+
+        def write(text: str) -> None:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+            os.chmod(path, 0o600)
+
+        options = {"image": name, "pull": "missing"}
+        self.assertIn("without a login (registry auth)", await self.fails(self.declared(**options)))
+        options["registry_auth"] = path
+        write("alice:wrong")
+        words = await self.fails(self.declared(**options))
+        self.assertIn(f"the login in {path}", words)
+        self.assertNotIn("wrong", words)
+        write("alice:hunter2")
+        os.chmod(path, 0o644)
+        self.assertIn(f"chmod 600 {path}", await self.fails(self.declared(**options)))
+        os.chmod(path, 0o600)
+        other = await self.fails(self.declared(**{**options, "image": registry.name("lamp:9")}))
+        self.assertIn("has no such image", other)
+        instance = await self.start(self.declared(**options))
+        self.assertTrue(instance.image.startswith(name.rpartition(":")[0] + "@sha256:"))

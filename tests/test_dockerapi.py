@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(length)
         path = self.path.partition("?")[0]
         self.server.asked.append((self.command, path))
+        self.server.whole.append((self.path, self.headers.get("X-Registry-Auth")))
         status, answer = self.server.answers.get(
             path.partition("/v1.99")[2] or path, (404, {"message": "page not found"})
         )
@@ -68,7 +70,7 @@ class ApiTests(SynchronousTestCase):
     def serve(self, answers=None, server=None):
         """Let something answer at the socket."""
         server = server or _Server(self.path, _Handler)
-        server.asked = []
+        server.asked, server.whole = [], []
         server.answers = {"/version": (200, {"ApiVersion": "1.99"}), "/info": (200, INFO)}
         server.answers.update(answers or {})
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -125,6 +127,29 @@ class ApiTests(SynchronousTestCase):
         """What is not there is an answer."""
         self.serve({"/containers/x/json": (404, {"message": "No such container: x"})})
         self.assertIsNone(self.api().container("x"))
+
+    def test_login(self) -> None:
+        """A pull tells Docker who asks the registry, as given."""
+        server = self.serve({"/images/create": (200, {"status": "done"})})
+        login = {"username": "alice", "password": "secret", "serveraddress": "r.example"}
+        self.assertEqual(list(self.api().pull("r.example/lamp", login)), [{"status": "done"}])
+        where, said = server.whole[-1]
+        self.assertIn("fromImage=r.example%2Flamp&tag=latest", where)
+        self.assertEqual(json.loads(base64.urlsafe_b64decode(said)), login)
+
+    def test_processor(self) -> None:
+        """The processor time is asked for once, without a rate; of what does not run there is
+        none."""
+        for stats, wanted in (
+            ({"cpu_stats": {"cpu_usage": {"total_usage": 2_500_000_000}}}, 2.5),
+            ({"cpu_stats": {"cpu_usage": {"total_usage": 0}}}, None),
+            ({"cpu_stats": None}, None),
+        ):
+            server = self.serve({"/containers/x/stats": (200, stats)})
+            self.assertEqual(self.api().processor("x"), wanted)
+            self.assertIn("stream=False&one-shot=True", server.whole[-1][0])
+            server.shutdown()
+            os.unlink(self.path)
 
     def test_refused(self) -> None:
         """What Docker refuses is said in its words, its status kept."""

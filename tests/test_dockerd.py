@@ -14,7 +14,7 @@ from snickers.containers.dockerapi import Refused
 from snickers.containers.dockerd import LATE_WORD, Dockerd
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand, Seen
-from snickers.interfaces import Declared
+from snickers.interfaces import Declared, Ran
 from tests.docker_fake import REAL, FakeApi, FakeDocker, FakeStream, Killed
 
 SITE = "alice.example"
@@ -221,6 +221,32 @@ class StartTests(DockerdTestCase):
         self.start(declared=declared)
         self.assertEqual(os.stat(folder).st_mode & 0o777, 0o755)
 
+    def test_data_folder_owner(self) -> None:
+        """The folder of a user that is a number is made for that one alone."""
+        owners: list[tuple[int, int]] = []
+        self.patch(os, "chown", lambda path, *owner: owners.append(owner))
+        self.dockerd._api.local = True
+        folder = self.mktemp()
+        kind = Container("lamp:7", data="/data", user="1234:56")
+        self.start(declared=Declared(SITE, kind, folder))
+        self.assertEqual(owners, [(1234, 56)])
+        self.assertEqual(os.stat(folder).st_mode & 0o777, 0o700)
+
+    def test_data_folder_not_given(self) -> None:
+        """A folder that cannot be given to its user is said, and none is left behind."""
+
+        def refuse(path, *owner):
+            raise PermissionError(1, "Operation not permitted")
+
+        self.patch(os, "chown", refuse)
+        self.dockerd._api.local = True
+        folder = self.mktemp()
+        kind = Container("lamp:7", data="/data", user="1234")
+        declared = Declared(SITE, kind, folder)
+        error = self.assertRaises(EngineFailed, self.start, declared=declared)
+        self.assertIn(f"user = 1234: the site's folder {folder} cannot be given", str(error))
+        self.assertFalse(os.path.exists(folder))
+
     def test_data_folder_fails(self) -> None:
         """A folder that cannot be made is said, and nothing is."""
         self.dockerd._api.local = True
@@ -231,6 +257,136 @@ class StartTests(DockerdTestCase):
         error = self.assertRaises(EngineFailed, self.start, declared=declared)
         self.assertIn(f"{path}/x", str(error))
         self.assertEqual(self.docker.made, {})
+
+
+class RunTests(DockerdTestCase):
+    """`Dockerd.pause`, `resume`, `run` and `loads`: what only an odd moment shows."""
+
+    def run_inside(self, errand=None):
+        return self.dockerd.run(SITE, ("snapshot", "--all"), 5, errand or Errand())
+
+    def test_pause_race(self) -> None:
+        """Who is paused, or goes on, by somebody else at the same moment is so."""
+        id = self.start().instance.id
+        pause, unpause = FakeApi.pause, FakeApi.unpause
+
+        def paused_already(api, id):
+            pause(api, id)
+            raise Refused(409, "already paused")
+
+        def gone_on_already(api, id):
+            unpause(api, id)
+            raise Refused(500, "not paused")
+
+        self.patch(FakeApi, "pause", paused_already)
+        self.patch(FakeApi, "unpause", gone_on_already)
+        self.dockerd.pause(SITE)
+        self.assertTrue(self.docker.made[id]["State"]["Paused"])
+        self.dockerd.resume(SITE)
+        self.alone()
+
+    def test_pause_refused(self) -> None:
+        """What Docker refuses for another reason is told in its words."""
+        self.start()
+        self.docker.refusals["pause"] = [Refused(500, "no freezer here")]
+        error = self.assertRaises(EngineFailed, self.dockerd.pause, SITE)
+        self.assertIn("no freezer here", str(error))
+        self.dockerd.pause(SITE)
+        self.docker.refusals["unpause"] = [Refused(500, "no freezer here")]
+        error = self.assertRaises(EngineFailed, self.dockerd.resume, SITE)
+        self.assertIn("no freezer here", str(error))
+
+    def test_ended_output_first(self) -> None:
+        """A command that has closed its output is waited for."""
+        self.start()
+        waits: list[float] = []
+        self.dockerd._pause = waits.append
+        self.docker.written = [b"one\n", b"two\n"]
+        running = {"Running": True, "ExitCode": None, "Pid": 5}
+        self.docker.ends = [running, running, {"Running": False, "ExitCode": 4, "Pid": 0}]
+        self.assertEqual(self.run_inside(), Ran(4, "one\ntwo"))
+        self.assertEqual(len(waits), 2)
+
+    def test_no_such_command(self) -> None:
+        """What Docker says of a command that is not there is told; a shell's status 127 is not
+        mistaken for that."""
+        self.start()
+        self.docker.ends = [{"Running": False, "ExitCode": 127, "Pid": 0}]
+        self.docker.written = [
+            b"OCI runtime exec failed: exec failed: unable to start: no such file: unknown\r\n"
+        ]
+        error = self.assertRaises(EngineFailed, self.run_inside)
+        self.assertIn("snapshot --all cannot be run in alice.example", str(error))
+        self.assertTrue(str(error).endswith("no such file."))
+        self.docker.written = [b"sh: restic: not found\n"]
+        self.assertEqual(self.run_inside().code, 127)
+
+    def test_refused(self) -> None:
+        """What Docker refuses is told in its words."""
+        self.start()
+        self.docker.refusals["run"] = [Refused(400, "executable file not found")]
+        self.assertIn("not found", str(self.assertRaises(EngineFailed, self.run_inside)))
+
+    def late(self, local: bool, groups: str) -> tuple[str, list[int]]:
+        """Return what is said of a command whose time is over, and who was killed."""
+        killed: list[int] = []
+        self.patch(os, "killpg", lambda pid, number: killed.append(pid))
+        self.patch(dockerd.groups, "groups_of", lambda pid: groups)
+        self.dockerd._api.local = local
+        self.docker.ends = [{"Running": True, "ExitCode": None, "Pid": 4321}]
+        errand = Errand()
+
+        def run(api, prepared):
+            errand.cancel()
+            return FakeStream([])
+
+        self.patch(FakeApi, "run", run)
+        error = self.assertRaises(EngineFailed, self.run_inside, errand)
+        self.assertIn("snapshot --all was not done within 5 s", str(error))
+        return str(error), killed
+
+    def test_late(self) -> None:
+        """A command whose time is over is killed with its children."""
+        id = self.start().instance.id
+        words, killed = self.late(True, f"4:memory:/docker/{id}")
+        self.assertEqual(killed, [4321])
+        self.assertIn("was killed", words)
+
+    def test_late_not_trusted(self) -> None:
+        """A number that is not of a process of the container is not signalled, nor on another
+        host; then it is said that the command runs on."""
+        self.start()
+        for local, groups in ((True, "4:memory:/user.slice"), (False, "id-1")):
+            words, killed = self.late(local, groups)
+            self.assertEqual(killed, [])
+            self.assertIn("runs on", words)
+
+    def test_loads(self) -> None:
+        """Each that runs is told, by site; one that ends meanwhile is left out."""
+        id = self.start().instance.id
+        self.talk().start(evolve(ALICE, site="bob.example"), "new", Errand())
+        self.talk("other").start(evolve(ALICE, site="carol.example"), "new", Errand())
+        self.docker.used = {id: 1.5}
+        self.assertEqual(self.dockerd.loads(), {SITE: 1.5})
+        self.docker.refusals["processor"] = [Refused(404, "No such container")] * 2
+        self.assertEqual(self.dockerd.loads(), {})
+
+    def test_loads_here(self) -> None:
+        """Where Docker is on this host its kernel is asked instead, Docker only where to look."""
+        id = self.start().instance.id
+        self.docker.made[id]["State"]["Pid"] = 4321
+        meter = self.mktemp()
+        with open(meter, "w", encoding="ascii") as file:
+            file.write("2500000000")
+        self.patch(dockerd.groups, "groups_of", lambda pid: f"0::/docker/{id}/{pid}")
+        self.patch(dockerd.groups, "meters", lambda of: ["/no/such", meter] if "4321" in of else [])
+        self.dockerd._api.local = True
+        self.docker.calls.clear()
+        self.assertEqual([self.dockerd.loads() for _ in range(2)], [{SITE: 2.5}] * 2)
+        self.assertEqual(self.docker.calls, ["running", "container", "running"])
+        os.unlink(meter)
+        self.docker.used = {id: 1.5}
+        self.assertEqual(self.dockerd.loads(), {SITE: 1.5})
 
 
 class PullTests(DockerdTestCase):
@@ -251,28 +407,61 @@ class PullTests(DockerdTestCase):
         self.pull("missing")
         self.assertNotIn("pull", self.docker.calls)
 
+    def always(self) -> tuple[str, bool, bool]:
+        """Start; return the image, whether anything began, and whether there may be a newer."""
+        errand = Errand()
+        seen = self.start("8", evolve(ALICE, kind=Container("lamp:8", pull="always")), errand)
+        return seen.image, errand.began, errand.stale
+
     def test_always(self) -> None:
-        """An image that is always pulled is that of the registry."""
-        self.docker.images["lamp:8"] = {"Id": "sha256:old", "Config": {}}
-        self.docker.registry["lamp:8"] = "sha256:new"
-        self.assertEqual(self.pull("always").image, "sha256:new")
-
-    def test_always_running(self) -> None:
-        """What runs is not replaced for a newer image until it is started again."""
+        """Who waits for a server does not wait for a registry: it starts with what is here."""
         self.docker.registry["lamp:8"] = "sha256:old"
-        first = self.pull("always")
+        self.assertEqual(self.always(), ("sha256:old", True, False))
         self.docker.registry["lamp:8"] = "sha256:new"
-        self.assertEqual(self.pull("always").instance.id, first.instance.id)
+        self.assertEqual(self.always(), ("sha256:old", False, False))
         self.dockerd.stop(SITE, 1, Errand())
-        self.assertEqual(self.pull("always").image, "sha256:new")
+        self.assertEqual(self.always(), ("sha256:old", True, True))
+        kind = Container("lamp:8", pull="always")
+        self.assertEqual(self.dockerd.refresh(kind, Errand()), "sha256:new")
+        self.alone("8")
+        self.dockerd.stop(SITE, 1, Errand())
+        self.assertEqual(self.always(), ("sha256:new", True, True))
 
-    def test_always_registry_away(self) -> None:
-        """A registry that is away keeps nobody from waking who has an image here."""
+    def test_refresh_fails(self) -> None:
+        """An image that cannot be pulled leaves the old one here."""
         self.docker.images["lamp:8"] = {"Id": "sha256:old", "Config": {}}
-        words: list[str] = []
-        self.assertEqual(self.pull("always", words).image, "sha256:old")
-        self.assertIn("Using the image that is here", " ".join(words))
-        self.flushLoggedErrors()
+        kind = Container("lamp:8", pull="always")
+        error = self.assertRaises(EngineFailed, self.dockerd.refresh, kind, Errand())
+        self.assertIn("docker.io has no such image", str(error))
+        self.assertEqual(self.always(), ("sha256:old", True, True))
+
+    def test_digest(self) -> None:
+        """What a server was made from is told with its digest, or its id where it has none."""
+        self.assertEqual(self.start().instance.image, "sha256:7")
+        self.dockerd.remove(SITE, Errand())
+        digest = "lamp@sha256:abc"
+        self.docker.images["lamp:7"] = {"Id": "sha256:7", "Config": {}, "RepoDigests": [digest]}
+        self.assertEqual(self.start().instance.image, digest)
+        self.assertEqual(self.alone()["Config"]["Labels"][recipe.DIGEST], digest)
+        self.assertEqual(self.dockerd.listing()[0].instance.image, digest)
+
+    def test_login(self) -> None:
+        """The file of the login is read for each pull, and only for a pull."""
+        path = self.mktemp()
+        kind = Container("lamp:8", registry_auth=path)
+        declared = evolve(ALICE, kind=kind)
+        self.docker.registry["lamp:8"] = "sha256:8"
+        error = self.assertRaises(EngineFailed, self.start, "8", declared)
+        self.assertIn(f"registry auth = {path}", str(error))
+        with open(path, "w", encoding="ascii") as file:
+            file.write("alice:secret")
+        os.chmod(path, 0o600)
+        self.start("8", declared)
+        login = {"username": "alice", "password": "secret", "serveraddress": "docker.io"}
+        self.assertEqual(self.docker.logins, [login])
+        os.unlink(path)
+        self.start("again", declared)
+        self.assertEqual(self.docker.logins, [login])
 
     def test_never(self) -> None:
         """What is never pulled and not here fails in words."""
@@ -289,9 +478,16 @@ class PullTests(DockerdTestCase):
     def test_fault_in_the_middle(self) -> None:
         """A pull that breaks off fails in Docker's words."""
         said = FakeStream([{"status": "Pulling fs layer", "id": "a"}, {"error": "no space left."}])
-        self.patch(FakeApi, "pull", lambda api, name: said)
+        self.patch(FakeApi, "pull", lambda api, name, login=None: said)
         error = self.assertRaises(EngineFailed, self.pull, "missing")
         self.assertIn("no space left. Is its name", str(error))
+
+    def test_disk_full(self) -> None:
+        """A full disk is said to be that, with what makes room."""
+        said = FakeStream([{"error": "write /var/lib/docker/tmp/x: no space left on device"}])
+        self.patch(FakeApi, "pull", lambda api, name, login=None: said)
+        error = self.assertRaises(EngineFailed, self.pull, "missing")
+        self.assertIn("disk that Docker keeps images on is full", str(error))
 
 
 class NetworkTests(DockerdTestCase):

@@ -106,6 +106,20 @@ class AnswerTests(FrontCase):
         self.handler.at_once = say(b"next")
         self.assertTrue(self.ask(GET).startswith(b"HTTP/1.1 200 OK"))
 
+    def test_more_at_once_than_announced(self) -> None:
+        """A handler that gives more with the head than it announces: nothing of it is sent, and
+        the connection breaks, by however many bytes it is wrong."""
+        for data in (b"abcd", b"abcde", b"abcdef"):
+            for end in (True, False):
+                _, client = self.connect()
+                client.send(GET)
+                exchange = self.handler.exchange
+                exchange.answer(200, [], 3, data, end)
+                exchange.write(b"more")
+                exchange.finish()
+                self.assertEqual(client.receive(), b"")
+                self.assertTrue(client.reset or client.ended)
+
     def test_interim_answers(self) -> None:
         """Hints go to those who know them."""
         self.client.send(GET)

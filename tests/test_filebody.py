@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from snickers.http import filebody
 from snickers.http.filebody import FIRST, FileBody
-from snickers.http.files import PIECE, OpenFile
+from snickers.http.openfile import PIECE, OpenFile
 from snickers.interfaces import IResponder
 from tests.exchange_fake import RecordingExchange
 from tests.threads_fake import FakeThreads

@@ -7,7 +7,6 @@ import os
 import socket
 from itertools import count
 from unittest import mock
-from urllib.parse import unquote_to_bytes
 
 from attrs import evolve
 from hypothesis import example, given, settings
@@ -16,20 +15,8 @@ from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Static
 from snickers.http import files
-from snickers.http.files import (
-    PIECE,
-    WHOLE,
-    BadPath,
-    Folder,
-    Found,
-    Listing,
-    Missing,
-    OpenFile,
-    Path,
-    Same,
-    Slashless,
-    read_path,
-)
+from snickers.http.files import WHOLE, Folder, Found, Listing, Missing, Same, Slashless
+from snickers.http.paths import BadPath, Path, read_path
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=400)
 LONG_AGO = 1_500_000_000
@@ -51,75 +38,6 @@ def write(root: str, path: str, data: bytes, modified: float | None = LONG_AGO) 
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-class ReadPathTests(TestCase):
-    """`read_path`."""
-
-    def test_read(self) -> None:
-        """Names are decoded once; slashes in a row count as one."""
-        for raw, expected in [
-            (b"/", Path((), True)),
-            (b"/a", Path((b"a",), False)),
-            (b"/a/b/", Path((b"a", b"b"), True)),
-            (b"//a///b", Path((b"a", b"b"), False)),
-            (b"/%61%20b", Path((b"a b",), False)),
-            (b"/%2561", Path((b"%61",), False)),
-            (b"/%C3%A9", Path(("é".encode(),), False)),
-            ("/é".encode(), Path(("é".encode(),), False)),
-            (b"/.well-known/acme", Path((b".well-known", b"acme"), False)),
-            (b"/a..b/c.", Path((b"a..b", b"c."), False)),
-        ]:
-            self.assertEqual(read_path(raw), expected, raw)
-
-    def test_refused(self) -> None:
-        """Broken encodings are 400; what is hidden or could be elsewhere is 404."""
-        for status, paths in {
-            400: [b"", b"*", b"a", b"/%", b"/%4", b"/%zz", b"/a%", b"/%ff", b"/\xff", b"/%C0%AE"],
-            404: [
-                b"/..",
-                b"/../a",
-                b"/a/../b",
-                b"/.",
-                b"/%2e%2e/a",
-                b"/.%2E",
-                b"/a%2fb",
-                b"/a%2Fb",
-                b"/a\\b",
-                b"/%5c",
-                b"/a%00",
-                b"/a\x00",
-                b"/a%0d%0ab",
-                b"/%7f",
-                b"/.git/config",
-                b"/a/.env",
-                b"/%2eenv",
-                b"/a/.well-known/x",
-                b"/.well-known/.hidden",
-                b"/...",
-                b"/a" * 300,
-                b"/" * 300,
-            ],
-        }.items():
-            for raw in paths:
-                with self.assertRaises(BadPath, msg=raw) as caught:
-                    read_path(raw)
-                self.assertEqual(caught.exception.status, status, raw)
-
-    @FIXED
-    @given(st.binary(max_size=30) | st.text("/.%2efF5c\\a0", max_size=16).map(str.encode))
-    def test_names_are_plain(self, raw: bytes) -> None:
-        """Whatever is read is a row of plain names, which encode to what was sent."""
-        try:
-            path = read_path(raw)
-        except BadPath:
-            return
-        for name in path.names:
-            self.assertNotIn(name, (b"", b".", b".."))
-            self.assertFalse(set(name) & set(b"/\\\0"))
-            name.decode("utf-8")
-        plain = [unquote_to_bytes(part) for part in raw.split(b"/") if part]
-        self.assertEqual(list(path.names), plain)
 
 
 class LookTests(TestCase):
@@ -492,80 +410,3 @@ _counter = count()
 def unsteady(name: bytes, coding: bytes, status: os.stat_result) -> tuple:
     """Return a signature that no other one is equal to."""
     return (name, coding, 0, 0, status.st_size, next(_counter), 0)
-
-
-class OpenFileTests(TestCase):
-    """`OpenFile`."""
-
-    def setUp(self) -> None:
-        self.path = self.mktemp()
-        with open(self.path, "wb") as file:
-            file.write(b"0123456789")
-        self.descriptor = os.open(self.path, os.O_RDONLY)
-        self.file = OpenFile(self.descriptor, os.fstat(self.descriptor))
-        self.buffer = bytearray(PIECE)
-
-    def closed(self) -> bool:
-        try:
-            os.fstat(self.descriptor)
-        except OSError:
-            return True
-        return False
-
-    def test_last_user_closes(self) -> None:
-        """The descriptor is closed when, and only when, nobody uses it."""
-        self.file.hold()
-        self.file.release()
-        self.assertFalse(self.closed())
-        self.file.release()
-        self.assertTrue(self.closed())
-
-    def test_reads(self) -> None:
-        """A thread reads any part; the end is empty."""
-        self.addCleanup(self.file.release)
-        self.assertEqual(self.file.read(8, 10), b"89")
-        self.assertEqual(self.file.read(10, 10), b"")
-
-    def test_reads_now(self) -> None:
-        """What is in memory is read at once, no more than asked for, by a copy."""
-        self.addCleanup(self.file.release)
-
-        def preadv(descriptor: int, buffers: list[memoryview], offset: int, flags: int) -> int:
-            self.assertEqual(flags, os.RWF_NOWAIT)
-            return os.readv(descriptor, buffers)
-
-        self.patch(files.os, "preadv", preadv)
-        piece = self.file.read_now(0, 4, self.buffer)
-        self.buffer[:4] = b"XXXX"
-        self.assertEqual(piece, b"0123")
-
-    def test_not_in_memory(self) -> None:
-        """What would block, and what the kernel calls an end, is left to a thread."""
-        self.addCleanup(self.file.release)
-        with mock.patch.object(files.os, "preadv", side_effect=BlockingIOError()) as preadv:
-            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
-            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
-        self.assertEqual(preadv.call_count, 2)
-        with mock.patch.object(files.os, "preadv", return_value=0):
-            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
-
-    def test_file_system_without(self) -> None:
-        """A file system that cannot say what is in memory is not asked twice."""
-        self.addCleanup(self.file.release)
-        refusal = OSError(errno.EOPNOTSUPP, "")
-        with mock.patch.object(files.os, "preadv", side_effect=refusal) as preadv:
-            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
-            self.assertIsNone(self.file.read_now(0, 4, self.buffer))
-        self.assertEqual(preadv.call_count, 1)
-
-    def test_changed(self) -> None:
-        """A file that was written to gives nothing more; one that lost its name to another does."""
-        self.addCleanup(self.file.release)
-        self.patch(files.os, "preadv", lambda file, buffers, *rest: os.readv(file, buffers))
-        os.unlink(self.path)
-        self.assertEqual(self.file.read(0, 4), b"0123")
-        self.assertEqual(self.file.read_now(0, 4, self.buffer), b"0123")
-        with open(f"/proc/self/fd/{self.descriptor}", "r+b") as file:
-            file.truncate(9)
-        self.assertEqual(self.file.read(0, 4), b"")
-        self.assertEqual(self.file.read_now(0, 4, self.buffer), b"")

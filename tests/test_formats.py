@@ -7,30 +7,17 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config import formats
 from snickers.config.formats import Format, Place
 from snickers.config.wrong import NotYet, Wrong
+from tests.format_case import HERE, FormatCase
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=300)
-HERE = Place("/etc/snickers", "alice.example", "/data/alice.example")
 
 
-class FormatTests(SynchronousTestCase):
+class FormatTests(FormatCase):
     """Each format by itself."""
-
-    def reads(self, format: Format[Any], pairs: dict[str, Any]) -> None:
-        """*format* reads each text as its value, and shows what reads the same."""
-        for text, value in pairs.items():
-            self.assertEqual(format.read(text, HERE), value, text)
-            self.assertEqual(format.read(format.show(value), HERE), value, text)
-
-    def refuses(self, format: Format[Any], words: str, *texts: str) -> None:
-        """*format* refuses each of *texts* in *words*."""
-        for text in texts:
-            wrong = self.assertRaises(Wrong, format.read, text, HERE)
-            self.assertIn(words, str(wrong), text)
 
     def test_duration(self) -> None:
         """Durations have a unit; ``never`` is one only where it makes sense."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+
 from snickers.http.front import MAX_CROWD
 from tests.front_case import GET, FrontCase, say
 
@@ -46,3 +48,21 @@ class FrontTests(FrontCase):
         self.turns.settle()
         self.assertEqual(self.handler.responder.told, ["gone"])
         self.assertEqual(self.front.connections, set())
+
+    def test_refusals_are_noted(self) -> None:
+        """Each request that breaks the rules, before or within its body, is one line of the log:
+        the site, who, the status and why."""
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.client.send(b"GET / HTTP/1.1\r\n\r\n")
+        _, client = self.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.handler.exchange.receive()
+        client.send(b"no chunk\r\n")
+        self.front.note_refusal(None, b"192.0.2.9", 414, "too long")
+        lines = [formatEvent(event) for event in events]
+        who = "refused a request of 192.0.2.1"
+        self.assertEqual(lines[0], f"a.example: {who}: 400, no Host field")
+        self.assertTrue(lines[1].startswith(f"a.example: {who}: 400, "), lines)
+        self.assertEqual(lines[2:], ["-: refused a request of 192.0.2.9: 414, too long"])

@@ -24,8 +24,8 @@ from snickers.http.request import read_request
 from snickers.interfaces import Fields, IHandler, IResponder
 from snickers.sweep import Sweep
 from tests.exchange_fake import RecordingExchange
-from tests.test_upstream import FORWARDED, GET, OK, UpstreamCase
 from tests.threads_fake import FakeThreads
+from tests.upstream_case import FORWARDED, GET, OK, UpstreamCase
 from tests.wires import Wires
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()

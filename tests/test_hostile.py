@@ -61,7 +61,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "differential.refused",
     ),
     "an Upgrade that nobody agreed to": (
-        "upstream.no_tunnel_without_a_true_101",
+        "carrier.no_tunnel_without_a_true_101",
         "request.upgrade_without_connection_is_none",
     ),
     "a malformed WebSocket handshake": ("request.websockets", "differential.refused"),
@@ -75,12 +75,12 @@ ROWS: dict[str, tuple[str, ...]] = {
         "http1.pipelined",
         "http1.a_bad_request_behind_good_ones",
     ),
-    "an upstream's answer with the same faults": ("answer.bad_answers", "upstream.bad_answers"),
+    "an upstream's answer with the same faults": ("answer.bad_answers", "carrier.bad_answers"),
     "1xx, HEAD, 204, 304, an answer before the request is complete": (
-        "upstream.interim_answers",
-        "upstream.head",
+        "carrier.interim_answers",
+        "carrier.head",
         "exchange.bodiless",
-        "upstream.an_answer_before_the_body_is_complete",
+        "carrier.an_answer_before_the_body_is_complete",
     ),
     # HTTP/2
     "HTTP/2 fields that break the rules, a length that is not the body's": (
@@ -174,15 +174,15 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     # Files, logs
     "`..`, encoded slashes, NUL, links out of the root, special and hidden files": (
-        "files.refused",
+        "paths.refused",
         "files.special_files",
         "files.links",
         "files.no_path_leads_outside",
         "beneath.no_path_leads_outside",
     ),
     "controls, quotes and odd bytes in what is logged or shown": (
-        "accesslog.escape",
-        "accesslog.any",
+        "logforms.escape",
+        "logforms.any",
         "pages.names_are_data",
         "alarm.printable",
     ),
@@ -221,8 +221,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "parse.include_loop",
     ),
     "an upstream that is silent, answers half, resets": (
-        "upstream.no_answer",
-        "upstream.half_an_answer",
+        "carrier.no_answer",
+        "carrier.half_an_answer",
         "upstream.refused",
         "hostile_live.silent_half_and_reset",
     ),

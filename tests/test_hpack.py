@@ -116,8 +116,11 @@ class DecoderTests(SynchronousTestCase):
         add = bytes.fromhex("400178017a")
         decoder.decode(add)
         first = decoder.decode(b"\x82\xbe")
+        self.assertTrue(decoder.remembers(b"\x82\xbe"))
+        self.assertFalse(decoder.remembers(add))
         self.assertIs(decoder.decode(b"\x82\xbe"), first)
         decoder.decode(bytes.fromhex("4001780179"))
+        self.assertFalse(decoder.remembers(b"\x82\xbe"))
         self.assertEqual(decoder.decode(b"\x82\xbe")[1], (b"x", b"y"))
         self.assertEqual(decoder.decode(b"\x82\xbf")[1], (b"x", b"z"))
 

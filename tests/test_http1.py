@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.python.failure import Failure
 
 from snickers.http.exchange import Exchange
 from snickers.http.front import Bounds
-from snickers.http.http1 import HALF_CLOSED_WITHIN, MAX_PIPELINED, PlainHttp1
+from snickers.http.http1 import HALF_CLOSED_WITHIN, MAX_KNOWN_HEAD, MAX_PIPELINED
 from tests.front_case import GET, FrontCase, say
 
 
@@ -16,11 +14,26 @@ class RequestTests(FrontCase):
     """How requests arrive."""
 
     def test_byte_by_byte(self) -> None:
-        """A head that comes byte by byte is the same head."""
+        """A head that comes byte by byte is the same head, an empty line before it included."""
         self.handler.at_once = say(b"x")
-        for byte in GET[:-1]:
-            self.assertEqual(self.ask(bytes([byte])), b"")
-        self.assertTrue(self.ask(GET[-1:]).endswith(b"\r\n\r\nx"))
+        for head in (GET, b"\r\n\r\n" + GET):
+            for byte in head[:-1]:
+                self.assertEqual(self.ask(bytes([byte])), b"")
+            self.assertTrue(self.ask(head[-1:]).endswith(b"\r\n\r\nx"))
+
+    def test_the_same_again(self) -> None:
+        """A request that comes again and again is answered each time, also when it is too large to
+        be remembered for it."""
+        self.handler.at_once = say(b"x")
+        for size in (1, MAX_KNOWN_HEAD):
+            request = GET[:-2] + b"A: " + b"a" * size + b"\r\n\r\n"
+            before = len(self.handler.exchanges)
+            for _ in range(4):
+                self.assertTrue(self.ask(request).endswith(b"\r\n\r\nx"))
+            requests = {exchange.request for exchange in self.handler.exchanges[before:]}
+            self.assertEqual(len(requests), 2 if size == 1 else 4)
+            connection = self.stream.protocol
+            self.assertLessEqual(len(connection._head) + len(connection._whole), 200)
 
     def test_pipelined(self) -> None:
         """Requests sent ahead are answered in order, one at a time."""
@@ -69,15 +82,6 @@ class RequestTests(FrontCase):
         self.handler.at_once = say(b"ours")
         answer = self.ask(b"GET https://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n")
         self.assertTrue(answer.endswith(b"ours"))
-
-    def test_large_heads_are_not_remembered(self) -> None:
-        """A head that comes again and again is kept only where it is small."""
-        for size, kept in ((100, True), (9000, False)):
-            self.stream, self.client = self.connect()
-            self.handler.at_once = say(b"x")
-            for _ in range(3):
-                self.ask(GET.replace(b"\r\n\r\n", b"\r\nA: " + b"b" * size + b"\r\n\r\n"))
-            self.assertEqual(bool(self.stream.protocol._head), kept)
 
     def test_wildcard_host(self) -> None:
         """A wildcard stands for one label, and not for a name that another site has exactly."""
@@ -392,32 +396,3 @@ class EndTests(FrontCase):
         self.client.receive()
         self.assertTrue(self.client.reset or self.client.ended)
         self.assertEqual(self.front.connections, set())
-
-
-class PlainTests(FrontCase):
-    """The plain http listener."""
-
-    def connect(self) -> tuple[Any, Any]:
-        stream, client = self.wires.pair()
-        stream.protocol = PlainHttp1(self.front, stream, 8443)
-        stream.start()
-        return stream, client
-
-    def test_known_host(self) -> None:
-        """A known host is sent to https, same path and query."""
-        answer = self.ask(b"GET /x?y=z HTTP/1.1\r\nHost: A.example:8080\r\n\r\n")
-        self.assertTrue(answer.startswith(b"HTTP/1.1 308 Permanent Redirect\r\n"))
-        self.assertIn(b"\r\nLocation: https://a.example:8443/x?y=z\r\n", answer)
-
-    def test_unknown_host(self) -> None:
-        """An unknown host gets 404, and nothing about others."""
-        answer = self.ask(GET.replace(b"a.example", b"b.example"))
-        self.assertTrue(answer.startswith(b"HTTP/1.1 404 Not Found\r\n"))
-        self.assertNotIn(b"a.example", answer)
-
-    def test_the_usual_port_is_not_named(self) -> None:
-        """The port 443 is not named in an address."""
-        stream, self.client = self.wires.pair()
-        stream.protocol = PlainHttp1(self.front, stream, 443)
-        stream.start()
-        self.assertIn(b"\r\nLocation: https://a.example/\r\n", self.ask(GET))

@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 
 from snickers.http import frames as f
 from snickers.http import front as front_module
+from snickers.http.abuse import PERIOD
 from snickers.http.front import Bounds
 from snickers.http.hpack import Encoder
 from snickers.http.http2 import (
     CONNECTION_WINDOW,
     FREE_STREAMS,
     MAX_CUT,
-    MAX_KNOWN_SIZE,
-    MAX_SETTINGS,
+    MAX_KNOWN_BYTES,
     MAX_UNREAD,
     MOST_HELD,
-    PERIOD,
     STREAM_WINDOW,
 )
 from snickers.stream import HIGH_WATER
@@ -508,31 +507,6 @@ class AbuseTests(Front2Case):
         found = [frame.stream_id for frame in read_frames(bytes(data)) if frame.type == f.HEADERS]
         self.assertEqual(found, list(range(1, number, 2)))
 
-    def test_many_settings(self) -> None:
-        """Settings that are said over and over in one frame."""
-        wire = self.raw_wire()
-        one = pack(">HI", f.INITIAL_WINDOW_SIZE, 65535)
-        wire.send(f.frame(f.SETTINGS, 0, 0, one * MAX_SETTINGS))
-        self.assertEqual(ending(wire.receive()), [])
-        wire.send(f.frame(f.SETTINGS, 0, 0, one * (MAX_SETTINGS + 1)))
-        self.assertEqual(ending(wire.receive()), [("goaway", 0, f.ENHANCE_YOUR_CALM)])
-
-    def test_large_requests_are_not_remembered(self) -> None:
-        """A few bytes that stand for many of the client's table do not fill our memory."""
-        self.front.bounds = Bounds()
-        self.handler.at_once = say(b"")
-        wire = self.raw_wire()
-        plain = fields(*FIELDS)
-        blocks = [plain + b"\x40\x01a\x7f\xa9\x1d" + b"x" * 3880]  # Into the table.
-        for n in range(60):
-            blocks.append(plain + b"\xbe" * (n % 7 + 1) + fields((b"n", b"%d" % n)))
-        for n, block in enumerate(blocks):
-            wire.send(request(2 * n + 1, block))
-            self.assertEqual(ending(wire.receive()), [])
-        kept = [known for _, known, _ in self.connection._requests.values()]
-        self.assertLess(sum(sum(map(len, one.lines)) for one in kept), MAX_KNOWN_SIZE + 1)
-        self.assertGreater(len(kept), 0)
-
     def test_what_is_remembered(self) -> None:
         """Streams that were reset are not remembered for ever."""
         self.front.bounds = Bounds()
@@ -542,6 +516,62 @@ class AbuseTests(Front2Case):
             say(b"no")(self.handler.exchange)
             self.turns.pass_time(1)
         self.assertLessEqual(len(self.connection._cut), MAX_CUT)
+
+    def test_thousands_of_settings(self) -> None:
+        """A frame full of windows' sizes is work for all streams once, and the last one counts."""
+        wire = self.raw_wire()
+        wire.send(request(1) + request(3))
+        looks: list[int] = []
+
+        class Streams(dict[int, Any]):
+            """Notes when all streams are looked at."""
+
+            def values(self) -> Any:
+                looks.append(len(self))
+                return super().values()
+
+        self.connection.streams = Streams(self.connection.streams)
+        sizes = [*range(1, 2000), 70000]
+        wire.send(f.frame(f.SETTINGS, 0, 0, b"".join(pack(">HI", 4, size) for size in sizes)))
+        self.assertEqual([exchange.window for exchange in self.handler.exchanges], [70000] * 2)
+        self.assertEqual(self.connection.initial_window, 70000)
+        self.assertEqual(looks, [2])
+
+    def test_thousands_of_table_sizes(self) -> None:
+        """...and so is one full of the table's sizes: the least of them and the last one count."""
+        sizes: list[int] = []
+
+        class Noting(Encoder):
+            """Notes the table's sizes."""
+
+            def set_table_size(self, size: int) -> None:
+                sizes.append(size)
+                super().set_table_size(size)
+
+        self.connection._encoder = Noting()
+        self.handler.at_once = say(b"")
+        said = b"".join(
+            pack(">HI", f.HEADER_TABLE_SIZE, size) for size in [*range(4000, 0, -2), 4096]
+        )
+        self.client.wire.send(f.frame(f.SETTINGS, 0, 0, said))
+        self.assertEqual(sizes, [2, 4096])
+
+    def test_large_requests_are_not_kept(self) -> None:
+        """What is remembered of requests is bounded in bytes, whatever few bytes stand for them:
+        here each refers to a long field of the table six times."""
+        self.front.bounds = Bounds(resets=1000)
+        self.handler.at_once = say(b"")
+        wire = self.raw_wire()
+        wire.send(request(1, BLOCK + b"\x40\x01x\x7f\xa1\x1e" + b"x" * 4000))
+        self.assertEqual(len(self.handler.exchanges), 1)
+        for n in range(3, 203, 2):
+            path = fields((b":path", b"/%d" % n))
+            wire.send(request(n, b"\x82\x87\x01\x09a.example" + path + b"\xbe" * 6))
+            wire.receive()
+        self.assertEqual(len(self.handler.exchanges), 101)
+        kept = [request for _, request, _ in self.connection._requests.values()]
+        self.assertTrue(kept)
+        self.assertLessEqual(sum(len(line) for r in kept for line in r.lines), MAX_KNOWN_BYTES)
 
 
 def _status(data: bytes) -> bytes:
@@ -770,7 +800,10 @@ class CrowdTests(Front2Case):
         client = self.connect(keeps=True)
         self.handler.at_once = self.fill
         numbers = [client.ask() for _ in range(100)]
-        held = sum(exchange.queued for exchange in self.connection.streams.values())
+        held = self.connection.held
+        self.assertEqual(
+            held, sum([exchange.queued for exchange in self.connection.streams.values()])
+        )
         self.assertLess(held, MOST_HELD + 256 * 1024)
         asked = len(self.handler.exchanges)
         self.assertLess(asked, 20)
@@ -789,7 +822,7 @@ class CrowdTests(Front2Case):
         told = [client.told[number] for number in numbers[asked:-1]]
         self.assertEqual([one.data for one in told], [b"small"] * (99 - asked))
         self.assertTrue(all(one.ended for one in told))
-        self.assertEqual(self.connection.streams, {})
+        self.assertEqual((self.connection.streams, self.connection.held), ({}, 0))
 
     def test_many_that_read_slowly(self) -> None:
         """Requests that had to wait are asked for as soon as the client has made room."""

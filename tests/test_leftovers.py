@@ -65,6 +65,13 @@ class LeftoversTests(TestCase):
         self.assertEqual(process.wait(), -signal.SIGTERM)
         self.assertEqual(self.leftovers.find(), [])
 
+    async def test_paused(self) -> None:
+        """One that was left behind frozen goes on to hear that it shall end."""
+        process = self.spawn("alice.example")
+        process.send_signal(signal.SIGSTOP)
+        self.assertEqual(await self.leftovers.end(), [])
+        self.assertEqual(process.wait(), -signal.SIGTERM)
+
     async def test_site(self) -> None:
         """Only the site's are ended, also when one's name begins with another's."""
         alice, longer = self.spawn("alice.example"), self.spawn("alice.example.org")

@@ -26,6 +26,14 @@ class OptionTests(SynchronousTestCase):
         """The default is a text, and its value is read from it."""
         self.assertEqual((WITH.value, WITHOUT.value, GIVEN.value), (2.0, None, None))
 
+    def test_no_limit(self) -> None:
+        """An empty text takes away a limit that is the default, where that is allowed."""
+        option = Option(
+            "memory", ("container",), formats.size(), "1g", "How much.", "64m", unlimited=True
+        )
+        self.assertEqual((option.value, option.read("", HERE)), (2**30, None))
+        self.assertEqual([option.show(value) for value in (2**30, None)], ["1g", ""])
+
     def test_empty(self) -> None:
         """An empty text is the option's empty value; where it has none, a fault."""
         self.assertIsNone(WITHOUT.read("", HERE))

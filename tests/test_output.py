@@ -7,7 +7,35 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import TestCase
 
-from snickers.containers.output import KEPT, LONGEST, Output
+from snickers.containers.output import KEPT, LONGEST, TOLD, TOLD_LINES, Output, Tail
+
+
+class TailTests(TestCase):
+    """`Tail`."""
+
+    def test_pieces(self) -> None:
+        """What comes in pieces is one text, without its last newline."""
+        tail = Tail()
+        for data in (b"\xc3", b"\xa9t", b"\xc3\xa9\nend\n"):
+            tail.add(data)
+        self.assertEqual(tail.text(), "\u00e9t\u00e9\nend")
+
+    def test_bounded(self) -> None:
+        """The last lines stay, and of one that never ends its end."""
+        tail = Tail()
+        for number in range(10_000):
+            tail.add(b"%d\n" % number)
+        lines = tail.text().split("\n")
+        self.assertEqual(lines, [str(number) for number in range(10_000 - TOLD_LINES, 10_000)])
+        tail.add(b"x" * 100_000 + b"y")
+        self.assertEqual(tail.text(), "x" * (TOLD - 1) + "y")
+
+    def test_odd(self) -> None:
+        """What is no text is shown as well as it can be."""
+        tail = Tail()
+        self.assertEqual(tail.text(), "")
+        tail.add(b"a\xff")
+        self.assertEqual(tail.text(), "a\ufffd")
 
 
 class OutputTests(TestCase):

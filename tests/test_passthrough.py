@@ -24,10 +24,12 @@ from snickers.passthrough import (
     CONNECT_WITHIN,
     INTERNAL_ERROR,
     LOOK_UP_EVERY,
+    Over,
     Passage,
     Passages,
     read_target,
 )
+from snickers.splice import Carried
 from snickers.stream import CONNECTING, HIGH_WATER, READ_SIZE, Stream
 from snickers.tap import Wiring
 from snickers.tls.clienthello import alert
@@ -44,6 +46,7 @@ class Servers:
 
     def __init__(self) -> None:
         self.counted: list[Any] = []
+        self.is_full = False
 
     def make_room(self) -> None:
         self.counted.append("room")
@@ -57,12 +60,15 @@ class PassageCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.wires = Wires(self)
+        self.wires.make = Carried
         self.turns = self.wires.turns
         self.front: set[Any] = set()
         self.servers = Servers()
         self.asked: list[str] = []
         self.addresses: list[Any] = []
         self.looked_up: Any = None
+        self.logged: list[Over] = []
+        self.log: Any = self.logged.append
         self.passages = Passages(
             self.turns,
             self.wires.sweep,
@@ -71,8 +77,11 @@ class PassageCase(SynchronousTestCase):
             self.servers,
             Networks,
             alert,
+            self.turns.seconds,
+            lambda: self.log,
             self.connector,
         )
+        self.addCleanup(self.passages.pipes.close)
         self.table = SiteTable()
         self.live = self.serve(SITE)
 
@@ -110,9 +119,9 @@ class CarryTests(PassageCase):
     """A server that is there."""
 
     def test_the_hello_waits(self) -> None:
-        """Until the server is connected nothing is read; then it gets every byte, and answers."""
+        """It is read at once, and the server gets every byte of it when it is connected."""
         stream, client = self.visit(b"the hello")
-        self.assertEqual((stream.received, self.turns.getReaders()), (0, []))
+        self.assertEqual((stream.received, self.turns.getReaders()), (9, [stream]))
         self.turns.settle()
         self.assertEqual(self.addresses, [("10.0.0.7", 443)])
         self.assertEqual(self.wires.server.receive(), b"the hello")
@@ -120,6 +129,41 @@ class CarryTests(PassageCase):
         self.assertEqual(client.receive(), b"the answer")
         self.assertCounts(carried=1)
         self.assertEqual(self.live.requests, 1)
+
+    def test_more_than_the_hello(self) -> None:
+        """A client that says more before there is a server is not read further; nothing is lost,
+        its end neither."""
+        self.looked_up = Deferred()
+        self.live = self.serve(NAMED)
+        stream, client = self.visit(b"hello")
+        client.send(b", more")
+        self.assertEqual(self.turns.getReaders(), [])
+        client.send(b" and more")
+        client.end()
+        self.assertEqual(stream.received, 11)
+        self.looked_up.callback("10.0.0.8")
+        self.turns.settle()
+        self.assertEqual(self.wires.server.receive(), b"hello, more and more")
+        self.assertTrue(self.wires.server.ended)
+        self.wires.server.send(b"answer")
+        self.wires.server.end()
+        self.assertEqual(client.receive(), b"answer")
+        self.assertNothingOpen()
+
+    def test_an_end_while_connecting(self) -> None:
+        """A client that has ended its side at once still gets its answer."""
+        self.looked_up = Deferred()
+        self.live = self.serve(NAMED)
+        _, client = self.visit(b"hello")
+        client.end()
+        self.looked_up.callback("10.0.0.8")
+        self.turns.settle()
+        self.assertEqual(self.wires.server.receive(), b"hello")
+        self.assertTrue(self.wires.server.ended)
+        self.wires.server.send(b"answer")
+        self.wires.server.end()
+        self.assertEqual(client.receive(), b"answer")
+        self.assertNothingOpen()
 
     def test_counted(self) -> None:
         """The site's and the front's connections have it until both directions have ended."""
@@ -185,6 +229,63 @@ class CarryTests(PassageCase):
         self.passages.connector = lambda *arguments: 1 // 0
         self.assertRaises(ZeroDivisionError, self.visit)
         self.assertEqual((self.front, self.live.connections), (set(), set()))
+
+    def test_logged(self) -> None:
+        """When it is over the log has both sizes, the time and how it ended, once."""
+        _, client = self.visit()
+        self.turns.settle()
+        self.wires.server.send(b"the answer")
+        self.turns.pass_time(2)
+        client.end()
+        self.assertEqual(self.logged, [])
+        self.wires.server.end()
+        client.receive()
+        self.assertNothingOpen()
+        (over,) = self.logged
+        self.assertEqual(
+            over,
+            Over(b"192.0.2.1", "a.example", b"a.example", "carried", 5, 10, over.began, over.took),
+        )
+        self.assertAlmostEqual(over.took, 2.0)
+
+    def test_logged_cut(self) -> None:
+        """A side that went away without closing is told from one that closed; nobody may listen."""
+        stream, client = self.visit()
+        self.turns.settle()
+        stream.abortConnection()
+        self.wires.server.receive()
+        self.wires.server.end()
+        self.assertNothingOpen()
+        self.assertEqual([over.result for over in self.logged], ["cut"])
+        self.log = None
+        _, client = self.visit()
+        self.turns.settle()
+        client.close()
+        self.wires.server.end()
+        self.assertNothingOpen()
+        self.assertEqual(len(self.logged), 1)
+
+    def test_bulk(self) -> None:
+        """Much goes through a pipe, whole; afterwards no pipe is missing."""
+        stream, client = self.visit()
+        self.turns.settle()
+        much = os.urandom(3 << 20)
+        server = self.wires.server
+        got = bytearray(server.receive())
+        left = memoryview(much)
+        while left:
+            try:
+                left = left[client.sock.send(left) :]
+            except BlockingIOError:
+                pass
+            got += server.receive()
+        client.end()
+        server.end()
+        got += server.receive()
+        self.assertTrue(bytes(got) == b"hello" + much)
+        self.assertNothingOpen()
+        self.assertEqual(stream.received, len(got))
+        self.assertEqual((self.passages.pipes.open, len(self.passages.pipes._idle)), (1, 1))
 
     def test_change(self) -> None:
         """A new configuration is for new connections; those that are open stay, also removed."""
@@ -303,6 +404,12 @@ class RefusalTests(PassageCase):
         """Who cannot be connected gets an alert, heard although the hello was never read."""
         self.wires.refuse = True
         self.assertRefused("unreachable")
+
+    def test_no_descriptor_left(self) -> None:
+        """So does one for whose server no descriptor is left; idle ones were looked for before."""
+        self.servers.is_full = True
+        self.assertRefused("busy")
+        self.assertEqual((self.servers.counted, self.addresses), (["room"], []))
 
     def test_switched_off(self) -> None:
         """So does the client of a site that is switched off, and nothing is connected."""

@@ -5,9 +5,9 @@ of days, a WebSocket that says nothing. Every deadline is as a fresh installatio
 from __future__ import annotations
 
 from snickers.sweep import CLOCK_STEP
-from tests import test_upstream
+from tests import test_carrier
 from tests.test_tunnel2 import TunnelCase
-from tests.test_upstream import GET, UpstreamCase
+from tests.upstream_case import GET, UpstreamCase
 from tests.wires import Turns
 
 HOUR = 3600
@@ -78,9 +78,9 @@ class OneTests(UpstreamCase):
 
     def test_silent_for_days(self) -> None:
         """One that says nothing for three days carries what comes then, both ways."""
-        self.client.send(test_upstream.WebSocketTests.ASK)
+        self.client.send(test_carrier.WebSocketTests.ASK)
         self.server.receive()
-        self.server.send(test_upstream.WebSocketTests.ACCEPT)
+        self.server.send(test_carrier.WebSocketTests.ACCEPT)
         self.client.receive()
         wait(self.turns, 3 * DAY)
         self.server.send(b"days later")

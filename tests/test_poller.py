@@ -276,6 +276,73 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(len(descriptor.noted), ROUNDS)
         self.assertGreater(EVENTS, ROUNDS)
 
+    def test_reading_instead(self) -> None:
+        """Who waited to write waits to read, and for nothing else; who did not, too."""
+        for before in ("addWriter", "addReader"):
+            descriptor, other = self.pair()
+            getattr(self.poller, before)(descriptor)
+            self.poller.read_instead(descriptor)
+            self.assertEqual(self.poller.getReaders(), [descriptor])
+            self.assertEqual(self.poller.getWriters(), [])
+            self.turns.turn()
+            self.assertEqual(descriptor.noted, [])
+            other.send(b"a")
+            self.turns.turn()
+            self.assertEqual(descriptor.noted, ["read"])
+            self.poller.removeReader(descriptor)
+
+    def test_let_go(self) -> None:
+        """Who is let go and closed is told nothing; its number is as good as new."""
+        first, _ = self.pair()
+        number = first.fileno()
+        self.poller.addReader(first)
+        self.poller.addWriter(first)
+        self.poller.let_go(first)
+        self.assertEqual((self.poller.getReaders(), self.poller.getWriters()), ([], []))
+        first.sock.close()
+        self.assertFalse(self.turns.turn())
+        second, other = self.pair()
+        self.assertEqual(second.fileno(), number)
+        self.poller.addReader(second)
+        self.poller.let_go(first)
+        other.send(b"a")
+        self.turns.turn()
+        self.assertEqual((first.noted, second.noted), ([], ["read"]))
+
+    def test_later(self) -> None:
+        """What is to be called later is called when all events of a batch were given out, what
+        that adds too; an exception keeps nobody from it."""
+        called: list[str] = []
+
+        def act(name: str, sock: socket.socket) -> None:
+            sock.recv(1)
+            called.append("acted")
+            self.poller.later(lambda _: 1 // 0, None)
+            self.poller.later(again, name)
+
+        def again(name: str) -> None:
+            called.append(name)
+            self.poller.later(called.append, "at last")
+
+        for name in ("one", "two"):
+            descriptor, other = self.pair()
+            descriptor.act = lambda name=name, sock=descriptor.sock: act(name, sock)
+            self.poller.addReader(descriptor)
+            other.send(b"a")
+        self.turns.turn()
+        self.assertEqual(called[:2], ["acted", "acted"])
+        self.assertEqual(sorted(called[2:4]), ["one", "two"])
+        self.assertEqual(called[4:], ["at last", "at last"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_later_outside(self) -> None:
+        """While nothing is given out it is the reactor that calls, a turn later."""
+        called: list[str] = []
+        self.poller.later(called.append, "a")
+        self.assertEqual(called, [])
+        self.turns.turn()
+        self.assertEqual(called, ["a"])
+
     def test_before_the_start(self) -> None:
         """What is added before the start is watched from then on."""
         poller = Poller(self.turns)
@@ -332,6 +399,36 @@ class JointTests(SynchronousTestCase):
         self.reactor.iterate(0)
         self.assertEqual((mine.noted, its.noted), (["read"] * 2, ["read"] * 2))
         self.assertEqual(self.reactor.getReaders().count(its), 1)
+
+    def test_one_turn(self) -> None:
+        """Streams that make each other ready are served in one turn of the reactor, until it has
+        calls to make."""
+        mine, other = self.pair()
+        rounds: list[int] = []
+
+        def act() -> None:
+            mine.sock.recv(1)
+            rounds.append(len(rounds))
+            if len(rounds) == 3:
+                self.reactor.callLater(0, rounds.append, -1)
+            other.send(b"x")
+
+        mine.act = act
+        self.poller.addReader(mine)
+        other.send(b"x")
+        self.reactor.iterate(5)
+        self.assertEqual(rounds, [0, 1, 2])
+        self.reactor.iterate(0)
+        self.assertEqual(rounds[3:], [-1, 4])
+
+    def test_a_bounded_turn(self) -> None:
+        """However busy they are, the reactor has its turn."""
+        mine, other = self.pair()
+        mine.act = lambda: None
+        self.poller.addReader(mine)
+        other.send(b"x")
+        self.reactor.iterate(5)
+        self.assertEqual(len(mine.noted), ROUNDS)
 
     def test_timers(self) -> None:
         """The reactor's calls are called while streams are busy."""

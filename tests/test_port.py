@@ -112,6 +112,32 @@ class WelcomeTests(PortCase):
         wire.close()
         self.assertNothingOpen()
 
+    def test_hello_behind_the_connection(self) -> None:
+        """A hello that comes while other events are given out is not waited for."""
+        memory = SSL.Connection(client_context(), None)
+        memory.set_connect_state()
+        memory.set_tlsext_host_name(b"site.example")
+        self.assertRaises(SSL.WantReadError, memory.do_handshake)
+        sock = self.socket()
+        self.port.doRead()
+        self.assertEqual((self.limits.open, self.port.connections), (1, set()))
+        sock.send(memory.bio_read(65536))
+        self.turns.advance(0)
+        (stream,) = self.port.connections
+        self.assertIsInstance(stream, TLSStream)
+        self.assertEqual(self.asked, [("site", b"site.example")])
+
+    def test_readiness_left_to_the_stream(self) -> None:
+        """Who waited for the hello leaves nothing behind, whoever gets the connection."""
+        wire = self.plain()
+        self.turns.settle()
+        (greeting,) = self.port.connections
+        self.assertIn(greeting, self.turns.getReaders())
+        TLSWire(self.turns, wire.sock, b"site.example", client_context()).shake()
+        ((stream, _),) = self.built
+        self.assertEqual(self.port.connections, {stream})
+        self.assertEqual(set(self.turns.getReaders()), {self.port, stream})
+
     def test_without_alpn(self) -> None:
         """A client that does not negotiate a protocol is welcome."""
         self.client().shake()

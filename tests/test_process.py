@@ -7,10 +7,11 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from unittest import skipUnless
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol
@@ -18,7 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Container, Lifecycle, Process
-from snickers.containers import process
+from snickers.containers import process, sessions
 from snickers.containers.engine import EngineFailed, owner_of
 from snickers.containers.leftovers import MARK
 from snickers.containers.process import ProcessEngine
@@ -78,6 +79,21 @@ def command(does: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", SERVER, does)
 
 
+TALK = "i=0; while [ $i -lt 30000 ]; do echo $i; i=$((i + 1)); done; echo the last one"
+
+
+def inside(does: str) -> Sequence[str]:
+    """Return a command to be run inside of a server, as the contract names it."""
+    if does == "missing":
+        return ("no-such-program", "at all")
+    scripts = {
+        "says": "{ echo first; echo second; } >&2; exit 3",
+        "talks": TALK,
+        "hangs": "sleep 60",
+    }
+    return ("sh", "-c", scripts[does])
+
+
 class ProcessFixture:
     """A `ProcessEngine` in folders of the test's own."""
 
@@ -99,6 +115,9 @@ class ProcessFixture:
 
     def ask(self, address: Address, instance: Instance) -> Deferred[bytes]:
         return Deferred.fromCoroutine(ask(address))
+
+    def command(self, does: str) -> Sequence[str]:
+        return inside(does)
 
     def crash(self, instance: Instance) -> Deferred[None]:
         os.kill(int(instance.id), signal.SIGKILL)
@@ -336,6 +355,81 @@ class ProcessEngineTests(TestCase):
         child = int(await self.said(declared))
         await self.engine.stop("alice.example", 5)
         self.assertFalse(_alive(child))
+
+    async def test_group_paused(self) -> None:
+        """Children are frozen too, those in groups of their own as well, and go on together."""
+        declared = self.python(
+            "import os, time\n"
+            "if os.fork() == 0:\n"
+            "    os.setpgid(0, 0)\n"
+            "    if os.fork():\n"
+            "        print(os.getppid(), os.getpid(), flush=True)\n"
+            "time.sleep(60)"
+        )
+        found = [int(word) for word in (await self.said(declared)).split()]
+        await self.engine.pause("alice.example")
+        await self.states(found, "T")
+        await self.engine.resume("alice.example")
+        await self.states(found, "S")
+
+    async def states(self, pids: list[int], wanted: str) -> None:
+        """Wait until processes are in a state."""
+        for _ in range(400):
+            if {sessions.stat(pid).state for pid in pids} == {wanted}:
+                return
+            await deferLater(reactor, 0.01)
+        self.fail(f"Not all are {wanted}.")
+
+    async def test_run_as_the_server(self) -> None:
+        """A command is run where the server is, with its environment, in a session of its own."""
+        declared = self.declared("sleep", "60", environment=(("TITLE", "Alice"),))
+        await self.start(declared)
+        program = "echo $TITLE $SITE; pwd; ps -o sid= -p $$; echo $$"
+        ran = await self.engine.run("alice.example", ("sh", "-c", program), 20)
+        *said, session, pid = ran.output.split("\n")
+        self.assertEqual(said, ["Alice alice.example", self.data])
+        self.assertEqual(session.strip(), pid)
+
+    async def test_run_killed_whole(self) -> None:
+        """A command that takes too long is killed with its children; its last line is told."""
+        await self.start(self.declared("sleep", "60"))
+        path = os.path.join(self.folder, "child")
+        program = f"sleep 60 & echo $! > {path}; echo half done; wait"
+        words = await self.assertFailure(
+            self.engine.run("alice.example", ("sh", "-c", program), 0.5), EngineFailed
+        )
+        self.assertIn("half done", str(words))
+        with open(path, encoding="ascii") as file:
+            self.assertFalse(_alive(int(file.read())))
+
+    async def test_run_cancelled(self) -> None:
+        """A command that nobody waits for any more is killed."""
+        await self.start(self.declared("sleep", "60"))
+        path = os.path.join(self.folder, "pid")
+        program = f"echo $$ > {path}.new; mv {path}.new {path}; exec sleep 60"
+        running = self.engine.run("alice.example", ("sh", "-c", program), 60)
+        while not os.path.exists(path):
+            await deferLater(reactor, 0.01)
+        running.cancel()
+        await self.assertFailure(running, CancelledError)
+        with open(path, encoding="ascii") as file:
+            pid = int(file.read())
+        while _alive(pid):
+            await deferLater(reactor, 0.01)
+
+    async def test_load_of_children(self) -> None:
+        """What children use counts, also of those that have ended."""
+        burn = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done"
+        declared = self.declared("sh", "-c", f"({burn}); echo done; exec sleep 60")
+        await self.said(declared, b"done")
+        loads = await self.engine.loads()
+        self.assertGreater(loads["alice.example"], 0)
+
+    async def test_load_of_many(self) -> None:
+        """However few processes are looked at in a turn, all are."""
+        self.patch(process, "AT_ONCE", 1)
+        await self.start(self.declared("sleep", "60"))
+        self.assertEqual(set(await self.engine.loads()), {"alice.example"})
 
     async def test_escaped_child_ends(self) -> None:
         """Before a server is started again, what escaped its session has ended."""

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.containers.pulling import Pulling
+from snickers.containers.pulling import Pulling, advice
 
 
 def downloading(layer: str, current: int, total: int):
     """Return what Docker says while it downloads a layer."""
     detail = {"current": current, "total": total}
     return {"status": "Downloading", "id": layer, "progressDetail": detail}
+
+
+class AdviceTests(SynchronousTestCase):
+    """`advice`, with words that Docker and its registries say."""
+
+    def test_words(self) -> None:
+        """Each kind of trouble has its own way out, the likely one first."""
+        for fault, login, words in (
+            ("write /var/lib/docker/x: no space left on device", "", "disk"),
+            (
+                'Get "https://r.example/v2/": dial tcp: lookup r.example: no such host',
+                "",
+                "reached",
+            ),
+            ("dial tcp 127.0.0.1:5000: connect: connection refused", "", "reached"),
+            ("net/http: TLS handshake timeout", "", "reached"),
+            ("manifest for r.example/x:1 not found: manifest unknown", "", "has no such image"),
+            ("pull access denied, repository does not exist", "", "without a login"),
+            ("no basic auth credentials", "", "(registry auth)"),
+            ("unauthorized: authentication required", "/secret", "the login in /secret"),
+            ("something new", "", "Is its name right"),
+        ):
+            self.assertIn(words, advice(fault, "r.example", login))
 
 
 class PullingTests(SynchronousTestCase):

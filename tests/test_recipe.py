@@ -18,7 +18,9 @@ from snickers.interfaces import Declared
 def made(**options):
     """Return the configuration of a container with these options."""
     declared = Declared("alice.example", Container("lamp:7", **options), "/data/alice.example")
-    return recipe.creation(declared, "me", "print", "sha256:abc", "snickers-alice.example", True)
+    return recipe.creation(
+        declared, "me", "print", "sha256:abc", "lamp@sha256:def", "snickers-alice.example", True
+    )
 
 
 class CreationTests(SynchronousTestCase):
@@ -37,12 +39,21 @@ class CreationTests(SynchronousTestCase):
                     "io.snickers.fingerprint": "print",
                     "io.snickers.port": "80",
                     "io.snickers.image": "sha256:abc",
+                    "io.snickers.digest": "lamp@sha256:def",
                 },
                 "HostConfig": {
                     "Mounts": [],
                     "NetworkMode": "snickers-alice.example",
                     "RestartPolicy": {"Name": "no"},
                     "SecurityOpt": ["no-new-privileges"],
+                    "CapDrop": ["ALL"],
+                    "CapAdd": [
+                        *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL"),
+                        *("NET_BIND_SERVICE", "SETGID", "SETUID"),
+                    ],
+                    "Memory": 1 << 30,
+                    "MemorySwap": 1 << 30,
+                    "PidsLimit": 512,
                     "LogConfig": {
                         "Type": "json-file",
                         "Config": {"max-size": "10m", "max-file": "3"},
@@ -68,6 +79,11 @@ class CreationTests(SynchronousTestCase):
         self.assertEqual((host["Memory"], host["MemorySwap"]), (64 << 20, 64 << 20))
         self.assertEqual((host["NanoCpus"], host["PidsLimit"]), (500_000_000, 100))
 
+    def test_unlimited(self) -> None:
+        """Limits can be taken away, by who says so."""
+        host = made(memory=None, pids=None)["HostConfig"]
+        self.assertEqual({"Memory", "MemorySwap", "NanoCpus", "PidsLimit"} & set(host), set())
+
     def test_read_only(self) -> None:
         """What is read only can write to memory, but where something is mounted."""
         host = made(read_only=True, volumes=("/var/run/lamp:/run",))["HostConfig"]
@@ -79,6 +95,7 @@ class CreationTests(SynchronousTestCase):
         host = made(capabilities=("chown", "NET_BIND_SERVICE"))["HostConfig"]
         self.assertEqual(host["CapDrop"], ["ALL"])
         self.assertEqual(host["CapAdd"], ["CHOWN", "NET_BIND_SERVICE"])
+        self.assertEqual(made(capabilities=())["HostConfig"]["CapAdd"], [])
 
     def test_mounts(self) -> None:
         """The site's folder and volumes are mounted, these perhaps only to be read."""
@@ -130,6 +147,30 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(recipe.port_of(made(port=8080)["Labels"]), 8080)
         self.assertEqual(recipe.port_of({recipe.PORT: "x"}), 80)
         self.assertEqual(recipe.port_of({}), 80)
+
+    def test_digest(self) -> None:
+        """Of an image's digests the one counts that is of the name's own registry."""
+        known = [
+            "other.example/lamp@sha256:1",
+            "registry.example:5000/a/lamp@sha256:2",
+            "n@sha256:3",
+        ]
+        for name, wanted in (
+            ("registry.example:5000/a/lamp:7", known[1]),
+            ("registry.example:5000/a/lamp", known[1]),
+            ("other.example/lamp@sha256:1", known[0]),
+            ("n:latest", known[2]),
+            ("docker.io/library/n", known[2]),
+            ("lamp", ""),
+        ):
+            self.assertEqual(recipe.digest(name, known), wanted)
+
+    def test_owner(self) -> None:
+        """Numbers mean the same user on the host; names only the image knows."""
+        self.assertEqual(recipe.owner("1234:56"), (1234, 56))
+        self.assertEqual(recipe.owner("1234"), (1234, 0))
+        for user in ("", "lamp", "1234:lamp", "lamp:56", "-1", "\u0661"):
+            self.assertIsNone(recipe.owner(user))
 
     def test_wants_init(self) -> None:
         """An image that begins with an init of its own gets no other."""

@@ -200,15 +200,25 @@ class RelayTests(RelayCase):
         self.left, self.client = self.plain()
         self.right, self.server = self.plain()
         self.left.deadline = self.right.deadline = self.sweep.now + 5
-        relay = Relay(self.left, self.right, self.end)
+        Relay(self.left, self.right, self.end)
         self.turns.pass_time(100)
-        self.assertEqual((self.ended, relay.idle), (0, 100))
+        self.assertEqual(self.ended, 0)
         self.client.send(b"still here")
         self.assertEqual(self.server.receive(), b"still here")
-        self.assertEqual(relay.idle, 0)
-        self.turns.pass_time(10)
-        self.server.send(b"so am I")
-        self.assertEqual(relay.idle, 0)
+
+    def test_cut(self) -> None:
+        """It is known whether both sides have closed, or one went away."""
+        self.join()
+        self.client.end()
+        self.server.close()
+        self.assertOver()
+        self.assertFalse(self.relay.cut)
+        self.ended = 0
+        self.join()
+        self.right.abortConnection()
+        self.client.close()
+        self.assertOver()
+        self.assertTrue(self.relay.cut)
 
     def test_close(self) -> None:
         """`close` ends both sides after what was queued."""

@@ -177,6 +177,15 @@ class RosterTests(TestCase):
         self.roster.exited(Exit("b.example", "2", 3))
         self.assertEqual(member.heard, [e.Exited("1", "It ended with code 3.")])
 
+    def test_noticed(self):
+        """What an owner should know is kept until it is told anew, or the site is no more."""
+        self.roster.noticed("a.example", "A newer image is here.")
+        self.roster.noticed("b.example", "Another one.")
+        self.roster.noticed("b.example", "")
+        self.assertEqual(self.roster.notices, {"a.example": "A newer image is here."})
+        self.roster.part("a.example")
+        self.assertEqual(self.roster.notices, {})
+
     def test_words(self):
         """How a server ended is said in words."""
         self.assertIn("memory", in_words(Exit("a", "1", 137, out_of_memory=True)))

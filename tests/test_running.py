@@ -473,6 +473,8 @@ class StatusTests(RunningCase):
                 "waiting": 1,
                 "detail": "",
                 "id": "77",
+                "image": "lamp@sha256:7",
+                "notice": "A newer one is here.",
             }
         }
         self.certificates.said = {
@@ -489,6 +491,8 @@ class StatusTests(RunningCase):
             (box["state"], box["since"], box["uses"], box["waiting"], box["id"]),
             ("awake", 5.0, 2, 1, "77"),
         )
+        self.assertEqual((box["image"], box["notice"]), ("lamp@sha256:7", "A newer one is here."))
+        self.assertEqual((sites["a.example"]["image"], sites["a.example"]["notice"]), ("", ""))
 
     def test_an_alarm_is_a_detail(self) -> None:
         """What is wrong with a site stands in its line."""

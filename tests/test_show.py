@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.control import show
-from snickers.control.show import LogCleaner, Style
+from snickers.control.show import Style
 
 PROFILE = settings(derandomize=True, deadline=None, max_examples=300)
 COLOURED = Style(colour=True)
@@ -266,6 +266,26 @@ class SiteTests(SynchronousTestCase):
             ],
         )
 
+    def test_image(self) -> None:
+        """What a server was made from has a line, and what is to be known of that."""
+        answer = {
+            "site": "a.example",
+            "notice": "A newer image is here: it is used at the next start.",
+            "id": "77",
+            "image": "lamp@sha256:7",
+        }
+        self.assertEqual(
+            show.site(answer, NOW),
+            [
+                "a.example",
+                "  to know  A newer image is here: it is used at the next start.",
+                "  server   77",
+                "  image    lamp@sha256:7",
+            ],
+        )
+        listed = show.status({"sites": [answer]}, NOW)
+        self.assertTrue(any("A newer image is here" in line for line in listed))
+
     def test_expired(self) -> None:
         """A certificate that has ended is expired, not left."""
         self.assertEqual(
@@ -333,35 +353,3 @@ class DifferenceTests(SynchronousTestCase):
         """That no connection is closed is said, for it is what one wants to know."""
         lines = show.difference({"added": [{"site": "a"}]}, done=False)
         self.assertEqual(lines[-1], "1 site would change, no connection would be closed")
-
-
-class LogCleanerTests(SynchronousTestCase):
-    """Logs on a terminal."""
-
-    def clean(self, *pieces: bytes) -> list[bytes]:
-        cleaner = LogCleaner()
-        return [*(cleaner.feed(piece) for piece in pieces), cleaner.end()]
-
-    def test_colours_pass(self) -> None:
-        """Colours, tabs and text in any language pass."""
-        line = "\x1b[1;31mrot\x1b[0m\t☃ é\n".encode()
-        self.assertEqual(self.clean(line), [line, b""])
-
-    def test_the_rest_is_shown(self) -> None:
-        """What moves the cursor or talks to the terminal is shown, not obeyed."""
-        self.assertEqual(
-            self.clean(b"a\x1b[2J\x1b]0;x\x07\rb\x00\x7f\xc2\x9b2Jz\r\n"),
-            [b"a\\x1b[2J\\x1b]0;x\\x07\\x0db\\x00\\x7f\\x9b2Jz\n", b""],
-        )
-
-    def test_pieces(self) -> None:
-        """A sequence that was cut is judged whole; a line that is not ended comes at the end."""
-        self.assertEqual(
-            self.clean(b"one\n\x1b", b"[31mred\nend\x1b[", b"2J"),
-            [b"one\n", b"\x1b[31mred\n", b"", b"end\\x1b[2J"],
-        )
-
-    def test_endless_line(self) -> None:
-        """A line without an end is not kept for ever."""
-        pieces = self.clean(b"x" * 60000, b"y" * 60000)
-        self.assertEqual([len(piece) for piece in pieces], [0, 120000, 0])

@@ -13,6 +13,7 @@ from snickers.http import files
 from snickers.http.connections import RESERVE, Connections
 from snickers.http.filecache import FileCache
 from snickers.http.files import WHOLE
+from snickers.http.openfile import PIECE
 from snickers.http.static import StaticHandler
 from snickers.interfaces import IHandler, IResponder
 from tests.exchange_fake import RecordingExchange
@@ -59,7 +60,7 @@ class StaticTests(TestCase):
 
     def test_no_descriptors_left(self) -> None:
         """A large file is not sent where its descriptor would be one too many; small ones are."""
-        self.write("a.txt", b"x" * (3 * files.PIECE))
+        self.write("a.txt", b"x" * (3 * PIECE))
         self.write("small.txt", b"small")
         connections = Connections(lambda: 1, lambda: RESERVE + 2)
         handler = StaticHandler(

@@ -619,6 +619,22 @@ class DeadlineTests(StreamCase):
         self.assertEqual(self.protocol.told, ["lost"])
 
 
+class Far:
+    """A socket that does not become connected while it is ``away``."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.away = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+    def getpeername(self) -> Any:
+        if self.away:
+            raise OSError(107, "Transport endpoint is not connected")
+        return self.sock.getpeername()
+
+
 class ConnectTests(TestCase):
     def setUp(self) -> None:
         self.turns = Turns()
@@ -700,6 +716,26 @@ class ConnectTests(TestCase):
         wire = self.accept()
         self.assertEqual(wire.receive(), BIG)
         self.assertTrue(wire.ended)
+
+    def test_at_once(self) -> None:
+        """A server on this host is connected without anything being waited for."""
+        added: list[str] = []
+        self.patch(self.turns, "addWriter", added.append)
+        self.check(self.listen())
+        self.assertEqual(added, [])
+
+    def test_not_at_once(self) -> None:
+        """A server that is farther away tells by the descriptor's readiness to be written to."""
+        stream = self.connect(self.listen())
+        far = Far(stream._socket)
+        stream._socket = far  # type: ignore[assignment]
+        self.turns.turn()
+        self.assertEqual(self.protocol.told, [])
+        self.assertEqual((self.turns.getReaders(), self.turns.getWriters()), ([], [stream]))
+        far.away = False
+        self.turns.settle()
+        self.assertEqual(self.protocol.told, ["made"])
+        self.assertEqual((self.turns.getReaders(), self.turns.getWriters()), ([stream], []))
 
     def test_end_without_data(self) -> None:
         """An end that was asked for before there is a connection is sent too."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Container
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Address, Declared, Exit, Instance
+from snickers.interfaces import Address, Declared, Exit, Instance, Ran
 from snickers.testing import MemoryEngine, MemoryHost
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 
@@ -22,6 +24,10 @@ class MemoryFixture:
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
         self.host = MemoryHost()
+        self.host.results[("says",)] = Ran(3, "first\nsecond")
+        self.host.results[("talks",)] = Ran(0, "the last one")
+        self.host.endless.add(("hangs",))
+        self.host.unknown.add("missing")
         self.engines: list[MemoryEngine] = []
         self.does: dict[str, str] = {}
 
@@ -38,6 +44,9 @@ class MemoryFixture:
         self.host.say(instance.site, b"asked")
         self.clock.callLater(0, done.callback, instance.site.encode())
         return done
+
+    def command(self, does: str) -> Sequence[str]:
+        return (does,)
 
     def crash(self, instance: Instance) -> Deferred[None]:
         done: Deferred[None] = Deferred()
@@ -211,6 +220,40 @@ class MemoryEngineTests(TestCase):
         self.host.end("alice.example", 137, out_of_memory=True)
         self.clock.advance(0)
         self.assertEqual(self.observer.exits, [Exit("alice.example", id, 137, True)])
+
+    def test_run_takes(self) -> None:
+        """A command that takes longer than it may fails after that time."""
+        self.started()
+        self.engine.takes["run"] = 3
+        done = self.engine.run("alice.example", ("snapshot",), 2)
+        self.clock.advance(1.9)
+        self.assertNoResult(done)
+        self.clock.advance(0.1)
+        self.assertIn("2 s", str(self.failureResultOf(done, EngineFailed).value))
+        self.clock.advance(9)
+        done = self.engine.run("alice.example", ("snapshot",), 4)
+        self.clock.advance(3)
+        self.assertEqual(self.successResultOf(done), Ran(0, ""))
+        self.assertEqual(self.host.ran, [("alice.example", ("snapshot",))])
+
+    def test_used(self) -> None:
+        """What servers use is what a test says; one that cannot be looked at is left out."""
+        self.started()
+        for used, unseen, loads in (
+            (0.5, set(), {"alice.example": 0.5}),
+            (0.5, {"alice.example"}, {}),
+        ):
+            self.host.used["alice.example"] = used
+            self.host.unseen = unseen
+            done = self.engine.loads()
+            self.clock.advance(0)
+            self.assertEqual(self.successResultOf(done), loads)
+
+    def test_notice(self) -> None:
+        """A test can have something noticed."""
+        self.host.notice("alice.example", "A newer image is here.")
+        self.clock.advance(0)
+        self.assertEqual(self.observer.notices, [("alice.example", "A newer image is here.")])
 
     def test_unhealthy(self) -> None:
         """A server can be made unhealthy."""

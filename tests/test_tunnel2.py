@@ -39,7 +39,7 @@ class TunnelCase(Front2Case):
     def begin(self) -> int:
         """Open a WebSocket; return its stream."""
         fields = [*self.head(), PROTOCOL]
-        number = self.client.h2.get_next_available_stream_id()
+        number: int = self.client.h2.get_next_available_stream_id()
         self.client.h2.send_headers(number, [*fields, ("sec-websocket-version", "13")])
         self.client.flush()
         return number
@@ -55,6 +55,11 @@ class TunnelCase(Front2Case):
     def open(self) -> int:
         """The same, and have the server agree."""
         number = self.begin()
+        self.agree()
+        return number
+
+    def agree(self) -> None:
+        """Have the server answer 101."""
         request = self.wires.server.receive()
         self.assertTrue(request.startswith(b"GET /socket HTTP/1.1\r\nHost: a.example\r\n"))
         self.assertIn(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", request)
@@ -65,7 +70,6 @@ class TunnelCase(Front2Case):
             % websocket_accept(key)
         )
         self.client.take()
-        return number
 
 
 class TunnelTests(TunnelCase):
@@ -95,6 +99,30 @@ class TunnelTests(TunnelCase):
         self.assertEqual((self.ended, self.connection.streams), (1, {}))
         ((status, sent),) = [(e.status, e.sent) for e in self.logged]
         self.assertEqual((status, sent), (200, len(told.data)))
+
+    def test_sent_ahead(self) -> None:
+        """A client that does not wait for the server is no WebSocket's (RFC 6455 §4.1)."""
+        number = self.begin()
+        self.client.body(number, b"x")
+        self.assertEqual(self.client.told[number].reset, f.PROTOCOL_ERROR)
+        self.wires.server.receive()
+        self.assertTrue(self.wires.server.ended)
+        self.assertEqual(self.ended, 1)
+
+    def test_ended_ahead(self) -> None:
+        """A client that has ended before the server has agreed has its end passed on."""
+        number = self.begin()
+        self.client.body(number, b"", end=True)
+        self.agree()
+        server = self.wires.server
+        self.assertEqual(server.receive(), b"")
+        self.assertTrue(server.ended)
+        server.send(b" there is")
+        server.close()
+        self.client.take()
+        told = self.client.told[number]
+        self.assertEqual((told.data, told.ended), (b"ahead there is", True))
+        self.assertEqual((self.ended, self.connection.streams), (1, {}))
 
     def test_the_server_ends(self) -> None:
         """A server that goes ends the stream, all that it said before included."""

@@ -1,107 +1,16 @@
-"""Carrying exchanges to a site's own server and back, from a client's socket to a server's."""
+"""Which connection to a site's own server an exchange gets, and how long one is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
-
-from snickers.http.front import Bounds, Front
-from snickers.http.http1 import Http1
-from snickers.http.sites import SiteTable
-from snickers.http.upstream import FRESH_WITHIN, IDLE_WITHIN, Carrier, Upstream
-from snickers.interfaces import IHandler, IResponder
-from tests.wires import Wire, Wires
-
-GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
-POST = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello"
-OK = b"HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: 2\r\n\r\nok"
-FORWARDED = (
-    b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a.example\r\n"
-    b'Forwarded: for=192.0.2.1;host="a.example";proto=https\r\nVia: 1.1 snickers\r\n'
-)
-ID = b"X-Request-Id: t-100\r\n"
+from snickers.http.carrier import IDLE_WITHIN
+from snickers.http.upstream import FRESH_WITHIN
+from tests.upstream_case import GET, OK, POST, UpstreamCase
 
 
-@implementer(IHandler)
-class Passing:
-    """Passes every exchange on to one upstream."""
-
-    def __init__(self, carry: Callable[[Any], None]) -> None:
-        self.handle = carry
-
-    def handle(self, exchange: Any) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class UpstreamCase(SynchronousTestCase):
-    """A client, a front, an upstream, a server."""
-
-    def setUp(self) -> None:
-        self.prepare(Wires(self))
-
-    def prepare(self, wires: Wires) -> None:
-        self.wires = wires
-        self.turns = self.wires.turns
-        self.ended = 0
-        self.failed: list[Any] = []
-        self.upstream = Upstream(
-            self.turns,
-            self.wires.sweep,
-            "a.example",
-            ("127.0.0.1", 80),
-            300.0,
-            self.failed.append,
-            self.count_end,
-            self.wires.connector,
-        )
-        self.sites = SiteTable()
-        self.live = self.sites.put("a.example", ("a.example",), None, Passing(self.upstream.carry))
-        self.front = Front(self.sites, self.wires.sweep, lambda: 0.0, lambda: 0.0, Bounds(), b"t")
-        self.client = self.connect()
-
-    def count_end(self) -> None:
-        self.ended += 1
-
-    def connect(self) -> Wire:
-        stream, client = self.wires.pair()
-        stream.protocol = Http1(self.front, stream, self.live, True)
-        stream.start()
-        return client
-
-    @property
-    def server(self) -> Wire:
-        return self.wires.server
-
-
-class ExchangeTests(UpstreamCase):
-    """One request, one answer."""
-
-    def test_interface(self) -> None:
-        """A carrier is what exchanges call."""
-        verifyObject(IResponder, Carrier(self.upstream))
-
-    def test_plain(self) -> None:
-        """Head and body go through; who asked is told; the lease ends."""
-        self.client.send(
-            b"GET /x?y HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 6\r\nA: b\r\n\r\n"
-        )
-        self.assertEqual(
-            self.server.receive(),
-            b"GET /x?y HTTP/1.1\r\nHost: a.example\r\nA: b\r\n" + FORWARDED + ID + b"\r\n",
-        )
-        self.server.send(OK)
-        self.assertEqual(
-            self.client.receive(),
-            b"HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: 2\r\n\r\nok",
-        )
-        self.assertEqual(self.ended, 1)
+class UpstreamTests(UpstreamCase):
+    """Kept connections, new ones, and none."""
 
     def test_reuse(self) -> None:
         """The next request uses the kept connection."""
@@ -112,184 +21,38 @@ class ExchangeTests(UpstreamCase):
         self.assertEqual(len(self.wires.servers), 1)
         self.assertEqual(self.ended, 3)
 
-    def test_large_heads_are_not_kept(self) -> None:
-        """What was sent for a small request is kept for the next one like it, and only then."""
-        for size, kept in ((100, True), (5000, False)):
-            head = GET.replace(b"\r\n\r\n", b"\r\nA: " + b"b" * size + b"\r\n\r\n")
-            for _ in range(2):
-                self.client.send(head)
-                exchange = next(iter(self.front.connections)).exchange
-                self.assertEqual(bool(exchange.request.wire), kept)
-                self.assertIn(b"b" * size, self.server.receive())
-                self.server.send(OK)
-
-    def test_date_is_added(self) -> None:
-        """An answer without a date gets one (RFC 9110 §6.6.1)."""
-        self.client.send(GET)
-        self.server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        self.assertIn(b"\r\nDate: Thu, 01 Jan 1970", self.client.receive())
-
-    @settings(derandomize=True, deadline=None, max_examples=60)
-    @given(
-        st.lists(st.integers(1, 40), max_size=12), st.sampled_from(["length", "chunked", "close"])
-    )
-    def test_answers_in_pieces(self, cuts: list, framing: str) -> None:
-        """However an answer is cut and framed, the client gets the same body."""
-        self.prepare(Wires(self))
-        body = bytes(range(97, 123)) * 3
-        head = b"HTTP/1.1 200 OK\r\n"
-        if framing == "length":
-            data = head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
-        elif framing == "chunked":
-            data = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
-                len(body),
-                body,
-            )
-        else:
-            data = head + b"\r\n" + body
-        self.client.send(b"GET / HTTP/1.0\r\nHost: a.example\r\n\r\n")
-        for cut in cuts:
-            self.server.send(data[:cut])
-            data = data[cut:]
-        self.server.send(data)
-        if framing == "close":
-            self.server.close()
-        answer = self.client.receive()
-        self.assertTrue(answer.endswith(b"\r\n\r\n" + body), answer)
-        self.assertEqual(self.ended, 1)
-
-    def test_chunked_to_chunked(self) -> None:
-        """Chunks are framed anew, trailers passed on, the connection kept."""
-        self.client.send(GET)
-        self.server.send(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
-            b"3;x=y\r\nabc\r\n"
-        )
-        self.server.send(b"0\r\nX-Sum: 1\r\n\r\n")
-        self.assertTrue(
-            self.client.receive().endswith(
-                b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
-            )
-        )
-        self.client.send(GET)
-        self.assertEqual(len(self.wires.servers), 1)
-
-    def test_head(self) -> None:
-        """An answer to HEAD has no body, but says how long it would be."""
-        self.client.send(b"HEAD" + GET[3:])
-        self.server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
-        self.assertIn(b"\r\nContent-Length: 5000\r\n", self.client.receive())
+    def test_what_must_not_be_sent_twice(self) -> None:
+        """A POST gets a kept connection only if that is fresh, and is never sent twice."""
+        post = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\n\r\nx"
         self.client.send(GET)
         self.server.send(OK)
-        self.assertTrue(self.client.receive().endswith(b"ok"))
-        self.assertEqual(len(self.wires.servers), 1)
-
-    def test_not_modified(self) -> None:
-        """304 and 204 have no body."""
-        for status in (b"304 Not Modified", b"204 No Content"):
-            self.client.send(GET)
-            self.server.send(b"HTTP/1.1 " + status + b"\r\nETag: x\r\n\r\n")
-            answer = self.client.receive()
-            self.assertTrue(answer.startswith(b"HTTP/1.1 " + status), answer)
-            self.assertTrue(answer.endswith(b"\r\n\r\n"))
-            self.assertNotIn(b"chunked", answer)
-        self.assertEqual(len(self.wires.servers), 1)
-
-    def test_interim_answers(self) -> None:
-        """Hints are passed on; 100 is the front's to say."""
-        self.client.send(GET)
-        self.server.send(
-            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK
-        )
-        answer = self.client.receive()
-        self.assertTrue(
-            answer.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200")
-        )
-
-
-class BodyTests(UpstreamCase):
-    """Requests with bodies."""
-
-    POST = b"POST / HTTP/1.1\r\nHost: a.example\r\n"
-
-    def test_length(self) -> None:
-        """A body of known length is passed on as it comes."""
-        self.client.send(self.POST + b"Content-Length: 6\r\n\r\nabc")
-        self.assertTrue(self.server.receive().endswith(b"Content-Length: 6\r\n" + ID + b"\r\nabc"))
-        self.client.send(b"def")
-        self.assertEqual(self.server.receive(), b"def")
+        self.turns.pass_time(FRESH_WITHIN + 1)
+        self.client.send(post)
+        self.assertEqual(len(self.wires.servers), 2)
         self.server.send(OK)
-        self.assertTrue(self.client.receive().endswith(b"ok"))
+        self.client.send(post)
+        self.assertEqual(len(self.wires.servers), 2)
+        self.server.close()
+        self.assertIn(b"HTTP/1.1 502 ", self.client.receive())
+        self.assertEqual(len(self.wires.servers), 2)
+
+    def test_idle_connections_end(self) -> None:
+        """Idle connections are not kept for ever."""
         self.client.send(GET)
-        self.assertEqual(len(self.wires.servers), 1)
-
-    def test_no_body(self) -> None:
-        """A POST without a body says so."""
-        self.client.send(self.POST + b"\r\n")
-        self.assertIn(b"\r\nContent-Length: 0\r\n", self.server.receive())
-
-    def test_chunked(self) -> None:
-        """A chunked body stays chunked."""
-        self.client.send(self.POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
-        self.assertTrue(
-            self.server.receive().endswith(
-                b"Transfer-Encoding: chunked\r\n" + ID + b"\r\n3\r\nabc\r\n"
-            )
-        )
-        self.client.send(b"2;x\r\nde\r\n0\r\n\r\n")
-        self.assertEqual(self.server.receive(), b"2\r\nde\r\n0\r\n\r\n")
-
-    def test_continue(self) -> None:
-        """A client that waits for 100 gets it once there is a server to send to."""
-        self.client.send(self.POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n")
-        self.assertEqual(self.client.receive(), b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.assertNotIn(b"Expect", self.server.receive())
-
-    def test_slow_server(self) -> None:
-        """A server that takes the body slowly slows the client down."""
-        self.client.send(self.POST + b"Content-Length: 100000000\r\n\r\n")
-        sent = 0
-        try:
-            while sent < 50_000_000:
-                sent += self.client.sock.send(b"x" * 65536)
-                self.turns.settle()
-        except BlockingIOError:
-            pass
-        self.assertLess(sent, 5_000_000)
-        received = len(self.server.receive())
-        self.assertGreater(received, sent - 10)
-
-    def test_an_answer_before_the_body_is_complete(self) -> None:
-        """It is passed on; neither connection is used again."""
-        self.client.send(self.POST + b"Content-Length: 6\r\n\r\nabc")
         self.server.send(OK)
-        answer = self.client.receive()
-        self.assertIn(b"\r\nConnection: close\r\n", answer)
-        self.assertTrue(self.client.ended)
+        self.turns.pass_time(IDLE_WITHIN + 1)
+        self.server.receive()
+        self.assertTrue(self.server.ended)
         self.assertEqual(self.upstream.idle, [])
-        self.assertEqual(self.ended, 1)
 
-    def test_a_slow_upload_lives(self) -> None:
-        """An upload of hours is no slow answer."""
-        self.client.send(self.POST + b"Content-Length: 1000000\r\n\r\n")
-        received = b""
-        for _ in range(60):
-            self.turns.pass_time(40)
-            self.client.send(b"x" * 9000)
-            received += self.server.receive()
-        self.assertEqual(len(received.partition(b"\r\n\r\n")[2]), 540_000)
-        self.assertEqual(self.ended, 0)
-
-
-class FaultTests(UpstreamCase):
-    """Servers that fail, and clients that vanish."""
-
-    def test_refused(self) -> None:
-        """A server that cannot be reached: 502, and whoever leads it there is told."""
-        self.wires.refuse = True
+    def test_close(self) -> None:
+        """Closing lets idle connections go and finishes what is under way."""
         self.client.send(GET)
-        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 502 "))
-        self.assertEqual((self.failed, self.ended), ([("127.0.0.1", 80)], 1))
+        self.upstream.close()
+        self.server.send(OK)
+        self.assertTrue(self.client.receive().endswith(b"ok"))
+        self.server.receive()
+        self.assertTrue(self.server.ended)
 
     def test_connect_within(self) -> None:
         """A server is given as long to accept as its site says."""
@@ -329,233 +92,9 @@ class FaultTests(UpstreamCase):
         self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 200 "))
         self.assertEqual(self.ended, 2)
 
-    def test_bad_answers(self) -> None:
-        """An answer that cannot be trusted: 502, and the connection is never used again."""
-        for data in [
-            b"nonsense\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx",
-            b"HTTP/1.1 200 OK\r\nX: " + b"a" * 40000,
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
-        ]:
-            self.prepare(Wires(self))
-            self.client.send(GET)
-            self.server.send(data)
-            answer = self.client.receive()
-            self.assertTrue(answer.startswith(b"HTTP/1.1 502 "), (data, answer))
-            self.assertEqual((self.upstream.idle, self.ended), ([], 1))
-
-    def test_no_answer(self) -> None:
-        """A server that accepts and says nothing: 504 after `answer within`."""
+    def test_refused(self) -> None:
+        """A server that cannot be reached: 502, and whoever leads it there is told."""
+        self.wires.refuse = True
         self.client.send(GET)
-        self.turns.pass_time(299)
-        self.assertEqual(self.client.receive(), b"")
-        self.turns.pass_time(2)
-        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 504 "))
-        self.assertEqual(self.ended, 1)
-
-    def test_a_silent_stream_lives(self) -> None:
-        """Once an answer has begun, silence is allowed: server-sent events of days."""
-        self.client.send(GET)
-        self.server.send(b"HTTP/1.1 200 OK\r\n\r\none\n")
-        self.turns.pass_time(5000)
-        self.server.send(b"two\n")
-        answer = self.client.receive()
-        self.assertTrue(answer.endswith(b"4\r\none\n\r\n4\r\ntwo\n\r\n"), answer)
-
-    def test_half_an_answer(self) -> None:
-        """A server that dies within its answer: the client's answer never ends cleanly."""
-        for head in (b"Content-Length: 10", b"Transfer-Encoding: chunked"):
-            self.prepare(Wires(self))
-            self.client.send(GET)
-            self.server.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n3\r\nabc\r\n"[:9])
-            self.server.close()
-            answer = self.client.receive()
-            self.assertFalse(answer.endswith(b"\r\n0\r\n\r\n"))
-            self.assertTrue(self.client.reset or self.client.ended)
-            self.assertEqual(self.ended, 1)
-
-    def test_no_head(self) -> None:
-        """A server that closes a new connection without an answer: 502."""
-        self.client.send(GET)
-        self.server.close()
         self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 502 "))
-        self.assertEqual((len(self.wires.servers), self.ended), (1, 1))
-
-    def test_a_kept_connection_that_had_died(self) -> None:
-        """A request that met a dying kept connection is sent once more, on a new one."""
-        self.client.send(GET)
-        self.server.send(OK)
-        self.client.receive()
-        first = self.server
-        self.client.sock.send(GET)
-        first.sock.close()
-        self.turns.settle()
-        self.assertEqual(len(self.wires.servers), 2)
-        self.server.send(OK)
-        self.assertTrue(self.client.receive().endswith(b"ok"))
-        self.assertEqual(self.ended, 2)
-
-    def test_what_must_not_be_sent_twice(self) -> None:
-        """A POST gets a kept connection only if that is fresh, and is never sent twice."""
-        post = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\n\r\nx"
-        self.client.send(GET)
-        self.server.send(OK)
-        self.turns.pass_time(FRESH_WITHIN + 1)
-        self.client.send(post)
-        self.assertEqual(len(self.wires.servers), 2)
-        self.server.send(OK)
-        self.client.send(post)
-        self.assertEqual(len(self.wires.servers), 2)
-        self.server.close()
-        self.assertIn(b"HTTP/1.1 502 ", self.client.receive())
-        self.assertEqual(len(self.wires.servers), 2)
-
-    def test_bytes_nobody_asked_for(self) -> None:
-        """What a server sends on an idle connection is never taken for the next answer."""
-        self.client.send(GET)
-        self.server.send(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-        self.client.receive()
-        self.assertEqual(self.upstream.idle, [])
-        self.client.send(GET)
-        self.server.send(OK)
-        self.client.receive()
-        self.server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-        self.client.send(GET)
-        self.server.send(OK)
-        self.assertTrue(self.client.receive().endswith(b"\r\n\r\nok"))
-        self.assertEqual(len(self.wires.servers), 3)
-
-    def test_the_client_goes(self) -> None:
-        """The server's connection is given up, the lease given back, once."""
-        self.client.send(GET)
-        for connection in list(self.front.connections):
-            connection.transport.abortConnection()
-        self.turns.settle()
-        self.server.receive()
-        self.assertTrue(self.server.ended or self.server.reset)
-        self.assertEqual((self.ended, self.upstream.idle), (1, []))
-
-    def test_the_client_goes_while_connecting(self) -> None:
-        """...also before there is a connection."""
-        self.client.sock.send(GET)
-        self.turns.getReaders()[0].doRead()
-        next(iter(self.front.connections)).transport.abortConnection()
-        self.turns.settle()
-        self.assertEqual(self.ended, 1)
-
-    def test_slow_client(self) -> None:
-        """A client that reads slowly slows the server down."""
-        self.client.send(GET)
-        self.server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-        sent = 0
-        try:
-            while sent < 50_000_000:
-                sent += self.server.sock.send(b"x" * 65536)
-                self.turns.settle()
-        except BlockingIOError:
-            pass
-        self.assertLess(sent, 5_000_000)
-        self.assertGreaterEqual(len(self.client.receive()), sent)
-
-    def test_slow_client_is_not_felt_by_the_next(self) -> None:
-        """A client that is full with the last bytes of an answer does not leave a kept connection
-        that nobody reads from, however the answer was framed."""
-        head = b"HTTP/1.1 200 OK\r\nDate: today\r\n"
-        for size in range(0, 2_000_000, 20_000):
-            for sized in (True, False):
-                slow = self.connect()
-                slow.send(GET)
-                before = len(self.wires.servers)
-                piece = b"x" * 60_000
-                if sized:
-                    length = size + len(piece)
-                    self.server.send(b"%bContent-Length: %d\r\n\r\n" % (head, length))
-                    self.server.send(b"x" * size)
-                    self.server.send(piece)
-                else:
-                    self.server.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
-                    self.server.send(b"%x\r\n%b\r\n" % (size or 1, b"x" * (size or 1)))
-                    self.server.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(piece), piece))
-                idle = self.upstream.idle
-                if not idle:
-                    self.assertGreater(size, 0)
-                    return
-                self.client.send(GET)
-                self.assertEqual(len(self.wires.servers), before)
-                self.server.send(OK)
-                self.assertTrue(self.client.receive().endswith(b"ok"))
-                slow.close()
-
-    def test_idle_connections_end(self) -> None:
-        """Idle connections are not kept for ever."""
-        self.client.send(GET)
-        self.server.send(OK)
-        self.turns.pass_time(IDLE_WITHIN + 1)
-        self.server.receive()
-        self.assertTrue(self.server.ended)
-        self.assertEqual(self.upstream.idle, [])
-
-    def test_close(self) -> None:
-        """Closing lets idle connections go and finishes what is under way."""
-        self.client.send(GET)
-        self.upstream.close()
-        self.server.send(OK)
-        self.assertTrue(self.client.receive().endswith(b"ok"))
-        self.server.receive()
-        self.assertTrue(self.server.ended)
-
-
-class WebSocketTests(UpstreamCase):
-    """Becoming a relay."""
-
-    ASK = (
-        b"GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    ACCEPT = (
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n"
-        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
-        b"Sec-WebSocket-Protocol: chat\r\n\r\n"
-    )
-
-    def test_relay(self) -> None:
-        """After the server's 101 bytes go both ways, those sent ahead included."""
-        self.client.send(self.ASK + b"ahead")
-        asked = self.server.receive()
-        self.assertIn(b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", asked)
-        self.assertNotIn(b"ahead", asked)
-        self.server.send(self.ACCEPT + b"hello")
-        answer = self.client.receive()
-        self.assertTrue(answer.startswith(b"HTTP/1.1 101 "))
-        self.assertIn(b"\r\nSec-WebSocket-Protocol: chat\r\n", answer)
-        self.assertTrue(answer.endswith(b"\r\n\r\nhello"))
-        self.assertEqual(self.server.receive(), b"ahead")
-        self.client.send(b"\x81\x00")
-        self.assertEqual(self.server.receive(), b"\x81\x00")
-        self.turns.pass_time(100000)
-        self.server.send(b"days later")
-        self.assertEqual(self.client.receive(), b"days later")
-        self.assertEqual((self.ended, len(self.front.connections)), (0, 1))
-        self.client.close()
-        self.server.close()
-        self.turns.settle()
-        self.assertEqual((self.ended, self.front.connections), (1, set()))
-
-    def test_no_tunnel_without_a_true_101(self) -> None:
-        """A 101 with another key's answer, or none, is a bad answer."""
-        for accept in (b"AAAAAAAAAAAAAAAAAAAAAAAAAAA=", b""):
-            self.prepare(Wires(self))
-            self.client.send(self.ASK)
-            self.server.send(self.ACCEPT.replace(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", accept))
-            self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 502 "))
-            self.assertEqual(self.ended, 1)
-
-    def test_refused_by_the_site(self) -> None:
-        """A site that will not speak WebSocket answers as always."""
-        self.client.send(self.ASK)
-        self.server.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 404 "))
-        self.client.send(GET)
-        self.server.send(OK)
-        self.assertTrue(self.client.receive().endswith(b"ok"))
+        self.assertEqual((self.failed, self.ended), ([("127.0.0.1", 80)], 1))

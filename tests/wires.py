@@ -38,6 +38,17 @@ class Turns(Clock):
     def removeWriter(self, writer: Any) -> None:
         self.writers.discard(writer)
 
+    def read_instead(self, item: Any) -> None:
+        self.writers.discard(item)
+        self.readers.add(item)
+
+    def let_go(self, item: Any) -> None:
+        self.readers.discard(item)
+        self.writers.discard(item)
+
+    def later(self, call: Any, argument: Any) -> None:
+        self.callLater(0, call, argument)
+
     def removeAll(self) -> list[Any]:
         both = [*self.readers, *self.writers]
         self.readers.clear()
@@ -145,6 +156,8 @@ class Wires:
         self.sweep = Sweep(self.turns)
         self.sweep.start()
         self.servers: list[Wire] = []
+        self.make: Any = Stream
+        """What streams are made of."""
         self.refuse = False
         """Whether the next connections that are asked for fail."""
         self._sockets: list[socket.socket] = []
@@ -159,7 +172,7 @@ class Wires:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self._sockets += [ours, theirs]
-        return Stream(self.turns, ours, self.sweep, peer), Wire(self.turns, theirs)
+        return self.make(self.turns, ours, self.sweep, peer), Wire(self.turns, theirs)
 
     def connector(
         self, reactor: Any, sweep: Sweep, address: Any, protocol: Any, within: float

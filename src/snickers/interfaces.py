@@ -9,13 +9,13 @@ or a frozen value, so that one day it can cross a process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from snickers.config.values import Configuration, Container, Process, Settings, Site
+from snickers.config.values import Container, Process, Settings, Site
 
 Address = tuple[str, int] | str
 """Where a server listens: a numeric address and a port, or the path of a unix socket."""
@@ -214,6 +214,8 @@ class Instance:
     """Seconds since the epoch."""
     paused: bool = False
     """It runs and is frozen: it has its memory and gets no processor."""
+    image: str = ""
+    """What it was made from, as exactly as is known: an image with its digest; empty: nothing."""
 
 
 @frozen
@@ -246,6 +248,10 @@ class IEngineObserver(Interface):
 
     def found() -> None:
         """The engine is there (again): list it."""
+
+    def noticed(site: str, words: str) -> None:
+        """The owner of *site* should know this of its server, which runs all the same; holds until
+        it is told anew. Empty: nothing, any more."""
 
 
 class IEngine(Interface):
@@ -330,7 +336,8 @@ class ILives(Interface):
 
     def states() -> Mapping[str, Mapping[str, Any]]:
         """Return for each site ``state`` (a name), ``since`` (epoch seconds), ``uses`` (leases),
-        ``waiting``, ``detail`` (words, or ""), ``id`` (container id or pid, or "")."""
+        ``waiting``, ``detail`` (words, or ""), ``id`` (container id or pid, or ""); perhaps
+        ``image`` (`Instance.image`) and ``notice`` (`IEngineObserver.noticed`)."""
 
     def wake(site: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Wake it and fire when it is ready; fails with `LifeFailed` in words."""
@@ -453,9 +460,3 @@ class IFrontDoor(Interface):
 
     def reload() -> Deferred[dict[str, Any]]:
         """Reload now; fires with the same form as `plan`, of what was done."""
-
-
-class ConfigurationSource(Protocol):
-    """Reads the configuration anew. Runs in a thread: may block, must not touch the reactor."""
-
-    def __call__(self) -> Configuration: ...

@@ -32,8 +32,9 @@ REST = 0.25
 """Seconds for which nothing is accepted when there are no descriptors left."""
 COMPLAIN_EVERY = 60.0
 """Seconds between two complaints of that: it would fill the disk, too."""
-RESERVE = 128
-"""Descriptors never given to clients: listening, control, logs, the reload, certificates."""
+RESERVE = 192
+"""Descriptors never given to clients: 128 for listening, control, logs, the reload, certificates,
+and two for each of the pipes of `snickers.splice`."""
 WITHIN = 10.0
 """Seconds from accept until a connection can be used, unless a port is told otherwise."""
 KEEPALIVE_AFTER = 60

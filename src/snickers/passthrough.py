@@ -1,8 +1,8 @@
 """Connections of sites whose TLS is not opened here: carried as they are to the server behind.
 
-The site was chosen by the name in the client's hello, which waits unread in its socket until the
-server is connected; then a `Relay` carries bytes both ways, for as long as the two like. This
-module must never read what it carries, send a byte before the server's PROXY header, or let a
+The site was chosen by the name in the client's hello, which is kept until the server is connected;
+then a `Relay` carries bytes both ways, for as long as the two like. This module must never look
+into what it carries, send a byte before the server's PROXY header, or let a
 change of a site's configuration touch a connection that has begun.
 """
 
@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from math import inf
 from typing import Any, Protocol
 
+from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import TimeoutError
@@ -23,14 +24,19 @@ from snickers.announced import Announced
 from snickers.config.values import Passthrough, Site
 from snickers.proxyprotocol import Endpoint, header
 from snickers.relay import Relay
-from snickers.stream import ABORTED, Address, Stream, Sweep, connect
+from snickers.splice import Carried, Pipes, connect, join
+from snickers.stream import ABORTED, Address, Sweep
 
 CONNECT_WITHIN = 10.0
 """Seconds from the hello until the server must be connected, the look-up of its name included:
 what browsers wait with patience, and three retransmissions of a lost SYN."""
 LOOK_UP_EVERY = 30.0
 """Seconds an address is taken for true: what stub resolvers keep a typical answer for."""
-RESULTS = ("carried", "unreachable", "unresolved", "timeout", "disabled", "forbidden", "gone")
+RESULTS = (
+    *("carried", "unreachable", "unresolved", "timeout", "busy", "disabled", "forbidden", "gone"),
+)
+CUT = "cut"
+"""What the log says of a connection that was carried, and that one side left without closing it."""
 
 # Alert descriptions (RFC 8446 §6).
 ACCESS_DENIED = 49
@@ -49,8 +55,34 @@ class LiveSite(Protocol):
     carrier: Any
 
 
+@frozen
+class Over:
+    """A connection that is over: for the access log."""
+
+    peer: bytes
+    """The client's numeric address; ``b""``: a unix socket."""
+    site: str
+    name: bytes
+    """What the client asked for by SNI."""
+    result: str
+    """One of `RESULTS`, or `CUT`."""
+    received: int
+    """Bytes from the client."""
+    sent: int
+    """Bytes to it."""
+    began: float
+    """When its hello was there, by the clock that `Passages` was given."""
+    took: float
+    """Seconds."""
+    request: None = None
+    """There is none: so the log tells it from an exchange."""
+
+
 class Servers(Protocol):
     """Counts the connections to servers: see `snickers.http.connections.Connections`."""
+
+    @property
+    def is_full(self) -> bool: ...
 
     def make_room(self) -> None: ...
 
@@ -91,12 +123,16 @@ class Passages:
         servers: Servers,
         networks: Callable[[tuple[str, ...]], Networks],
         alert: Callable[[int], bytes],
-        connector: Callable[..., Stream] = connect,
+        seconds: Callable[[], float],
+        access: Callable[[], Callable[[Over], None] | None],
+        connector: Callable[..., Any] = connect,
     ) -> None:
         """*resolve* takes a host name; its Deferred fires with a numeric address. *connections*
         is the front's: whoever drains or aborts those finds these among them. *networks* makes
         the judge of ``allow from``, which is checked for every connection. *alert* returns
-        the record of a fatal TLS alert. *connector*: `snickers.stream.connect`, or a test's."""
+        the record of a fatal TLS alert. *seconds*: a steady clock; *access* returns who is told
+        of connections that are over, if anybody. *connector*:
+        `snickers.splice.connect`, or a test's."""
         self.reactor = reactor
         self.sweep = sweep
         self.resolve = resolve
@@ -104,7 +140,10 @@ class Passages:
         self.servers = servers
         self.networks = networks
         self.alert = alert
+        self.seconds = seconds
+        self.access = access
         self.connector = connector
+        self.pipes = Pipes()
         self.results = dict.fromkeys(RESULTS, 0)
         """How many connections were carried, or why not: `RESULTS`."""
         self.received = 0
@@ -112,7 +151,7 @@ class Passages:
         self.sent = 0
         """Bytes sent to them."""
 
-    def carry(self, stream: Stream, live: LiveSite, name: bytes) -> Carrying:
+    def carry(self, stream: Carried, live: LiveSite, name: bytes) -> Carrying:
         """Carry *stream*, from which nothing was read and which does not read, to the server of
         *live*; *name* is what the client asked for by SNI. Returns the stream's protocol.
 
@@ -122,7 +161,7 @@ class Passages:
         if passage is None or passage.site is not live.site:
             assert live.site is not None
             passage = live.carrier = Passage(self, live.site)
-        carrying = Carrying(passage, stream, live, name)
+        carrying = stream.protocol = Carrying(passage, stream, live, name)
         try:
             carrying.begin()
         except Exception:
@@ -210,14 +249,29 @@ class Passage:
 class Carrying:
     """One client's connection: its stream's protocol until the relay takes over."""
 
-    __slots__ = ("_deadline", "_name", "_passage", "_site", "_stage", "_upstream", "transport")
+    __slots__ = (
+        "_ahead",
+        "_began",
+        "_deadline",
+        "_name",
+        "_passage",
+        "_relay",
+        "_site",
+        "_stage",
+        "_upstream",
+        "transport",
+    )
 
-    def __init__(self, passage: Passage, transport: Stream, site: LiveSite, name: bytes) -> None:
+    def __init__(self, passage: Passage, transport: Carried, site: LiveSite, name: bytes) -> None:
         self._passage = passage
         self._site = site
         self._name = name
         self._stage = _WAITING
-        self._upstream: Stream | None = None
+        self._upstream: Carried | None = None
+        self._began = passage.passages.seconds()
+        self._relay: Relay | None = None
+        self._ahead = b""
+        """What the client has sent so far: mostly its hello."""
         self._deadline = transport.sweep.now + CONNECT_WITHIN
         self.transport = transport
 
@@ -234,6 +288,9 @@ class Carrying:
             )
         else:
             self.transport.deadline = self._deadline
+            # Reading from now on notices a client that does not wait for its server.
+            self.transport.resumeProducing()
+            self.transport.doRead()
             passage.find(self)
 
     def reach(self, address: Address) -> None:
@@ -242,6 +299,11 @@ class Carrying:
             return
         passage = self._passage
         passages = passage.passages
+        servers = passages.servers
+        servers.make_room()
+        if servers.is_full:
+            self.refuse("busy", "no descriptor is left for a connection to its server")
+            return
         first = b""
         if passage.proxy_protocol != "off":
             peer = self.transport.peer
@@ -258,7 +320,6 @@ class Carrying:
             first = header(passage.proxy_protocol, source, destination, self._name)
         self._stage = _CONNECTING
         self.transport.deadline = inf
-        passages.servers.make_room()
         upstream = self._upstream = passages.connector(
             passages.reactor,
             passages.sweep,
@@ -266,7 +327,7 @@ class Carrying:
             _Reaching(self),
             self._deadline - passages.sweep.now,
         )
-        passages.servers.count(upstream)
+        servers.count(upstream)
         if first:
             upstream.write(first)
 
@@ -279,7 +340,9 @@ class Carrying:
         self._site.requests += 1
         # A client is looked after by its listening socket's options.
         upstream.setTcpKeepAlive(True)
-        Relay(self.transport, upstream, self._ended)
+        ahead, self._ahead = self._ahead, b""
+        self._relay = Relay(self.transport, upstream, self._ended, ahead)
+        join(self.transport, upstream, self._passage.passages.pipes)
 
     def not_reached(self, reason: Failure) -> None:
         """The server refused, or did not answer in time."""
@@ -290,8 +353,7 @@ class Carrying:
         self._passage.failed()
 
     def refuse(self, result: str, reason: str, description: int = INTERNAL_ERROR) -> None:
-        """Send an alert and close. The hello is read and discarded by closing: left unread it
-        would cause a reset, which could overtake the alert."""
+        """Send an alert and close."""
         if self._stage in (_CARRIED, _OVER):
             return
         self._stage = _OVER
@@ -304,12 +366,22 @@ class Carrying:
             reason=reason,
         )
         self.transport.write(passages.alert(description))
+        self._log(result)
         self.transport.loseConnection()
 
     def close_if_idle(self) -> None:
         """A connection of which we see only bytes is never known to be idle."""
 
     # What the client's stream calls until there is a relay
+
+    def dataReceived(self, data: bytes) -> None:
+        """The hello; if more comes before there is a server, that is enough."""
+        if self._ahead:
+            self.transport.pauseProducing()
+        self._ahead += data
+
+    def readConnectionLost(self) -> None:
+        """The client has said all: the server hears that too, from the relay."""
 
     def deadlinePassed(self) -> None:
         """The look-up took too long."""
@@ -319,6 +391,7 @@ class Carrying:
         if self._stage != _OVER:
             self._stage = _OVER
             self._passage.passages.results["gone"] += 1
+            self._log("gone")
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abortConnection()
@@ -330,7 +403,27 @@ class Carrying:
         passages = self._passage.passages
         passages.received += self.transport.received
         passages.sent += self.transport.sent
+        relay, self._relay = self._relay, None
+        self._log(CUT if relay is not None and relay.cut else "carried")
         self._forget()
+
+    def _log(self, result: str) -> None:
+        passages = self._passage.passages
+        log = passages.access()
+        if log is not None:
+            client = self.transport
+            log(
+                Over(
+                    client.peer,
+                    self._site.name,
+                    self._name,
+                    result,
+                    client.received,
+                    client.sent,
+                    self._began,
+                    passages.seconds() - self._began,
+                )
+            )
 
     def _forget(self) -> None:
         self._passage.passages.connections.discard(self)

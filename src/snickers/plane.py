@@ -23,9 +23,10 @@ from snickers.config.values import Listen, Settings
 from snickers.http.accesslog import LogKeeper
 from snickers.http.connections import Connections
 from snickers.http.front import Bounds, Front
-from snickers.http.http1 import Http1, PlainHttp1
+from snickers.http.http1 import Http1
 from snickers.http.http2 import Http2
 from snickers.http.kinds import HandlerMaker
+from snickers.http.plain import PlainHttp1
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
 from snickers.interfaces import IAlarm, ILeases
@@ -34,6 +35,7 @@ from snickers.livesites import LiveSites
 from snickers.logfile import LogFile
 from snickers.passthrough import Carrying, Passages
 from snickers.poller import Poller
+from snickers.splice import Carried
 from snickers.stream import Stream, Sweep
 from snickers.tls import clienthello
 from snickers.tls.authority import Authority
@@ -146,6 +148,8 @@ class Plane:
             servers,
             Networks,
             clienthello.alert,
+            self.front.seconds,
+            lambda: self.front.access,
         )
         handlers = HandlerMaker(
             self.poller,
@@ -168,6 +172,7 @@ class Plane:
             self.poller,
             sweep,
             Called(self._log_access, self.access.close),
+            Called(lambda: None, self.passages.pipes.close),
         )
         """In the order in which they are started; `certificates` come after what is to be asked
         for, and are not among them."""
@@ -229,6 +234,7 @@ class Plane:
                 within=self.settings.handshake_within,
                 unopened=attrgetter("unopened"),
                 carry=self._carry,
+                carried=Carried,
             )
             for sock in https
         ]
@@ -259,7 +265,7 @@ class Plane:
             return Http2(self.front, stream, site)
         return Http1(self.front, stream, site, True)
 
-    def _carry(self, stream: Stream, site: LiveSite, name: bytes) -> Carrying:
+    def _carry(self, stream: Carried, site: LiveSite, name: bytes) -> Carrying:
         return self.passages.carry(stream, site, name)
 
     def _build_plain(self, stream: Stream) -> PlainHttp1:

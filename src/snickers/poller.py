@@ -42,6 +42,9 @@ class Poller:
         self._flags: dict[int, int] = {}
         self._joint: _Joint | None = None
         self._soon: list[Callable[[], None]] | None = None
+        self._giving = False
+        """Whether events are given out now, or what waited for that is called."""
+        self._late: list[tuple[Callable[[Any], None], Any]] = []
         self.callLater: Callable[..., Any] = reactor.callLater
         self.seconds: Callable[[], float] = reactor.seconds
 
@@ -53,7 +56,9 @@ class Poller:
         theirs = getattr(self._reactor, "_poller", None)
         if isinstance(theirs, select.epoll):
             self._epoll.register(theirs.fileno(), _IN)
-            self._joint = self._reactor._poller = _Joint(self, self._epoll, theirs)
+            self._joint = self._reactor._poller = _Joint(
+                self, self._epoll, theirs, self._reactor.timeout
+            )
         else:
             self._reactor.addReader(self)
 
@@ -78,6 +83,15 @@ class Poller:
         else:
             self._soon.append(call)
 
+    def later(self, call: Callable[[Any], None], argument: Any) -> None:
+        """Call *call* with *argument* before anything else is waited for, but never from inside
+        this call: as ``callLater(0, ...)``, for a tenth of its price while events are given out.
+        """
+        if self._giving:
+            self._late.append((call, argument))
+        else:
+            self.callLater(0, call, argument)
+
     # What streams call
 
     def addReader(self, reader: Any) -> None:
@@ -100,6 +114,24 @@ class Poller:
 
     def removeWriter(self, writer: Any) -> None:
         self._remove(writer, _OUT)
+
+    def read_instead(self, item: Any) -> None:
+        """Have *item*, which waited for its writability, wait for its readability: in one call."""
+        number = item.fileno()
+        if self._items.get(number) is item and self._flags[number] == _OUT:
+            self._flags[number] = _IN
+            if self._epoll is not None:
+                self._epoll.modify(number, _IN)
+        else:
+            self._add(item, _IN)
+            self._remove(item, _OUT)
+
+    def let_go(self, item: Any) -> None:
+        """Watch *item* no more; its descriptor is closed next, and leaves the epoll by that."""
+        number = item.fileno()
+        if self._items.get(number) is item:
+            del self._items[number]
+            del self._flags[number]
 
     def removeAll(self) -> list[Any]:
         items = list(self._items.values())
@@ -172,6 +204,7 @@ class Poller:
         items = self._items
         flags = self._flags
         soon = self._soon = []
+        self._giving = True
         for number, event in events:
             item: Any = items.get(number)
             if item is None:
@@ -196,6 +229,16 @@ class Poller:
                 call()
             except Exception:
                 _log.failure("What was to be done after a batch of events failed")
+        late = self._late
+        if late:
+            # What is called may add to it.
+            for later, argument in late:
+                try:
+                    later(argument)
+                except Exception:
+                    _log.failure("What was to be done after a batch of events failed")
+            late.clear()
+        self._giving = False
 
     def _lost(self, number: int, item: Any) -> None:
         if self._items.get(number) is item:
@@ -222,32 +265,53 @@ class Poller:
 
 class _Joint:
     """Stands where Twisted's epoll reactor has its epoll object, *theirs*: what the reactor waits
-    for is in *ours*, its own epoll among it."""
+    for is in *ours*, its own epoll among it. *due* returns the seconds until the reactor has calls
+    to make, ``None``: no calls."""
 
-    def __init__(self, poller: Poller, ours: select.epoll, theirs: select.epoll) -> None:
+    def __init__(
+        self,
+        poller: Poller,
+        ours: select.epoll,
+        theirs: select.epoll,
+        due: Callable[[], float | None],
+    ) -> None:
         self.theirs = theirs
         self._poller = poller
         self._ours = ours
+        self._due = due
         self._number = theirs.fileno()
 
     def poll(self, timeout: float = -1, most: int = -1) -> list[tuple[int, int]]:
-        """Wait for *timeout* seconds at most; give out what is the streams', return the rest."""
-        try:
-            events = self._ours.poll(timeout, EVENTS)
-        except ValueError:
-            # Ours was closed: the reactor goes on by itself.
-            return self.theirs.poll(timeout, most)
-        if not events:
-            return events
+        """Wait for *timeout* seconds at most for something to happen; give out what is the
+        streams', return the rest.
+
+        While there is nothing for the reactor to do, its own turn would cost as much as a read.
+        """
         number = self._number
         rest: list[tuple[int, int]] = []
-        for event in events:
-            if event[0] == number:
-                rest = self.theirs.poll(0, most)
-                if len(events) == 1:
+        for _ in range(ROUNDS):
+            try:
+                events = self._ours.poll(timeout, EVENTS)
+            except ValueError:
+                # Ours was closed: the reactor goes on by itself.
+                return self.theirs.poll(timeout, most)
+            if not events:
+                return events
+            for event in events:
+                if event[0] == number:
+                    rest = self.theirs.poll(0, most)
+                    if len(events) == 1:
+                        return rest
+                    break
+            self._poller.give_out(events)
+            if rest or not timeout:
+                return rest
+            due = self._due()
+            if due is not None:
+                if due <= 0:
                     return rest
-                break
-        self._poller.give_out(events)
+                if due < timeout or timeout < 0:
+                    timeout = due
         return rest
 
     def __getattr__(self, name: str) -> Any:

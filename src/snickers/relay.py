@@ -12,32 +12,20 @@ from collections.abc import Callable
 
 from twisted.python.failure import Failure
 
-from snickers.stream import LOST, Stream
+from snickers.stream import DONE, LOST, Stream
 
 
 class _Direction:
-    """What `here` receives goes to `there`."""
+    """What one stream receives goes to the other one, `there`."""
 
-    __slots__ = ("here", "lost", "relay", "there")
+    __slots__ = ("lost", "relay", "there")
 
-    def __init__(self, relay: Relay, here: Stream, there: Stream) -> None:
+    def __init__(self, relay: Relay, there: Stream) -> None:
         self.relay = relay
-        self.here = here
         self.there = there
         self.lost = False
 
-    def start(self, ahead: bytes) -> None:
-        here, there = self.here, self.there
-        there.unregisterProducer()
-        here.resumeProducing()
-        there.registerProducer(here, True)
-        if ahead:
-            there.write(ahead)
-        if here.eof:
-            there.loseWriteConnection()
-
     def dataReceived(self, data: bytes) -> None:
-        self.relay.active = self.here.sweep.now
         self.there.write(data)
 
     def readConnectionLost(self) -> None:
@@ -51,7 +39,7 @@ class _Direction:
             self.lost = True
             # What was received before is still worth sending, even if the end was not clean.
             self.there.loseConnection()
-            self.relay._lost()
+            self.relay._lost(reason)
 
 
 class Relay:
@@ -62,7 +50,9 @@ class Relay:
     Nothing but the peers, or `close`, ends it: no deadline.
     """
 
-    __slots__ = ("_ended", "_left", "_right", "active")
+    # No cycle is left of all this when it is over: thousands of them a second would be work for
+    # the garbage collector.
+    __slots__ = ("_ended", "_left", "_open", "_right", "cut")
 
     def __init__(
         self,
@@ -73,31 +63,43 @@ class Relay:
         from_right: bytes = b"",
     ) -> None:
         self._ended: Callable[[], None] | None = ended
-        self._left = _Direction(self, left, right)
-        self._right = _Direction(self, right, left)
-        self.active = left.sweep.now
-        """When something was last received from either, in the sweep's time."""
-        for direction in (self._left, self._right):
-            direction.here.deadline = math.inf
-            direction.here.protocol = direction
-        self._left.start(from_left)
-        self._right.start(from_right)
-        for direction in (self._left, self._right):
-            if direction.here.disconnected:
-                direction.connectionLost(LOST)
-
-    @property
-    def idle(self) -> float:
-        """Seconds since something was last received from either side."""
-        return self._left.here.sweep.now - self.active
+        self._left = left
+        self._right = right
+        self._open = 2
+        """How many of the two are not closed yet."""
+        self.cut = False
+        """Whether one of the two went away without having closed both directions."""
+        to_right = left.protocol = _Direction(self, right)
+        to_left = right.protocol = _Direction(self, left)
+        left.deadline = right.deadline = math.inf
+        _start(left, right, from_left)
+        _start(right, left, from_right)
+        if left.disconnected:
+            to_right.connectionLost(LOST)
+        if right.disconnected:
+            to_left.connectionLost(LOST)
 
     def close(self) -> None:
         """End both sides: what is queued is sent, nothing more is received."""
-        self._left.here.loseConnection()
-        self._right.here.loseConnection()
+        self._left.loseConnection()
+        self._right.loseConnection()
 
-    def _lost(self) -> None:
-        if self._left.lost and self._right.lost:
+    def _lost(self, reason: Failure) -> None:
+        if reason is not DONE:
+            self.cut = True
+        self._open -= 1
+        if not self._open:
             ended, self._ended = self._ended, None
             if ended is not None:
                 ended()
+
+
+def _start(here: Stream, there: Stream, ahead: bytes) -> None:
+    """Have *there* get *ahead* and what *here* receives."""
+    there.unregisterProducer()
+    here.resumeProducing()
+    there.registerProducer(here, True)
+    if ahead:
+        there.write(ahead)
+    if here.eof:
+        there.loseWriteConnection()

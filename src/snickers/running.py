@@ -414,6 +414,8 @@ class Running:
             "uses": 0 if life is None else life["uses"] + share.uses,
             "waiting": 0 if life is None else life["waiting"],
             "id": "" if life is None else life["id"],
+            "image": "" if life is None else life.get("image", ""),
+            "notice": "" if life is None else life.get("notice", ""),
             "certificate": None if certificate is None else dict(certificate),
             "certificate_days": days,
             "detail": detail,

@@ -210,7 +210,9 @@ class Stream:
 
     def _peer_ended(self) -> None:
         """The peer sends no more."""
-        self._read_no_more()
+        if self._queue is not _SHUT:
+            # Else this is the end of all, and closing does it.
+            self._read_no_more()
         self.eof = True
         if self._state == LINGERING:
             self._end(DONE)
@@ -437,10 +439,12 @@ class Stream:
 
     def _send_end(self) -> bool:
         """Send the end of our side; return whether it is sent, or has to wait for room."""
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it is gone: reading tells
+        if not self.eof:
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it is gone: reading tells
+        # Else both directions have ended: it is closed next, and that says the same.
         return True
 
     def _reset_on_close(self) -> None:
@@ -477,7 +481,7 @@ class Stream:
     def _close_soon(self, reason: Failure) -> None:
         """Close, and tell the protocol when it has returned to the reactor."""
         self._release()
-        self._reactor.callLater(0, self._tell, reason)
+        self._reactor.later(self._tell, reason)
 
     def _release(self) -> None:
         self._state = CLOSED
@@ -486,8 +490,9 @@ class Stream:
         self._queue = _SHUT
         self._queued = 0
         self._producer = None
-        self._read_no_more()
-        self._write_no_more()
+        if self._reading or self._writing:
+            self._reading = self._writing = False
+            self._reactor.let_go(self)
         self.sweep.unwatch(self)
         self._fd = -1
         self._socket.close()
@@ -511,14 +516,36 @@ class Stream:
             return
         code = self._socket.connect_ex(where)
         if code in (0, errno.EINPROGRESS):
-            self._write_on()
+            self._reactor.later(self._look, None)
         elif code == errno.EAGAIN:
             self._reactor.callLater(RETRY, self._connect, where)
         else:
             self._refuse(_problem(code))
 
+    def _look(self, _: None) -> None:
+        """See whether it is connected already, as it mostly is when the server is on this host:
+        then nothing has to be waited for."""
+        if self._state != CONNECTING:
+            return
+        try:
+            self._socket.getpeername()
+        except OSError:
+            self._write_on()
+            return
+        queue = self._queue
+        if not self._established():
+            return
+        if self._stalled:
+            self._write_on()
+            return
+        self._queue = None
+        self._queued = 0
+        self.write(b"".join(queue))
+        if self._shut and self._queue is None:
+            self._end_writing()
+
     def _connected(self) -> bool:
-        """See how connecting went; whether the stream is open now."""
+        """See how connecting went; whether the stream is open now and has something to send."""
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._connect_failed(_problem(code))
@@ -527,12 +554,22 @@ class Stream:
             self._socket.getpeername()
         except OSError:
             return False  # an event of the descriptor's previous owner: not yet
+        return self._established()
+
+    def _established(self) -> bool:
+        """It is connected; whether there is something to send."""
         self._state = OPEN
         self.deadline = math.inf
-        if not self._queue:
+        if self._queue:
+            self._read_on()
+        else:
             self._queue = None
-            self._write_no_more()
-        self._read_on()
+            if self._writing:
+                self._writing = False
+                self._reading = True
+                self._reactor.read_instead(self)
+            else:
+                self._read_on()
         try:
             self.protocol.connectionMade()
         except Exception:
@@ -544,7 +581,7 @@ class Stream:
     def _refuse(self, problem: BaseException) -> None:
         self._release()
         self._state = CONNECTING  # until that is told, it can be cancelled
-        self._reactor.callLater(0, self._tell_failed, problem)
+        self._reactor.later(self._tell_failed, problem)
 
     def _connect_failed(self, problem: BaseException | None) -> None:
         self._release()

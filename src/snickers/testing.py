@@ -6,7 +6,7 @@ engines with servers do. Nothing here is imported by a running Snickers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, evolve, field
@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from snickers.containers.engine import EngineAway, EngineFailed, fingerprint
-from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance
+from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Ran
 
 
 @define(eq=False)
@@ -41,6 +41,18 @@ class MemoryHost:
         """Sites that cannot be started, and the words of the failure."""
         self.unhealthy: set[str] = set()
         """Sites whose servers fail the engine's own check."""
+        self.results: dict[tuple[str, ...], Ran] = {}
+        """How commands end that are run inside of servers; others with 0 and without a word."""
+        self.endless: set[tuple[str, ...]] = set()
+        """Commands that do not end by themselves."""
+        self.unknown: set[str] = set()
+        """Programs that servers do not have."""
+        self.ran: list[tuple[str, tuple[str, ...]]] = []
+        """What was run, and in which site's server."""
+        self.used: dict[str, float] = {}
+        """Seconds of processor time that servers have used, by site."""
+        self.unseen: set[str] = set()
+        """Sites whose servers' load cannot be looked at."""
         self.away = ""
         """Why no engine can be reached; empty: it can."""
         self.made = 0
@@ -67,14 +79,24 @@ class MemoryHost:
             self.starts += 1
             address = ("127.0.0.1", 40000 + self.starts)
             server.instance = evolve(server.instance, running=True, address=address, started=now)
+            self.used.pop(site, None)
+        server.instance = evolve(server.instance, paused=False)
         return server.instance
+
+    def freeze(self, site: str, paused: bool) -> bool:
+        """Pause *site*'s server, or let it go on; say whether it runs."""
+        server = self.servers.get(site)
+        if server is None or not server.instance.running:
+            return False
+        server.instance = evolve(server.instance, paused=paused)
+        return True
 
     def end(self, site: str, code: int | None = 1, out_of_memory: bool = False) -> None:
         """End *site*'s server, as a crash does; observers are told unless the engine is away."""
         server = self.servers.get(site)
         if server is None or not server.instance.running:
             return
-        server.instance = evolve(server.instance, running=False, address=None)
+        server.instance = evolve(server.instance, running=False, address=None, paused=False)
         followers, server.followers = server.followers, []
         exit = Exit(site, server.instance.id, code, out_of_memory)
         if not self.away:
@@ -96,6 +118,11 @@ class MemoryHost:
         for engine in self.engines:
             engine.tell(lambda observer: observer.found())
 
+    def notice(self, site: str, words: str) -> None:
+        """Tell the engines' observers *words* of *site*'s server."""
+        for engine in self.engines:
+            engine.tell(lambda observer: observer.noticed(site, words))
+
     def say(self, site: str, line: bytes) -> None:
         """Let *site*'s server write *line* (without its newline) to its log."""
         server = self.servers[site]
@@ -110,7 +137,7 @@ class MemoryEngine:
     """An engine whose servers are only remembered. Nothing happens inside a call: everything
     takes a turn of *clock* (``clock.advance(0)``), or as long as `takes` says.
 
-    :ivar calls: every call in order: ``(verb, site)``, of `list` ``("list", "")``.
+    :ivar calls: every call in order: ``(verb, site)``, of `list` and `loads` with ``""``.
     :ivar takes: seconds that a call takes, by verb; 0 when it is not named.
     """
 
@@ -218,6 +245,65 @@ class MemoryEngine:
             self._end(site, 0, lambda: forget(done))
 
         return self._call("remove", site, act)
+
+    def pause(self, site: str) -> Deferred[None]:
+        return self._freeze("pause", site, True)
+
+    def resume(self, site: str) -> Deferred[None]:
+        return self._freeze("resume", site, False)
+
+    def _freeze(self, verb: str, site: str, paused: bool) -> Deferred[None]:
+        def act(done: Deferred[None]) -> None:
+            if self.host.freeze(site, paused):
+                done.callback(None)
+            else:
+                done.errback(EngineFailed(f"{site} does not run."))
+
+        return self._call(verb, site, act)
+
+    def run(self, site: str, command: Sequence[str], within: float) -> Deferred[Ran]:
+        """As `IEngine.run`; `MemoryHost.results` says how it ends, `takes` after how long."""
+        wanted = tuple(command)
+        takes = self.takes.get("run", 0)
+
+        def late() -> None:
+            if not done.called:
+                done.errback(EngineFailed(f"{wanted[0]} was not done within {within:g} s."))
+
+        def act(done: Deferred[Ran]) -> None:
+            live = self.host.running(site)
+            if done.called:
+                return
+            if live is None:
+                done.errback(EngineFailed(f"{site} does not run."))
+            elif live.paused:
+                done.errback(EngineFailed(f"{site} is paused: nothing can be run in it."))
+            elif wanted[0] in self.host.unknown:
+                done.errback(EngineFailed(f"{wanted[0]} cannot be run: there is no such command."))
+            else:
+                self.host.ran.append((site, wanted))
+                if wanted in self.host.endless:
+                    self._clock.callLater(max(0, within - takes), late)
+                else:
+                    done.callback(self.host.results.get(wanted, Ran(0, "")))
+
+        done = self._call("run", site, act)
+        if within < takes:
+            self._clock.callLater(within, late)
+        return done
+
+    def loads(self) -> Deferred[Mapping[str, float]]:
+        def act(done: Deferred[Mapping[str, float]]) -> None:
+            done.callback(
+                {
+                    site: self.host.used.get(site, 0.0)
+                    for site, server in self.host.servers.items()
+                    if server.instance.running and not server.instance.paused
+                    if site not in self.host.unseen
+                }
+            )
+
+        return self._call("loads", "", act)
 
     def healthy(self, instance: Instance) -> Deferred[bool]:
         def act(done: Deferred[bool]) -> None:

@@ -45,6 +45,8 @@ class Option:
     reader of sections itself uses it."""
     empty: Any = None
     """The value of an empty text, where one means something other than the default."""
+    unlimited: bool = False
+    """An empty text means ``None`` although there is a default: no limit."""
     later: bool = False
     """Not available yet: only the default is accepted."""
     prefix: str = field(
@@ -63,7 +65,7 @@ class Option:
         if not text and not (self.format is formats.ANYTHING and self.prefix):
             if self.default is None:
                 raise Wrong(f"is empty; write a value such as {self.example}")
-            if self.default and self.empty is None:
+            if self.default and self.empty is None and not self.unlimited:
                 raise Wrong(
                     f"is empty; write a value, or remove the line for the default ({self.default})"
                 )

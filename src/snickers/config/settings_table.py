@@ -117,7 +117,8 @@ def settings_options() -> Iterable[Option]:
         "access log",
         formats.PATH,
         "",
-        "The file that gets a line for each request; empty: none.",
+        "The file that gets a line for each request, and for each connection of a `passthrough` "
+        "site; empty: none.",
         "/var/log/snickers/access.log",
         empty="",
     )

@@ -10,6 +10,7 @@ from snickers.config.answer_fields import FIELD_VALUE
 from snickers.config.formats import Format
 from snickers.config.life_table import life_options
 from snickers.config.option import ANSWERING_TYPES, LATER_TYPES, TYPES, Option
+from snickers.config.values import CAPABILITIES
 
 _DURATION = formats.duration(0.001)
 
@@ -151,7 +152,8 @@ def _container() -> Iterable[Option]:
         "data",
         formats.PATH_INSIDE,
         "",
-        "Where the site's own folder (DATA/HOST) is mounted in the container; empty: nowhere.",
+        "Where the site's own folder (DATA/HOST) is mounted in the container; empty: nowhere. "
+        "It is made when missing, and given to `user` where that is UID or UID:GID.",
         "/data",
         empty="",
     )
@@ -167,23 +169,27 @@ def _container() -> Iterable[Option]:
         "memory",
         # Docker refuses less.
         formats.size(6 * 2**20),
-        "",
-        "The memory the container may use; empty: no limit.",
+        "1g",
+        "The memory the container may use, beyond which it is ended, and that is said; empty: no "
+        "limit.",
         "512m",
+        unlimited=True,
     )
     yield option(
         "cpus",
         formats.DECIMAL,
         "",
-        "How many processor cores the container may use; empty: no limit.",
+        "How many processor cores the container may use; empty: no limit, and those who want more "
+        "than there is get equal parts.",
         "0.5",
     )
     yield option(
         "pids",
         formats.integer(1, 4_194_304),
-        "",
+        "512",
         "How many processes and threads the container may have; empty: no limit.",
         "200",
+        unlimited=True,
     )
     yield option(
         "read only",
@@ -195,8 +201,8 @@ def _container() -> Iterable[Option]:
     yield option(
         "capabilities",
         formats.CAPABILITIES,
-        "",
-        "The capabilities the container keeps, all others dropped; empty: Docker's usual ones.",
+        " ".join(CAPABILITIES),
+        "The capabilities the container keeps, all others dropped; empty: none.",
         "NET_BIND_SERVICE CHOWN",
         empty=(),
     )
@@ -212,18 +218,19 @@ def _container() -> Iterable[Option]:
         "pull",
         formats.one_of("missing", "always", "never"),
         "missing",
-        "When the image is fetched: if it is not there, before every start, or never.",
+        "When the image is fetched: if it is not here, never, or always: then each start takes "
+        "what is here and looks for a newer one meanwhile, for the next start.",
         "always",
     )
     yield option(
         "registry auth",
         formats.PATH,
         "",
-        "A file with the login for the image's registry.",
+        "A file with the login for the image's registry: a line `USER:PASSWORD`, or the JSON that "
+        "`docker login` makes. Nobody else may read it (`chmod 600`). Empty: what "
+        "`docker login` left.",
         "registry.json",
         empty="",
-        later=True,
-        attribute="",
     )
 
 

@@ -92,6 +92,22 @@ class Lifecycle:
     snapshot_within: float = 300.0
 
 
+CAPABILITIES = (
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETGID",
+    "SETUID",
+)
+"""What ordinary images need that begin as root: give their data folder to the user they become,
+become it, signal it, and listen on port 80. Not those of Docker's own set that let a container send
+forged packets (NET_RAW), make devices (MKNOD), hand on capabilities (SETFCAP, SETPCAP), change
+its root (SYS_CHROOT) or write into the host's audit log (AUDIT_WRITE)."""
+
+
 @frozen
 class Container:
     """A site whose server runs in a Docker container."""
@@ -107,16 +123,20 @@ class Container:
     environment: tuple[tuple[str, str], ...] = ()
     """Sorted by name; ``env file`` already merged in, an ``env.NAME`` winning."""
     user: str = ""
-    memory: int | None = None
+    memory: int | None = 2**30
+    """``None``: no limit."""
     cpus: float | None = None
-    pids: int | None = None
+    pids: int | None = 512
+    """``None``: no limit."""
     read_only: bool = False
-    capabilities: tuple[str, ...] = ()
-    """Kept on top of none; empty: Docker's default set."""
+    capabilities: tuple[str, ...] = CAPABILITIES
+    """Kept on top of none."""
     network: str = ""
     """Empty: one of its own."""
     pull: str = "missing"
     """``"missing"``, ``"always"`` or ``"never"``."""
+    registry_auth: str = ""
+    """The file with the login for the image's registry; empty: what Docker's client is told."""
     life: Lifecycle = Lifecycle()
 
 

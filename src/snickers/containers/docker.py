@@ -8,6 +8,7 @@ Containers outlive Snickers; their labels are all that is remembered of them.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -15,17 +16,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from snickers.config.values import Container
 from snickers.containers import subnets
 from snickers.containers.engine import EngineAway, EngineFailed, Turns, fingerprint
 from snickers.containers.errand import Abandoned, Errand, Seen, Stream, shut
-from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance
+from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance, Ran
 
 if TYPE_CHECKING:
     from snickers.containers.dockerd import Dockerd
@@ -42,6 +44,11 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
 """Seconds between two tries to reach Docker, doubled from the first to the longest: a restart of
 Docker takes some seconds, and all sites wait for it."""
+
+NEWER = "A newer image is here: it is used at the next start."
+
+PULL_WITHIN = 3600.0
+"""Seconds for which a newer image may be pulled while servers run: others wait for their turn."""
 
 STEADY = 5.0
 """Seconds after which a stream that broke is worth a new try at once."""
@@ -103,6 +110,11 @@ class DockerEngine:
         """The sites for which a thread works, each with the ends heard of meanwhile."""
         self._errands: dict[Errand, Deferred[Any]] = {}
         self._starting: dict[str, Errand] = {}
+        self._newer: dict[tuple[str, str], dict[str, str]] = {}
+        """By image and file of its login: the sites that wait to hear of a newer one, and what
+        each runs."""
+        self._pulls = Turns()
+        self._notices: dict[str, str] = {}
         self._threads: _Threads | None = None
         self._listener: threading.Thread | None = None
         self._stream: Stream | None = None
@@ -148,7 +160,15 @@ class DockerEngine:
         sent = self._send(
             declared.site, errand, lambda dockerd, errand: dockerd.start(declared, wanted, errand)
         )
-        return sent.addCallback(lambda seen: seen.instance).addBoth(started)
+
+        def look(seen: Seen) -> Instance:
+            if errand.began:
+                self._notice(declared.site, "")
+            if errand.stale and isinstance(declared.kind, Container):
+                self._look_for_newer(declared.site, declared.kind, seen.image)
+            return seen.instance
+
+        return sent.addCallback(look).addBoth(started)
 
     def stop(self, site: str, within: float) -> Deferred[None]:
         self._call_off(site)
@@ -158,7 +178,29 @@ class DockerEngine:
 
     def remove(self, site: str) -> Deferred[None]:
         self._call_off(site)
+        self._notices.pop(site, None)
         return self._send(site, Errand(), lambda dockerd, errand: dockerd.remove(site, errand))
+
+    def pause(self, site: str) -> Deferred[None]:
+        return self._send(site, Errand(), lambda dockerd, _: dockerd.pause(site))
+
+    def resume(self, site: str) -> Deferred[None]:
+        return self._send(site, Errand(), lambda dockerd, _: dockerd.resume(site))
+
+    def run(self, site: str, command: Sequence[str], within: float) -> Deferred[Ran]:
+        """As `IEngine.run`. It waits for no other call, and none waits for it; if the server ends
+        meanwhile, so does the command."""
+        errand = Errand()
+        done = self._send(
+            "", errand, lambda dockerd, errand: dockerd.run(site, command, within, errand), True
+        )
+        if math.isfinite(within):
+            late = self._reactor.callLater(within, errand.cancel)
+            done.addBoth(_unless_over(late))
+        return done
+
+    def loads(self) -> Deferred[Mapping[str, float]]:
+        return self._send("", Errand(), lambda dockerd, _: dockerd.loads())
 
     def healthy(self, instance: Instance) -> Deferred[bool]:
         """As `IEngine.healthy`; a container whose image has no check is healthy while it runs."""
@@ -280,8 +322,8 @@ class DockerEngine:
     def _in_own_thread(
         self, work: Callable[[Dockerd, Errand], T], dockerd: Dockerd, errand: Errand
     ) -> Deferred[T]:
-        # Following a log takes as long as somebody looks at it; it must not take up the calls'
-        # threads.
+        # Following a log takes as long as somebody looks at it, a command as long as it likes; they
+        # must not take up the calls' threads.
         done: Deferred[T] = Deferred()
 
         def run() -> None:
@@ -328,6 +370,48 @@ class DockerEngine:
         errand = self._starting.get(site)
         if errand is not None:
             errand.cancel()
+
+    # Newer images
+
+    def _look_for_newer(self, site: str, kind: Container, image: str) -> None:
+        """See to it that the image of *kind* is what its registry has; tell *site*, which runs
+        *image*, what comes of it. Images are pulled one after the other, each once for all."""
+        wanted = (kind.image, kind.registry_auth)
+        if wanted in self._newer:
+            self._newer[wanted][site] = image
+            return
+        self._newer[wanted] = {site: image}
+
+        def done(words: Callable[[str], str]) -> None:
+            for site, image in self._newer.pop(wanted).items():
+                self._notice(site, words(image))
+
+        def pulled(newest: str) -> None:
+            done(lambda image: NEWER if newest != image else "")
+
+        def failed(reason: Failure) -> None:
+            log.warn("{image}: {error} It is used as it is.", image=kind.image, error=reason.value)
+            done(lambda image: f"{reason.value} The image that is here is used.")
+
+        def pull() -> Deferred[str]:
+            errand = Errand()
+            late = self._reactor.callLater(PULL_WITHIN, errand.cancel)
+            pulling = self._send(
+                "", errand, lambda dockerd, errand: dockerd.refresh(kind, errand), alone=True
+            )
+            return pulling.addBoth(_unless_over(late))
+
+        self._pulls.run("", pull).addCallbacks(pulled, failed)
+
+    def _notice(self, site: str, words: str) -> None:
+        """Tell *words*, unless they are what was told already."""
+        if self._observer is None or self._closing.is_set():
+            return
+        if words != self._notices.get(site, ""):
+            self._notices[site] = words
+            if not words:
+                del self._notices[site]
+            self._observer.noticed(site, words)
 
     # Ends of containers
 
@@ -448,6 +532,17 @@ class DockerEngine:
         finally:
             self._stream = None
             shut(stream)
+
+
+def _unless_over(later: IDelayedCall) -> Callable[[T], T]:
+    """Return what cancels *later* when a Deferred fires, and lets its result through."""
+
+    def over(result: T) -> T:
+        if later.active():
+            later.cancel()
+        return result
+
+    return over
 
 
 def _connect(url: str, environment: Mapping[str, str], owner: str, pool: str) -> Dockerd:

@@ -133,6 +133,32 @@ class Api:
         with self._in_words():
             self._client.start(id)
 
+    def running(self, labels: Mapping[str, str]) -> list[Mapping[str, Any]]:
+        """Return in short what Docker knows of the containers with these labels that run and are
+        not paused."""
+        with self._in_words():
+            found: list[Mapping[str, Any]] = self._client.containers(
+                filters={"status": ["running"], **_labelled(labels)}
+            )
+        return found
+
+    def processor(self, id: str) -> float | None:
+        """Return the seconds of processor time that it has used in this run; ``None``: it does not
+        run. Asks for one number, for which Docker takes up to a second; for a rate it takes two."""
+        params = {"stream": False, "one-shot": True}
+        client = self._client
+        with self._in_words():
+            # Not `APIClient.stats`, which refuses what an older Docker only ignores.
+            url = client._url("/containers/{0}/stats", id)
+            found = client._result(client._get(url, params=params), json=True)
+        used = ((found.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage")
+        return used / 1e9 if used else None
+
+    def pause(self, id: str) -> None:
+        """Freeze it."""
+        with self._in_words():
+            self._client.pause(id)
+
     def unpause(self, id: str) -> None:
         """Let it go on."""
         with self._in_words():
@@ -170,6 +196,36 @@ class Api:
             found: Stream = self._client.logs(id, stream=True, follow=follow, tail=tail)
             return found
 
+    def prepare(self, id: str, command: Sequence[str]) -> str:
+        """Prepare to run *command* in it, as its user; return the id of that."""
+        with self._in_words():
+            return str(self._client.exec_create(id, list(command))["Id"])
+
+    def run(self, prepared: str) -> Stream:
+        """Run what was prepared; return what it writes, as bytes of both its outputs."""
+        client = self._client
+        with self._in_words():
+            # As `APIClient.exec_start` does, which gives nothing by which to cancel it in older
+            # versions of the package.
+            response = client._post_json(
+                client._url("/exec/{0}/start", prepared),
+                headers={"Connection": "Upgrade", "Upgrade": "tcp"},
+                data={"Tty": False, "Detach": False},
+                stream=True,
+                timeout=None,
+            )
+            client._raise_for_status(response)
+            written = client._read_from_socket(response, True, tty=False)
+        found: Stream = CancellableStream(written, response)
+        return found
+
+    def ran(self, prepared: str) -> Mapping[str, Any]:
+        """Return what Docker knows of it: ``Running``, ``ExitCode``, and ``Pid`` on Docker's own
+        host."""
+        with self._in_words():
+            found: Mapping[str, Any] = self._client.exec_inspect(prepared)
+        return found
+
     def deaths(self, labels: Mapping[str, str]) -> Stream:
         """Return the ends of containers with these labels since `began`, as Docker's events."""
         filters = {"type": "container", "event": "die", **_labelled(labels)}
@@ -183,13 +239,20 @@ class Api:
         """Return what Docker knows of the image; ``None``: it is not here."""
         return self._look(self._client.inspect_image, name)
 
-    def pull(self, name: str) -> Stream:
-        """Pull the image; return Docker's events of it. Its end is in them."""
+    def pull(self, name: str, login: Mapping[str, str] | None = None) -> Stream:
+        """Pull the image; return Docker's events of it. Its end is in them.
+
+        :param login: who asks, see `snickers.containers.registry.login`; ``None``: who has logged
+            in with Docker's own command.
+        """
         repository, tag = utils.parse_repository_tag(name)
         registry, _ = auth.resolve_repository_name(repository)
         client = self._client
         with self._in_words():
-            header = auth.get_config_header(client, registry)
+            if login is None:
+                header = auth.get_config_header(client, registry)
+            else:
+                header = auth.encode_header(dict(login))
             # As `APIClient.pull` does, which gives nothing by which to cancel it.
             response = client._post(
                 client._url("/images/create"),

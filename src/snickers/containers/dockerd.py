@@ -8,8 +8,11 @@ labels, whatever their name or state. Nothing here touches the reactor.
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -17,12 +20,13 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from snickers.config.values import Container
-from snickers.containers import recipe, subnets
+from snickers.containers import groups, recipe, registry, subnets
 from snickers.containers.dockerapi import Api, Refused, seconds
 from snickers.containers.engine import EngineFailed
-from snickers.containers.errand import STOP_WITHIN, Errand, Seen, Stream
-from snickers.containers.pulling import Pulling
-from snickers.interfaces import Address, Declared, Exit, Instance
+from snickers.containers.errand import STOP_WITHIN, Abandoned, Errand, Seen, Stream
+from snickers.containers.output import Tail
+from snickers.containers.pulling import Pulling, advice
+from snickers.interfaces import Address, Declared, Exit, Instance, Ran
 
 log = Logger()
 
@@ -35,6 +39,18 @@ KILLED = 128 + 9
 LATE_WORD = 0.3
 """Seconds for which Docker may know an end and not yet that memory was its reason."""
 
+NOT_RUN = (126, 127)
+"""The codes by which Docker says that there is no such command, as a shell does..."""
+NOT_RUN_WORDS = "OCI runtime exec failed: "
+"""...and the words that only Docker says then, instead of the command's output."""
+
+ASKED_AT_ONCE = 16
+"""Containers of whose load a Docker on another host is asked at once: it takes up to a second for
+each answer."""
+
+SOON = 0.01
+"""Seconds until a command is looked at again that has closed its output and not ended yet."""
+
 SUBNET_TRIES = 8
 """Networks tried when somebody else takes one at the same time."""
 
@@ -45,6 +61,7 @@ class _Image:
 
     id: str
     entrypoint: tuple[str, ...]
+    digest: str = ""
 
 
 class Dockerd:
@@ -66,6 +83,8 @@ class Dockerd:
         self._owner = owner
         self._pool = pool
         self._pause = pause
+        self._meters: dict[str, str] = {}
+        """Where the kernel counts the processor time of each container, as far as known."""
 
     def close(self) -> None:
         """Let go of connections."""
@@ -128,9 +147,9 @@ class Dockerd:
         before = self._of(site)
         alike = [seen for seen in before if seen.instance.fingerprint == fingerprint]
         for seen in alike:
-            if seen.instance.running and not seen.paused:
+            if seen.instance.running:
                 self._replace(seen, before, errand)
-                return seen
+                return self._go_on(seen) if seen.instance.paused else seen
         image = self._image(kind, alike[0].image if alike else "", errand)
         self._folder(declared, kind)
         network = self._network(site, kind)
@@ -140,7 +159,9 @@ class Dockerd:
             if seen.image == image.id and self._start_again(seen, before, errand):
                 return self._started(seen.instance.id)
         init = self._api.init and recipe.wants_init(image.entrypoint)
-        config = recipe.creation(declared, self._owner, fingerprint, image.id, network, init)
+        config = recipe.creation(
+            declared, self._owner, fingerprint, image.id, image.digest, network, init
+        )
         # A name of its own, as the one before still has the right one.
         id = self._api.create(f"{recipe.name(site)}.{os.urandom(3).hex()}", config)
         try:
@@ -156,9 +177,19 @@ class Dockerd:
         except BaseException:
             self._remove(id)
             raise
+        log.info("{site} was made from {image}.", site=site, image=image.digest or image.id)
         fresh = self._started(id)
         self._replace(fresh, before, errand)
         return fresh
+
+    def refresh(self, kind: Container, errand: Errand) -> str:
+        """Pull what ``kind.image`` means in its registry now; return the id of what it means here.
+
+        Whatever runs, or was started from the one before, is left alone.
+        """
+        self._pull(kind, errand)
+        found = self._find_image(kind.image)
+        return found.id if found is not None else ""
 
     def stop(self, site: str, within: float, errand: Errand) -> None:
         """End *site*'s containers, each within *within* seconds."""
@@ -177,7 +208,133 @@ class Dockerd:
                 # Somebody else's container has joined it, or it has gone by itself.
                 log.warn("The network of {site} stays: {why}.", site=site, why=error.why)
 
+    def pause(self, site: str) -> None:
+        """Freeze *site*'s container."""
+        seen = self._running(site)
+        if not seen.instance.paused:
+            try:
+                self._api.pause(seen.instance.id)
+            except Refused:
+                # It may have ended, or somebody else may have been faster.
+                if not self._running(site).instance.paused:
+                    raise
+
+    def resume(self, site: str) -> None:
+        """Undo `pause`."""
+        seen = self._running(site)
+        if seen.instance.paused:
+            self._go_on(seen)
+
+    def run(self, site: str, command: Sequence[str], within: float, errand: Errand) -> Ran:
+        """Run *command* in *site*'s container; cancelling *errand* means that its time is over.
+
+        Docker ends no command: where its processes are this host's it is killed here.
+        """
+        seen = self._running(site)
+        if seen.instance.paused:
+            raise EngineFailed(f"{site} is paused: nothing can be run in it before it goes on.")
+        prepared = self._api.prepare(seen.instance.id, command)
+        words, tail = shlex.join(command), Tail()
+        try:
+            try:
+                with errand.hold(self._api.run(prepared)) as written:
+                    for data in written:
+                        tail.add(data)
+                errand.check()
+                ran = self._api.ran(prepared)
+                while ran.get("Running"):  # Its output ends first.
+                    errand.check()
+                    self._pause(SOON)
+                    ran = self._api.ran(prepared)
+            except Refused as error:
+                if error.status not in (400, 500):
+                    raise
+                raise EngineFailed(f"{words} cannot be run in {site}: {error.why}.") from None
+        except Abandoned:
+            killed = self._kill_run(seen.instance.id, prepared)
+            raise EngineFailed(
+                f"{words} was not done within {within:g} s, and "
+                + ("was killed." if killed else "runs on: only Docker's own host can kill it.")
+            ) from None
+        code, output = int(ran.get("ExitCode") or 0), tail.text()
+        if code in NOT_RUN and output.startswith(NOT_RUN_WORDS):
+            why = " ".join(output.rpartition("exec failed: ")[2].split())
+            raise EngineFailed(f"{words} cannot be run in {site}: {why.removesuffix(': unknown')}.")
+        return Ran(code, output)
+
+    def loads(self) -> dict[str, float]:
+        """Return the seconds of processor time that each container has used, by site."""
+        running = self._api.running({recipe.OWNER: self._owner})
+        ids = {each["Id"]: str(each["Labels"].get(recipe.SITE, "")) for each in running}
+        found = {id: self._metered(id) for id in ids}
+        self._meters = {id: meter for id, meter in self._meters.items() if id in ids}
+        unknown = [id for id, used in found.items() if used is None]
+        if unknown:
+            with ThreadPoolExecutor(min(len(unknown), ASKED_AT_ONCE)) as threads:
+                found.update(zip(unknown, threads.map(self._asked, unknown), strict=True))
+        return {ids[id]: used for id, used in found.items() if used is not None}
+
+    def _metered(self, id: str) -> float | None:
+        """Return what this host's kernel says of it, if Docker is here."""
+        if not self._api.local:
+            return None
+        used = groups.used(self._meters[id]) if id in self._meters else None
+        if used is None:
+            known = self._api.container(id) or {}
+            pid = known.get("State", {}).get("Pid") or 0
+            of = groups.groups_of(pid) if pid else ""
+            for meter in groups.meters(of) if id in of else ():
+                used = groups.used(meter)
+                if used is not None:
+                    self._meters[id] = meter
+                    break
+        return used
+
+    def _asked(self, id: str) -> float | None:
+        try:
+            return self._api.processor(id)
+        except Refused as error:
+            log.debug("The load of {id} is not known: {why}.", id=id, why=error.why)
+            return None
+
     # Containers
+
+    def _running(self, site: str) -> Seen:
+        for seen in self._of(site):
+            if seen.instance.running:
+                return seen
+        raise EngineFailed(f"{site} does not run.")
+
+    def _go_on(self, seen: Seen) -> Seen:
+        """Let a paused container go on; return it as it is then."""
+        id = seen.instance.id
+        try:
+            self._api.unpause(id)
+        except Refused:
+            after = self._see(id)
+            if after is None or not after.instance.running or after.instance.paused:
+                raise
+            return after
+        return self._started(id)
+
+    def _kill_run(self, id: str, prepared: str) -> bool:
+        """Kill a command in container *id*, with its children; say whether it runs no more."""
+        try:
+            ran = self._api.ran(prepared)
+        except EngineFailed:
+            return False
+        if not ran.get("Running"):
+            return True
+        pid = ran.get("Pid") or 0
+        # It leads a session of its own. A number alone is not trusted: it must be of the container,
+        # by whose id Docker names control groups.
+        if not self._api.local or not pid or id not in groups.groups_of(pid):
+            return False
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except OSError as error:
+            return isinstance(error, ProcessLookupError)
+        return True
 
     def _of(self, site: str) -> list[Seen]:
         """Return *site*'s containers, those that run first."""
@@ -202,11 +359,12 @@ class Dockerd:
                 running,
                 _address(found, recipe.port_of(labels)) if running else None,
                 seconds(state["StartedAt"]) if began else None,
+                running and bool(state.get("Paused")),
+                labels.get(recipe.DIGEST) or labels.get(recipe.IMAGE, ""),
             ),
             found["Name"].lstrip("/"),
             state["StartedAt"],
             exit if began and not running else None,
-            bool(state.get("Paused")),
             (state.get("Health") or {}).get("Status", ""),
             labels.get(recipe.IMAGE, ""),
             float(config.get("StopTimeout") or STOP_WITHIN),
@@ -226,10 +384,7 @@ class Dockerd:
         ]
         errand.note(seen)
         try:
-            if seen.paused:
-                self._api.unpause(seen.instance.id)
-            else:
-                self._api.start(seen.instance.id)
+            self._api.start(seen.instance.id)
         except Refused as error:
             # Its network or a volume may have gone; one made anew may have more luck.
             log.info("{site} was not started again: {why}.", site=seen.instance.site, why=error.why)
@@ -255,7 +410,7 @@ class Dockerd:
         """End it if it runs, note how it ended, and return it as it is then."""
         id, after = seen.instance.id, seen
         try:
-            if seen.paused:
+            if seen.instance.paused:
                 self._api.unpause(id)
             if seen.instance.running:
                 self._api.stop(id, within)
@@ -292,29 +447,40 @@ class Dockerd:
             return
         try:
             os.makedirs(declared.data)
-            # Whatever the umask: the container's user may be any.
-            os.chmod(declared.data, 0o755)
+            owner = recipe.owner(kind.user)
+            if owner is None:
+                # Whatever the umask: the container's user may be any.
+                os.chmod(declared.data, 0o755)
+                return
+            os.chmod(declared.data, 0o700)
         except OSError as error:
             raise EngineFailed(
                 f"The site's folder {declared.data} cannot be made: {error.strerror}."
             ) from None
+        try:
+            os.chown(declared.data, *owner)
+        except OSError as error:
+            # So that the next start tries again, and no server meets a folder it cannot use.
+            os.rmdir(declared.data)
+            raise EngineFailed(
+                f"user = {kind.user}: the site's folder {declared.data} cannot be given to it: "
+                f"{error.strerror}. Run Snickers as root, or make the folder and give it to that "
+                "user yourself."
+            ) from None
 
     def _image(self, kind: Container, known: str, errand: Errand) -> _Image:
-        """Return what ``kind.image`` means, pulled as ``kind.pull`` says.
+        """Return what ``kind.image`` means here, pulled when it is not and may be.
 
         :param known: the image of a container that is there; it needs no image any more.
         """
+        errand.began = True
         found = self._find_image(kind.image)
-        if kind.pull == "always" or (found is None and kind.pull == "missing" and not known):
-            try:
-                self._pull(kind.image, errand)
-            except EngineFailed as error:
-                if found is None:
-                    raise
-                # A registry that is away shall keep no site from waking.
-                log.warn("{error} The image that is here is used.", error=error)
-                errand.say(f"{error} Using the image that is here")
+        if found is None and not known and kind.pull != "never":
+            self._pull(kind, errand)
             found = self._find_image(kind.image)
+        else:
+            # Visitors wait: whether there is a newer one is looked at meanwhile.
+            errand.stale = kind.pull == "always"
         if found is None and not known:
             raise EngineFailed(
                 f"image = {kind.image}: it is not here, and pull = {kind.pull}. Pull or build it, "
@@ -326,13 +492,20 @@ class Dockerd:
         found = self._api.image(name)
         if found is None:
             return None
-        return _Image(found["Id"], tuple((found.get("Config") or {}).get("Entrypoint") or ()))
+        return _Image(
+            found["Id"],
+            tuple((found.get("Config") or {}).get("Entrypoint") or ()),
+            recipe.digest(name, found.get("RepoDigests") or ()),
+        )
 
-    def _pull(self, image: str, errand: Errand) -> None:
+    def _pull(self, kind: Container, errand: Errand) -> None:
+        image, login, path = kind.image, None, kind.registry_auth
+        if path:
+            login = registry.login(registry.read(path), image, path)
         pulling, said = Pulling(image), time.monotonic()
         errand.say(str(pulling))
         try:
-            with errand.hold(self._api.pull(image)) as events:
+            with errand.hold(self._api.pull(image, login)) as events:
                 for event in events:
                     errand.check()
                     pulling.heard(event)
@@ -344,8 +517,8 @@ class Dockerd:
         errand.check()
         if pulling.fault:
             raise EngineFailed(
-                f"image = {image}: it cannot be pulled: {pulling.fault.rstrip('.')}. Is its name "
-                "right, is the registry there, and does it let you in (docker login)?"
+                f"image = {image}: it cannot be pulled: {pulling.fault.rstrip('.')}. "
+                + advice(pulling.fault, registry.registry_of(image), path)
             )
 
     def _network(self, site: str, kind: Container) -> str:

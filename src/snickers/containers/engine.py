@@ -30,11 +30,11 @@ class EngineAway(Exception):
     engine and what to look at. The observer hears ``found`` when it is back."""
 
 
-_RECIPE = 1
+_RECIPE = 2
 """Raised when servers are made in another way from the same declaration, so that those of an
 older Snickers are replaced at their next start."""
 
-_NOT_OF_THE_SERVER = frozenset({"life", "pull"})
+_NOT_OF_THE_SERVER = frozenset({"life", "pull", "registry_auth"})
 """Fields of a kind that say when a server runs or where it comes from, not what it is."""
 
 

@@ -44,7 +44,6 @@ class Seen:
     start; empty when it cannot be known any more."""
     exit: Exit | None
     """How the run ended, if it did."""
-    paused: bool = False
     health: str = ""
     """What the check of its image says; empty when it has none."""
     image: str = ""
@@ -67,6 +66,10 @@ class Errand:
         self.ended: list[Seen] = []
         """What was found to have ended, or was ended, on the way."""
         self.cancelled = False
+        self.began = False
+        """Whether something was started, or was to be: it did not run already."""
+        self.stale = False
+        """Whether something was started from an image of which there may be a newer one."""
         self._lock = threading.Lock()
         self._stream: Stream | None = None
 

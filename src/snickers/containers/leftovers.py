@@ -226,6 +226,8 @@ class _Ending:
         for each in held:
             each.ended.addCallback(self._ended)
             each.signal(signal.SIGTERM)
+            # One that was paused would hear of that only when it goes on.
+            each.signal(signal.SIGCONT)
 
     def _ended(self, each: _Held) -> None:
         self._held.discard(each)

@@ -109,6 +109,8 @@ class State:
     """It has answered since it was started, so that it can make a snapshot."""
     inquiring: bool = False
     """It is being asked whether it is in use."""
+    crowded: bool = False
+    """It is being asked because its room is needed."""
     crashes: int = 0
     """In a row."""
     asked: float | None = None
@@ -167,7 +169,7 @@ def refuse(s: State, kind: str, retry_after: float) -> Step:
 
 def enter(s: State, phase: Phase, now: float, **fields: Any) -> State:
     """Come into *phase*: what was asked for before is not heard any more."""
-    fields = {"doubted": False, "inquiring": False, "leaving": None, **fields}
+    fields = {"doubted": False, "inquiring": False, "crowded": False, "leaving": None, **fields}
     return evolve(s, phase=phase, since=now, epoch=s.epoch + 1, **fields)
 
 

@@ -15,6 +15,28 @@ LONGEST = 16 * 1024
 bounded too (as Docker breaks them)."""
 
 
+TOLD_LINES = 20
+TOLD = 4096
+"""The last lines, and the characters of them at most, that a person is told of a command."""
+
+
+class Tail:
+    """The end of what a command wrote, to either output."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def add(self, data: bytes) -> None:
+        """Take what came, in any pieces."""
+        # Four bytes a character at most (UTF-8).
+        self._data = (self._data + data)[-4 * TOLD :]
+
+    def text(self) -> str:
+        """Return the last lines, without the last newline."""
+        text = self._data.decode(errors="replace").rstrip("\n")
+        return "\n".join(text.split("\n")[-TOLD_LINES:])[-TOLD:]
+
+
 class Output:
     """The lines of one site's server, from several descriptors, in the order they were ended.
 

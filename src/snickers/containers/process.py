@@ -12,27 +12,43 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    fail,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall, IReactorProcess
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.config.values import Process
-from snickers.containers import launch
+from snickers.containers import launch, sessions
 from snickers.containers.account import Account, account
+from snickers.containers.beside import Command
 from snickers.containers.engine import EngineFailed, Turns, fingerprint, owner_of
 from snickers.containers.leftovers import MARK, IWaitingReactor, Leftovers
 from snickers.containers.output import Output
-from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance
+from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Ran
+
+T = TypeVar("T")
+
+AT_ONCE = 200
+"""Processes of this host that are looked at in one turn: some milliseconds."""
 
 LAST_WORDS = 1.0
 """Seconds that the output of an ended server is waited for: a child in a session of its own may
@@ -79,6 +95,8 @@ class _Server(ProcessProtocol):
         self.silent: Deferred[None] = Deferred()
         """Fires when its output has ended, which is after its end."""
         self.pid = 0
+        self.spawn: Callable[[ProcessProtocol, Sequence[str]], None] = _unspawned
+        """Spawns a command as the same user, in the same folder, with the same environment."""
         self._reactor = reactor
         self._output = output
         self._gone = gone
@@ -99,9 +117,22 @@ class _Server(ProcessProtocol):
         self.ending = True
         self._waiting.append(done)
         self._signal(signal.SIGTERM)
+        self.resume()  # What is stopped hears of nothing but its end by force.
         if math.isfinite(within):
             self._later.append(self._reactor.callLater(within, self._signal, signal.SIGKILL))
         return done
+
+    def pause(self) -> None:
+        """Stop all of it; whoever began a session of its own goes on."""
+        if not self.instance.paused:
+            sessions.tell(self.pid, signal.SIGSTOP)
+            self.instance = evolve(self.instance, paused=True)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        if self.instance.paused:
+            sessions.tell(self.pid, signal.SIGCONT)
+            self.instance = evolve(self.instance, paused=False)
 
     def abandon(self) -> None:
         """Kill what has not become the program yet, and never will."""
@@ -275,6 +306,38 @@ class ProcessEngine:
 
         return self._turns.run(site, end)
 
+    def pause(self, site: str) -> Deferred[None]:
+        """As `IEngine.pause`. A child in a session of its own is not frozen."""
+
+        def freeze(server: _Server) -> Deferred[None]:
+            server.pause()
+            return succeed(None)
+
+        return self._turns.run(site, lambda: self._with(site, freeze))
+
+    def resume(self, site: str) -> Deferred[None]:
+        def go_on(server: _Server) -> Deferred[None]:
+            server.resume()
+            return succeed(None)
+
+        return self._turns.run(site, lambda: self._with(site, go_on))
+
+    def run(self, site: str, command: Sequence[str], within: float) -> Deferred[Ran]:
+        """As `IEngine.run`; what the command leaves behind ends with it. It waits for no other
+        call, and none waits for it."""
+
+        def spawn(server: _Server) -> Deferred[Ran]:
+            if server.instance.paused:
+                raise EngineFailed(f"{site} is paused: nothing is run beside it before it goes on.")
+            running = Command(self._reactor, shlex.join(command), within)
+            server.spawn(running, command)
+            return running.done
+
+        return self._with(site, spawn)
+
+    def loads(self) -> Deferred[Mapping[str, float]]:
+        return Deferred.fromCoroutine(self._loads())
+
     def healthy(self, instance: Instance) -> Deferred[bool]:
         """As `IEngine.healthy`; a process has no check of its own, it is healthy while it runs."""
         server = self._servers.get(instance.site)
@@ -306,6 +369,33 @@ class ProcessEngine:
         ended = DeferredList(silent).addCallback(lambda _: self._leftovers.end())
         return ended.addCallback(lambda _: None)
 
+    def _with(self, site: str, act: Callable[[_Server], Deferred[T]]) -> Deferred[T]:
+        server = self._servers.get(site)
+        if server is None or not server.ran:
+            return fail(EngineFailed(f"{site} does not run."))
+        return maybeDeferred(act, server)
+
+    async def _loads(self) -> dict[str, float]:
+        servers = {
+            site: server
+            for site, server in self._servers.items()
+            if server.ran and not server.instance.paused
+        }
+        if not servers:
+            return {}
+        used = dict.fromkeys((server.pid for server in servers.values()), 0.0)
+        ahead = sessions.pids()
+        while ahead:
+            some, ahead = ahead[:AT_ONCE], ahead[AT_ONCE:]
+            sessions.add(used, some)
+            if ahead:
+                await deferLater(self._reactor, 0)
+        return {
+            site: used[server.pid]
+            for site, server in servers.items()
+            if self._servers.get(site) is server and not server.instance.paused
+        }
+
     async def _start(self, declared: Declared, progress: Callable[[str], None]) -> Instance:
         site, kind = declared.site, declared.kind
         if not isinstance(kind, Process):
@@ -314,6 +404,7 @@ class ProcessEngine:
         wanted = self.fingerprint(declared)
         server = self._servers.get(site)
         if server is not None and server.instance.fingerprint == wanted and not server.ending:
+            server.resume()
             return server.instance
         # All that can be seen to be wrong is seen before the one that runs is touched.
         user = account(kind.user)
@@ -370,12 +461,7 @@ class ProcessEngine:
         user: Account | None,
         port: int,
     ) -> None:
-        plan = {
-            "parent": os.getpid(),
-            "user": user and [user.uid, user.gid, user.groups],
-            "directory": directory,
-            "command": kind.command,
-        }
+        who = user and [user.uid, user.gid, user.groups]
         environment = {
             "PATH": self._path,
             "LANG": self._lang,
@@ -387,19 +473,30 @@ class ProcessEngine:
             **dict(kind.environment),
             MARK: self._leftovers.mark(declared.site),
         }
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        try:
-            self._reactor.spawnProcess(
-                server,
-                sys.executable,
-                [sys.executable, "-I", "-S", launch.__file__, json.dumps(plan)],
-                environment,
-                childFDs={0: nothing, 1: "r", 2: "r", launch.REPORT: "r"},
-            )
-        except OSError as error:
-            raise EngineFailed(f"No process could be made: {error.strerror}.") from None
-        finally:
-            os.close(nothing)
+
+        def spawn(protocol: ProcessProtocol, command: Sequence[str]) -> None:
+            plan = {
+                "parent": os.getpid(),
+                "user": who,
+                "directory": directory,
+                "command": list(command),
+            }
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            try:
+                self._reactor.spawnProcess(
+                    protocol,
+                    sys.executable,
+                    [sys.executable, "-I", "-S", launch.__file__, json.dumps(plan)],
+                    environment,
+                    childFDs={0: nothing, 1: "r", 2: "r", launch.REPORT: "r"},
+                )
+            except OSError as error:
+                raise EngineFailed(f"No process could be made: {error.strerror}.") from None
+            finally:
+                os.close(nothing)
+
+        server.spawn = spawn
+        spawn(server, kind.command)
         self._speaking.add(server)
         server.silent.addCallback(lambda _: self._speaking.discard(server))
 
@@ -429,6 +526,10 @@ class ProcessEngine:
                 f"command = {name}: there is no such program {where}. Install it, or give its "
                 "whole path."
             )
+
+
+def _unspawned(protocol: ProcessProtocol, command: Sequence[str]) -> None:
+    raise EngineFailed("The server was not launched yet.")
 
 
 def _in_words(report: _Unlaunched, declared: Declared, kind: Process) -> str:

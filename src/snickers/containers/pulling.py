@@ -8,6 +8,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_FULL = ("no space left on device",)
+_AWAY = (
+    *("no such host", "connection refused", "i/o timeout", "no route to host", "timeout exceeded"),
+    *("network is unreachable", "handshake timeout", "server misbehaving", "connection reset"),
+)
+_ABSENT = ("manifest unknown", "not found", "name unknown", "invalid reference")
+_SHUT = ("unauthorized", "no basic auth", "denied", "authentication required", "docker login")
+
+
+def advice(fault: str, registry: str, login: str) -> str:
+    """Return what its owner can do about a pull that failed with Docker's words *fault*.
+
+    :param login: the file that says who asks; empty: none does.
+    """
+    fault = fault.lower()
+
+    def said(*words: str) -> bool:
+        return any(word in fault for word in words)
+
+    if said(*_FULL):
+        return (
+            "The disk that Docker keeps images on is full: make room there (docker system df shows "
+            "what takes it, docker image prune removes what nothing uses)."
+        )
+    if said(*_SHUT):
+        who = f"the login in {login}" if login else "somebody without a login (registry auth)"
+        return (
+            f"The registry {registry} does not show this image to {who}; it says the same of an "
+            "image that it does not have: look at the name, too."
+        )
+    if said(*_AWAY):
+        return f"The registry {registry} cannot be reached from where Docker runs: is it there?"
+    if said(*_ABSENT):
+        return f"The registry {registry} has no such image: look at its name and its tag."
+    return "Is its name right, is the registry there, and does it let you in (registry auth)?"
+
 
 class Pulling:
     """One image being pulled.

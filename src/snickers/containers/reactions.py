@@ -188,17 +188,18 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
     found = event.instance
     if found is None or not found.running or found.address is None:
         return settle(s, now) if s.phase is Phase.AWAY else (s, ())
-    # Whoever left it running had seen it answer.
-    s = evolve(s, instance=found, proven=True)
-    if found.paused:
-        s = enter(s, Phase.PAUSED, now, used=now)
-        wanted = s.waiters or s.asked is not None or s.life.wake == "always"
-        if found.fingerprint != s.fingerprint or s.gone:
-            return stop(s, now, replacing(s))
-        return resume(s, now) if wanted else (s, ())
+    s = evolve(s, instance=found)
     if found.fingerprint != s.fingerprint or s.gone:
+        # Whoever left it running had seen it answer: it can make its snapshot.
+        s = evolve(s, proven=True)
+        if found.paused:
+            return stop(enter(s, Phase.PAUSED, now, used=now), now, replacing(s))
         return leave(s, now, replacing(s))
-    return check(s, now, found)
+    if not found.paused:
+        return check(s, now, found)
+    s = enter(s, Phase.PAUSED, now, used=now, proven=True)
+    wanted = s.uses or s.waiters or s.asked is not None or s.life.wake == "always"
+    return resume(s, now) if wanted else (s, ())
 
 
 def compare(s: State, event: e.Listed, now: float) -> Step:

@@ -25,6 +25,9 @@ PORT = "io.snickers.port"
 IMAGE = "io.snickers.image"
 """The image's id when the container was made: its name may mean another one today."""
 
+DIGEST = "io.snickers.digest"
+"""By what digest registries know it: ``REPOSITORY@sha256:…``; empty: it is from none."""
+
 INITS = frozenset(
     {"init", "tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svscan"}
 )
@@ -61,6 +64,27 @@ def wants_init(entrypoint: Sequence[str] | None) -> bool:
     return not entrypoint or posixpath.basename(entrypoint[0]) not in INITS
 
 
+def digest(name: str, known: Sequence[str]) -> str:
+    """Return the one of an image's digests (``REPOSITORY@sha256:…``) that is of the registry and
+    the repository that *name* says; empty when none is."""
+    repository, _, _ = name.partition("@")
+    head, slash, last = repository.rpartition("/")
+    repository = head + slash + last.partition(":")[0]
+    for each in known:
+        if each.partition("@")[0] == repository.removeprefix("docker.io/").removeprefix("library/"):
+            return each
+    return next((each for each in known if each.partition("@")[0] == repository), "")
+
+
+def owner(user: str) -> tuple[int, int] | None:
+    """Return the numbers of the user and the group that ``user = UID[:GID]`` means outside of the
+    container as inside; ``None`` for names, which only the image knows."""
+    uid, _, gid = user.partition(":")
+    if not (uid.isascii() and uid.isdigit() and (gid or "0").isascii() and (gid or "0").isdigit()):
+        return None
+    return int(uid), int(gid or 0)  # Without a group it is root's, as Docker has it.
+
+
 def mounts(declared: Declared, kind: Container) -> list[dict[str, Any]]:
     """Return what is mounted; fails with `EngineFailed` for what is no volume.
 
@@ -94,12 +118,14 @@ def creation(
     owner: str,
     fingerprint: str,
     image: str,
+    digest: str,
     network: str,
     init: bool,
 ) -> dict[str, Any]:
     """Return the configuration of *declared*'s container.
 
     :param image: the id of what ``kind.image`` means now.
+    :param digest: of the same, see `DIGEST`.
     :param network: the name of the network that it joins.
     :param init: whether Docker's init shall be process 1.
     """
@@ -111,6 +137,8 @@ def creation(
         "NetworkMode": network,
         "RestartPolicy": {"Name": "no"},  # Waking is Snickers' own work.
         "SecurityOpt": ["no-new-privileges"],
+        "CapDrop": ["ALL"],
+        "CapAdd": [name.upper() for name in kind.capabilities],
         "LogConfig": LOG,
         "Init": init,
     }
@@ -125,9 +153,6 @@ def creation(
         taken = {mount["Target"] for mount in mounted}
         host["ReadonlyRootfs"] = True
         host["Tmpfs"] = {path: how for path, how in WRITABLE.items() if path not in taken}
-    if kind.capabilities:
-        host["CapDrop"] = ["ALL"]
-        host["CapAdd"] = [name.upper() for name in kind.capabilities]
     made: dict[str, Any] = {
         "Image": kind.image,
         "Env": [f"{name}={value}" for name, value in kind.environment],
@@ -136,6 +161,7 @@ def creation(
             FINGERPRINT: fingerprint,
             PORT: str(kind.port),
             IMAGE: image,
+            DIGEST: digest,
         },
         "HostConfig": host,
     }

@@ -107,6 +107,8 @@ def wake_paused(s: State, event: e.WakeAsked, now: float) -> Step:
 
 
 def want_between(s: State, event: e.WakeAsked, now: float) -> Step:
+    if s.gone:
+        return w.refuse_wake(s, event, now)
     return evolve(w.asked(s, now), leaving=None), ()
 
 
@@ -126,6 +128,8 @@ def restart_paused(s: State, event: e.RestartAsked, now: float) -> Step:
 
 
 def restart_between(s: State, event: e.RestartAsked, now: float) -> Step:
+    if s.gone:
+        return w.refuse_wake(s, event, now)
     return evolve(w.asked(s, now), leaving=After.START), ()
 
 
@@ -160,14 +164,17 @@ def remove_between(s: State, event: e.Removed, now: float) -> Step:
 
 
 def consented(s: State, event: e.Consented, now: float) -> Step:
-    s = evolve(s, inquiring=False)
+    crowded = s.crowded
+    s = evolve(s, inquiring=False, crowded=False)
+    if crowded and not s.uses:
+        return stop(s, now, After.SLEEP)
     if s.uses or now < s.used + min(s.life.idle_after, s.life.pause_after):
         return s, ()
     return r.depart(s, now)
 
 
 def vetoed(s: State, event: e.Vetoed, now: float) -> Step:
-    return evolve(s, inquiring=False, used=now), ()
+    return evolve(s, inquiring=False, crowded=False, used=now), ()
 
 
 def busy(s: State, event: e.Busy, now: float) -> Step:
@@ -178,24 +185,28 @@ def make_room(s: State, event: e.Crowded, now: float) -> Step:
     if s.uses or not s.engine or s.life.wake == "always":
         return s, ()
     if s.phase is Phase.AWAKE and s.life.veto:
-        # It has the last word; what it says counts when it is idle anyway.
-        return (s, ()) if s.inquiring else r.inquire(s, now)
+        # It has the last word.
+        s, commands = (s, ()) if s.inquiring else r.inquire(s, now)
+        return evolve(s, crowded=True), commands
     return stop(s, now, After.SLEEP)
 
 
 # Snapshots
 
 
-def _wanted(s: State) -> bool:
-    """Whether somebody has come while it was about to be put to sleep by itself."""
-    stays = not s.put and not s.gone
+def _stays(s: State) -> bool:
+    """Whether it is about to be put to sleep for want of use alone."""
     assert s.instance is not None
-    same = s.instance.fingerprint == s.fingerprint
-    return stays and same and bool(s.uses or s.waiters or s.asked is not None)
+    return not s.put and not s.gone and s.instance.fingerprint == s.fingerprint
+
+
+def _wanted(s: State) -> bool:
+    """Whether somebody has come while it was about to be put to sleep for want of use."""
+    return _stays(s) and bool(s.uses or s.waiters or s.asked is not None)
 
 
 def interrupt(s: State, event: e.Arrived, now: float) -> Step:
-    sleeps = s.after is After.SLEEP and not s.put and not s.gone
+    sleeps = s.after is After.SLEEP and _stays(s)
     # It runs, and nobody has to wait for the end of a snapshot: it will be awake again.
     return r.lease(s, event, now) if sleeps else r.hold(s, event, now)
 
@@ -219,6 +230,8 @@ def snapshot_failed(s: State, event: e.SnapshotFailed, now: float) -> Step:
     if s.gone:
         # It must go, but not without its snapshot: try again later.
         s = enter(s, Phase.DRAINING, now, until=now + SNAPSHOT_AGAIN, after=s.after, detail=words)
-        return s, (warn, *told)
-    s, commands = rise(evolve(s, asked=None), now)
-    return evolve(s, detail=words), (warn, *told, *commands)
+        return s, (warn, *told, e.Look(s.epoch))
+    # It may have failed because the server is not well, or does not run any more.
+    assert s.instance is not None
+    s, commands = check(evolve(s, asked=None, detail=words), now, s.instance)
+    return s, (warn, *told, *commands, e.Look(s.epoch))

@@ -59,6 +59,8 @@ class Roster:
     ) -> None:
         self.kind = kind
         self.engine = engine
+        self.notices: dict[str, str] = {}
+        """What owners should know of servers that run, by site."""
         self._clock = clock
         self._alarm = alarm
         self._members: dict[str, Member] = {}
@@ -93,6 +95,7 @@ class Roster:
         """Undo `join`."""
         self._members.pop(site, None)
         self._asking.pop(site, None)
+        self.notices.pop(site, None)
         self._tell()
 
     def look(self, site: str, epoch: int) -> None:
@@ -138,6 +141,13 @@ class Roster:
         self._tell()
         for member in list(self._members.values()):
             member.post(e.EngineLost(self._words))
+
+    def noticed(self, site: str, words: str) -> None:
+        if words:
+            self.notices[site] = words
+            _log.info("{site}: {words}", site=site, words=words)
+        else:
+            self.notices.pop(site, None)
 
     def _tell(self) -> None:
         """Raise an alarm while an engine is away that somebody needs, and only then."""

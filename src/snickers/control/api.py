@@ -25,6 +25,8 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from snickers.config.hosts import site_name
+from snickers.config.wrong import Wrong
 from snickers.control.answers import Progress, Stream, Text, said, send
 from snickers.control.socketfile import ControlUnavailable, OwnersPort, listen
 from snickers.interfaces import IFrontDoor, ILives
@@ -273,13 +275,10 @@ def _find(status: Mapping[str, Any], host: str) -> dict[str, Any]:
 
 
 def _canonical(host: str) -> str:
-    """Return *host* as sites are named: lower case, A-labels, no trailing dot."""
-    host = host.strip().rstrip(".").lower()
-    if host.isascii():
-        return host
+    """Return *host* as sites are named; what is no name stays as it is, and will not be found."""
     try:
-        return host.encode("idna").decode("ascii")
-    except UnicodeError:
+        return site_name(host.strip())
+    except Wrong:
         return host
 
 

@@ -22,6 +22,7 @@ from snickers import __version__
 from snickers.config.values import Configuration, Fault, Settings
 from snickers.control import show
 from snickers.control.client import Client, ControlFailed, NotRunning
+from snickers.control.logcleaner import LogCleaner
 from snickers.control.progress import IProgress, Line, Lines
 from snickers.control.usage import parse
 
@@ -228,7 +229,7 @@ class Command:
             if rest:
                 yield _json_line(rest)
         elif self._out.isatty():
-            cleaner = show.LogCleaner()
+            cleaner = LogCleaner()
             for piece in pieces:
                 yield cleaner.feed(piece)
             yield cleaner.end()

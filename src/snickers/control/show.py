@@ -41,8 +41,6 @@ _STATES = {
 _COLOUR_OF = {state: colour for colour, states in _STATES.items() for state in states}
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_LOG_CONTROL = re.compile(rb"\x1b\[[0-9;:]*m|[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
-_LONGEST_LINE = 65536
 
 
 @frozen
@@ -209,7 +207,7 @@ def _site_row(site: Answer, now: float, style: Style) -> list[str]:
         _number(site, "requests"),
         _number(site, "connections"),
         _certificate(site.get("certificate_days"), style),
-        clean(site.get("detail") or ""),
+        clean(site.get("detail") or site.get("notice") or ""),
     ]
 
 
@@ -267,7 +265,9 @@ _DETAILS = (
     ("state", "state"),
     ("since", "since"),
     ("detail", "detail"),
+    ("notice", "to know"),
     ("id", "server"),
+    ("image", "image"),
     ("requests", "requests"),
     ("connections", "connections"),
     ("uses", "in use by"),
@@ -386,42 +386,3 @@ def _summary(entries: int, closes: int, done: bool) -> str:
     if done:
         return f"{sites} changed, {connections} closed"
     return f"{sites} would change, {connections} would be closed"
-
-
-# logs
-
-
-class LogCleaner:
-    """Makes a server's log fit to be shown on a terminal, piece by piece.
-
-    Colours pass; every other control sequence is made visible, for a log is written by whoever
-    talks to the server and a terminal obeys what it is shown.
-    """
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """Return the whole lines that can be shown now."""
-        text = self._rest + data
-        end = text.rfind(b"\n") + 1
-        if len(text) - end > _LONGEST_LINE:
-            end = len(text)
-        self._rest = text[end:]
-        return self._clean(text[:end])
-
-    def end(self) -> bytes:
-        """Return what is left when nothing follows."""
-        rest, self._rest = self._rest, b""
-        return self._clean(rest)
-
-    @staticmethod
-    def _clean(text: bytes) -> bytes:
-        return _LOG_CONTROL.sub(_visible, text.replace(b"\r\n", b"\n"))
-
-
-def _visible(found: re.Match[bytes]) -> bytes:
-    sequence = found[0]
-    if sequence.endswith(b"m") and sequence.startswith(b"\x1b["):
-        return sequence
-    return b"".join(b"\\x%02x" % byte for byte in sequence[-1:])

@@ -278,6 +278,9 @@ REASONS: dict[int, bytes] = {
 }
 """Reason phrases of the statuses that Snickers itself sends (RFC 9110 §15)."""
 
+CLIENT_GONE = 499
+"""What the access log says of a client that did not wait for its answer; nginx's number for it."""
+
 
 class IForwardingExchange(IExchange):
     """An exchange that can pass an upstream's answer on without taking it apart again."""

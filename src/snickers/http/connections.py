@@ -16,7 +16,7 @@ from weakref import WeakSet
 from snickers.interfaces import Address
 
 RESERVE = 128
-"""Descriptors that exchanges leave to all else: control, reloads, logs, looks for files."""
+"""Descriptors that exchanges leave to all else: control, reloads, logs, looks for files, pipes."""
 
 
 def allowed() -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from snickers.http.answer import REASONS, Answer, IForwardingExchange
+from snickers.http.answer import CLIENT_GONE, REASONS, Answer, IForwardingExchange
 from snickers.http.chunked import chunk, last_chunk
 from snickers.http.head import CHUNKED, UNTIL_CLOSE
 from snickers.http.request import Request
@@ -24,10 +24,6 @@ NO_BODY, HELD, FLOWING, COMPLETE = range(4)
 """Where a request's body is: there is none, nobody has asked for it, it comes, it has come."""
 OPEN, ANSWERING, UPGRADED, ENDED = range(4)
 """Where an answer is: not begun, begun, no answer any more but a relay, over."""
-
-
-CLIENT_GONE = 499
-"""What the access log says of a client that did not wait for its answer; nginx's number for it."""
 
 
 @implementer(IForwardingExchange)
@@ -183,12 +179,11 @@ class Exchange:
             self._left = 0
             framing = b"" if length is None or status == 204 else b"Content-Length: %d\r\n" % length
         elif length is not None:
-            self._left = length - len(data)
-            framing = b"Content-Length: %d\r\n" % length
-            if end and self._left:
-                self._left = 0
+            self._left = left = length - len(data)
+            if left and (end or left < 0):
                 self.abort()
                 return b""
+            framing = b"Content-Length: %d\r\n" % length
         elif modern:
             self._left = CHUNKED
             framing = b"Transfer-Encoding: chunked\r\n"

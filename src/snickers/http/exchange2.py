@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from snickers.http import frames as f
-from snickers.http.answer import Answer, IForwardingExchange
+from snickers.http.answer import CLIENT_GONE, Answer, IForwardingExchange
 from snickers.http.hpack import Pairs
 from snickers.http.priority import DEFAULT, Priority
 from snickers.http.request import Request
@@ -29,13 +29,12 @@ HIGH_WATER = 128 * 1024
 """Bytes of an answer that wait for the client's windows until its maker is paused."""
 LOW_WATER = 32 * 1024
 """...and until it goes on."""
-MAX_PIECES = 256
-"""Pieces of a body that wait apart: an object for each byte would be fifty times as much."""
-CLIENT_GONE = 499
-"""What the access log says of a client that did not wait for its answer; nginx's number for it."""
+SMALL = 256
+"""Bytes of a piece that is put together with the next one: single bytes take fifty each by
+themselves, and a window has room for half a million of them."""
 
-# Where an answer is: not begun, begun, a tunnel instead, all written but not all sent, over.
 OPEN, ANSWERING, UPGRADED, SENDING, ENDED = range(5)
+"""Where an answer is: not begun, begun, a tunnel instead, all written but not all sent, over."""
 
 _OF_HTTP1 = frozenset({b"connection", b"upgrade", b"sec-websocket-accept", b"keep-alive"})
 
@@ -97,8 +96,9 @@ class Exchange2:
         self.receivable = connection.stream_window
         """Bytes that the client may send."""
         self.moved = 0
-        """Bytes that went either way, for `mark`: what they were when it was looked last."""
+        """Bytes that went either way."""
         self.mark = 0
+        """What `moved` was at the last look; -1: nothing was waited for then."""
         self.tunnel: Tunnel | None = None
         self._id = b""
         self._left = -1
@@ -186,15 +186,18 @@ class Exchange2:
         if self.tunnel is None and (self.stage == ENDED or self.stage == SENDING):
             self.connection.give_room(len(data))
             return True
-        if self._held is None:
-            self._held = []
-        if data:
-            self._held.append(data)
-            if len(self._held) >= MAX_PIECES:
-                self._held = [b"".join(self._held)]
+        held = self._held
+        if held is None:
+            held = self._held = []
         if self._flowing and not self._paused:
             # Together with what else came with it: each piece would cost a write of its own.
+            if data:
+                held.append(data)
             self.connection.fed[self.number] = self
+        elif len(data) < SMALL and held and len(held[-1]) < SMALL:
+            held[-1] += data
+        elif data:
+            held.append(data)
         return True
 
     def trailers(self, fields: Pairs) -> bool:
@@ -357,12 +360,15 @@ class Exchange2:
         if queue is None:
             queue = self._queue = deque()
         queue.append(data)
-        self.queued += len(data)
-        if not self.connection.slow:
-            self.pump(len(data))
+        size = len(data)
+        connection = self.connection
+        self.queued += size
+        connection.held += size
+        if not connection.slow:
+            self.pump(size)
         if self.queued:
-            self.connection.waiting[self.number] = self
-            if self.queued > HIGH_WATER or self.connection.is_full:
+            connection.waiting[self.number] = self
+            if self.queued > HIGH_WATER or connection.is_full:
                 self._pause()
 
     def _pause(self) -> None:
@@ -383,6 +389,7 @@ class Exchange2:
         if queue is None or most <= 0:
             return
         self.queued -= most
+        connection.held -= most
         self.window -= most
         connection.window -= most
         self.moved += most
@@ -483,10 +490,11 @@ class Exchange2:
         self.tunnel = Tunnel(self)
         self._flowing = True
         self._announced = -1
-        held, self._held = self._held, None
-        leftover = b"".join(held or ())
-        self.connection.give_room(len(leftover))
-        return self.tunnel, leftover
+        # No byte came before: a client has to wait (RFC 6455 §4.1), and `data` has seen to that.
+        # But its end may have come.
+        self._held = None
+        self.tunnel.eof = not self.open
+        return self.tunnel, b""
 
     # What the tunnel calls
 
@@ -531,6 +539,7 @@ class Exchange2:
         self.responder = None
         connection = self.connection
         if self.queued:
+            connection.held -= self.queued
             self.queued = 0
             connection.waiting.pop(self.number, None)
         self._queue = None

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from snickers.http.files import PIECE, OpenFile
+from snickers.http.openfile import PIECE, OpenFile
 from snickers.http.pages import answer_error
 from snickers.http.ranges import Span
 from snickers.interfaces import Fields, IExchange, IResponder
@@ -52,7 +52,7 @@ class FileBody:
         buffer: bytearray,
         paused: bool = False,
     ) -> None:
-        """*buffer*: of `snickers.http.files.PIECE` bytes, shared by all bodies of one thread.
+        """*buffer*: of `snickers.http.openfile.PIECE` bytes, shared by all bodies of one thread.
         *paused*: whether the client reads slowly already."""
         file.hold()
         self._exchange = exchange

@@ -1,33 +1,29 @@
-"""Finding and reading the files of a folder for visitors.
+"""Finding the files of a folder for visitors.
 
-A request's path is read here (once decoded, never again), looked up beneath the folder, and the
-file's bytes are fetched. What looks into the file system is for threads: only `OpenFile.read_now`
-may be called by the reactor. Nothing outside of the folder, nothing hidden
-and nothing that is not a regular file may ever be opened for reading.
+What a request's path asks for is looked up beneath the folder: the file, its index, its compressed
+form, its list. All of it looks into the file system and is for threads. Nothing outside of the
+folder, nothing hidden and nothing that is not a regular file may ever be opened for reading.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from time import time_ns
-from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 
 from snickers.config.values import Static
 from snickers.http.beneath import open_beneath
+from snickers.http.openfile import PIECE, OpenFile
 from snickers.http.pages import Listed
+from snickers.http.paths import Path, is_utf8, reachable
 
 WHOLE = 64 * 1024
 """Bytes up to which a file is read at once, and can be kept in memory."""
-PIECE = 128 * 1024
-"""Bytes of one read of a larger file: what a socket takes at once, and what a client that reads
-slowly may keep waiting in memory."""
 SETTLED = 2 * 10**9
 """Nanoseconds after which a file's times tell it from its next state: file systems count in
 ticks, the coarsest (FAT) in 2 s."""
@@ -37,13 +33,9 @@ in any order. An older one holds what the original was before."""
 MAX_LISTED = 10_000
 """Lines of a folder's list: more is of no use to a person, and would be megabytes."""
 
-MAX_SLASHES = 256
-"""In a path that is looked at: nobody's folders are as deep, and each costs."""
 _READS = 3
 """Of a small file that is being written to, until two looks agree."""
 
-_MALFORMED = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_UNREACHABLE = re.compile(rb"[\x00-\x1f\x7f/\\]")
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _NOT_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG))
 _STATUS = {
@@ -58,126 +50,6 @@ _STATUS = {
     errno.ENFILE: 503,
     errno.ENOMEM: 503,
 }
-
-
-class BadPath(Exception):
-    """A path that no file can have; ``status`` is the answer, 400 or 404."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-@frozen
-class Path:
-    """A request's path, read."""
-
-    names: tuple[bytes, ...]
-    """Decoded, none empty, none hidden."""
-    slash: bool
-    """Whether it ends with one: a folder is asked for."""
-
-
-def read_path(raw: bytes) -> Path:
-    """Return what the path of an origin-form target, without its query, asks for.
-
-    Raises `BadPath`: 400 for an encoding that is broken or not UTF-8, 404 for what could be
-    somewhere else (dot segments, encoded slashes, backslashes), controls and hidden names;
-    ``.well-known`` (RFC 8615) is not hidden. Slashes in a row count as one.
-    """
-    if raw[:1] != b"/" or _MALFORMED.search(raw):
-        raise BadPath(400)
-    if raw.count(b"/") > MAX_SLASHES:
-        raise BadPath(404)
-    names: list[bytes] = []
-    for segment in raw.split(b"/"):
-        if not segment:
-            continue
-        name = unquote_to_bytes(segment) if b"%" in segment else segment
-        if not _is_utf8(name):
-            raise BadPath(400)
-        if not (reachable(name) or (name == b".well-known" and not names)):
-            raise BadPath(404)
-        names.append(name)
-    return Path(tuple(names), raw.endswith(b"/"))
-
-
-def reachable(name: bytes) -> bool:
-    """Say whether the file *name* of any folder can be asked for: not hidden, nothing odd."""
-    return name[:1] != b"." and _UNREACHABLE.search(name) is None
-
-
-def _is_utf8(name: bytes) -> bool:
-    try:
-        name.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-class OpenFile:
-    """An open regular file that several answers may read; closed when the last lets go of it.
-
-    `hold` and `release` are for the reactor's thread alone.
-    """
-
-    __slots__ = ("_descriptor", "_modified", "_nowait", "_size", "_uses", "closed")
-
-    def __init__(self, descriptor: int, status: os.stat_result) -> None:
-        self._descriptor = descriptor
-        self._size = status.st_size
-        self._modified = status.st_mtime_ns
-        self._nowait = True
-        self._uses = 1
-        self.closed: Callable[[OpenFile], None] | None = None
-        """Called with this, once, when it was closed."""
-
-    def hold(self) -> None:
-        """One user more."""
-        self._uses += 1
-
-    def release(self) -> None:
-        """One user less."""
-        self._uses -= 1
-        if self._uses == 0:
-            os.close(self._descriptor)
-            if self.closed is not None:
-                self.closed(self)
-
-    def read_now(self, offset: int, count: int, buffer: bytearray) -> bytes | None:
-        """Return up to *count* bytes from *offset* that are in memory, ``None`` if none are; no
-        bytes if the file was written to since it was opened.
-
-        *buffer*, at least as large, is anybody's again afterwards. Does not block.
-        """
-        if not self._nowait:
-            return None
-        view = memoryview(buffer)[:count]
-        try:
-            got = os.preadv(self._descriptor, [view], offset, os.RWF_NOWAIT)
-        except BlockingIOError:
-            return None
-        except OSError:
-            # A file system that cannot say (EOPNOTSUPP), or a fault that a thread shall meet.
-            self._nowait = False
-            return None
-        if not got:
-            # The end, or, by some kernels (Linux 5.9, 5.10), not in memory: a thread will see.
-            return None
-        # Where the kernel answers at once, so does fstat: this is no network's file system.
-        return b"" if self._changed() else bytes(view[:got])
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Return up to *count* bytes from *offset*; none if the file ends before, or was written
-        to since it was opened. Blocks; raises `OSError`."""
-        piece = os.pread(self._descriptor, count, offset)
-        return b"" if self._changed() else piece
-
-    def _changed(self) -> bool:
-        # The ctime does not count: it changes also when the name is given to another file, and
-        # this one stays as it was.
-        status = os.fstat(self._descriptor)
-        return status.st_size != self._size or status.st_mtime_ns != self._modified
 
 
 Signature = tuple[bytes, bytes, int, int, int, int, int]
@@ -422,7 +294,7 @@ class _Search:
             os.close(descriptor)
         for text in found:
             entry = os.fsencode(text)
-            if not (reachable(entry) and _is_utf8(entry)):
+            if not (reachable(entry) and is_utf8(entry)):
                 continue
             if len(entries) == MAX_LISTED:
                 return Listing(entries, False)

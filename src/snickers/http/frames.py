@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from struct import Struct
 
+from attrs import frozen
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client's connection begins with (§3.4)."""
 
@@ -47,6 +49,25 @@ _LONG = Struct(">I")
 _SETTING = Struct(">HI")
 
 
+@frozen
+class BadFrame(Exception):
+    """A frame that no connection can go on behind, whatever it is about (§5.4.1)."""
+
+    code: int
+    reason: str
+
+
+_OF_THE_CONNECTION = frozenset({SETTINGS, PING, GOAWAY, PRIORITY_UPDATE})
+_SIZES = {
+    RST_STREAM: (4, 4),
+    PING: (8, 8),
+    GOAWAY: (8, FRAME_SIZE),
+    WINDOW_UPDATE: (4, 4),
+    PRIORITY_UPDATE: (4, FRAME_SIZE),
+}
+"""Bytes of a payload, at the least and at the most, where the type says so."""
+
+
 def frame(kind: int, flags: int, number: int, payload: bytes = b"") -> bytes:
     """Return a frame of the stream *number*."""
     return HEAD.pack(len(payload) << 8 | kind, flags, number) + payload
@@ -74,8 +95,19 @@ def settings(values: dict[int, int]) -> bytes:
 
 
 def read_settings(payload: bytes) -> list[tuple[int, int]]:
-    """Return names and values in order; *payload* is a multiple of six bytes."""
-    return list(_SETTING.iter_unpack(payload))
+    """Return names and values in order; *payload* is a multiple of six bytes.
+
+    Raises `BadFrame` for a value that its setting cannot have (§6.5.2).
+    """
+    read = list(_SETTING.iter_unpack(payload))
+    for name, value in read:
+        if name == ENABLE_PUSH and value > 1:
+            raise BadFrame(PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
+        if name == INITIAL_WINDOW_SIZE and value > MAX_WINDOW:
+            raise BadFrame(FLOW_CONTROL_ERROR, "a window is too large")
+        if name == MAX_FRAME_SIZE and not FRAME_SIZE <= value < 1 << 24:
+            raise BadFrame(PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
+    return read
 
 
 def read_long(payload: bytes) -> int:
@@ -84,10 +116,41 @@ def read_long(payload: bytes) -> int:
     return number & 0x7FFFFFFF
 
 
-def read_code(payload: bytes) -> int:
-    """Return an error's code."""
-    code: int = _LONG.unpack_from(payload)[0]
-    return code
+def check_shape(kind: int, flags: int, number: int, size: int) -> None:
+    """Raise `BadFrame` for a frame that comes on the wrong stream, in the wrong size, or never from
+    a client (§6.4 to §6.9; RFC 9218 §7.1).
+
+    DATA and HEADERS have no shape but their padding, and a PRIORITY that is wrong harms only its
+    stream (§6.3): they are good here.
+    """
+    if kind in _OF_THE_CONNECTION and number:
+        raise BadFrame(PROTOCOL_ERROR, "a frame of the connection names a stream")
+    least, most = _SIZES.get(kind, (0, size))
+    if not least <= size <= most:
+        raise BadFrame(FRAME_SIZE_ERROR, "a frame is of the wrong size")
+    if kind == SETTINGS and (size % 6 or (flags & ACK and size)):
+        raise BadFrame(FRAME_SIZE_ERROR, "settings of the wrong size")
+    if kind == PUSH_PROMISE:
+        raise BadFrame(PROTOCOL_ERROR, "a client promises nothing")
+
+
+def without_padding(payload: bytes) -> bytes:
+    """Return what a frame that is `PADDED` holds (§6.1); raise `BadFrame` if it is less than
+    nothing."""
+    padding = payload[0] if payload else 0
+    if padding >= len(payload):
+        raise BadFrame(PROTOCOL_ERROR, "a frame has more padding than bytes")
+    return payload[1 : len(payload) - padding]
+
+
+def without_priority(number: int, payload: bytes) -> bytes:
+    """Return what HEADERS `WITH_PRIORITY` holds besides it (§6.2); raise `BadFrame` if it is cut
+    off, or the stream depends on itself."""
+    if len(payload) < 5:
+        raise BadFrame(FRAME_SIZE_ERROR, "a priority is cut off")
+    if read_long(payload) == number:
+        raise BadFrame(PROTOCOL_ERROR, "a stream depends on itself")
+    return payload[5:]
 
 
 def headers(number: int, block: bytes, ends: bool, most: int) -> bytes:

@@ -14,12 +14,14 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from snickers.http.head import MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE
-from snickers.http.sites import SiteTable
+from snickers.http.sites import LiveSite, SiteTable
 from snickers.stream import Sweep
 
 MAX_CROWD = 4096
-"""Requests that one client may have open at once beyond a few on each of its connections: each may
-hold a descriptor, and connections alone are limited per address."""
+"""Requests that one client may have open at once on this process beyond a few on each of its
+connections: each may hold a descriptor, which are counted by the process, too, and connections
+alone are limited per address. (`workers` do not ask each other: that would be a message for each
+of these requests, and what they share is bounded by the servers' own descriptors.)"""
 
 _DIGITS = [b"%02x" % number for number in range(255, -1, -1)]
 """What the ids of a block end in; the first one is used last."""
@@ -82,7 +84,7 @@ class Front:
         self.soon: Callable[[Callable[[], None]], None] = at_once
         """Calls when all that is ready now was looked at: see `snickers.poller.Poller.soon`."""
         self.access: Callable[[Any], None] | None = None
-        """Called once with each exchange that is over: see `snickers.http.accesslog.Logged`."""
+        """Called once with each exchange that is over: see `snickers.http.logforms.Logged`."""
         self._token = token
         self._crowds: dict[Hashable, int] = {}
         self._serial = 0
@@ -114,6 +116,17 @@ class Front:
     def open(self) -> int:
         """How many connections are open."""
         return len(self.connections)
+
+    def note_refusal(self, site: LiveSite | None, peer: bytes, status: int, reason: str) -> None:
+        """Log, once for each, a request that broke the rules: *status* is what it got, or would
+        have got if its answer had not begun. *site*: the connection's, if it has one."""
+        self.log.info(
+            "{site}: refused a request of {peer}: {status}, {reason}",
+            site=site.name if site is not None else "-",
+            peer=peer.decode("ascii"),
+            status=status,
+            reason=reason,
+        )
 
     def crowd(self, client: Hashable) -> bool:
         """Count one more request of *client* beyond what each of its connections may have anyhow;

@@ -232,6 +232,10 @@ class Decoder:
             self._known[block] = pairs
         return pairs
 
+    def remembers(self, block: bytes) -> bool:
+        """Say whether *block* has just the meaning that it had, and `decode` returns that again."""
+        return block in self._known
+
     def _field(self, index: int) -> tuple[bytes, bytes]:
         if index < _FIRST_DYNAMIC:
             if not index:

@@ -23,9 +23,9 @@ from snickers.stream import Stream
 
 MAX_PIPELINED = 64 * 1024
 """Bytes a client may send ahead while its request is being answered."""
-MAX_KNOWN = 4096
-"""Bytes of a head that is worth remembering: what is kept of one is several times as much, and an
-idle connection must not hold it."""
+MAX_KNOWN_HEAD = 4 * 1024
+"""Bytes of a head that is remembered when it comes again: more than browsers send. What is kept of
+it is several times as much, and every idle connection may keep it."""
 HALF_CLOSED_WITHIN = 10.0
 """Seconds without progress that a client which sent its end of stream is waited for: tools that
 half-close get their answer, a browser tab that was closed does not hold a server for long."""
@@ -34,8 +34,8 @@ half-close get their answer, a browser tab that was closed does not hold a serve
 class Http1:
     """A client's connection, as the protocol of a `Stream`.
 
-    *site* is the connection's own (by SNI). On the plain listener it is ``None`` and *plain*
-    answers for every known host.
+    *site* is the connection's own (by SNI), ``None`` on the plain listener (`snickers.http.plain`).
+    *secure*: whether the client came by https.
     """
 
     __slots__ = (
@@ -232,7 +232,7 @@ class Http1:
                         self._refuse(refused)
                         return
                     seen = hash(head)
-                    if seen == self._seen and end <= MAX_KNOWN:
+                    if seen == self._seen and end <= MAX_KNOWN_HEAD:
                         self._head = head
                         self._request = request
                         whole = len(data) == end + 4 and request.length == 0
@@ -260,7 +260,7 @@ class Http1:
             len(data) > line and data.find(b"\n", 0, line + 2) < 0
         ):
             self._refuse_size(data)
-        elif data[0] < 0x21 or data[0] > 0x7E:
+        elif (data[0] < 0x21 or data[0] > 0x7E) and data != b"\r":
             self._refuse(Refused(400, "this is not an HTTP request"))
         elif (feed := data.find(b"\n")) > 0 and data[feed - 1] != 0x0D:
             self._refuse(Refused(400, "a bare line feed in the head"))
@@ -301,17 +301,10 @@ class Http1:
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what is no request, and close."""
-        request = no_request()
         self.body = NO_BODY
         self.buffer = b""
-        self.front.log.info(
-            "{site}: refused a request of {peer}: {status}, {reason}",
-            site=self.site.name if self.site is not None else "-",
-            peer=self.peer.decode("ascii"),
-            status=refused.status,
-            reason=refused.reason,
-        )
-        exchange = self.exchange = Exchange(self, request)
+        self.front.note_refusal(self.site, self.peer, refused.status, refused.reason)
+        exchange = self.exchange = Exchange(self, no_request())
         answer_error(exchange, refused.status)
 
     def _break_off(self, exchange: Exchange, status: int, reason: str) -> None:
@@ -319,13 +312,7 @@ class Http1:
         responder = exchange.responder
         exchange.responder = None
         self.body = HELD
-        self.front.log.info(
-            "{site}: broke off a request of {peer}: {status}, {reason}",
-            site=self.site.name if self.site is not None else "-",
-            peer=self.peer.decode("ascii"),
-            status=status,
-            reason=reason,
-        )
+        self.front.note_refusal(self.site, self.peer, status, reason)
         if responder is not None:
             responder.gone()
         if exchange.stage == OPEN:
@@ -470,29 +457,3 @@ class Http1:
         # One byte at the least: the rate may be 0.
         self._least = max(1, int(self.front.bounds.minimum_rate * seconds))
         transport.deadline = self.front.sweep.now + seconds
-
-
-class PlainHttp1(Http1):
-    """A connection to the plain http listener: every known host is sent to https."""
-
-    __slots__ = ("_port",)
-
-    def __init__(self, front: Front, transport: Stream, https_port: int) -> None:
-        super().__init__(front, transport, None, False)
-        self._port = b"" if https_port == 443 else b":%d" % https_port
-
-    def _dispatch(self, exchange: Exchange) -> None:
-        request = exchange.request
-        if self.front.sites.find(request.host) is None:
-            answer_error(exchange, 404)
-            return
-        target = b"/" if request.target == b"*" else request.target
-        location = b"https://%b%b%b" % (request.host, self._port, target)
-        body = b"This site is served over https: %b\n" % location
-        exchange.answer(
-            308,
-            [(b"Location", location), (b"Content-Type", b"text/plain; charset=utf-8")],
-            len(body),
-            body,
-            True,
-        )

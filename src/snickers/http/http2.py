@@ -16,6 +16,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from snickers.http import frames as f
+from snickers.http.abuse import Patience
 from snickers.http.exchange2 import OPEN, SENDING, Exchange2
 from snickers.http.front import Front
 from snickers.http.hpack import Decoder, Encoder, HeaderError, HeadersTooLarge, Pairs
@@ -38,20 +39,16 @@ are paused, and requests that come wait for their turn: a hundred streams that a
 take a hundred times what one takes."""
 FLUSH_SIZE = 64 * 1024
 """Bytes that are written at once instead of being collected: the transport has to feel them."""
-PERIOD = 10.0
-"""Seconds in which resets and control frames are counted."""
 MAX_CUT = 256
 """Streams that we have reset and whose late frames are forgiven."""
 FREE_STREAMS = 16
 """Requests open at once that count for nobody but their connection: see `Front.crowd`."""
 MAX_KNOWN = 64
 """Requests that are remembered by their fields."""
-MAX_KNOWN_SIZE = 32 * 1024
-"""...and bytes of their heads: a few bytes of the client's table can stand for many fields."""
+MAX_KNOWN_BYTES = 32 * 1024
+"""...and bytes of their heads: a few bytes that stand for many must not make us keep many."""
 MAX_UNREAD = 64 * 1024
 """Bytes that a client which takes nothing may make us say beside bodies, until we read no more."""
-MAX_SETTINGS = 32
-"""Settings in one frame, as nghttp2 has it: each new window is told to all streams."""
 MAX_EARLY = 64
 """Priorities kept for streams that have not begun."""
 SMALL_UPDATE = 1024
@@ -64,14 +61,9 @@ class Http2:
     __slots__ = (
         "_authority",
         "_block",
-        "_block_began",
-        "_block_flags",
-        "_block_number",
-        "_block_size",
         "_buffer",
         "_busy",
         "_client",
-        "_controls",
         "_crowd",
         "_cut",
         "_deaf",
@@ -85,24 +77,24 @@ class Http2:
         "_full",
         "_gone_away",
         "_granted",
-        "_kept",
+        "_known_bytes",
         "_last",
         "_leaving",
         "_mark",
         "_out",
         "_passed",
+        "_patience",
         "_preface",
         "_receivable",
         "_requests",
-        "_resets",
         "_settled",
-        "_since",
         "_size",
         "_turn",
         "_ungiven",
         "_unread",
         "fed",
         "front",
+        "held",
         "initial_window",
         "peer",
         "site",
@@ -127,6 +119,8 @@ class Http2:
         """Those of them that wait for room."""
         self.fed: dict[int, Exchange2] = {}
         """Those for which something has come in what is being read."""
+        self.held = 0
+        """Bytes of answers that wait for room, on all streams: the sum of `Exchange2.queued`."""
         self.window = f.WINDOW
         """Bytes that the client takes."""
         self.initial_window = f.WINDOW
@@ -147,10 +141,7 @@ class Http2:
         self._buffer = b""
         self._preface = True
         self._settled = False
-        self._block: list[bytes] | None = None
-        """A block of fields that is not whole."""
-        self._block_number = self._block_flags = self._block_size = 0
-        self._block_began = 0.0
+        self._block: _Block | None = None
         self._last = 0
         """The highest number of a stream that the client has begun."""
         self._delayed: deque[Exchange2] = deque()
@@ -165,7 +156,7 @@ class Http2:
         self._requests: dict[int, tuple[Pairs, Request, Priority]] = {}
         """Requests by the identity of their fields, which are kept with them: a client that polls
         sends the same again and again."""
-        self._kept = 0
+        self._known_bytes = 0
         """Bytes of the heads in `_requests`."""
         self._out: list[bytes] = []
         self._size = 0
@@ -178,8 +169,7 @@ class Http2:
         self._gone_away = False
         self._full = self._mark = 0
         """Why the client took nothing when it was looked last, and what it had taken until then."""
-        self._since = front.sweep.now
-        self._controls = self._resets = 0
+        self._patience = Patience(front.sweep.now)
         self._authority = b""
         self._forwarding = b""
         front.connections.add(self)
@@ -206,7 +196,10 @@ class Http2:
             return
         self._busy = True
         try:
-            self._read(self._buffer + data if self._buffer else data)
+            try:
+                self._read(self._buffer + data if self._buffer else data)
+            except f.BadFrame as bad:
+                self._fail(bad.code, bad.reason)
             while self.fed:
                 fed, self.fed = self.fed, {}
                 for exchange in fed.values():
@@ -266,7 +259,7 @@ class Http2:
         if self._failed:
             transport.abortConnection()
             return
-        if self._block is not None and now - self._block_began >= bounds.head_within:
+        if self._block is not None and now - self._block.began >= bounds.head_within:
             self._fail(f.ENHANCE_YOUR_CALM, "a head took too long")
             return
         if not self.streams:
@@ -358,7 +351,7 @@ class Http2:
     @property
     def is_full(self) -> bool:
         """Whether as much waits for the client as may."""
-        return sum([exchange.queued for exchange in self.waiting.values()]) > MOST_HELD
+        return self.held > MOST_HELD
 
     def _begin_delayed(self) -> None:
         """Ask for what had to wait, as long as there is room for the answers."""
@@ -411,10 +404,10 @@ class Http2:
                 self._fail(f.PROTOCOL_ERROR, "the first frame is not SETTINGS")
                 return
             act = _ACTS.get(kind)
-            if act is not None:
-                act(self, flags, number & 0x7FFFFFFF, data[start:stop])
-            else:
-                self._count_control()
+            if act is None:
+                f.check_shape(kind, flags, number & 0x7FFFFFFF, size)
+                act = _SHAPED_ACTS.get(kind, Http2._unknown)
+            act(self, flags, number & 0x7FFFFFFF, data[start:stop])
             if self._failed:
                 return
             if self._deaf:
@@ -448,48 +441,34 @@ class Http2:
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         if flags & f.PADDED:
-            padding = payload[0] if payload else 0
-            if padding >= len(payload):
-                self._fail(f.PROTOCOL_ERROR, "a frame has more padding than bytes")
-                return
-            payload = payload[1 : len(payload) - padding]
+            payload = f.without_padding(payload)
         if number == 0 or not number & 1:
             self._fail(f.PROTOCOL_ERROR, "a frame belongs to no stream of the client's")
             return
         if flags & f.WITH_PRIORITY:
-            if len(payload) < 5:
-                self._fail(f.FRAME_SIZE_ERROR, "a priority is cut off")
-                return
-            if f.read_long(payload) == number:
-                self._fail(f.PROTOCOL_ERROR, "a stream depends on itself")
-                return
-            payload = payload[5:]
+            payload = f.without_priority(number, payload)
         if flags & f.END_HEADERS:
             self._fields(flags, number, payload)
             return
-        self._block = [payload]
-        self._block_number = number
-        self._block_flags = flags
-        self._block_size = len(payload)
         now = self.front.sweep.now
-        self._block_began = now
+        self._block = _Block(number, flags, payload, now)
         transport = self.transport
         transport.deadline = min(transport.deadline, now + self.front.bounds.head_within)
 
     def _continuation(self, flags: int, number: int, payload: bytes) -> None:
         block = self._block
-        if block is None or number != self._block_number:
+        if block is None or number != block.number:
             self._fail(f.PROTOCOL_ERROR, "a continuation of nothing")
             return
-        block.append(payload)
-        self._block_size += len(payload)
+        block.pieces.append(payload)
+        block.size += len(payload)
         if len(payload) < SMALL_UPDATE and not flags & f.END_HEADERS:
             self._count_control()
-        if self._block_size > self.front.bounds.head_limit:
+        if block.size > self.front.bounds.head_limit:
             self._fail(f.ENHANCE_YOUR_CALM, "a block of fields is too large")
         elif flags & f.END_HEADERS and not self._failed:
             self._block = None
-            self._fields(self._block_flags, number, b"".join(block))
+            self._fields(block.flags, number, b"".join(block.pieces))
 
     def _fields(self, flags: int, number: int, block: bytes) -> None:
         """A whole block of fields: a request, or what follows its body."""
@@ -507,7 +486,7 @@ class Http2:
                 self._passed = max(self._passed, number)
                 return
             self._last = number
-            self._begin(number, fields, ends)
+            self._begin(number, fields, ends, block)
             return
         if not self._takes(f.HEADERS, number):
             return
@@ -515,7 +494,7 @@ class Http2:
         if not ends or fields is None or not exchange.trailers(fields):
             self._reset(number, f.PROTOCOL_ERROR)
 
-    def _begin(self, number: int, fields: Pairs | None, ends: bool) -> None:
+    def _begin(self, number: int, fields: Pairs | None, ends: bool, block: bytes) -> None:
         """Begin an exchange."""
         front = self.front
         bounds = front.bounds
@@ -535,20 +514,8 @@ class Http2:
             request = known[1]
             priority = known[2]
         else:
-            priority = DEFAULT
             try:
-                if fields is None:
-                    raise Refused(431, "the head is too long")
-                for name, value in fields:
-                    if name == b"priority":
-                        priority = read_priority(value)
-                request = read_fields(
-                    fields,
-                    ends,
-                    b64encode(os.urandom(16)),
-                    bounds.request_line_limit,
-                    bounds.field_limit,
-                )
+                request, priority = self._read_request(fields, ends, block)
             except Malformed as malformed:
                 self._thin()
                 self._log(400, malformed.reason)
@@ -556,10 +523,7 @@ class Http2:
                 return
             except Refused as error:
                 refused = error
-                request = no_request()
-            else:
-                if ends:
-                    self._remember(fields, request, priority)
+                request, priority = no_request(), DEFAULT
         exchange = Exchange2(self, number, request, not ends)
         exchange.priority = self._early.pop(number, priority) if self._early else priority
         streams[number] = exchange
@@ -575,7 +539,7 @@ class Http2:
             answer_error(exchange, 421)
             return
         site.requests += 1
-        if self._delayed or (self.waiting and self.is_full):
+        if self._delayed or self.is_full:
             self._delayed.append(exchange)
         else:
             self._ask(exchange)
@@ -589,16 +553,28 @@ class Http2:
             self.front.log.failure("{site}: a request could not be handled", site=site.name)
             self._reset(exchange.number, f.INTERNAL_ERROR)
 
-    def _remember(self, fields: Pairs, request: Request, priority: Priority) -> None:
-        """Keep what *fields* mean, if that is worth it."""
-        size = sum(map(len, request.lines), len(request.target))
-        if size > MAX_KNOWN_SIZE:
-            return
-        if len(self._requests) >= MAX_KNOWN or self._kept + size > MAX_KNOWN_SIZE:
-            self._requests.clear()
-            self._kept = 0
-        self._kept += size
-        self._requests[id(fields)] = fields, request, priority
+    def _read_request(
+        self, fields: Pairs | None, ends: bool, block: bytes
+    ) -> tuple[Request, Priority]:
+        """Read a request that is not known; raise `Malformed` or `Refused`. *fields*: what *block*
+        says, ``None`` for more than was taken."""
+        if fields is None:
+            raise Refused(431, "the head is too long")
+        priority = DEFAULT
+        for name, value in fields:
+            if name == b"priority":
+                priority = read_priority(value)
+        bounds = self.front.bounds
+        request = read_fields(fields, ends, _new_key, bounds.request_line_limit, bounds.field_limit)
+        if ends and self._decoder.remembers(block):
+            # Only then the same fields, by their identity, can come again.
+            size = sum(map(len, request.lines), len(request.target))
+            self._known_bytes += size
+            if len(self._requests) >= MAX_KNOWN or self._known_bytes > MAX_KNOWN_BYTES:
+                self._requests.clear()
+                self._known_bytes = size
+            self._requests[id(fields)] = fields, request, priority
+        return request, priority
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -608,11 +584,8 @@ class Http2:
             return
         padding = 0
         if flags & f.PADDED:
-            padding = payload[0] + 1 if payload else 1
-            if padding > size:
-                self._fail(f.PROTOCOL_ERROR, "a frame has more padding than bytes")
-                return
-            payload = payload[1 : size - padding + 1]
+            payload = f.without_padding(payload)
+            padding = size - len(payload)
         if not self._takes(f.DATA, number):
             self.give_room(size)
             return
@@ -646,9 +619,7 @@ class Http2:
             self._count_control()
 
     def _rst_stream(self, flags: int, number: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            self._fail(f.FRAME_SIZE_ERROR, "a RST_STREAM of the wrong size")
-        elif self._takes(f.RST_STREAM, number):
+        if self._takes(f.RST_STREAM, number):
             exchange = self.streams[number]
             if exchange.stage != SENDING:
                 self._count_reset()
@@ -657,66 +628,46 @@ class Http2:
             self._count_control()
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            self._fail(f.PROTOCOL_ERROR, "settings of a stream")
-        elif len(payload) % 6 or (flags & f.ACK and payload):
-            self._fail(f.FRAME_SIZE_ERROR, "settings of the wrong size")
-        elif not flags & f.ACK:
+        self._count_control()
+        if not flags & f.ACK:
             self._settled = True
-            self._count_control()
-            values = f.read_settings(payload)
-            if len(values) > MAX_SETTINGS:
-                self._fail(f.ENHANCE_YOUR_CALM, "too many settings at once")
-                return
-            for name, value in values:
-                self._set(name, value)
+            window = self.initial_window
+            sizes: list[int] = []
+            for name, value in f.read_settings(payload):
+                if name == f.HEADER_TABLE_SIZE:
+                    sizes.append(value)
+                elif name == f.INITIAL_WINDOW_SIZE:
+                    window = value
+            # Once a frame: it has room for thousands of values, each of which is all streams' work,
+            # or the table's, of whose sizes the least and the last count (RFC 7541 §4.2).
+            self._set_window(window)
+            if sizes:
+                self._encoder.set_table_size(min(sizes))
+                self._encoder.set_table_size(sizes[-1])
             self.emit(f.frame(f.SETTINGS, f.ACK, 0))
             self._pump()
-        else:
-            self._count_control()
 
-    def _set(self, name: int, value: int) -> None:
-        if name == f.HEADER_TABLE_SIZE:
-            self._encoder.set_table_size(value)
-        elif name == f.ENABLE_PUSH:
-            if value > 1:
-                self._fail(f.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
-        elif name == f.INITIAL_WINDOW_SIZE:
-            if value > f.MAX_WINDOW:
+    def _set_window(self, size: int) -> None:
+        """Have streams begin with *size* bytes from now on, and change the open ones (§6.9.2)."""
+        more = size - self.initial_window
+        if not more:
+            return
+        self.initial_window = size
+        for exchange in self.streams.values():
+            exchange.window += more
+            if exchange.window > f.MAX_WINDOW:
                 self._fail(f.FLOW_CONTROL_ERROR, "a window is too large")
                 return
-            more = value - self.initial_window
-            self.initial_window = value
-            for exchange in self.streams.values():
-                exchange.window += more
-                if exchange.window > f.MAX_WINDOW:
-                    self._fail(f.FLOW_CONTROL_ERROR, "a window is too large")
-                    return
-        elif name == f.MAX_FRAME_SIZE and not f.FRAME_SIZE <= value < 1 << 24:
-            self._fail(f.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of range")
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            self._fail(f.PROTOCOL_ERROR, "a ping of a stream")
-        elif len(payload) != 8:
-            self._fail(f.FRAME_SIZE_ERROR, "a ping of the wrong size")
-        else:
-            self._count_control()
-            if not flags & f.ACK:
-                self.emit(f.frame(f.PING, f.ACK, 0, payload))
+        self._count_control()
+        if not flags & f.ACK:
+            self.emit(f.frame(f.PING, f.ACK, 0, payload))
 
     def _goaway(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            self._fail(f.PROTOCOL_ERROR, "a GOAWAY of a stream")
-        elif len(payload) < 8:
-            self._fail(f.FRAME_SIZE_ERROR, "a GOAWAY of the wrong size")
-        else:
-            self.close_if_idle()
+        self.close_if_idle()
 
     def _window_update(self, flags: int, number: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            self._fail(f.FRAME_SIZE_ERROR, "a window's update of the wrong size")
-            return
         more = f.read_long(payload)
         if more < SMALL_UPDATE:
             self._count_control()
@@ -739,17 +690,8 @@ class Http2:
             elif exchange.is_waiting:
                 self._pump()
 
-    def _push_promise(self, flags: int, number: int, payload: bytes) -> None:
-        self._fail(f.PROTOCOL_ERROR, "a client promises nothing")
-
     def _priority_update(self, flags: int, number: int, payload: bytes) -> None:
         """RFC 9218 §7.1."""
-        if number:
-            self._fail(f.PROTOCOL_ERROR, "a PRIORITY_UPDATE of a stream")
-            return
-        if len(payload) < 4:
-            self._fail(f.FRAME_SIZE_ERROR, "a PRIORITY_UPDATE of the wrong size")
-            return
         self._count_control()
         which = f.read_long(payload)
         priority = read_priority(payload[4:])
@@ -761,26 +703,22 @@ class Http2:
         elif which > self._last and len(self._early) < MAX_EARLY:
             self._early[which] = priority
 
-    # What is counted
+    def _unknown(self, flags: int, number: int, payload: bytes) -> None:
+        """Nothing is done with a frame of an unknown type (§5.5)."""
+        self._count_control()
 
-    def _new_period(self) -> None:
-        now = self.front.sweep.now
-        if now - self._since >= PERIOD:
-            self._since = now
-            self._controls = self._resets = 0
+    # What is counted
 
     def _count_control(self) -> None:
         """Count a frame that asks for nothing but work."""
-        self._new_period()
-        self._controls += 1
-        if self._controls > self.front.bounds.control_frames:
+        front = self.front
+        if not self._patience.has_for_control(front.sweep.now, front.bounds.control_frames):
             self._fail(f.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
 
     def _count_reset(self) -> None:
         """Count a stream that was ended before its time, by the client or because of it."""
-        self._new_period()
-        self._resets += 1
-        if self._resets > self.front.bounds.resets:
+        front = self.front
+        if not self._patience.has_for_reset(front.sweep.now, front.bounds.resets):
             self._fail(f.ENHANCE_YOUR_CALM, "too many requests were cancelled")
 
     # Ends
@@ -879,25 +817,42 @@ class Http2:
         return self._forwarding
 
     def _log(self, status: int, reason: str) -> None:
-        self.front.log.info(
-            "{site}: refused a request of {peer}: {status}, {reason}",
-            site=self.site.name,
-            peer=self.peer.decode("ascii"),
-            status=status,
-            reason=reason,
-        )
+        self.front.note_refusal(self.site, self.peer, status, reason)
 
 
-_ACTS: dict[int, Callable[[Any, int, int, bytes], None]] = {
+class _Block:
+    """A block of fields that is not whole: HEADERS, and perhaps CONTINUATION, have come (§6.10)."""
+
+    __slots__ = ("began", "flags", "number", "pieces", "size")
+
+    def __init__(self, number: int, flags: int, payload: bytes, began: float) -> None:
+        """*flags*: of HEADERS; *began*: when they came, by the sweep's clock."""
+        self.number = number
+        self.flags = flags
+        self.pieces = [payload]
+        self.size = len(payload)
+        self.began = began
+
+
+def _new_key() -> bytes:
+    """Return a nonce as RFC 6455 §4.1 wants it of a client, which is what we are to servers."""
+    return b64encode(os.urandom(16))
+
+
+_Act = Callable[[Any, int, int, bytes], None]
+_ACTS: dict[int, _Act] = {
     f.DATA: Http2._data,
     f.HEADERS: Http2._headers,
     f.PRIORITY: Http2._priority,
+    f.CONTINUATION: Http2._continuation,
+}
+"""What is done with frames that have no shape of their own."""
+_SHAPED_ACTS: dict[int, _Act] = {
     f.RST_STREAM: Http2._rst_stream,
     f.SETTINGS: Http2._settings,
-    f.PUSH_PROMISE: Http2._push_promise,
     f.PING: Http2._ping,
     f.GOAWAY: Http2._goaway,
     f.WINDOW_UPDATE: Http2._window_update,
-    f.CONTINUATION: Http2._continuation,
     f.PRIORITY_UPDATE: Http2._priority_update,
 }
+"""...and with those that `f.check_shape` has found good."""

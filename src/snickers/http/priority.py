@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 URGENCY = 3
 """Unless the client says something else (§4.1)."""
-LEAST_URGENT = 7
 MAX_SIZE = 256
 """Bytes of a field that is looked at: what is known to be said needs six."""
 

@@ -6,6 +6,8 @@ Pure. It must never let through what a server behind could understand differentl
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from snickers.http.head import (
@@ -49,11 +51,14 @@ class Malformed(Exception):
     reason: str
 
 
-def read_fields(fields: Pairs, ends: bool, key: bytes, line_limit: int, most: int) -> Request:
+def read_fields(
+    fields: Pairs, ends: bool, key: Callable[[], bytes], line_limit: int, most: int
+) -> Request:
     """Read a request's fields; raise `Malformed` or, with the status it gets, `Refused`.
 
-    *ends*: no body follows. *key* is the Sec-WebSocket-Key of the handshake that a WebSocket
-    becomes behind us (RFC 8441 §5). *line_limit*: bytes of a method and a path, *most*: fields.
+    *ends*: no body follows. *key* returns the Sec-WebSocket-Key of the handshake that a WebSocket
+    becomes behind us (RFC 8441 §5); it is called for no other request. *line_limit*: bytes of a
+    method and a path, *most*: fields.
     """
     if len(fields) > most:
         raise Refused(431, "too many fields")
@@ -109,7 +114,7 @@ def read_fields(fields: Pairs, ends: bool, key: bytes, line_limit: int, most: in
         # RFC 9113 §8.2.3: a jar that was taken apart to be compressed.
         lines.append(b"cookie: " + b"; ".join(cookies))
     if b":protocol" in pseudo:
-        _be_websocket(request, pseudo, lines, key)
+        _be_websocket(request, pseudo, lines, key())
         length = 0
     elif ends:
         if length:

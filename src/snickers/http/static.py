@@ -23,23 +23,11 @@ from snickers.http.conditions import NOT_MODIFIED, read_conditions
 from snickers.http.connections import Connections
 from snickers.http.filebody import FileBody
 from snickers.http.filecache import FileCache, Kept, Shelf, Slot
-from snickers.http.files import (
-    PIECE,
-    BadPath,
-    Folder,
-    Found,
-    Listing,
-    Look,
-    Missing,
-    OpenFile,
-    Path,
-    Same,
-    Signature,
-    Slashless,
-    read_path,
-)
+from snickers.http.files import Folder, Found, Listing, Look, Missing, Same, Signature, Slashless
 from snickers.http.mediatypes import accepted_codings
+from snickers.http.openfile import PIECE, OpenFile
 from snickers.http.pages import answer_error, listing_page
+from snickers.http.paths import BadPath, Path, read_path
 from snickers.http.ranges import Span, content_range, multipart, multipart_type
 from snickers.http.redirect import safe_target
 from snickers.http.representation import Representation

@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from snickers.http import frames as f
 from snickers.stream import ABORTED, DONE, LOST
 
 if TYPE_CHECKING:
     from snickers.http.exchange2 import Exchange2
-
-CANCEL = 8
-"""RFC 9113 §7."""
 
 
 class Tunnel:
@@ -90,7 +88,7 @@ class Tunnel:
     def abortConnection(self) -> None:
         """End at once."""
         if not self.disconnected:
-            self._exchange.cut(CANCEL)
+            self._exchange.cut(f.CANCEL)
             self._closed(ABORTED)
 
     # What the stream calls

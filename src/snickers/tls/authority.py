@@ -16,18 +16,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
 
-from attrs import field, frozen
+from attrs import frozen
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from snickers.tls.credentials import (
     CertificateUnavailable,
     Credentials,
-    PrivateKey,
     join,
     public_bytes,
     public_of,
@@ -36,35 +31,21 @@ from snickers.tls.credentials import (
     spoken,
 )
 from snickers.tls.disk import Content, locked, make_folder, read, replace
+from snickers.tls.signing import (
+    DAY,
+    Root,
+    end_of,
+    issuer_id,
+    key_id,
+    key_pem,
+    new_pair,
+    new_root,
+    pem,
+    renew_at,
+)
 
-DAY = 86400.0
-
-ROOT_LIFE = 3650 * DAY
 ROOT_RENEW = 365 * DAY
-"""How long before its end a root is followed by a new one: time for people to spread it."""
-ROOT_BACKDATE = 7 * DAY
-"""A clock that is set back by some days must not make the root one of the future."""
-
-SITE_LIFE = 90 * DAY
-SITE_BACKDATE = 3600.0
-"""For clients whose clock is behind."""
-RENEW_SHARE = 1 / 3
-"""Renewed when this share of its life is left."""
-
-COMMON_NAME_LIMIT = 64
-"""Characters of a common name (RFC 5280, ub-common-name)."""
-
-
-@frozen(eq=False)
-class Root:
-    """What signs."""
-
-    key: PrivateKey = field(repr=False)
-    certificate: x509.Certificate
-    cross: x509.Certificate | None
-    """The same key vouched for by the forerunner: clients that only know that one follow it."""
-    older: tuple[x509.Certificate, ...]
-    """Forerunners, newest first."""
+"""Seconds before its end a root is followed by a new one: time for people to spread it."""
 
 
 @frozen(eq=False)
@@ -81,149 +62,6 @@ class Issued:
 def folder_name(name: str) -> str:
     """Return the folder of the host *name*: a wildcard's star would be the shell's."""
     return f"_{name[1:]}" if name.startswith("*") else name
-
-
-def _moment(epoch: float) -> datetime:
-    return datetime.fromtimestamp(int(epoch), UTC)
-
-
-def _end(certificate: x509.Certificate) -> float:
-    return certificate.not_valid_after_utc.timestamp()
-
-
-def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
-    return b"".join(c.public_bytes(serialization.Encoding.PEM) for c in certificates)
-
-
-def _key_pem(key: PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-def _key_id(certificate: x509.Certificate) -> bytes:
-    """Return what marks the key of *certificate*; a root from elsewhere may not say."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except x509.ExtensionNotFound:
-        return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
-    return found.value.digest
-
-
-def _issuer_id(certificate: x509.Certificate) -> bytes | None:
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
-    except x509.ExtensionNotFound:
-        return None
-    return found.value.key_identifier
-
-
-def _hash(key: PrivateKey) -> hashes.SHA256 | None:
-    """Return what *key* signs: the curves of Edwards have a hash of their own."""
-    own = isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
-    return None if own else hashes.SHA256()
-
-
-def _usage(signs: bool) -> x509.KeyUsage:
-    """What the key is for: signing certificates, or handshakes."""
-    return x509.KeyUsage(
-        digital_signature=not signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs,
-        crl_sign=signs,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _authority_certificate(
-    subject: x509.Name,
-    key: PrivateKey,
-    issuer: x509.Name,
-    signer: PrivateKey,
-    signer_id: bytes,
-    begin: float,
-    end: float,
-    below: int,
-) -> x509.Certificate:
-    """Return a certificate of an authority (RFC 5280 section 4.2.1); *below*: path length."""
-    mark = x509.AuthorityKeyIdentifier(signer_id, None, None)
-    return (
-        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(_moment(begin))
-        .not_valid_after(_moment(end))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=below), critical=True)
-        .add_extension(_usage(signs=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        .add_extension(mark, False)
-        .sign(signer, _hash(signer))
-    )
-
-
-def new_root(old: Root | None, now: float) -> Root:
-    """Return a new root, vouched for by the *old* one as long as that is valid."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    # Two roots of the same name would send clients to the wrong one.
-    mark = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Snickers"),
-            x509.NameAttribute(
-                NameOID.COMMON_NAME, f"Snickers internal authority {mark.hex()[:8]}"
-            ),
-        ]
-    )
-    begin, end = now - ROOT_BACKDATE, now - ROOT_BACKDATE + ROOT_LIFE
-    # A path length of 1 leaves room for the cross certificate of the root that will follow.
-    certificate = _authority_certificate(name, key, name, key, mark, begin, end, 1)
-    if old is None:
-        return Root(key, certificate, None, ())
-    older = tuple(c for c in (old.certificate, *old.older) if _end(c) > now)
-    cross = None
-    if _end(old.certificate) > now:
-        until = min(end, _end(old.certificate))
-        above = old.certificate.subject
-        above_id = _key_id(old.certificate)
-        cross = _authority_certificate(name, key, above, old.key, above_id, begin, until, 0)
-    return Root(key, certificate, cross, older)
-
-
-def new_pair(root: Root, names: tuple[str, ...], now: float) -> Credentials:
-    """Return a new key and its certificate for *names*, signed by *root*."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    short = [name for name in names[:1] if len(name) <= COMMON_NAME_LIMIT]
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in short])
-    begin = now - SITE_BACKDATE
-    end = min(begin + SITE_LIFE, _end(root.certificate))
-    mark = x509.AuthorityKeyIdentifier(_key_id(root.certificate), None, None)
-    hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    certificate = (
-        x509.CertificateBuilder(
-            root.certificate.subject, subject, key.public_key(), x509.random_serial_number()
-        )
-        .not_valid_before(_moment(begin))
-        .not_valid_after(_moment(end))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
-        # Critical where nothing else names the subject (RFC 5280 section 4.2.1.6).
-        .add_extension(hosts, critical=not list(subject))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        .add_extension(mark, False)
-        .sign(root.key, _hash(root.key))
-    )
-    cross = [root.cross] if root.cross is not None and _end(root.cross) > now else []
-    return join(key, [certificate, *cross], "")
-
-
-def renew_at(credentials: Credentials) -> float:
-    """Return the epoch second from which on *credentials* should be made anew."""
-    return credentials.not_after - credentials.life * RENEW_SHARE
 
 
 class Authority:
@@ -284,11 +122,11 @@ class Authority:
         return Issued(stored, now, fault)
 
     def _fresh(self, stored: Credentials, root: Root, names: tuple[str, ...], now: float) -> bool:
-        known = {_key_id(c) for c in (root.certificate, *root.older)}
+        known = {key_id(c) for c in (root.certificate, *root.older)}
         return (
             stored.not_before <= now < renew_at(stored)
             and set(stored.names) == set(names)
-            and _issuer_id(stored.chain[0]) in known
+            and issuer_id(stored.chain[0]) in known
         )
 
     def _stored(self, name: str) -> Credentials | None:
@@ -316,7 +154,7 @@ class Authority:
                 if stored is not None and not same and self._fresh(stored, root, names, now):
                     return stored
                 made = new_pair(root, names, now)
-                replace(path, _key_pem(made.key) + _pem(made.chain), 0o600)
+                replace(path, key_pem(made.key) + pem(made.chain), 0o600)
         except OSError as error:
             raise CertificateUnavailable(
                 f"{error.filename or path}: the certificate of {names[0]} cannot be stored: "
@@ -329,15 +167,15 @@ class Authority:
         root = None
         try:
             root = self._read_root()
-            if root is None or _end(root.certificate) - now < ROOT_RENEW:
+            if root is None or end_of(root.certificate) - now < ROOT_RENEW:
                 root = self._renew_root(now)
-            self._copy(self.trust, [root.certificate, *(c for c in root.older if _end(c) > now)])
+            self._copy(self.trust, [root.certificate, *(c for c in root.older if end_of(c) > now)])
         except OSError as error:
             fault = (
                 f"{error.filename or self.secret}: the internal authority's root cannot be "
                 f"read or stored: {error.strerror}"
             )
-            alive = root is not None and now < _end(root.certificate)
+            alive = root is not None and now < end_of(root.certificate)
             return (root if alive else None), fault
         except CertificateUnavailable as error:
             return None, str(error)
@@ -354,11 +192,11 @@ class Authority:
         make_folder(self.folder)
         with locked(os.path.join(self.folder, "lock")):
             old = self._read_root()
-            if old is not None and _end(old.certificate) - now >= ROOT_RENEW:
+            if old is not None and end_of(old.certificate) - now >= ROOT_RENEW:
                 return old  # somebody else was first
             root = new_root(old, now)
             cross = [] if root.cross is None else [root.cross]
-            data = _key_pem(root.key) + _pem([root.certificate, *cross, *root.older])
+            data = key_pem(root.key) + pem([root.certificate, *cross, *root.older])
             replace(self.secret, data, 0o600)
         return root
 
@@ -406,7 +244,7 @@ class Authority:
 
     def _copy(self, path: str, certificates: Iterable[x509.Certificate]) -> None:
         """Have *path* hold *certificates*; a copy that cannot be written harms nobody."""
-        data = _pem(certificates)
+        data = pem(certificates)
         with suppress(OSError):
             if read(path).data == data:
                 return

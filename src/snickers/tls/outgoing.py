@@ -23,7 +23,7 @@ from service_identity.pyopenssl import (
 )
 
 from snickers.stream import OPEN, Address, Stream, Sweep, begin_to_connect
-from snickers.tls.transport import CIPHERS, SUITES, TLSStream
+from snickers.tls.transport import TLSStream, make_fit
 
 ALPN = [b"http/1.1"]
 RESUMED_FOR = 600.0
@@ -43,10 +43,7 @@ def make_context(trust: str, verify: bool) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS | 2)  # SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-    lib.SSL_CTX_clear_mode(context._context, 1)  # partial writes, as `harden` says
-    context.set_cipher_list(CIPHERS)
-    context.set_tls13_ciphersuites(SUITES)
+    make_fit(context)
     context.set_alpn_protos(ALPN)
     if not verify:
         context.set_verify(SSL.VERIFY_NONE)
@@ -162,6 +159,9 @@ class OutgoingStream(TLSStream):
             self._end_writing()
         return bool(self._queue)
 
+    def _established(self) -> bool:
+        return self._connected()
+
     def _words(self, error: SSL.Error) -> str:
         code = lib.SSL_get_verify_result(self._ssl)
         if code and self._connector.verify:
@@ -174,6 +174,7 @@ class OutgoingStream(TLSStream):
         return f"the TLS handshake failed: {reason or 'the connection ended'}"
 
     def _connect_failed(self, problem: BaseException | None) -> None:
+        # There is no owner to be told, as a `TLSStream` of a server has one.
         Stream._connect_failed(self, problem)
 
     def _send_end(self) -> bool:

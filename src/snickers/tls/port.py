@@ -60,6 +60,7 @@ class TLSPort(Port, Generic[T]):
     ``None``. *unopened*, if given, says of a site that its TLS is not opened here; then *carry*
     is called instead of *build*, with the stream, from which not even the hello was read, the
     site and the name asked for; nothing is read before somebody calls ``resumeProducing()``.
+    *carried* makes that stream.
     """
 
     def __init__(
@@ -76,7 +77,8 @@ class TLSPort(Port, Generic[T]):
         within: float = 10.0,
         challenge: Callable[[bytes], SSL.Context | None] | None = None,
         unopened: Callable[[T], bool] | None = None,
-        carry: Callable[[Stream, T, bytes], Any] | None = None,
+        carry: Callable[[Any, T, bytes], Any] | None = None,
+        carried: Callable[[Any, socket.SocketType, Sweep, bytes], Stream] = Stream,
     ) -> None:
         Port.__init__(self, reactor, sock, sweep, limits)
         self.route = route
@@ -87,6 +89,7 @@ class TLSPort(Port, Generic[T]):
         self.challenge = challenge
         self.unopened = unopened
         self.carry = carry
+        self.carried = carried
         self.handshakes = dict.fromkeys(RESULTS, 0)
         """How many ended how: `RESULTS`. Connections carried unopened are not among them."""
 
@@ -95,7 +98,19 @@ class TLSPort(Port, Generic[T]):
         sock.close()
 
     def _take(self, sock: socket.SocketType, peer: bytes, deadline: float) -> None:
-        # Mostly the hello came with the connection. Then nothing needs to wait for it.
+        # The hello mostly comes right behind the connection: what else is ready has its turn
+        # first, so that nothing needs to wait for it.
+        self.reactor.later(self._look, (sock, peer, deadline))
+
+    def _look(self, accepted: tuple[socket.SocketType, bytes, float]) -> None:
+        sock, peer, deadline = accepted
+        try:
+            self._look_at(sock, peer, deadline)
+        except Exception:
+            self.not_begun(sock, peer)
+
+    def _look_at(self, sock: socket.SocketType, peer: bytes, deadline: float) -> None:
+        """See whether the hello of a connection is there."""
         try:
             data = sock.recv(PEEK, socket.MSG_PEEK)
         except BlockingIOError:
@@ -139,9 +154,15 @@ class TLSPort(Port, Generic[T]):
                 greeting = _Greeting(self, sock, peer, deadline)
             greeting.wait_for(hello, len(data))
             return
-        if greeting is not None:
-            greeting.end()
-        self._greeted(sock, peer, deadline, hello)
+        if greeting is None:
+            self._greeted(sock, peer, deadline, hello)
+        else:
+            # It leaves the descriptor's readiness to be taken over by the stream.
+            greeting.whole()
+            try:
+                self._greeted(sock, peer, deadline, hello)
+            finally:
+                greeting.leave()
 
     def _greeted(self, sock: socket.SocketType, peer: bytes, deadline: float, hello: Hello) -> None:
         """The hello is whole: find the site, then its context."""
@@ -195,7 +216,7 @@ class TLSPort(Port, Generic[T]):
 
     def _carry(self, sock: socket.SocketType, peer: bytes, site: T, name: bytes) -> None:
         assert self.carry is not None
-        stream = Stream(self.reactor, sock, self.sweep, peer)
+        stream = self.carried(self.reactor, sock, self.sweep, peer)
         self.adopt(stream)
         self.sweep.watch(stream)
         try:
@@ -296,18 +317,26 @@ class _Greeting:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
         self.wait()
 
-    def end(self) -> None:
-        """Leave the socket to whoever comes next."""
-        port = self._port
+    def whole(self) -> None:
+        """The hello is there: only the descriptor's readiness is still ours."""
         self.deadline = math.inf
         if self._reading:
-            self._reading = False
-            port.connections.discard(self)
-            port.sweep.unwatch(self)
-            port.reactor.removeReader(self)
+            self._port.connections.discard(self)
+            self._port.sweep.unwatch(self)
         if self._wanted != 1:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    def leave(self) -> None:
+        """Watch the descriptor no more, unless that is somebody else's by now."""
+        if self._reading:
+            self._reading = False
+            self._port.reactor.removeReader(self)
         self._fd = -1
+
+    def end(self) -> None:
+        """Leave the socket to whoever comes next."""
+        self.whole()
+        self.leave()
 
     def doRead(self) -> None:
         try:

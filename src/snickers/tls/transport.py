@@ -59,6 +59,15 @@ _name = ffi.new("unsigned char **")
 _name_size = ffi.new("unsigned int *")
 
 
+def make_fit(context: SSL.Context) -> None:
+    """Set on *context*, a server's or a client's, what a `TLSStream` needs, and its ciphers."""
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS | _MOVING_WRITES)
+    # pyOpenSSL allows partial writes, so that each call writes a single record: a quarter slower.
+    lib.SSL_CTX_clear_mode(context._context, _PARTIAL_WRITES)
+    context.set_cipher_list(CIPHERS)
+    context.set_tls13_ciphersuites(SUITES)
+
+
 def harden(context: SSL.Context, alpn: Sequence[bytes]) -> None:
     """Make of *context*, which has its certificate or will get it, a context of a server.
 
@@ -77,11 +86,7 @@ def harden(context: SSL.Context, alpn: Sequence[bytes]) -> None:
     # Sessions are resumed by tickets, whose keys live and die with the context: they cost nothing
     # that could be measured, since OpenSSL sends two useless ones even where they are forbidden.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS | _MOVING_WRITES)
-    # pyOpenSSL allows partial writes, so that each call writes a single record: a quarter slower.
-    lib.SSL_CTX_clear_mode(context._context, _PARTIAL_WRITES)
-    context.set_cipher_list(CIPHERS)
-    context.set_tls13_ciphersuites(SUITES)
+    make_fit(context)
     preferred = tuple(alpn)
 
     def choose(connection: SSL.Connection, offered: list[bytes]) -> Any:
@@ -142,9 +147,8 @@ class TLSStream(Stream):
     def start(self) -> None:
         """Begin the handshake; the deadline is its owner's to set."""
         self.sweep.watch(self)
+        self._read_on()
         self._connected()
-        if self._state == CONNECTING:
-            self._read_on()
 
     # The handshake: for a server's stream, connecting
 
