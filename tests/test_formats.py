@@ -156,6 +156,12 @@ class FormatTests(FormatCase):
         self.reads(formats.ANYTHING, {"a\nb {host}": "a\nb alice.example"})
         self.refuses(formats.ANYTHING, "zero byte", "a\0")
 
+    def test_shares(self) -> None:
+        """A share of a processor is written in per cent, and as it was read is it shown."""
+        self.reads(formats.PERCENT, {"5%": 5.0, "0.5 %": 0.5, "150%": 150.0})
+        self.assertEqual(formats.PERCENT.show(0.5), "0.5%")
+        self.refuses(formats.PERCENT, "such as 5%", "5", "-1%", "many", "1e2%")
+
     def test_workers(self) -> None:
         """A number of processes, or as many as there are processors."""
         self.reads(formats.WORKERS, {"1": 1, "64": 64, "auto": 0, "AUTO": 0})

@@ -12,7 +12,7 @@ from snickers.config.values import Container, Lifecycle, Process, Site, Static
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
-from snickers.interfaces import ILeases, ILives, IWaiter, LifeFailed
+from snickers.interfaces import ILeases, ILives, IWaiter, LifeFailed, Ran
 from snickers.testing import MemoryEngine
 
 
@@ -775,6 +775,114 @@ class LivesTests(TestCase):
         self.begin(container("bad.example"), container())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.awake()
+
+    # At rest
+
+    def phase(self, site="a.example"):
+        return self.lives.states()[site]["state"]
+
+    def test_paused(self):
+        """Unused for long enough it is paused; the next request has it go on, no other start."""
+        self.begin(container(pause_after=30.0, idle_after=300.0))
+        address = self.awake()
+        self.turn(31)
+        self.assertEqual(self.phase(), "paused")
+        self.assertTrue(self.host.running("a.example").paused)
+        self.assertEqual(self.awake(), address)
+        self.assertFalse(self.host.running("a.example").paused)
+        self.assertEqual(self.starts(), 1)
+
+    def test_snapshot(self):
+        """The snapshot is made inside before the stop."""
+        self.begin(container(idle_after=30.0, snapshot=("dump",)))
+        self.awake()
+        self.turn(32)
+        self.assertEqual(self.host.ran, [("a.example", ("dump",))])
+        self.assertEqual(self.phase(), "asleep")
+
+    def test_snapshot_that_fails(self):
+        """It is not stopped; the alarm has what the command said; the next one that succeeds takes
+        the alarm back."""
+        self.host.results["dump",] = Ran(3, "no space left")
+        self.begin(container(idle_after=30.0, snapshot=("dump",)))
+        self.awake()
+        asked = self.lives.sleep("a.example", lambda words: None)
+        self.turn()
+        words = str(self.failureResultOf(asked, LifeFailed).value)
+        self.assertIn("status 3", words)
+        self.assertIn("no space left", words)
+        self.assertEqual(self.phase(), "awake")
+        self.assertEqual(self.stops(), 0)
+        self.assertEqual(self.alarm.told, [("raised", "snapshot", "a.example")])
+        del self.host.results["dump",]
+        self.turn(32)
+        self.assertEqual(self.phase(), "asleep")
+        self.assertEqual(self.alarm.told[-1], ("cleared", "snapshot", "a.example"))
+
+    def test_veto(self):
+        """A server that says it is in use is left awake, and asked again later."""
+        self.host.results["in-use",] = Ran(1, "")
+        self.begin(container(idle_after=30.0, veto=("in-use",)))
+        self.awake()
+        self.turn(45)
+        self.assertEqual(self.phase(), "awake")
+        del self.host.results["in-use",]
+        self.turn(31)
+        self.assertEqual(self.phase(), "asleep")
+
+    def test_veto_that_cannot_be_asked(self):
+        """Who cannot be asked is not put to sleep."""
+        self.host.endless.add(("in-use",))
+        self.begin(container(idle_after=30.0, veto=("in-use",)))
+        self.awake()
+        self.turn(60)
+        self.assertEqual(self.phase(), "awake")
+
+    def test_busy(self):
+        """A server that works more than it may is in use; one that works less is not."""
+        self.begin(container(idle_after=30.0, busy_above=5.0))
+        self.awake()
+        for _ in range(12):
+            self.host.used["a.example"] = self.host.used.get("a.example", 0.0) + 1.0
+            self.turn(10)
+        self.assertEqual(self.phase(), "awake")
+        for _ in range(5):
+            self.host.used["a.example"] += 0.1
+            self.turn(10)
+        self.assertEqual(self.phase(), "asleep")
+
+    def test_awake_limit(self):
+        """The longest idle one makes room for the one that is woken; one in use does not."""
+        self.begin(container("a.example"), container("b.example"), container("c.example"))
+        self.lives.awake_limit = 2
+        used = Waiter()
+        self.lives.take("a.example", used)
+        self.turn(2)
+        self.awake("b.example")
+        self.turn(2)
+        self.awake("c.example")
+        self.turn(2)
+        phases = [self.phase(f"{letter}.example") for letter in "abc"]
+        self.assertEqual(phases, ["awake", "asleep", "awake"])
+        self.lives.give_back("a.example")
+
+    def test_keep_free(self):
+        """While memory is short idle ones go, one after the other, not all at once."""
+        free = [100]
+        self.lives._free = lambda: free[0]
+        self.begin(container("a.example"), container("b.example"), container("c.example"))
+        for letter in "abc":
+            self.awake(f"{letter}.example")
+            self.turn(2)
+        self.lives.keep_free = 200
+        self.turn(2)
+        phases = [self.phase(f"{letter}.example") for letter in "abc"]
+        self.assertEqual(phases, ["asleep", "awake", "awake"])
+        self.turn(5)
+        free[0] = 300
+        self.turn(20)
+        phases = [self.phase(f"{letter}.example") for letter in "abc"]
+        self.assertEqual(phases, ["asleep", "asleep", "awake"])
 
 
 def evolve_declared(site):

@@ -205,6 +205,18 @@ DECIMAL: Format[float] = Format(
 )
 
 
+def _read_percent(text: str, place: Place) -> float:
+    line = one_line(text, place)
+    if re.fullmatch(r"\d{1,4}(\.\d{1,3})?\s*%", line, re.ASCII) is None:
+        raise Wrong(f"{line!r} is not a share; write one such as 5% or 0.5%")
+    return float(line.rstrip("% \t"))
+
+
+PERCENT: Format[float] = Format(
+    "share", _read_percent, lambda v: f"{v:.3f}".rstrip("0").rstrip(".") + "%"
+)
+
+
 # Choices
 
 

@@ -100,10 +100,9 @@ def _life() -> Iterable[Option]:
         "pause after",
         formats.duration(1.0, never=True),
         "never",
-        "After how long without use it is paused: in memory, but not running.",
+        "After how long without use it is paused: it keeps its memory and gets no processor, and "
+        "goes on within some tens of milliseconds when somebody comes.",
         "5m",
-        later=True,
-        attribute="",
     )
     yield option(
         "idle after",
@@ -111,6 +110,24 @@ def _life() -> Iterable[Option]:
         "30m",
         "After how long without requests and open websockets it is put to sleep.",
         "2h",
+    )
+    yield option(
+        "busy above",
+        formats.PERCENT,
+        "",
+        "The share of one processor above which it counts as used although nobody asks it for "
+        "anything; looked at every ten seconds. Empty: that is not looked at.",
+        "5%",
+        empty=None,
+    )
+    yield option(
+        "veto",
+        formats.COMMAND,
+        "",
+        "A command, run inside before it is paused or put to sleep for want of use: another exit "
+        "status than 0 means that it is in use. It has ten seconds to say so.",
+        "/in-use.sh",
+        empty=(),
     )
     yield option(
         "stop within",
@@ -130,11 +147,10 @@ def _life() -> Iterable[Option]:
         "snapshot",
         formats.COMMAND,
         "",
-        "A command, run inside or in its folder, before every stop.",
+        "A command, run inside or in its folder, before every stop. When it fails, the server is "
+        "not stopped, and the alarm says what the command has said.",
         "/snapshot.sh",
         empty=(),
-        later=True,
-        attribute="",
     )
     yield option(
         "snapshot within",
@@ -142,8 +158,6 @@ def _life() -> Iterable[Option]:
         "5m",
         "How long a snapshot may take.",
         "10m",
-        later=True,
-        attribute="",
     )
     yield option(
         "update",

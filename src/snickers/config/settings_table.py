@@ -179,21 +179,19 @@ def settings_options() -> Iterable[Option]:
         "awake limit",
         formats.integer(1, 1_000_000),
         "",
-        "How many containers may be awake at once; the longest idle one is put to sleep. "
-        "Empty: no limit.",
+        "How many servers may be awake at once, paused ones included; when there are more, the "
+        "longest idle is put to sleep, never one in use. Empty: no limit.",
         "20",
-        later=True,
-        attribute="",
+        empty=None,
     )
     yield option(
         "keep free",
         formats.size(),
         "",
-        "Put the longest idle container to sleep when less memory than this is available. "
-        "Empty: never.",
+        "Put the longest idle server to sleep, one every five seconds, while less memory than "
+        "this is available. Empty: never.",
         "512m",
-        later=True,
-        attribute="",
+        empty=None,
     )
     yield option(
         "workers",

@@ -296,6 +296,10 @@ class Settings:
     """HTTP/2 frames that ask for nothing but work, in any ten seconds on one connection."""
     waiting_limit: int = 1000
     """Requests that may wait for one site's server."""
+    awake_limit: int | None = None
+    """Servers awake at once."""
+    keep_free: int | None = None
+    """Bytes of memory that shall stay available."""
     workers: int = 1
     """Processes that take connections; 0: one a core."""
     drain_within: float = 30.0

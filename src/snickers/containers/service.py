@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from snickers.config.values import Container, Process, Site
 from snickers.containers import events as e
+from snickers.containers import room
 from snickers.containers.living import Living, Progress, Sweep
 from snickers.containers.probe import Prober
 from snickers.containers.roster import Roster
@@ -40,6 +41,10 @@ from snickers.interfaces import (
 
 TICK = 1.0
 """Seconds between two looks at what is due: no deadline of a life is finer."""
+LOAD_EVERY = 10.0
+"""Seconds between two looks at how much idle servers work: a shorter while says too little."""
+ROOM_EVERY = 5.0
+"""Seconds between two that are put to sleep for want of memory: it takes a moment to come free."""
 NOBODY = Refusal("stopping", 5)
 """For a site that was removed while a request for it was on its way."""
 
@@ -57,6 +62,7 @@ class Lives:
     :param engines: what runs containers and what runs processes; ``None`` or missing: nothing.
     :param alarm: told of a server that crashed too often and of an engine that is away.
     :param wall: seconds since the epoch, for `states`.
+    :param free: returns the bytes of memory that are available, ``None`` where that is not known.
     """
 
     def __init__(
@@ -67,7 +73,17 @@ class Lives:
         engines: Mapping[type[Container] | type[Process], IEngine | None],
         alarm: IAlarm | None = None,
         wall: Callable[[], float] = time.time,
+        free: Callable[[], int | None] = lambda: None,
     ) -> None:
+        self.awake_limit: int | None = None
+        """How many servers may be awake at once; may be changed at any time."""
+        self.keep_free: int | None = None
+        """Bytes of memory that shall stay available; may be changed at any time."""
+        self._free = free
+        self._made_room = -math.inf
+        self._loads: dict[str, float] = {}
+        """Seconds of processor time each server had used at the last look."""
+        self._loaded_at = 0.0
         self.clock = clock
         self.sweep = sweep
         self.prober = Prober(reactor, clock)
@@ -85,12 +101,14 @@ class Lives:
         self._due: set[Living] = set()
         self._strangers: dict[int, IWaiter] = {}
         self._ticking = LoopingCall(self._tick)
-        self._ticking.clock = clock
+        self._weighing = LoopingCall(self._weigh)
+        self._ticking.clock = self._weighing.clock = clock
         self._closed = False
 
     def start(self) -> None:
         """Begin: hear from the engines, find what runs, wake what is always awake."""
         self._ticking.start(TICK, now=False)
+        self._weighing.start(LOAD_EVERY, now=False)
         for roster in self._rosters.values():
             roster.watch()
 
@@ -100,8 +118,9 @@ class Lives:
         Fires when the engines are closed, and never fails.
         """
         self._closed = True
-        if self._ticking.running:
-            self._ticking.stop()
+        for loop in (self._ticking, self._weighing):
+            if loop.running:
+                loop.stop()
         for life in self._all():
             life.post(e.Ended())
         closing = DeferredList([roster.close() for roster in self._rosters.values()])
@@ -219,6 +238,8 @@ class Lives:
                 "waiting": len(state.waiters),
                 "detail": life.words or state.detail,
                 "id": "" if state.instance is None else state.instance.id,
+                "image": "" if state.instance is None else state.instance.image,
+                "notice": life.roster.notices.get(name, ""),
                 "crashes": state.crashes,
                 "wakes": dict(life.wakes),
                 "wake_seconds": life.woken,
@@ -272,6 +293,62 @@ class Lives:
         now = self.sweep.now
         for life in [life for life in self._due if life.due <= now]:
             life.post(e.TimePassed())
+        try:
+            self._make_room(now)
+        except Exception:
+            _log.failure("Looking for room failed; it is looked again")
+
+    def _make_room(self, now: float) -> None:
+        short = False
+        if self.keep_free is not None and now >= self._made_room + ROOM_EVERY:
+            free = self._free()
+            short = free is not None and free < self.keep_free
+        if self.awake_limit is None and not short:
+            return
+        servers = [
+            room.held(name, life.state, life.uses, life.used) for name, life in self._lives.items()
+        ]
+        for site in room.who_goes(servers, self.awake_limit, short):
+            if short:
+                self._made_room = now
+            _log.info(
+                "{site}: idle, and its room is needed ({why})",
+                site=site,
+                why="memory is short" if short else "too many are awake",
+            )
+            self._lives[site].post(e.Crowded())
+
+    def _weigh(self) -> Deferred[None]:
+        """See which idle servers work. Never fails."""
+        idle = [
+            life
+            for life in self._lives.values()
+            if life.address is not None and not life.uses and life.state.life.busy_above is not None
+        ]
+        if not idle:
+            self._loads = {}
+            return succeed(None)
+        rosters = {life.roster for life in idle if life.roster.engine is not None}
+        asked = [maybeDeferred(r.engine.loads) for r in rosters if r.engine is not None]
+        done = DeferredList(asked, consumeErrors=True)
+        return done.addCallback(self._weighed, idle).addErrback(
+            lambda failure: _log.failure("Looking at the servers' load failed", failure)
+        )
+
+    def _weighed(self, answers: Any, idle: Sequence[Living]) -> None:
+        now, since = self.clock.seconds(), self._loaded_at
+        before = self._loads
+        self._loads = {
+            site: seconds for good, found in answers if good for site, seconds in found.items()
+        }
+        self._loaded_at = now
+        for life in idle:
+            above = life.state.life.busy_above
+            was, has = before.get(life.site), self._loads.get(life.site)
+            if above is None or was is None or has is None or now <= since:
+                continue
+            if (has - was) / (now - since) * 100 > above:
+                life.post(e.Busy())
 
 
 def _nobody_is_told(site: str) -> None:
