@@ -15,8 +15,9 @@ from weakref import WeakSet
 
 from snickers.interfaces import Address
 
-RESERVE = 128
-"""Descriptors that exchanges leave to all else: control, reloads, logs, looks for files, pipes."""
+RESERVE = 192
+"""Descriptors that exchanges leave to all else: 128 for control, reloads, logs, looks for files,
+and two for each of the pipes of `snickers.splice`."""
 
 
 def allowed() -> int:
