@@ -102,6 +102,12 @@ class FakeLives:
     def restart(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
         return self._call(progress, "restart", site)
 
+    def update(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        return self._call(progress, "update", site)
+
+    def roll_back(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        return self._call(progress, "roll_back", site)
+
     def logs(
         self, site: str, tail: int, follow: bool, receive: Callable[[bytes], None]
     ) -> Deferred[None]:

@@ -250,6 +250,61 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
             self.assertEqual(await self.running(), [second])
             self.assertEqual([exit.id for exit in self.observer.exits], [first.id])
 
+        async def test_comes_back(self) -> None:
+            """A server that was replaced comes back as it was declared, in the place of what came
+            after it, which is forgotten; also after it has been settled, and after a stop."""
+            for stopped in (False, True):
+                first = await self.start()
+                second = await self.start("stubborn")
+                await self.waited(self.engine.settle(self.site))
+                if stopped:
+                    await self.waited(self.engine.stop(self.site, 0.1), 0.1)
+                back = await self.waited(self.engine.revert(self.site, first.id, self.words.append))
+                self.assertEqual(back.fingerprint, first.fingerprint)
+                self.assertEqual(await self.running(), [back])
+                assert back.address is not None
+                answer = await self.waited(self.fixture.ask(back.address, back))
+                self.assertIn(self.site.encode(), answer)
+                await self.fails(self.engine.revert(self.site, second.id, self.words.append))
+                await self.waited(self.engine.stop(self.site, 0.1), 0.1)
+
+        async def test_after_one_that_failed(self) -> None:
+            """After a newcomer that cannot be started, or ends at once, the one before comes
+            back."""
+            first = await self.start()
+            await self.fails(self.engine.start(self.wrong(), self.words.append))
+            back = await self.waited(self.engine.revert(self.site, first.id, self.words.append))
+            self.assertEqual(await self.running(), [back])
+            await self.start("exits")
+            again = await self.waited(self.engine.revert(self.site, back.id, self.words.append))
+            self.assertEqual(await self.running(), [again])
+            self.assertEqual(again.fingerprint, first.fingerprint)
+
+        def wrong(self) -> Declared:
+            return self.fixture.declared(self.site, "wrong")
+
+        async def test_forgotten(self) -> None:
+            """What was never there, or was removed with its site, does not come back."""
+            first = await self.start()
+            await self.fails(self.engine.revert(self.site, "nobody", self.words.append))
+            await self.waited(self.engine.remove(self.site))
+            await self.fails(self.engine.revert(self.site, first.id, self.words.append))
+            await self.waited(self.engine.settle(self.site))
+
+        async def test_prepare(self) -> None:
+            """It is said whether a start would make another server; nothing that runs is touched.
+            What cannot be had is said before."""
+            serves, other = (
+                self.fixture.declared(self.site, does) for does in ("serves", "stubborn")
+            )
+            say = self.words.append
+            self.assertTrue(await self.waited(self.engine.prepare(serves, False, say)))
+            first = await self.start()
+            self.assertFalse(await self.waited(self.engine.prepare(serves, False, say)))
+            self.assertTrue(await self.waited(self.engine.prepare(other, False, say)))
+            self.assertTrue(await self.fails(self.engine.prepare(self.wrong(), False, say)))
+            self.assertEqual(await self.running(), [first])
+
         async def test_sites_apart(self) -> None:
             """Each site has a server of its own, at an address of its own."""
             first = await self.start()

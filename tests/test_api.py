@@ -166,10 +166,13 @@ class ActingTests(ApiCase):
 
     def test_progress_is_streamed(self) -> None:
         """Each step is a line as it happens, the last line says that it is done."""
-        for verb in ("wake", "sleep", "restart"):
+        for verb, asked in (
+            *((name, name) for name in ("wake", "sleep", "restart", "update")),
+            ("rollback", "roll_back"),
+        ):
             caller = self.call("POST", f"/sites/alice.example/{verb}")
             call = self.lives.calls[-1]
-            self.assertEqual(call.asked, (verb, "alice.example"))
+            self.assertEqual(call.asked, (asked, "alice.example"))
             self.assertEqual(caller.response().status, 200)
             self.assertEqual(caller.response().getheader("content-type"), "application/x-ndjson")
             call.tell("pulling")

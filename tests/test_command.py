@@ -303,11 +303,10 @@ class ServerTests(CommandCase):
     def test_later_verbs(self) -> None:
         """A verb that is still to come says so."""
         self.assertFails(
-            f"snickers: update: not available yet in this version ({__version__})\n",
-            "update",
+            f"snickers: renew: not available yet in this version ({__version__})\n",
+            "renew",
             "a.example",
-            "--image",
-            "x",
+            "--now",
         )
 
 
@@ -380,6 +379,8 @@ class ActingTests(CommandCase):
             ("wake", "is awake"),
             ("sleep", "is asleep"),
             ("restart", "has restarted"),
+            ("update", "is up to date"),
+            ("rollback", "has its server of before back"),
         ):
             self.assertDone(
                 f"a.example: pulling\na.example: {end}\n", verb, "a.example", act=self.events

@@ -37,10 +37,10 @@ class DockerdTestCase(SynchronousTestCase):
         return self.dockerd.start(declared, print, errand or Errand())
 
     def alone(self, print: str = "new") -> dict:
-        """Return the one container there is, which runs and has this fingerprint."""
-        self.assertEqual(len(self.docker.made), 1)
-        (each,) = self.docker.made.values()
-        self.assertTrue(each["State"]["Running"])
+        """Return the one container that runs, which has this fingerprint; one before it may be
+        kept, no more."""
+        self.assertLessEqual(len(self.docker.made), 2)
+        (each,) = [each for each in self.docker.made.values() if each["State"]["Running"]]
         self.assertFalse(each["State"]["Paused"])
         self.assertEqual(each["Config"]["Labels"][recipe.FINGERPRINT], print)
         return each
@@ -96,7 +96,59 @@ class StartTests(DockerdTestCase):
         order = [
             c for c in self.docker.calls if c in ("create", "stop", "start", "remove", "rename")
         ]
-        self.assertEqual(order, ["create", "stop", "start", "remove", "rename"])
+        self.assertEqual(order, ["create", "stop", "start", "rename", "rename"])
+
+    def test_kept(self) -> None:
+        """What was replaced is kept, one of it, and comes back when it is asked for; what came
+        after it is forgotten."""
+        ids = [self.start(print).instance.id for print in ("one", "two", "three")]
+        self.assertEqual(set(self.docker.made), set(ids[1:]))
+        self.dockerd.settle(SITE)
+        self.assertEqual(set(self.docker.made), set(ids[1:]))
+        errand = Errand()
+        back = self.dockerd.revert(SITE, ids[1], errand)
+        self.assertEqual((back.instance.id, back.instance.running), (ids[1], True))
+        self.assertEqual(list(self.docker.made), [ids[1]])
+        self.assertEqual(self.alone("two")["Name"], NAME)
+        self.assertIn(ids[2], [seen.instance.id for seen in errand.ended])
+        error = self.assertRaises(EngineFailed, self.dockerd.revert, SITE, ids[2], Errand())
+        self.assertIn("not there any more", str(error))
+
+    def test_one_that_cannot_come_back(self) -> None:
+        """It is said why the one before cannot be started."""
+        old = self.start("old").instance.id
+        self.start("new")
+        self.docker.refusals["start"] = [Refused(400, "no such volume")]
+        error = self.assertRaises(EngineFailed, self.dockerd.revert, SITE, old, Errand())
+        self.assertIn("no such volume", str(error))
+
+    def test_fresh(self) -> None:
+        """Only with a newer image, and only when that is wanted, is a container that runs made
+        again."""
+        first = self.start().instance.id
+        self.assertEqual(self.dockerd.start(ALICE, "new", Errand(), True).instance.id, first)
+        self.docker.images["lamp:7"] = {"Id": "sha256:8", "Config": {}}
+        self.assertEqual(self.start().instance.id, first)
+        second = self.dockerd.start(ALICE, "new", Errand(), True).instance.id
+        self.assertNotEqual(second, first)
+        self.assertEqual(set(self.docker.made), {first, second})
+
+    def test_prepared(self) -> None:
+        """The image is fetched and nothing else is touched; it is said whether a start would make
+        another container."""
+        self.assertTrue(self.dockerd.prepare(ALICE, "new", False, Errand()))
+        self.start()
+        self.assertFalse(self.dockerd.prepare(ALICE, "new", False, Errand()))
+        self.assertTrue(self.dockerd.prepare(ALICE, "other", False, Errand()))
+        self.docker.registry["lamp:7"] = "sha256:7"
+        self.assertFalse(self.dockerd.prepare(ALICE, "new", True, Errand()))
+        self.docker.registry["lamp:7"] = "sha256:8"
+        self.assertFalse(self.dockerd.prepare(ALICE, "new", False, Errand()))
+        self.assertTrue(self.dockerd.prepare(ALICE, "new", True, Errand()))
+        self.alone()
+        wanted = evolve(ALICE, kind=Container("none:1"))
+        error = self.assertRaises(EngineFailed, self.dockerd.prepare, wanted, "x", False, Errand())
+        self.assertIn("none:1", str(error))
 
     def test_newcomer_fails(self) -> None:
         """A newcomer that cannot be started is removed; the one before stays, to be started."""
@@ -193,7 +245,7 @@ class StartTests(DockerdTestCase):
             self.docker.images["lamp:7"]["Config"] = {"Entrypoint": entrypoint}
             self.dockerd._api.init = installed
             self.start(f"{installed} {entrypoint}")
-            (each,) = self.docker.made.values()
+            each = self.alone(f"{installed} {entrypoint}")
             self.assertIs(each["HostConfig"]["Init"], wanted)
 
     def test_process(self) -> None:

@@ -21,7 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Lifecycle
 from snickers.containers import events as e
-from snickers.containers.life import PATIENCE, QUEUE, SNAPSHOT_AGAIN, After, Phase, State, due
+from snickers.containers.life import QUEUE, SNAPSHOT_AGAIN, After, Phase, State, due, patience
 from snickers.containers.lifecycle import TABLE, step
 from snickers.interfaces import Instance
 
@@ -48,6 +48,7 @@ WAITED_IN = (
     Phase.PAUSING,
     Phase.RESUMING,
     Phase.SNAPSHOTTING,
+    Phase.REVERTING,
 )
 MAY_BE_GONE = (
     Phase.AWAY,
@@ -58,6 +59,7 @@ MAY_BE_GONE = (
     Phase.PAUSING,
     Phase.RESUMING,
     Phase.SNAPSHOTTING,
+    Phase.REVERTING,
 )
 FAILURES = {
     e.Start: e.StartFailed,
@@ -66,8 +68,18 @@ FAILURES = {
     e.Pause: e.PauseFailed,
     e.Resume: e.ResumeFailed,
     e.Snapshot: e.SnapshotFailed,
+    e.Prepare: e.PrepareFailed,
+    e.Revert: e.RevertFailed,
 }
 
+FORMER = evolve(SERVER, id="zero", fingerprint="old", address=("127.0.0.1", 2))
+PASTS: tuple[dict[str, object], ...] = (
+    {},
+    {"good": SERVER, "before": FORMER},
+    {"good": FORMER},
+    {"good": SERVER, "updating": True},
+)
+"""What a life may have been through."""
 SAMPLES = (
     e.Arrived(7),
     e.Forgotten(1),
@@ -91,6 +103,16 @@ SAMPLES = (
     e.Snapshotted(3),
     e.SnapshotFailed(3, "no"),
     e.SnapshotFailed(3, "no", away=True),
+    e.Prepared(3, True),
+    e.Prepared(3, False),
+    e.PrepareFailed(3, "no"),
+    e.PrepareFailed(3, "no", away=True),
+    e.Reverted(3, SERVER),
+    e.Reverted(3, evolve(SERVER, id="zero", fingerprint="old")),
+    e.RevertFailed(3, "no"),
+    e.RevertFailed(3, "no", away=True),
+    e.UpdateAsked(),
+    e.RollbackAsked(),
     e.Consented(3),
     e.Vetoed(3),
     e.Listed(3, None),
@@ -168,11 +190,11 @@ class TableTests(TestCase):
         for phase, life, uses in product(Phase, (LIFE, QUIET), (0, 2)):
             if phase in (Phase.PAUSED, Phase.PAUSING) and uses:
                 continue
-            for proven, gone in product((False, True), repeat=2):
+            for proven, gone, past in product((False, True), (False, True), PASTS):
                 for event in SAMPLES:
                     if gone and phase not in MAY_BE_GONE:
                         continue
-                    before = sample(phase, life, uses=uses, proven=proven, gone=gone)
+                    before = sample(phase, life, uses=uses, proven=proven, gone=gone, **past)
                     if gone and phase in (Phase.PAUSING, Phase.RESUMING):
                         before = evolve(before, leaving=After.SLEEP)
                     state, commands = step(before, event, 50.0)
@@ -237,6 +259,10 @@ class World(RuleBasedStateMachine):
         self.there = False
         self.server = None
         self.server_paused = False
+        self.known = {}
+        """Every server that was not forgotten, by id, in the order of their starts."""
+        self.newer = False
+        """Whether there is a newer image."""
         self.made = 0
         self.calls = []
         self.probe = None
@@ -264,11 +290,12 @@ class World(RuleBasedStateMachine):
     def excuse(self, before, event):
         """A server in use is only to be stopped for one of these reasons."""
         wished = (e.SleepAsked, e.RestartAsked, e.Changed, e.Removed, e.SnapshotFailed)
+        wished = (*wished, e.Prepared, e.RollbackAsked, e.Reverted)
         if isinstance(event, (*wished, e.HealthFailed)):
             return
         if isinstance(event, e.TimePassed):
             assert before.phase is Phase.CHECKING
-            assert self.now >= before.began + PATIENCE * before.life.wake_within
+            assert self.now >= before.began + patience(before)
             return
         # The engine was away while the configuration changed.
         assert isinstance(event, e.Listed), event
@@ -299,8 +326,17 @@ class World(RuleBasedStateMachine):
                 assert before.uses == 0
                 assert self.now >= before.used + before.life.pause_after
                 self.calls.append(command)
-            case e.Resume() | e.Snapshot() | e.Inquire():
+            case e.Resume() | e.Snapshot() | e.Inquire() | e.Prepare():
                 self.calls.append(command)
+            case e.Revert():
+                assert before.instance is None or before.phase in (
+                    *(Phase.STOPPING, Phase.DRAINING, Phase.SNAPSHOTTING, Phase.CHECKING),
+                )
+                self.calls.append(command)
+            case e.Settle():
+                # Only a server that has answered takes the place of the one before it.
+                assert self.state.instance.address in self.proven
+                self.known = dict(list(self.known.items())[-2:])
             case e.Look():
                 self.looks.append(command)
             case e.Probe():
@@ -403,17 +439,36 @@ class World(RuleBasedStateMachine):
                 self.snapshotted = None
             case e.Start():
                 wanted = self.state.fingerprint
+                if command.fresh and self.newer:
+                    self.newer = False
+                    self.end_server()
                 if self.server is None or self.server.fingerprint != wanted:
                     self.end_server()
                     self.made += 1
                     address = ("127.0.0.1", self.made)
                     self.server = Instance("a", f"s{self.made}", wanted, True, address)
+                    self.known[self.server.id] = self.server
                 self.happen(e.Started(command.epoch, self.server))
+            case e.Prepare():
+                changed = self.server is None or self.server.fingerprint != self.state.fingerprint
+                self.happen(e.Prepared(command.epoch, changed or (command.fresh and self.newer)))
+            case e.Revert():
+                self.end_server()
+                former = self.known.get(command.id)
+                if former is None:
+                    self.happen(e.RevertFailed(command.epoch, "it is forgotten"))
+                    return
+                after = list(self.known)[list(self.known).index(command.id) + 1 :]
+                for id in after:
+                    del self.known[id]
+                self.server = former
+                self.happen(e.Reverted(command.epoch, former))
             case e.Stop():
                 self.end_server()
                 self.happen(e.Stopped(command.epoch))
             case e.Clear():
                 self.end_server()
+                self.known.clear()
                 self.happen(e.Cleared(command.epoch))
 
     @precondition(lambda self: self.calls)
@@ -465,6 +520,7 @@ class World(RuleBasedStateMachine):
         self.made += 1
         address = ("127.0.0.1", self.made)
         self.server = Instance("a", f"s{self.made}", fingerprint, True, address)
+        self.known[self.server.id] = self.server
 
     # The probe and the clock
 
@@ -497,9 +553,27 @@ class World(RuleBasedStateMachine):
             self.happen(e.TimePassed())
             assert due(self.state) > self.now, "it would be called again at once"
 
+    @precondition(lambda self: self.there and not self.over)
+    @rule(seconds=st.sampled_from([0.0, 41.0, 101.0]))
+    def be_left_alone(self, seconds):
+        """All goes well for a while, and nobody uses it: from there, too, things happen."""
+        if self.state.phase in (Phase.ASLEEP, Phase.AWAY):
+            self.ask(e.WakeAsked())
+        self.carry_all_out()
+        if seconds and due(self.state) <= self.now + seconds:
+            self.pass_time(seconds)
+            self.carry_all_out()
+
     # Persons and the configuration
 
-    @rule(event=st.sampled_from([e.WakeAsked(), e.SleepAsked(), e.RestartAsked()]))
+    @rule(
+        event=st.sampled_from(
+            [
+                *(e.WakeAsked(), e.SleepAsked(), e.RestartAsked()),
+                *(e.UpdateAsked(), e.RollbackAsked()),
+            ]
+        )
+    )
     def ask(self, event):
         self.happen(event)
 
@@ -513,6 +587,10 @@ class World(RuleBasedStateMachine):
         if not self.over:
             life = evolve(quiet, wake=wake, health=health)
             self.happen(e.Changed(life, fingerprint))
+
+    @rule()
+    def publish(self):
+        self.newer = True
 
     @rule(event=st.sampled_from([e.Busy(), e.Crowded()]))
     def look_around(self, event):

@@ -95,9 +95,9 @@ class LivingTests(TestCase):
         )
         start = self.engine.start
 
-        def slow(declared, progress):
+        def slow(declared, progress, fresh=False):
             progress("pulling")
-            return start(declared, progress)
+            return start(declared, progress, fresh)
 
         self.engine.start = slow
         here = ("127.0.0.1", 40001)

@@ -631,6 +631,8 @@ class LivesTests(TestCase):
         old = self.awake()
         self.lives.take("a.example", Waiter())
         self.lives.apply((), [container(image="lamp:2")], ())
+        # What the new one needs is fetched first.
+        self.turn()
         waiter = Waiter()
         self.assertIsNone(self.lives.take("a.example", waiter))
         self.turn(5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
@@ -80,7 +80,12 @@ class _Behaving(MemoryEngine):
         super().__init__(fixture.clock, fixture.host)
         self.clock = fixture.clock
 
-    def start(self, declared, progress):
+    def prepare(self, declared, fresh, progress):
+        if declared.kind.image == "wrong":
+            return fail(EngineFailed("There is no image wrong."))
+        return super().prepare(declared, fresh, progress)
+
+    def start(self, declared, progress, fresh=False):
         site, does, host = declared.site, declared.kind.image, self.host
         host.refused.pop(site, None)
         host.stubborn.discard(site)
@@ -89,7 +94,7 @@ class _Behaving(MemoryEngine):
         if does == "stubborn":
             host.stubborn.add(site)
         before = host.starts
-        started = super().start(declared, progress)
+        started = super().start(declared, progress, fresh)
 
         def behave() -> None:
             if host.starts == before or does == "wrong":

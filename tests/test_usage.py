@@ -35,7 +35,7 @@ class UsageTests(SynchronousTestCase):
         for verb in ("status", "wake", "sleep", "restart", "logs"):
             found = parse([verb, "a.example"])
             self.assertEqual((found.verb, found.host), (verb, "a.example"))
-        for verb in ("wake", "sleep", "restart", "logs"):
+        for verb in ("wake", "sleep", "restart", "update", "rollback", "logs"):
             self.assertIn("HOST", self.refused(verb))
         for verb in ("check", "plan", "reload"):
             self.assertEqual(parse([verb]).verb, verb)

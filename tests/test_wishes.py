@@ -39,7 +39,8 @@ class WakeTests(SynchronousTestCase):
 
     def test_draining_for_another(self):
         """It is awake when the next one is."""
-        life = Dialogue().awake(uses=1).hear(e.Changed, LIFE, "new").hear(e.WakeAsked)
+        life = Dialogue().awake(uses=1).hear(e.Changed, LIFE, "new").hear(e.Prepared, True)
+        life.hear(e.WakeAsked)
         self.assertEqual((life.phase, life.said), ("draining", ()))
 
     def test_stopping(self):
@@ -173,12 +174,14 @@ class ChangeTests(SynchronousTestCase):
         """Nobody uses it: it sleeps; ``always`` and ``manual`` are started anew."""
         for wake, phase in (("demand", "asleep"), ("always", "starting"), ("manual", "starting")):
             life = Dialogue().awake().hear(e.Changed, evolve(LIFE, wake=wake), "new")
-            self.assertEqual(life.phase, "stopping")
+            self.assertEqual((life.phase, life.kinds), ("awake", ["Prepare", "Tell"]))
+            self.assertEqual(life.hear(e.Prepared, True).phase, "stopping")
             self.assertEqual(life.hear(e.Stopped).phase, phase)
 
     def test_used(self):
         """New requests wait for the new one while the old one is drained."""
-        life = Dialogue().awake(uses=1).hear(e.Changed, LIFE, "new").hear(e.Arrived, 1)
+        life = Dialogue().awake(uses=1).hear(e.Changed, LIFE, "new").hear(e.Prepared, True)
+        life.hear(e.Arrived, 1)
         self.assertEqual((life.phase, life.said), ("draining", ()))
         self.assertEqual(life.hear(e.GivenBack).hear(e.Stopped).phase, "starting")
 
@@ -190,7 +193,8 @@ class ChangeTests(SynchronousTestCase):
 
     def test_back(self):
         """A change taken back lets the old one serve on, after a check."""
-        life = Dialogue().awake(uses=1).hear(e.Changed, LIFE, "new").hear(e.Changed, LIFE, "fp")
+        life = Dialogue().awake(uses=1).hear(e.Changed, LIFE, "new").hear(e.Prepared, True)
+        life.hear(e.Changed, LIFE, "fp")
         self.assertEqual(life.phase, "checking")
         self.assertEqual(life.hear(e.HealthPassed).state.uses, 1)
 

@@ -270,8 +270,28 @@ class IEngine(Interface):
     def list() -> Deferred[Sequence[Instance]]:
         """Fire with every server that Snickers made here, running or not."""
 
-    def start(declared: Declared, progress: Callable[[str], None]) -> Deferred[Instance]:
-        """Have exactly one server of *declared* run; one of another fingerprint is replaced.
+    def prepare(declared: Declared, fresh: bool, progress: Callable[[str], None]) -> Deferred[bool]:
+        """Have at hand what a start of *declared* needs, such as its image, and touch nothing that
+        runs. *fresh*: look whether there is a newer image.
+
+        Fires with whether a start, as fresh, would make another server than there is."""
+
+    def settle(site: str) -> Deferred[None]:
+        """The server that runs is the right one: forget all others of the site but the one that
+        ran before it. Fires too when there is nothing to forget."""
+
+    def revert(site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
+        """Have the server *id* run again, which ran before, and end and forget what came after it.
+
+        Fires with it as it runs now, perhaps with another id; fails with `EngineFailed` when it
+        was forgotten or cannot be started."""
+
+    def start(
+        declared: Declared, progress: Callable[[str], None], fresh: bool = False
+    ) -> Deferred[Instance]:
+        """Have exactly one server of *declared* run; one of another fingerprint is replaced, with
+        *fresh* also one of an older image. What was replaced has ended and is kept for `revert`,
+        until `settle` or `remove` forgets it.
 
         Fires when the server was started, which does not say that it answers yet. *progress* is
         called with words such as ``"pulling"``.
@@ -347,6 +367,14 @@ class ILives(Interface):
 
     def restart(site: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Sleep, then wake."""
+
+    def update(site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Have the newest image run, if there is a newer one: held requests, the old server back
+        when the new one does not prove itself. Fires when that is done or there is nothing newer;
+        fails with `LifeFailed` in words when the old one came back."""
+
+    def roll_back(site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Have the server run again that was replaced last; fails with `LifeFailed` in words."""
 
     def logs(
         site: str, tail: int, follow: bool, receive: Callable[[bytes], None]

@@ -33,6 +33,10 @@ class MemoryHost:
 
     def __init__(self) -> None:
         self.servers: dict[str, _Server] = {}
+        self.former: dict[str, list[_Server]] = {}
+        """What was replaced and can come back, by site, the latest last."""
+        self.newer: set[str] = set()
+        """Sites for which there is a newer image."""
         self.engines: list[MemoryEngine] = []
         """Those that watch."""
         self.stubborn: set[str] = set()
@@ -65,11 +69,15 @@ class MemoryHost:
         server = self.servers.get(site)
         return server.instance if server is not None and server.instance.running else None
 
-    def start(self, site: str, wanted: str, now: float) -> Instance:
-        """Have one server of the fingerprint *wanted* run."""
+    def start(self, site: str, wanted: str, now: float, fresh: bool = False) -> Instance:
+        """Have one server of the fingerprint *wanted* run, of a newer image if there is one."""
         server = self.servers.get(site)
-        if server is not None and server.instance.fingerprint != wanted:
+        newer = fresh and site in self.newer
+        if newer:
+            self.newer.discard(site)
+        if server is not None and (newer or server.instance.fingerprint != wanted):
             self.end(site, 0)
+            self.former[site] = [server]
             server = None
         if server is None:
             self.made += 1
@@ -82,6 +90,20 @@ class MemoryHost:
             self.used.pop(site, None)
         server.instance = evolve(server.instance, paused=False)
         return server.instance
+
+    def revert(self, site: str, id: str, now: float) -> Instance | None:
+        """Have the server *id* run again, if it is known."""
+        known = [
+            *self.former.get(site, ()),
+            *([self.servers[site]] if site in self.servers else ()),
+        ]
+        for server in known:
+            if server.instance.id == id:
+                self.end(site, 0)
+                self.former.pop(site, None)
+                self.servers[site] = server
+                return self.start(site, server.instance.fingerprint, now)
+        return None
 
     def freeze(self, site: str, paused: bool) -> bool:
         """Pause *site*'s server, or let it go on; say whether it runs."""
@@ -217,7 +239,38 @@ class MemoryEngine:
 
         return self._call("list", "", act)
 
-    def start(self, declared: Declared, progress: Callable[[str], None]) -> Deferred[Instance]:
+    def prepare(
+        self, declared: Declared, fresh: bool, progress: Callable[[str], None]
+    ) -> Deferred[bool]:
+        site = declared.site
+
+        def act(done: Deferred[bool]) -> None:
+            progress("preparing")
+            if site in self.host.refused:
+                done.errback(EngineFailed(self.host.refused[site]))
+                return
+            server = self.host.servers.get(site)
+            same = server and server.instance.fingerprint == self.fingerprint(declared)
+            done.callback(not same or (fresh and site in self.host.newer))
+
+        return self._call("prepare", site, act)
+
+    def settle(self, site: str) -> Deferred[None]:
+        return self._call("settle", site, lambda done: done.callback(None))
+
+    def revert(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
+        def act(done: Deferred[Instance]) -> None:
+            instance = self.host.revert(site, id, self._clock.seconds())
+            if instance is None:
+                done.errback(EngineFailed("It is forgotten."))
+            else:
+                self._later(done, instance)
+
+        return self._call("revert", site, act)
+
+    def start(
+        self, declared: Declared, progress: Callable[[str], None], fresh: bool = False
+    ) -> Deferred[Instance]:
         site = declared.site
 
         def act(done: Deferred[Instance]) -> None:
@@ -225,7 +278,8 @@ class MemoryEngine:
             if site in self.host.refused:
                 done.errback(EngineFailed(self.host.refused[site]))
             else:
-                instance = self.host.start(site, self.fingerprint(declared), self._clock.seconds())
+                wanted, now = self.fingerprint(declared), self._clock.seconds()
+                instance = self.host.start(site, wanted, now, fresh)
                 self._later(done, instance)
 
         return self._call("start", site, act)
@@ -239,6 +293,7 @@ class MemoryEngine:
     def remove(self, site: str) -> Deferred[None]:
         def forget(done: Deferred[None]) -> None:
             self.host.servers.pop(site, None)
+            self.host.former.pop(site, None)
             self._later(done, None)
 
         def act(done: Deferred[None]) -> None:

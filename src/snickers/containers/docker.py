@@ -140,7 +140,28 @@ class DockerEngine:
 
         return self._send("", Errand(), lambda dockerd, _: dockerd.listing()).addCallback(listed)
 
-    def start(self, declared: Declared, progress: Callable[[str], None]) -> Deferred[Instance]:
+    def prepare(
+        self, declared: Declared, fresh: bool, progress: Callable[[str], None]
+    ) -> Deferred[bool]:
+        """As `IEngine.prepare`. Waits for nobody's turn: pulling takes its time, and the server may
+        be paused or stopped meanwhile."""
+        wanted = self.fingerprint(declared)
+        errand = Errand(lambda words: self._tell(progress, words))
+        return self._send(
+            "", errand, lambda dockerd, errand: dockerd.prepare(declared, wanted, fresh, errand)
+        )
+
+    def settle(self, site: str) -> Deferred[None]:
+        return self._send(site, Errand(), lambda dockerd, _: dockerd.settle(site))
+
+    def revert(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
+        errand = Errand(lambda words: self._tell(progress, words))
+        sent = self._send(site, errand, lambda dockerd, errand: dockerd.revert(site, id, errand))
+        return sent.addCallback(lambda seen: seen.instance)
+
+    def start(
+        self, declared: Declared, progress: Callable[[str], None], fresh: bool = False
+    ) -> Deferred[Instance]:
         """As `IEngine.start`. Cancelled, or overtaken by `stop` or `remove`, it leaves Docker as
         it was or the server running."""
         wanted = self.fingerprint(declared)
@@ -158,7 +179,9 @@ class DockerEngine:
             return result
 
         sent = self._send(
-            declared.site, errand, lambda dockerd, errand: dockerd.start(declared, wanted, errand)
+            declared.site,
+            errand,
+            lambda dockerd, errand: dockerd.start(declared, wanted, errand, fresh),
         )
 
         def look(seen: Seen) -> Instance:

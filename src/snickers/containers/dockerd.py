@@ -7,6 +7,7 @@ labels, whatever their name or state. Nothing here touches the reactor.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import signal
@@ -136,21 +137,72 @@ class Dockerd:
 
     # One server
 
-    def start(self, declared: Declared, fingerprint: str, errand: Errand) -> Seen:
-        """Have exactly one container of *declared* run; return it.
+    def prepare(self, declared: Declared, fingerprint: str, fresh: bool, errand: Errand) -> bool:
+        """Have the image of *declared* here, the newest where *fresh*; return whether a start would
+        make another container than there is."""
+        kind = declared.kind
+        if not isinstance(kind, Container):
+            raise EngineFailed(f"{declared.site} is no container.")
+        if fresh and kind.pull != "never":
+            self._pull(kind, errand)
+        image = self._image(kind, "", errand)
+        found = self._of(declared.site)
+        if not found or found[0].instance.fingerprint != fingerprint:
+            return True
+        return fresh and found[0].image != image.id
 
-        What runs of another declaration ends only when the new container is made.
+    def settle(self, site: str) -> None:
+        """Remove all containers of *site* but the last one and the one before it."""
+        for seen in self._of(site)[2:]:
+            self._remove(seen.instance.id)
+
+    def revert(self, site: str, id: str, errand: Errand) -> Seen:
+        """Have the container *id* run again; end all others, and remove those made after it."""
+        found = self._of(site)
+        former = next((seen for seen in found if seen.instance.id == id), None)
+        if former is None:
+            raise EngineFailed("Its container is not there any more.")
+        for seen in found:
+            if seen is not former:
+                self._end(seen, seen.stop_within, errand)
+        errand.check()
+        errand.note(former)
+        if former.instance.paused:
+            self._go_on(former)
+        elif not former.instance.running:
+            try:
+                self._api.start(id)
+            except Refused as error:
+                raise EngineFailed(f"Its container cannot be started: {error.why}.") from None
+        began = former.instance.started or 0.0
+        for seen in found:
+            # Never started, or later: it came after.
+            if seen is not former and (seen.instance.started or math.inf) > began:
+                self._remove(seen.instance.id)
+        self._name(former)
+        return self._started(id)
+
+    def start(
+        self, declared: Declared, fingerprint: str, errand: Errand, fresh: bool = False
+    ) -> Seen:
+        """Have exactly one container of *declared* run, of the newest image that is here where
+        *fresh*; return it.
+
+        What runs of another declaration ends only when the new container is made, and is kept, so
+        that `revert` can bring it back.
         """
         site, kind = declared.site, declared.kind
         if not isinstance(kind, Container):
             raise EngineFailed(f"{site} is no container, but a {type(kind).__name__.lower()}.")
         before = self._of(site)
         alike = [seen for seen in before if seen.instance.fingerprint == fingerprint]
-        for seen in alike:
-            if seen.instance.running:
-                self._replace(seen, before, errand)
-                return self._go_on(seen) if seen.instance.paused else seen
+        there = [seen for seen in alike if seen.instance.running]
+        if there and not fresh:
+            return self._serve_on(there[0], before, errand)
         image = self._image(kind, alike[0].image if alike else "", errand)
+        for seen in there:
+            if seen.image == image.id:
+                return self._serve_on(seen, before, errand)
         self._folder(declared, kind)
         network = self._network(site, kind)
         errand.check()
@@ -178,9 +230,9 @@ class Dockerd:
             self._remove(id)
             raise
         log.info("{site} was made from {image}.", site=site, image=image.digest or image.id)
-        fresh = self._started(id)
-        self._replace(fresh, before, errand)
-        return fresh
+        made = self._started(id)
+        self._replace(made, before, errand)
+        return made
 
     def refresh(self, kind: Container, errand: Errand) -> str:
         """Pull what ``kind.image`` means in its registry now; return the id of what it means here.
@@ -337,10 +389,13 @@ class Dockerd:
         return True
 
     def _of(self, site: str) -> list[Seen]:
-        """Return *site*'s containers, those that run first."""
+        """Return *site*'s containers: those that run first, then by when they were started, the
+        latest first."""
         found = [self._see(id) for id in self._api.containers(recipe.labels(site, self._owner))]
         seen = [each for each in found if each is not None]
-        return sorted(seen, key=lambda each: not each.instance.running)
+        return sorted(
+            seen, key=lambda each: (not each.instance.running, -(each.instance.started or 0.0))
+        )
 
     def _see(self, id: str) -> Seen | None:
         found = self._api.container(id)
@@ -392,13 +447,30 @@ class Dockerd:
         self._replace(seen, before, errand)
         return True
 
+    def _serve_on(self, seen: Seen, before: Sequence[Seen], errand: Errand) -> Seen:
+        self._replace(seen, before, errand)
+        return self._go_on(seen) if seen.instance.paused else seen
+
     def _replace(self, seen: Seen, before: Sequence[Seen], errand: Errand) -> None:
-        """Let *seen* take the place and the name of those *before* it."""
-        for other in before:
-            if other.instance.id != seen.instance.id:
-                self._end(other, other.stop_within, errand)
-                self._remove(other.instance.id)
+        """Let *seen* take the place and the name of those *before* it, the latest of which is
+        kept."""
+        others = [other for other in before if other.instance.id != seen.instance.id]
+        for other in others:
+            self._end(other, other.stop_within, errand)
+        for other in others[1:]:
+            self._remove(other.instance.id)
         name = recipe.name(seen.instance.site)
+        for other in others[:1]:
+            if other.name == name:
+                self._rename(other, f"{name}.{other.instance.id[:12]}")
+        self._name(seen)
+
+    def _name(self, seen: Seen) -> None:
+        name = recipe.name(seen.instance.site)
+        if seen.name != name:
+            self._rename(seen, name)
+
+    def _rename(self, seen: Seen, name: str) -> None:
         if seen.name != name:
             try:
                 self._api.rename(seen.instance.id, name)

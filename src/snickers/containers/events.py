@@ -180,6 +180,40 @@ class SnapshotFailed:
 
 
 @frozen
+class Prepared:
+    """What a start needs is at hand; *changed*: it would make another server."""
+
+    epoch: int
+    changed: bool
+
+
+@frozen
+class PrepareFailed:
+    """What a start needs cannot be had."""
+
+    epoch: int
+    words: str
+    away: bool = False
+
+
+@frozen
+class Reverted:
+    """The server before runs again: *instance*."""
+
+    epoch: int
+    instance: Instance
+
+
+@frozen
+class RevertFailed:
+    """The server before cannot run again."""
+
+    epoch: int
+    words: str
+    away: bool = False
+
+
+@frozen
 class Consented:
     """The server was asked and may be left alone."""
 
@@ -245,6 +279,16 @@ class RestartAsked:
 
 
 @frozen
+class UpdateAsked:
+    """A person wants a newer image, if there is one."""
+
+
+@frozen
+class RollbackAsked:
+    """A person wants the server before back."""
+
+
+@frozen
 class Changed:
     """The configuration says this of the site now."""
 
@@ -280,6 +324,10 @@ Event = (
     | ResumeFailed
     | Snapshotted
     | SnapshotFailed
+    | Prepared
+    | PrepareFailed
+    | Reverted
+    | RevertFailed
     | Consented
     | Vetoed
     | Listed
@@ -294,6 +342,8 @@ Event = (
     | WakeAsked
     | SleepAsked
     | RestartAsked
+    | UpdateAsked
+    | RollbackAsked
     | Changed
     | Removed
     | Ended
@@ -308,6 +358,29 @@ class Start:
     """Have the engine run what is declared; `Started` or `StartFailed` follows."""
 
     epoch: int
+    fresh: bool = False
+    """From the newest image, even if an older one was used before."""
+
+
+@frozen
+class Prepare:
+    """Have at hand what a start needs; `Prepared` or `PrepareFailed` follows."""
+
+    epoch: int
+    fresh: bool
+
+
+@frozen
+class Revert:
+    """Have the server *id*, which ran before, run again; `Reverted` or `RevertFailed` follows."""
+
+    epoch: int
+    id: str
+
+
+@frozen
+class Settle:
+    """The server is the right one: forget those before the last one. Nothing follows."""
 
 
 @frozen
@@ -451,6 +524,9 @@ Command = (
     | Resume
     | Snapshot
     | Inquire
+    | Prepare
+    | Revert
+    | Settle
     | Look
     | Probe
     | Grant

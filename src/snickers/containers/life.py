@@ -27,6 +27,8 @@ STEADY = 300.0
 """Seconds awake after which former crashes are forgotten."""
 PATIENCE = 3
 """A start or a check may take so many times ``wake within`` before it counts as a crash."""
+TRIAL = 0.5
+"""...and so many times where another server can come back: nobody shall wait in vain."""
 STOP_AGAIN = 5.0
 """Seconds after which a stop that failed is tried again."""
 CLEAR_AGAIN = 60.0
@@ -57,6 +59,7 @@ class Phase(Enum):
     PAUSED = "paused"
     RESUMING = "resuming"
     SNAPSHOTTING = "snapshotting"
+    REVERTING = "reverting"
 
 
 class After(Enum):
@@ -67,6 +70,8 @@ class After(Enum):
     START = "start"
     CRASH = "crash"
     """The server was stopped because it did not answer."""
+    BACK = "back"
+    """The server before comes back."""
 
 
 @frozen
@@ -83,7 +88,7 @@ class State:
 
     life: Lifecycle
     fingerprint: str
-    """Of what is declared now."""
+    """Of what shall run: what is declared, unless that was tried and failed."""
     phase: Phase = Phase.AWAY
     since: float = 0.0
     epoch: int = 0
@@ -109,6 +114,18 @@ class State:
     """It has answered since it was started, so that it can make a snapshot."""
     inquiring: bool = False
     """It is being asked whether it is in use."""
+    good: Instance | None = None
+    """The last server that has answered, as it was then."""
+    before: Instance | None = None
+    """The one before that."""
+    updating: bool = False
+    """A newer image is wanted, though the declaration is the same."""
+    preparing: bool = False
+    """What the next server needs is being fetched, while this one serves."""
+    declared: str = ""
+    """The fingerprint of what the configuration says."""
+    refused: str = ""
+    """The fingerprint that was tried and failed: not tried again until it changes."""
     crowded: bool = False
     """It is being asked because its room is needed."""
     crashes: int = 0
@@ -143,7 +160,7 @@ def due(state: State) -> float:
         case Phase.AWAY if state.asked is not None:
             when = min(when, state.asked + life.wake_within)
         case Phase.STARTING | Phase.CHECKING:
-            when = min(when, state.began + PATIENCE * life.wake_within)
+            when = min(when, state.began + patience(state))
         case Phase.AWAKE:
             if state.engine and life.wake != "always" and not state.inquiring:
                 when = min(when, state.used + min(life.idle_after, life.pause_after))
@@ -154,6 +171,17 @@ def due(state: State) -> float:
         case Phase.DRAINING | Phase.STOPPING | Phase.REMOVING | Phase.CRASHED:
             when = min(when, state.until)
     return when
+
+
+def on_trial(s: State) -> bool:
+    """Whether another server than the last good one is being tried."""
+    fresh = s.updating or (s.good is not None and s.fingerprint != s.good.fingerprint)
+    return s.good is not None and fresh and not s.gone and s.phase is not Phase.AWAKE
+
+
+def patience(s: State) -> float:
+    """Return the seconds that a start, its check included, may take."""
+    return (TRIAL if on_trial(s) else PATIENCE) * s.life.wake_within
 
 
 # Moves from phase to phase
@@ -169,7 +197,14 @@ def refuse(s: State, kind: str, retry_after: float) -> Step:
 
 def enter(s: State, phase: Phase, now: float, **fields: Any) -> State:
     """Come into *phase*: what was asked for before is not heard any more."""
-    fields = {"doubted": False, "inquiring": False, "crowded": False, "leaving": None, **fields}
+    fields = {
+        "doubted": False,
+        "inquiring": False,
+        "crowded": False,
+        "preparing": False,
+        "leaving": None,
+        **fields,
+    }
     return evolve(s, phase=phase, since=now, epoch=s.epoch + 1, **fields)
 
 
@@ -188,7 +223,7 @@ def begin(s: State, now: float) -> Step:
         put=False,
         proven=False,
     )
-    return s, (e.Start(s.epoch), e.Tell("starting"))
+    return s, (e.Start(s.epoch, s.updating), e.Tell("starting"))
 
 
 def check(s: State, now: float, instance: Instance, doubted: bool = False) -> Step:
@@ -205,6 +240,8 @@ def rise(s: State, now: float) -> Step:
     address = s.instance.address
     tickets = tuple(w.ticket for w in s.waiters)
     uses = s.uses + len(tickets)
+    fresh = s.good is not None and s.good.id != s.instance.id
+    settled = (e.Settle(), e.Calm("update")) if fresh and on_trial(s) else ()
     s = enter(
         s,
         Phase.AWAKE,
@@ -216,10 +253,12 @@ def rise(s: State, now: float) -> Step:
         put=False,
         detail="",
         proven=True,
+        before=s.good if fresh else s.before,
+        good=s.instance,
+        updating=False,
     )
-    if not tickets:
-        return s, (e.SayWoken(),)
-    return s, (e.Grant(tickets, address), e.SayWoken())
+    grant = (e.Grant(tickets, address),) if tickets else ()
+    return s, (*grant, e.SayWoken(), *settled)
 
 
 def leave(s: State, now: float, after: After) -> Step:
@@ -266,6 +305,8 @@ def finish(s: State, now: float) -> Step:
         s, commands = clear(s, now)
     elif s.after is After.CRASH:
         return crash(s, now, s.detail)
+    elif s.after is After.BACK and s.before is not None:
+        return revert(s, now, s.before)
     elif s.after is After.START:
         s, commands = begin(s, now)
     else:
@@ -290,6 +331,8 @@ def crash(s: State, now: float, words: str) -> Step:
     """It ended, or was given up, unasked."""
     if s.gone:
         return clear(s, now)
+    if s.good is not None and on_trial(s) and s.engine:
+        return revert(evolve(s, detail=words), now, s.good)
     crashes = s.crashes + 1
     rests = crashes >= CRASHES
     pause = math.inf if rests else min(LONGEST_PAUSE, 2.0 ** (crashes - 1))
@@ -307,6 +350,21 @@ def crash(s: State, now: float, words: str) -> Step:
     more = f" It failed {crashes} times in a row and rests until it is changed or woken by hand."
     warn = e.Warn(words + more, "crashed") if rests else e.Warn(words)
     return s, (warn, *refusals, e.SayUnwoken(words))
+
+
+def revert(s: State, now: float, former: Instance) -> Step:
+    """Have *former* run again; those who wait go on waiting."""
+    refused = s.declared or s.fingerprint
+    if refused == former.fingerprint:
+        refused = ""
+    s = enter(s, Phase.REVERTING, now, instance=None, refused=refused, updating=False, heard="")
+    return s, (e.Revert(s.epoch, former.id), e.Tell("going back to the server before"))
+
+
+def prepare(s: State) -> Step:
+    """Have at hand what the next server needs, while this one serves."""
+    s = evolve(s, preparing=True, inquiring=False, epoch=s.epoch + 1, doubted=False)
+    return s, (e.Prepare(s.epoch, s.updating), e.Tell("preparing"))
 
 
 def lose(s: State, now: float, words: str) -> Step:

@@ -68,6 +68,7 @@ class Living:
         "_alarmed",
         "_around",
         "_begun",
+        "_declarations",
         "_events",
         "_planned",
         "_probe",
@@ -98,6 +99,8 @@ class Living:
         self._around = around
         self.site = declared.site
         self.declared = declared
+        self._declarations: dict[str, Declared] = {}
+        """By fingerprint: what may be started."""
         self.roster = roster
         self.before = before
         """A former life of the site with another engine; this one begins when that is over."""
@@ -107,7 +110,7 @@ class Living:
         self.uses = 0
         self.used = around.sweep.now
         self.state = State(
-            declared.kind.life, self._fingerprint(), since=around.sweep.now, used=self.used
+            declared.kind.life, self._know(declared), since=around.sweep.now, used=self.used
         )
         self.due = math.inf
         self.changed = around.wall()
@@ -130,9 +133,21 @@ class Living:
         self._alarmed: set[str] = set()
         """The names of the alarms that are raised for it."""
 
-    def _fingerprint(self) -> str:
+    def _know(self, declared: Declared) -> str:
+        """Remember *declared*, and what could come back; return its fingerprint."""
         engine = self.roster.engine
-        return "" if engine is None else engine.fingerprint(self.declared)
+        fingerprint = "" if engine is None else engine.fingerprint(declared)
+        state: State | None = getattr(self, "state", None)
+        kept = set() if state is None else {state.fingerprint, state.declared}
+        if state is not None and state.good is not None:
+            kept.add(state.good.fingerprint)
+        self._declarations = {f: d for f, d in self._declarations.items() if f in kept}
+        self._declarations[fingerprint] = declared
+        return fingerprint
+
+    def _wanted(self) -> Declared:
+        """What shall run."""
+        return self._declarations.get(self.state.fingerprint, self.declared)
 
     # Who waits
 
@@ -205,7 +220,7 @@ class Living:
     def redeclare(self, declared: Declared) -> None:
         """Let *declared* hold from now on."""
         self.declared = declared
-        self.post(e.Changed(declared.kind.life, self._fingerprint()))
+        self.post(e.Changed(declared.kind.life, self._know(declared)))
 
     def later(self, event: e.Event) -> None:
         """Post *event*, and do nothing about it in this turn of the reactor."""
@@ -334,7 +349,7 @@ class Living:
             return e.Started(epoch, instance)
 
         self._call(
-            lambda: self._engine().start(self.declared, progress),
+            lambda: self._engine().start(self._wanted(), progress, command.fresh),
             done=started,
             failed=e.StartFailed,
             epoch=epoch,
@@ -354,6 +369,32 @@ class Living:
             done=lambda _: e.Cleared(command.epoch),
             failed=e.ClearFailed,
             epoch=command.epoch,
+        )
+
+    def _prepare(self, command: e.Prepare) -> None:
+        self._call(
+            lambda: self._engine().prepare(self._wanted(), command.fresh, self._tell),
+            done=lambda changed: e.Prepared(command.epoch, changed),
+            failed=e.PrepareFailed,
+            epoch=command.epoch,
+        )
+
+    def _revert(self, command: e.Revert) -> None:
+        self._call(
+            lambda: self._engine().revert(self.site, command.id, self._tell),
+            done=lambda instance: e.Reverted(command.epoch, instance),
+            failed=e.RevertFailed,
+            epoch=command.epoch,
+        )
+
+    def _settle(self, command: e.Settle) -> None:
+        settling = maybeDeferred(lambda: self._engine().settle(self.site))
+        settling.addErrback(
+            lambda failure: _log.warn(
+                "{site}: what was replaced is still there: {words}",
+                site=self.site,
+                words=failure.getErrorMessage(),
+            )
         )
 
     def _pause(self, command: e.Pause) -> None:
@@ -499,6 +540,9 @@ _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
     e.Start: Living._start,
     e.Stop: Living._stop,
     e.Clear: Living._clear,
+    e.Prepare: Living._prepare,
+    e.Revert: Living._revert,
+    e.Settle: Living._settle,
     e.Pause: Living._pause,
     e.Resume: Living._resume,
     e.Snapshot: Living._snapshot,

@@ -262,6 +262,9 @@ class ProcessEngine:
         self._outputs: dict[str, Output] = {}
         self._speaking: set[_Server] = set()
         self._turns = Turns()
+        self._made: dict[str, list[tuple[str, Declared]]] = {}
+        """For each site the id and the declaration of its last servers, the last two at the most:
+        one of another declaration each."""
         self._closed = False
 
     def fingerprint(self, declared: Declared) -> str:
@@ -283,9 +286,44 @@ class ProcessEngine:
         """As `IEngine.list`; of an ended process nothing is left to be listed."""
         return succeed([server.instance for server in self._servers.values() if server.ran])
 
-    def start(self, declared: Declared, progress: Callable[[str], None]) -> Deferred[Instance]:
+    def prepare(
+        self, declared: Declared, fresh: bool, progress: Callable[[str], None]
+    ) -> Deferred[bool]:
+        """As `IEngine.prepare`: what can be seen to be wrong is seen. A program has no newer one:
+        with *fresh* it is started anew."""
+
+        def look() -> bool:
+            kind = declared.kind
+            if not isinstance(kind, Process):
+                raise EngineFailed(f"{declared.site} is no process.")
+            self._look(kind, _folders(declared, account(kind.user)))
+            server = self._servers.get(declared.site)
+            same = server is not None and server.instance.fingerprint == self.fingerprint(declared)
+            return fresh or not same
+
+        return maybeDeferred(look)
+
+    def settle(self, site: str) -> Deferred[None]:
+        """As `IEngine.settle`: of a process only its declaration is kept, and never more than one
+        before the last."""
+        return succeed(None)
+
+    def revert(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
         def begin() -> Deferred[Instance]:
-            return Deferred.fromCoroutine(self._start(declared, progress))
+            made = self._made.get(site, [])
+            for index, (known, declared) in enumerate(made):
+                if known == id:
+                    del made[index + 1 :]
+                    return Deferred.fromCoroutine(self._start(declared, progress, True))
+            return fail(EngineFailed("How it was started is not known any more."))
+
+        return self._turns.run(site, begin)
+
+    def start(
+        self, declared: Declared, progress: Callable[[str], None], fresh: bool = False
+    ) -> Deferred[Instance]:
+        def begin() -> Deferred[Instance]:
+            return Deferred.fromCoroutine(self._start(declared, progress, fresh))
 
         return self._turns.run(declared.site, begin)
 
@@ -303,6 +341,7 @@ class ProcessEngine:
 
         def forget(_: object) -> None:
             self._outputs.pop(site, None)
+            self._made.pop(site, None)
 
         return self._turns.run(site, end)
 
@@ -396,14 +435,17 @@ class ProcessEngine:
             if self._servers.get(site) is server and not server.instance.paused
         }
 
-    async def _start(self, declared: Declared, progress: Callable[[str], None]) -> Instance:
+    async def _start(
+        self, declared: Declared, progress: Callable[[str], None], fresh: bool
+    ) -> Instance:
         site, kind = declared.site, declared.kind
         if not isinstance(kind, Process):
             raise EngineFailed(f"{site} is no process, but a {type(kind).__name__.lower()}.")
         self._look_closed()
         wanted = self.fingerprint(declared)
         server = self._servers.get(site)
-        if server is not None and server.instance.fingerprint == wanted and not server.ending:
+        same = server is not None and server.instance.fingerprint == wanted and not fresh
+        if server is not None and same and not server.ending:
             server.resume()
             return server.instance
         # All that can be seen to be wrong is seen before the one that runs is touched.
@@ -434,6 +476,11 @@ class ProcessEngine:
         except CancelledError:
             server.abandon()
             raise
+        last = self._made.setdefault(site, [])
+        if last and self.fingerprint(last[-1][1]) == wanted:
+            last.pop()
+        last.append((server.instance.id, declared))
+        del last[:-2]
         return server.instance
 
     def _look_closed(self) -> None:

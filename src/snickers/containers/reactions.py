@@ -16,7 +16,6 @@ from snickers.containers import events as e
 from snickers.containers.life import (
     AWAY_RETRY,
     CLEAR_AGAIN,
-    PATIENCE,
     QUEUE,
     RESTING_RETRY,
     SOON,
@@ -36,7 +35,9 @@ from snickers.containers.life import (
     halt,
     leave,
     lose,
+    patience,
     pause,
+    prepare,
     refuse,
     replacing,
     resume,
@@ -186,6 +187,9 @@ def clear_failed(s: State, event: e.ClearFailed, now: float) -> Step:
 
 def adopt(s: State, event: e.Listed, now: float) -> Step:
     found = event.instance
+    if found is not None and s.good is None:
+        # What another Snickers left, even asleep, is what there is to go back to.
+        s = evolve(s, good=found)
     if found is None or not found.running or found.address is None:
         return settle(s, now) if s.phase is Phase.AWAY else (s, ())
     s = evolve(s, instance=found)
@@ -208,7 +212,7 @@ def compare(s: State, event: e.Listed, now: float) -> Step:
     if found is None or not found.running or found.address is None:
         return crash(s, now, s.said or "It ended while nobody looked.")
     s = evolve(s, instance=found, said="")
-    if found.fingerprint != s.fingerprint:
+    if found.fingerprint != s.fingerprint and not s.preparing:
         return leave(s, now, replacing(s))
     if (found.id, found.address) != (had.id, had.address):
         return check(s, now, found)
@@ -302,7 +306,13 @@ def found_removing(s: State, event: e.EngineFound, now: float) -> Step:
 
 
 def healthy(s: State, event: e.HealthPassed, now: float) -> Step:
-    return rise(s, now)
+    s, commands = rise(s, now)
+    assert s.instance is not None
+    if s.instance.fingerprint == s.fingerprint or not s.engine:
+        return s, commands
+    # The configuration has changed again while this one came back.
+    s, preparing = prepare(s)
+    return s, (*commands, *preparing)
 
 
 def assured(s: State, event: e.HealthPassed, now: float) -> Step:
@@ -357,7 +367,7 @@ def _lack(s: State) -> str:
 
 def tick_rising(s: State, event: e.TimePassed, now: float) -> Step:
     s, refusals = expire(s, now)
-    allowed = PATIENCE * s.life.wake_within
+    allowed = patience(s)
     if now < s.began + allowed:
         return s, refusals
     words = f"It was not ready within {allowed:g} s{_lack(s)}."

@@ -46,6 +46,11 @@ def in_words(exit: Exit) -> str:
     return f"It ended with code {exit.code}{by}."
 
 
+def _when(instance: Instance) -> tuple[bool, float]:
+    """Order servers of one site: one that runs is the last, then the one started last."""
+    return instance.running, instance.started or 0.0
+
+
 @implementer(IEngineObserver)
 class Roster:
     """The lives of one engine.
@@ -191,7 +196,9 @@ class Roster:
         self._pause = FIRST_PAUSE
         found: dict[str, Instance] = {}
         for instance in listed:
-            if instance.site not in found or instance.running:
+            other = found.get(instance.site)
+            # What was replaced and kept is older than what replaced it.
+            if other is None or _when(instance) > _when(other):
                 found[instance.site] = instance
         for site, epoch in asked.items():
             member = self._members.get(site)

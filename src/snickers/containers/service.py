@@ -255,6 +255,12 @@ class Lives:
     def restart(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.RestartAsked(), progress)
 
+    def update(self, site: str, progress: Progress) -> Deferred[None]:
+        return self._ask(site, e.UpdateAsked(), progress)
+
+    def roll_back(self, site: str, progress: Progress) -> Deferred[None]:
+        return self._ask(site, e.RollbackAsked(), progress)
+
     def logs(
         self, site: str, tail: int, follow: bool, receive: Callable[[bytes], None]
     ) -> Deferred[None]:

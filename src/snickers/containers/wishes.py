@@ -24,6 +24,7 @@ from snickers.containers.life import (
     clear,
     enter,
     leave,
+    prepare,
     refuse,
     replacing,
     settle,
@@ -122,8 +123,22 @@ def refuse_sleep(s: State, event: e.SleepAsked, now: float) -> Step:
 
 
 def _declare(s: State, event: e.Changed) -> State:
+    fingerprint = event.fingerprint
+    refused = s.refused
+    if fingerprint == refused and s.good is not None:
+        # It was tried, and nothing of it has changed.
+        fingerprint = s.good.fingerprint
+    else:
+        refused = ""
     return evolve(
-        s, life=event.life, fingerprint=event.fingerprint, gone=False, put=False, crashes=0
+        s,
+        life=event.life,
+        fingerprint=fingerprint,
+        declared=event.fingerprint,
+        refused=refused,
+        gone=False,
+        put=False,
+        crashes=0,
     )
 
 
@@ -148,7 +163,7 @@ def change_awake(s: State, event: e.Changed, now: float) -> Step:
     assert instance is not None
     # Without the engine it cannot be replaced: it serves on, and is compared when that is back.
     if instance.fingerprint != s.fingerprint and s.engine:
-        return leave(s, now, replacing(s))
+        return prepare(s) if s.phase is Phase.AWAKE else leave(s, now, replacing(s))
     if s.phase is Phase.AWAKE or s.life.health == probed:
         return s, ()
     s, commands = check(s, now, instance)

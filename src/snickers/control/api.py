@@ -39,8 +39,16 @@ LOG_TAIL_LIMIT = 1_000_000
 """More lines than anybody reads; a larger number is a slip of the finger."""
 _WHAT_THERE_IS = (
     "nothing is there; there are /status, /plan, /reload, /sites/HOST, and below it /wake, "
-    "/sleep, /restart, /logs"
+    "/sleep, /restart, /update, /rollback, /logs"
 )
+_ACTS = {
+    "wake": "wake",
+    "sleep": "sleep",
+    "restart": "restart",
+    "update": "update",
+    "rollback": "roll_back",
+}
+"""What may be asked of a site's server, and the method of `ILives` that does it."""
 _OWN_KINDS = ("container", "process")
 
 
@@ -173,7 +181,7 @@ class _Room(Resource):
             case ["sites", host]:
                 _allow(request, b"GET")
                 send(request, 200, self._site(host))
-            case ["sites", host, "wake" | "sleep" | "restart" as verb]:
+            case ["sites", host, verb] if verb in _ACTS:
                 _allow(request, b"POST")
                 self._act(request, host, verb)
             case ["sites", host, "logs"]:
@@ -236,7 +244,7 @@ class _Room(Resource):
     def _act(self, request: Request, host: str, verb: str) -> None:
         name = self._server_of(host, verb)
         lives = self._lives
-        act = {"wake": lives.wake, "sleep": lives.sleep, "restart": lives.restart}[verb]
+        act = getattr(lives, _ACTS[verb])
         self._log.info("control: {verb} {site}", verb=verb, site=name)
         stream = Progress(request, self._streams)
         maybeDeferred(act, name, stream.step).addCallbacks(stream.done, stream.failed)

@@ -33,7 +33,13 @@ _NEAR = os.path.join("etc", "sites.ini")
 _USUAL = "/etc/snickers/sites.ini"
 """Where the configuration is when nobody says so: the first of the two that exists."""
 
-_DONE = {"wake": "is awake", "sleep": "is asleep", "restart": "has restarted"}
+_DONE = {
+    "wake": "is awake",
+    "sleep": "is asleep",
+    "restart": "has restarted",
+    "update": "is up to date",
+    "rollback": "has its server of before back",
+}
 
 
 class Failed(Exception):
@@ -122,7 +128,7 @@ class Command:
                 return self._status()
             case "logs":
                 return self._logs()
-            case "wake" | "sleep" | "restart":
+            case "wake" | "sleep" | "restart" | "update" | "rollback":
                 return self._act(verb, self._options.host)
         raise Failed(f"{verb}: not available yet in this version ({__version__})")
 

@@ -23,9 +23,11 @@ VERBS = {
     "wake": "wake HOST's server and wait until it answers",
     "sleep": "let HOST's server finish what is open, then put it to sleep",
     "restart": "put HOST's server to sleep, then wake it",
+    "update": "put a newer image of HOST's server in its place; the old one comes back if it fails",
+    "rollback": "have the server back that HOST had before the last update or change",
     "logs": "print what HOST's server wrote",
 }
-LATER = ("update", "snapshot", "snapshots", "restore", "certs", "renew", "teams", "top")
+LATER = ("snapshot", "snapshots", "restore", "certs", "renew", "teams", "top")
 """Verbs whose names are taken and whose work is still to come."""
 
 _SHAPES = {
@@ -33,6 +35,8 @@ _SHAPES = {
     "wake": "wake HOST",
     "sleep": "sleep HOST",
     "restart": "restart HOST",
+    "update": "update HOST",
+    "rollback": "rollback HOST",
     "logs": "logs HOST [-f] [--tail N]",
 }
 
@@ -78,7 +82,7 @@ def _of_verb(verb: str) -> argparse.ArgumentParser:
     match verb:
         case "status":
             parser.add_argument("host", metavar="HOST", nargs="?", help="one site by its name")
-        case "wake" | "sleep" | "restart" | "logs":
+        case "wake" | "sleep" | "restart" | "update" | "rollback" | "logs":
             parser.add_argument("host", metavar="HOST", help="the site's name")
     if verb == "logs":
         parser.add_argument(

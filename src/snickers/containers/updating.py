@@ -1,0 +1,139 @@
+"""How another server takes the place of the one that serves, and how that one comes back.
+
+What the next server needs is fetched while the old one serves; then requests are held, the old one
+is drained, makes its snapshot and is stopped, the new one is started and must prove itself before
+it is given a single request. If it cannot, the old one comes back, while they still wait. Each
+function is an entry of the table in ``lifecycle``. Pure, as all of the lifecycle.
+"""
+# ruff: noqa: D103
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from snickers.containers import events as e
+from snickers.containers import reactions as r
+from snickers.containers import wishes as w
+from snickers.containers.life import (
+    After,
+    Phase,
+    State,
+    Step,
+    begin,
+    check,
+    crash,
+    leave,
+    lose,
+    prepare,
+    replacing,
+    revert,
+    stop,
+)
+
+_NOT_NOW = "It is being started, stopped or changed: ask again when that is done."
+
+
+# What the next server needs
+
+
+def prepared(s: State, event: e.Prepared, now: float) -> Step:
+    s = evolve(s, preparing=False)
+    assert s.instance is not None
+    if s.instance.fingerprint != s.fingerprint:
+        return leave(s, now, After.START if s.updating else replacing(s))
+    if event.changed:
+        return leave(s, now, After.START)
+    return evolve(s, updating=False), (e.Tell("there is nothing newer"), e.SayWoken())
+
+
+def unprepared(s: State, event: e.PrepareFailed, now: float) -> Step:
+    if event.away:
+        # When the engine is back it is compared, and replaced then.
+        return evolve(s, preparing=False), (e.Warn(event.words), e.SayUnwoken(event.words))
+    assert s.instance is not None
+    refused = s.fingerprint if s.fingerprint != s.instance.fingerprint else ""
+    s = evolve(
+        s,
+        preparing=False,
+        updating=False,
+        fingerprint=s.instance.fingerprint,
+        refused=refused,
+        detail=event.words,
+    )
+    words = f"{event.words} The server before goes on serving."
+    return s, (e.Warn(words, "update"), e.SayUnwoken(words))
+
+
+# Going back
+
+
+def wait(s: State, event: e.Arrived, now: float) -> Step:
+    return r.deny(s, event, now) if s.gone else r.wait(s, event, now)
+
+
+def reverted(s: State, event: e.Reverted, now: float) -> Step:
+    instance = event.instance
+    words = f"{s.detail} The server before serves again.".lstrip()
+    if s.refused:
+        s = evolve(s, fingerprint=instance.fingerprint)
+    told = (e.Warn(words, "update"), e.SayUnwoken(words)) if s.detail else (e.Tell(words),)
+    s = evolve(s, good=instance, before=None, instance=instance)
+    if s.gone:
+        s, commands = leave(s, now, After.SLEEP)
+        return s, (*told, *commands)
+    s, commands = check(s, now, instance)
+    look = (e.Look(s.epoch),) if s.heard == instance.id else ()
+    return s, (*told, *commands, *look)
+
+
+def revert_failed(s: State, event: e.RevertFailed, now: float) -> Step:
+    words = f"{s.detail} The server before cannot come back: {event.words}".lstrip()
+    if event.away:
+        return lose(s, now, words)
+    # Nothing is left to go back to: from now on it is a crash like another.
+    return crash(evolve(s, good=None, before=None), now, words)
+
+
+def no_sleep(s: State, event: e.SleepAsked, now: float) -> Step:
+    return s, (e.SayUnslept(_NOT_NOW),)
+
+
+def want(s: State, event: e.WakeAsked | e.RestartAsked, now: float) -> Step:
+    return w.refuse_wake(s, event, now) if s.gone else (w.asked(s, now), ())
+
+
+# Persons
+
+
+def _afresh(s: State) -> State:
+    """Let what the configuration says be tried, also if it has failed before."""
+    return evolve(s, fingerprint=s.declared or s.fingerprint, refused="", updating=True)
+
+
+def update(s: State, event: e.UpdateAsked, now: float) -> Step:
+    if not s.engine:
+        return s, (e.SayUnwoken("The engine cannot be reached."),)
+    return prepare(_afresh(s))
+
+
+def update_asleep(s: State, event: e.UpdateAsked, now: float) -> Step:
+    return begin(evolve(_afresh(w.asked(s, now)), crashes=0), now)
+
+
+def update_paused(s: State, event: e.UpdateAsked, now: float) -> Step:
+    return stop(_afresh(w.asked(s, now)), now, After.START)
+
+
+def not_now(s: State, event: e.UpdateAsked | e.RollbackAsked, now: float) -> Step:
+    return s, (e.SayUnwoken(_NOT_NOW),)
+
+
+def roll_back(s: State, event: e.RollbackAsked, now: float) -> Step:
+    if s.before is None:
+        return s, (e.SayUnwoken("There is no server before this one that could come back."),)
+    if not s.engine:
+        return s, (e.SayUnwoken("The engine cannot be reached."),)
+    s = evolve(w.asked(s, now), detail="")
+    if s.phase is Phase.ASLEEP:
+        return revert(s, now, s.before) if s.before is not None else (s, ())
+    return leave(s, now, After.BACK)
