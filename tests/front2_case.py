@@ -143,6 +143,13 @@ class Front2Case(SynchronousTestCase):
             self.sites, self.wires.sweep, lambda: 0.0, lambda: 0.0, self.bounds, b"t"
         )
         self.client = self.connect()
+        self.addCleanup(self.check_held)
+
+    def check_held(self) -> None:
+        """What waits for a client is counted, stream by stream and together."""
+        for connection in self.front.connections:
+            queued = sum([exchange.queued for exchange in connection.streams.values()])
+            self.assertEqual(connection.held, queued)
 
     def connect(self, keeps: bool = False) -> Client:
         """Return a client that has said hello."""

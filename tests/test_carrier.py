@@ -35,6 +35,17 @@ class ExchangeTests(UpstreamCase):
         )
         self.assertEqual(self.ended, 1)
 
+    def test_large_heads_are_not_kept(self) -> None:
+        """What was sent for a small request is kept for the next one like it, and only then."""
+        for size, kept in ((100, True), (5000, False)):
+            head = GET.replace(b"\r\n\r\n", b"\r\nA: " + b"b" * size + b"\r\n\r\n")
+            for _ in range(2):
+                self.client.send(head)
+                exchange = next(iter(self.front.connections)).exchange
+                self.assertEqual(bool(exchange.request.wire), kept)
+                self.assertIn(b"b" * size, self.server.receive())
+                self.server.send(OK)
+
     def test_date_is_added(self) -> None:
         """An answer without a date gets one (RFC 9110 §6.6.1)."""
         self.client.send(GET)
@@ -309,6 +320,35 @@ class FaultTests(UpstreamCase):
             pass
         self.assertLess(sent, 5_000_000)
         self.assertGreaterEqual(len(self.client.receive()), sent)
+
+    def test_slow_client_is_not_felt_by_the_next(self) -> None:
+        """A client that is full with the last bytes of an answer does not leave a kept connection
+        that nobody reads from, however the answer was framed."""
+        head = b"HTTP/1.1 200 OK\r\nDate: today\r\n"
+        for size in range(0, 2_000_000, 20_000):
+            for sized in (True, False):
+                slow = self.connect()
+                slow.send(GET)
+                before = len(self.wires.servers)
+                piece = b"x" * 60_000
+                if sized:
+                    length = size + len(piece)
+                    self.server.send(b"%bContent-Length: %d\r\n\r\n" % (head, length))
+                    self.server.send(b"x" * size)
+                    self.server.send(piece)
+                else:
+                    self.server.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+                    self.server.send(b"%x\r\n%b\r\n" % (size or 1, b"x" * (size or 1)))
+                    self.server.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(piece), piece))
+                idle = self.upstream.idle
+                if not idle:
+                    self.assertGreater(size, 0)
+                    return
+                self.client.send(GET)
+                self.assertEqual(len(self.wires.servers), before)
+                self.server.send(OK)
+                self.assertTrue(self.client.receive().endswith(b"ok"))
+                slow.close()
 
 
 class WebSocketTests(UpstreamCase):

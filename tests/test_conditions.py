@@ -111,6 +111,7 @@ class OutcomeTests(TestCase):
         self.check(FAILED, if_match=b'"x"')
         self.check(FAILED, if_match=b'W/"abc"')
         self.check(FAILED, if_match=b"abc")
+        self.check(FAILED, if_match=b'"x",' * 5000 + b'"abc"')
 
     def test_if_unmodified_since(self) -> None:
         """If-Unmodified-Since fails for a file changed later, and only without If-Match."""
@@ -128,6 +129,7 @@ class OutcomeTests(TestCase):
         self.check(GO_ON, if_none_match=b'"x"')
         self.check(GO_ON, if_none_match=b'"abcd"')
         self.check(GO_ON, if_none_match=b"abc")
+        self.check(GO_ON, if_none_match=b'"x",' * 5000 + b'"abc"')
 
     def test_if_modified_since(self) -> None:
         """If-Modified-Since counts only without If-None-Match, and if it is a date."""

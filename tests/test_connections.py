@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.http.connections import Connections, shown
+from snickers.http.connections import RESERVE, Connections, shown
 from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1
+from snickers.http.openfile import OpenFile
 from snickers.http.sites import SiteTable
 from snickers.http.upstream import Upstream
 from tests.upstream_case import OK, Passing
@@ -20,12 +22,17 @@ class ConnectionsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.wires = Wires(self)
-        self.connections = Connections(lambda: 4)
+        self.descriptors = 1000
+        self.connections = Connections(lambda: 4, lambda: self.descriptors)
+        self.ended = 0
         self.upstreams: list[Upstream] = []
         self.sites = SiteTable()
         self.front = Front(self.sites, self.wires.sweep, lambda: 0.0, lambda: 0.0, Bounds())
 
         def nothing(*_: object) -> None: ...
+
+        def ended() -> None:
+            self.ended += 1
 
         for name in ("0.example", "1.example", "2.example"):
             upstream = Upstream(
@@ -35,7 +42,7 @@ class ConnectionsTests(SynchronousTestCase):
                 ("127.0.0.1", 80),
                 300.0,
                 nothing,
-                nothing,
+                ended,
                 self.wires.connector,
                 self.connections,
             )
@@ -75,6 +82,29 @@ class ConnectionsTests(SynchronousTestCase):
         for client, server in asked:
             server.send(OK)
             self.assertIn(b"ok", client.receive())
+
+    def test_no_descriptors_left(self) -> None:
+        """Where descriptors would not suffice for clients and all else, an exchange gets 503, and
+        the next one that finds room is carried."""
+        self.descriptors = 4 + RESERVE + 5
+        asked = [self.ask(0) for _ in range(5)]
+        client, _ = self.ask(1)
+        self.assertIn(b" 503 ", client.receive())
+        self.assertEqual((self.connections.open, self.ended), (5, 1))
+        asked[0][1].send(OK)
+        client, server = self.ask(1)
+        server.send(OK)
+        self.assertIn(b"ok", client.receive())
+
+    def test_files_are_counted(self) -> None:
+        """A file that is being sent counts as a connection does."""
+        file = OpenFile(os.open("/dev/null", os.O_RDONLY), os.stat("/dev/null"))
+        file.hold()
+        self.connections.count_file(file)
+        file.release()
+        self.assertEqual(self.connections.open, 1)
+        file.release()
+        self.assertEqual(self.connections.open, 0)
 
     def test_counted_until_closed(self) -> None:
         """A connection that failed, or has ended, is counted no more."""

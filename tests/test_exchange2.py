@@ -359,5 +359,6 @@ class AnyTests(Front2Case):
         for number, body in bodies.items():
             self.assertTrue(client.told[number].data == body)
             self.assertTrue(client.told[number].ended)
-        self.assertEqual((self.connection.streams, self.connection.waiting), ({}, {}))
+        connection = self.connection
+        self.assertEqual((connection.streams, connection.waiting, connection.held), ({}, {}, 0))
         self.assertLessEqual(HIGH_WATER, 128 * 1024)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from snickers.http import filebody
-from snickers.http.filebody import FileBody
+from snickers.http.filebody import FIRST, FileBody
 from snickers.http.openfile import PIECE, OpenFile
 from snickers.interfaces import IResponder
 from tests.exchange_fake import RecordingExchange
@@ -116,10 +116,10 @@ class FileBodyTests(TestCase):
         self.assertEqual((exchange.data, exchange.ended), (CONTENT, "finish"))
 
     def test_paused_from_the_start(self) -> None:
-        """A client that was full before the answer gets its head and one piece."""
+        """A client that was full before the answer gets its head and a small piece."""
         exchange = RecordingExchange()
         body = self.send(exchange, paused=True)
-        self.assertEqual(len(exchange.data), PIECE)
+        self.assertEqual(len(exchange.data), FIRST)
         body.resume()
         self.assertEqual(exchange.ended, "finish")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
+from snickers.http.front import MAX_CROWD
 from tests.front_case import GET, FrontCase, say
 
 
@@ -29,6 +30,16 @@ class FrontTests(FrontCase):
         answer = self.client.receive()
         self.assertIn(b"\r\nConnection: close\r\n", answer)
         self.assertTrue(self.client.ended)
+
+    def test_crowd(self) -> None:
+        """Each client has its own bound, who has no address none; nothing is kept of who left."""
+        for client, most in (("a", MAX_CROWD), ("b", MAX_CROWD), (None, MAX_CROWD + 5)):
+            for _ in range(most):
+                self.assertTrue(self.front.crowd(client))
+            self.assertEqual(self.front.crowd(client), client is None)
+            for _ in range(most + (client is None)):
+                self.front.disperse(client)
+        self.assertEqual(self.front._crowds, {})
 
     def test_abort(self) -> None:
         """At the very end everything goes."""

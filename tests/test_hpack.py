@@ -159,6 +159,10 @@ class DecoderTests(SynchronousTestCase):
         self.assertRaises(HeadersTooLarge, decoder.decode, b"\xbe\xbe" + b"\x40\x01b\x01c")
         self.assertEqual(decoder.decode(b"\xbe"), ((b"b", b"c"),))
         self.assertRaises(HeadersTooLarge, decoder.decode, b"\xbf" * 100_000)
+        # What is no field is an error, also where nothing is kept any more.
+        self.assertRaises(HeaderError, decoder.decode, b"\xbf" * 100 + b"\xc0" + b"\xbf")
+        self.assertRaises(HeaderError, decoder.decode, b"\xbf" * 100 + b"\x80" + b"\xbf")
+        self.assertRaises(HeaderError, decoder.decode, b"\xbf" * 100 + b"\xff\x05" + b"\xbf")
 
     @FIXED
     @given(LISTS)

@@ -84,8 +84,10 @@ class RequestTests(FrontCase):
         self.assertTrue(answer.endswith(b"ours"))
 
     def test_wildcard_host(self) -> None:
-        """A wildcard stands for one label."""
+        """A wildcard stands for one label, and not for a name that another site has exactly."""
         self.handler.at_once = say(b"x")
+        self.sites.put("own.wild.example", ("own.wild.example",), None, self.handler)
+        self.assertIn(b" 421 ", self.ask(GET.replace(b"a.example", b"own.wild.example")))
         self.assertIn(b" 200 ", self.ask(GET.replace(b"a.example", b"x.wild.example")))
         self.assertIn(b" 421 ", self.ask(GET.replace(b"a.example", b"x.y.wild.example")))
 

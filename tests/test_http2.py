@@ -9,16 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snickers.http import frames as f
+from snickers.http import front as front_module
 from snickers.http.abuse import PERIOD
 from snickers.http.front import Bounds
 from snickers.http.hpack import Encoder
 from snickers.http.http2 import (
     CONNECTION_WINDOW,
+    FREE_STREAMS,
     MAX_CUT,
     MAX_KNOWN_BYTES,
+    MAX_UNREAD,
     MOST_HELD,
     STREAM_WINDOW,
 )
+from snickers.stream import HIGH_WATER
 from tests.front2_case import HEAD, Front2Case, head
 from tests.front_case import say
 from tests.test_frames import read as read_frames
@@ -356,6 +360,28 @@ class AbuseTests(Front2Case):
         wire.send(request(13))
         self.assertEqual(len(self.handler.exchanges), 5)
 
+    def test_many_streams_on_many_connections(self) -> None:
+        """What a client has open at once on all its connections is bounded, but for a few on each;
+        what was refused may come again when others are over."""
+        self.front.bounds = Bounds(streams=100)
+        self.patch(front_module, "MAX_CROWD", 30)
+        first, second = self.raw_wire(), self.raw_wire()
+        ask = b"".join([request(n) for n in range(1, 2 * (FREE_STREAMS + 20), 2)])
+        first.send(ask)
+        self.assertEqual(ending(first.receive()), [])
+        second.send(ask)
+        refused = [2 * n + 1 for n in range(FREE_STREAMS + 10, FREE_STREAMS + 20)]
+        self.assertEqual(
+            ending(second.receive()), [("reset", n, f.REFUSED_STREAM) for n in refused]
+        )
+        first.close()
+        self.turns.settle()
+        second.send(request(201))
+        self.assertEqual(ending(second.receive()), [])
+        for exchange in list(self.handler.exchanges):
+            say(b"")(exchange)
+        self.assertEqual((self.connection._crowd, self.front._crowds), (0, {}))
+
     def test_floods(self) -> None:
         """Frames that ask for nothing but work."""
         for data in (
@@ -434,6 +460,53 @@ class AbuseTests(Front2Case):
         self.assertIn(("reset", 1, f.CANCEL), ending(wire.receive()))
         self.assertEqual(self.connection.streams, {})
 
+    def test_windows_never_opened_with_pings(self) -> None:
+        """Other frames, and the answers to them, do not count for what a client takes of bodies."""
+        self.front.bounds = Bounds()
+        wire = self.raw_wire()
+        wire.send(f.settings({f.INITIAL_WINDOW_SIZE: 2**31 - 1}) + GET)
+        self.handler.exchange.answer(200, [], None)
+        self.handler.exchange.write(b"x" * 70_000)
+        said = b""
+        for _ in range(13):
+            wire.send(f.frame(f.PING, 0, 0, b"x" * 8) * 400)
+            said += wire.receive()
+            self.turns.pass_time(PERIOD)
+            if self.stream.disconnected or self.connection._failed:
+                break
+        said += wire.receive()
+        self.assertIn(("goaway", 1, f.ENHANCE_YOUR_CALM), ending(said))
+        self.assertEqual(self.handler.responder.told[-1], "gone")
+
+    def test_answers_that_are_not_read(self) -> None:
+        """A client that asks on and on and takes nothing is not listened to; once it reads, all
+        that it has asked is answered."""
+        large = [(b"Location", b"/" * 4000)]
+        self.handler.at_once = lambda exchange: exchange.answer(302, large, 0, b"", True)
+        wire = self.raw_wire()
+        number, rest, asked = 1, b"", 0
+        while asked < 20_000:
+            rest += b"".join([request(n) for n in range(number, number + 200, 2)])
+            number += 200
+            try:
+                while rest:
+                    rest = rest[wire.sock.send(rest) :]
+            except BlockingIOError:
+                pass
+            if not self.turns.turn():
+                break
+            asked += 100
+        self.assertLess(asked, 20_000)
+        self.assertLess(self.stream._queued, HIGH_WATER + 4 * MAX_UNREAD)
+        data = bytearray()
+        while True:
+            data += wire.receive()
+            if not rest:
+                break
+            rest = rest[wire.sock.send(rest) :]
+        found = [frame.stream_id for frame in read_frames(bytes(data)) if frame.type == f.HEADERS]
+        self.assertEqual(found, list(range(1, number, 2)))
+
     def test_what_is_remembered(self) -> None:
         """Streams that were reset are not remembered for ever."""
         self.front.bounds = Bounds()
@@ -463,6 +536,25 @@ class AbuseTests(Front2Case):
         self.assertEqual([exchange.window for exchange in self.handler.exchanges], [70000] * 2)
         self.assertEqual(self.connection.initial_window, 70000)
         self.assertEqual(looks, [2])
+
+    def test_thousands_of_table_sizes(self) -> None:
+        """...and so is one full of the table's sizes: the least of them and the last one count."""
+        sizes: list[int] = []
+
+        class Noting(Encoder):
+            """Notes the table's sizes."""
+
+            def set_table_size(self, size: int) -> None:
+                sizes.append(size)
+                super().set_table_size(size)
+
+        self.connection._encoder = Noting()
+        self.handler.at_once = say(b"")
+        said = b"".join(
+            pack(">HI", f.HEADER_TABLE_SIZE, size) for size in [*range(4000, 0, -2), 4096]
+        )
+        self.client.wire.send(f.frame(f.SETTINGS, 0, 0, said))
+        self.assertEqual(sizes, [2, 4096])
 
     def test_large_requests_are_not_kept(self) -> None:
         """What is remembered of requests is bounded in bytes, whatever few bytes stand for them:
@@ -502,8 +594,10 @@ class ConnectionTests(Front2Case):
     def test_other_names(self) -> None:
         """A name that the connection may not speak for: 421, also when a certificate covers it."""
         self.sites.put("b.example", ("b.example",), None, self.handler)
-        number = self.client.ask(authority="b.example")
-        self.assertEqual(self.client.told[number].status, 421)
+        self.sites.put("own.wild.example", ("own.wild.example",), None, self.handler)
+        for other in ("b.example", "own.wild.example"):
+            number = self.client.ask(authority=other)
+            self.assertEqual(self.client.told[number].status, 421)
         self.assertEqual(self.handler.exchanges, [])
         self.handler.at_once = say(b"hello")
         number = self.client.ask(authority="x.wild.example")
@@ -574,6 +668,30 @@ class ConnectionTests(Front2Case):
         say(b"hello")(self.handler.exchange)
         self.assertIn(b"hello", busy.receive())
         self.assertTrue(busy.ended)
+
+    def test_uploads_that_come_too_late(self) -> None:
+        """A request that GOAWAY did not name any more is ignored with its body, and all that
+        belongs to it: those before it are answered."""
+        wire = self.raw_wire()
+        wire.send(GET)
+        self.connection.close_if_idle()
+        wire.send(
+            request(3, BLOCK, f.END_HEADERS)
+            + f.frame(f.DATA, 0, 3, b"x" * 100)
+            + f.window_update(3, 5000)
+            + f.frame(f.DATA, f.END_STREAM, 3, b"x" * 100)
+            + request(5)
+            + f.reset(5, f.CANCEL)
+        )
+        self.assertEqual(ending(wire.receive()), [("goaway", 1, f.NO_ERROR)])
+        say(b"hello")(self.handler.exchange)
+        self.assertEqual(len(self.handler.exchanges), 1)
+        self.assertIn(b"hello", wire.receive())
+        wire = self.raw_wire()
+        wire.send(GET)
+        self.connection.close_if_idle()
+        wire.send(f.frame(f.DATA, 0, 3, b"x"))
+        self.assertIn(("goaway", 1, f.PROTOCOL_ERROR), ending(wire.receive()))
 
     def test_the_client_leaves(self) -> None:
         """A client that says GOAWAY gets what it has asked for, then the end."""
@@ -682,7 +800,10 @@ class CrowdTests(Front2Case):
         client = self.connect(keeps=True)
         self.handler.at_once = self.fill
         numbers = [client.ask() for _ in range(100)]
-        held = sum(exchange.queued for exchange in self.connection.streams.values())
+        held = self.connection.held
+        self.assertEqual(
+            held, sum([exchange.queued for exchange in self.connection.streams.values()])
+        )
         self.assertLess(held, MOST_HELD + 256 * 1024)
         asked = len(self.handler.exchanges)
         self.assertLess(asked, 20)
@@ -701,7 +822,7 @@ class CrowdTests(Front2Case):
         told = [client.told[number] for number in numbers[asked:-1]]
         self.assertEqual([one.data for one in told], [b"small"] * (99 - asked))
         self.assertTrue(all(one.ended for one in told))
-        self.assertEqual(self.connection.streams, {})
+        self.assertEqual((self.connection.streams, self.connection.held), ({}, 0))
 
     def test_many_that_read_slowly(self) -> None:
         """Requests that had to wait are asked for as soon as the client has made room."""

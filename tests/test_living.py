@@ -135,6 +135,22 @@ class LivingTests(TestCase):
         self.assertEqual(self.life.state.waiters, ())
         self.life.forget(waiter)
 
+    def test_come_and_gone(self):
+        """Who goes in the turn in which it came has woken nobody; who stays is served."""
+        for ticket in range(5):
+            waiter = Waiter()
+            self.life.arrive(ticket, waiter)
+            self.life.forget(waiter)
+        self.turn()
+        self.assertEqual(self.engine.calls, [("list", "")])
+        self.assertEqual(self.life.state.waiters, ())
+        gone, stays = Waiter(), Waiter()
+        self.life.arrive(5, gone)
+        self.life.arrive(6, stays)
+        self.life.forget(gone)
+        self.turn()
+        self.assertEqual([waiter.ticket for waiter in self.life.state.waiters], [6])
+
     def test_many_at_once(self):
         """However many come in one turn, one call is planned for them."""
         planned = len(self.around.clock.getDelayedCalls())

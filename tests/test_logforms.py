@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.http.logforms import FORMS, MAX_KNOWN, Combined, Json, escape
+from snickers.http import logforms
+from snickers.http.logforms import FORMS, MAX_KNOWN, Combined, Json, Words, escape
 from snickers.http.request import no_request, read_request
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=200)
@@ -47,6 +48,22 @@ class LineTests(SynchronousTestCase):
         self.assertRegex(escaped, rb"\A[ !#-~]*\Z")
         back = re.sub(rb"\\x(..)", lambda m: bytes([int(m[1], 16)]), escaped)
         self.assertEqual(back, value)
+
+    def test_said_often(self) -> None:
+        """Of fields that come again and again the first one counts; the others are not escaped."""
+        request = read_request(b"GET / HTTP/1.1\r\nHost: a.example")
+        request.lines = [b"User-Agent: " + b'"' * 600, *[b"user-agent: %d" % n for n in range(9)]]
+        written: list[bytes] = []
+        words = Words(lambda value: written.append(value) or value)
+        self.assertEqual(words.find(request.lines), (b"", b'"' * 600))
+        self.assertEqual(written, [b'"' * 600])
+
+    @FIXED
+    @given(st.binary(max_size=60))
+    def test_text(self, value: bytes) -> None:
+        """A JSON string shows what is no UTF-8 by its codes, in the midst of what is."""
+        shown = json.loads(logforms._text(value))
+        self.assertEqual(shown, value.decode("utf-8", "backslashreplace"))
 
     @FIXED
     @given(

@@ -72,6 +72,8 @@ class CodingTests(TestCase):
             (b"", []),
             (b"gzip;q=2, br;q=-1, zstd;q=nan", []),
             (b"gzip;level=9", []),
+            # No more is looked at than browsers say.
+            (b"gzip," + b"x," * 1000 + b"br", [b"gzip"]),
         ]:
             self.assertEqual([coding for coding, _ in accepted_codings(accept)], expected, accept)
 

@@ -177,6 +177,9 @@ class NegotiateTests(TestCase):
             (b"text/html;q=odd", "text"),
             (b"", "text"),
             (b"\xff,;;q=,,", "text"),
+            # No more is looked at than browsers say.
+            (b"image/png," * 200 + b"text/html", "text"),
+            (b"text/html;q=1," * 200 + b"application/json", "html"),
         ]:
             self.assertEqual(negotiate(accept), form, accept)
 

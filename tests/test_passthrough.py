@@ -46,6 +46,7 @@ class Servers:
 
     def __init__(self) -> None:
         self.counted: list[Any] = []
+        self.is_full = False
 
     def make_room(self) -> None:
         self.counted.append("room")
@@ -403,6 +404,12 @@ class RefusalTests(PassageCase):
         """Who cannot be connected gets an alert, heard although the hello was never read."""
         self.wires.refuse = True
         self.assertRefused("unreachable")
+
+    def test_no_descriptor_left(self) -> None:
+        """So does one for whose server no descriptor is left; idle ones were looked for before."""
+        self.servers.is_full = True
+        self.assertRefused("busy")
+        self.assertEqual((self.servers.counted, self.addresses), (["room"], []))
 
     def test_switched_off(self) -> None:
         """So does the client of a site that is switched off, and nothing is connected."""

@@ -57,6 +57,8 @@ class ReadPathTests(SynchronousTestCase):
                 b"/a/.well-known/x",
                 b"/.well-known/.hidden",
                 b"/...",
+                b"/a" * 300,
+                b"/" * 300,
             ],
         }.items():
             for raw in paths:

@@ -122,6 +122,16 @@ class PersonalHandlerTests(SynchronousTestCase):
         self.leases.waiters[0].leased(("10.0.0.2", 80))
         self.assertEqual(self.handler.waiting, 0)
 
+    def test_too_many_before_a_browser(self) -> None:
+        """Who fills the places of those who wait does not keep browsers from seeing that the site
+        is waking: they ask again by themselves."""
+        self.most = 1
+        self.ask()
+        busy, page = self.ask(), self.ask(PAGE)
+        self.assertEqual((busy.status, page.status, self.handler.waiting), (503, 503, 1))
+        self.assertIn(b"Very busy", busy.data)
+        self.assertIn(b"waking up", page.data)
+
     def test_another_address(self) -> None:
         """A server that woke elsewhere gets new connections; the old ones are let go."""
         for address in [("10.0.0.2", 80), ("10.0.0.3", 80)]:

@@ -13,6 +13,7 @@ from snickers.http.policy import (
     MAX_KNOWN,
     Edits,
     Networks,
+    client_of,
     read_address,
     without_field,
 )
@@ -20,6 +21,17 @@ from snickers.http.request import read_request
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=200)
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
+
+
+class ClientTests(SynchronousTestCase):
+    """`client_of`."""
+
+    def test_who(self) -> None:
+        """An IPv4 address, however it is written; a /64 of IPv6; nobody."""
+        self.assertEqual(client_of(b"192.0.2.7"), client_of(b"::ffff:192.0.2.7"))
+        self.assertEqual(client_of(b"2001:db8::1"), client_of(b"2001:db8::2:0:0:1"))
+        self.assertNotEqual(client_of(b"2001:db8::1"), client_of(b"2001:db8:0:1::1"))
+        self.assertIsNone(client_of(b""))
 
 
 class NetworksTests(SynchronousTestCase):

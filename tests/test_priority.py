@@ -34,6 +34,11 @@ class ReadTests(SynchronousTestCase):
         self.assertIn(urgency, range(8))
         self.assertIsInstance(incremental, bool)
 
+    def test_long(self) -> None:
+        """One that is longer than anybody's is not looked at."""
+        self.assertEqual(read(b"u=1,i" + b"," * 100), (1, True))
+        self.assertEqual(read(b"u=1,i" + b"," * 10_000), DEFAULT)
+
     def test_odd(self) -> None:
         """Urgencies that there are not."""
         for value in (b"u=8", b"u=-1", b"u=a", b"u", b"i=1", b"\xff"):

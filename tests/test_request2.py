@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from snickers.http import request2
 from snickers.http.hpack import Pairs
 from snickers.http.request import Refused, Request, read_request
 from snickers.http.request2 import Malformed, read_fields, read_trailers
@@ -47,6 +48,13 @@ class RequestTests(SynchronousTestCase):
         for _ in range(2):
             request = read((b"x-forwarded-for", b"6"), (b"x-b", b"c"), (b"x_real_ip", b"6"))
             self.assertEqual(request.lines[1:], [b"x-b: c"])
+
+    def test_long_fields_are_not_remembered(self) -> None:
+        """Neither a long value nor a long name fills the memory."""
+        for name, value in ((b"x-a", b"b" * 600), (b"x-" + b"a" * 600, b"b")):
+            for _ in range(2):
+                self.assertEqual(read((name, value)).lines[1:], [b"%b: %b" % (name, value)])
+            self.assertNotIn((name, value), request2._good)
 
     def test_bodies(self) -> None:
         """A body of a length, of none that is known, and none."""

@@ -246,11 +246,16 @@ class LivesTests(TestCase):
         self.assertEqual(waiter.answers, [("127.0.0.1", 40002)])
 
     def test_forgotten(self):
-        """One who waits no more is not called and counts for nothing; the server comes."""
+        """One who waits no more is not called and counts for nothing; the server that it has woken
+        comes."""
         self.begin(container())
         waiter = Waiter()
+        self.engine.hold("start")
         self.lives.take("a.example", waiter)
+        self.turn()
         self.lives.forget("a.example", waiter)
+        self.turn()
+        self.engine.release("start")
         self.turn()
         self.assertEqual(waiter.answers, [])
         self.assertEqual(self.lives.stage("a.example"), "awake")

@@ -78,7 +78,15 @@ stop within = 2s
 drain within = 3s
 """
         )
-        life = Lifecycle("always", "/up", 1.0, 0.0, float("inf"), 2.0, 3.0)
+        life = Lifecycle(
+            wake="always",
+            health="/up",
+            wake_within=1.0,
+            hold=0.0,
+            idle_after=float("inf"),
+            stop_within=2.0,
+            drain_within=3.0,
+        )
         kind = Container(
             image="registry.example/lamp:7@sha256:00",
             command=("run", "a b"),

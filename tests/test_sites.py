@@ -48,6 +48,15 @@ class SiteTableTests(SynchronousTestCase):
         self.assertIsNone(self.table.find(b"x.y.a.example"))
         self.assertIsNone(self.table.find(b".a.example"))
 
+    def test_owns(self) -> None:
+        """A connection opened for a wildcard's name does not speak for a site that has the name
+        exactly, nor the other way round."""
+        wild = self.put("*.a.example", "a.example")
+        exact = self.put("www.a.example")
+        for site, names in ((wild, (b"x.a.example", b"a.example")), (exact, (b"www.a.example",))):
+            for name in (b"x.a.example", b"a.example", b"www.a.example", b"y.x.a.example"):
+                self.assertIs(self.table.owns(site, name), name in names, (site.name, name))
+
     def test_unopened(self) -> None:
         """A site says whether its TLS is opened, as its configuration does; a broken one's is."""
         kind = Passthrough("tcp:b:1")
@@ -76,8 +85,8 @@ class SiteTableTests(SynchronousTestCase):
         self.assertIs(site.handler, handler)
         self.assertIsNone(self.table.find(b"old.example"))
         self.assertIs(self.table.find(b"new.example"), site)
-        self.assertTrue(site.speaks_for(b"new.example"))
-        self.assertFalse(site.speaks_for(b"old.example"))
+        self.assertTrue(self.table.owns(site, b"new.example"))
+        self.assertFalse(self.table.owns(site, b"old.example"))
 
     def test_a_name_that_moves(self) -> None:
         """A name that moves from one site to another is found, in whatever order they change."""
@@ -85,7 +94,7 @@ class SiteTableTests(SynchronousTestCase):
         self.put("b.example", "x.example")
         self.put("a.example")
         self.assertIs(self.table.find(b"x.example"), b)
-        self.assertFalse(a.speaks_for(b"x.example"))
+        self.assertFalse(self.table.owns(a, b"x.example"))
 
     def test_remove(self) -> None:
         """A removed site is found no more, not even as the default."""
@@ -93,6 +102,6 @@ class SiteTableTests(SynchronousTestCase):
         self.assertIs(self.table.remove("a.example"), site)
         for name in (b"a.example", b"x.a.example"):
             self.assertIsNone(self.table.route(name))
-            self.assertFalse(site.speaks_for(name))
+            self.assertFalse(self.table.owns(site, name))
         self.assertEqual(self.handler.closed, 1)
         self.assertIsNone(self.table.remove("a.example"))

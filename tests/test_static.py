@@ -10,8 +10,10 @@ from zope.interface.verify import verifyObject
 
 from snickers.config.values import Static
 from snickers.http import files
+from snickers.http.connections import RESERVE, Connections
 from snickers.http.filecache import FileCache
 from snickers.http.files import WHOLE
+from snickers.http.openfile import PIECE
 from snickers.http.static import StaticHandler
 from snickers.interfaces import IHandler, IResponder
 from tests.exchange_fake import RecordingExchange
@@ -55,6 +57,23 @@ class StaticTests(TestCase):
             file.write(data)
         os.utime(full, (modified, modified))
         return data
+
+    def test_no_descriptors_left(self) -> None:
+        """A large file is not sent where its descriptor would be one too many; small ones are."""
+        self.write("a.txt", b"x" * (3 * PIECE))
+        self.write("small.txt", b"small")
+        connections = Connections(lambda: 1, lambda: RESERVE + 2)
+        handler = StaticHandler(
+            Static(self.root), self.threads.defer, self.clock, self.cache, connections=connections
+        )
+        first = self.begin(handler, window=1)
+        self.threads.run_all()
+        self.assertEqual((first.status, connections.open), (200, 1))
+        self.assertEqual(self.ask(handler, b"//a.txt").status, 503)
+        self.assertEqual(self.ask(handler, b"/small.txt").status, 200)
+        first.lose()
+        self.assertEqual(connections.open, 0)
+        self.assertEqual(self.ask(handler).status, 200)
 
     def begin(
         self,

@@ -75,9 +75,20 @@ class WorkersTests(SynchronousTestCase):
         others = {snickers.process.pid, *self.pids} - {pid}
         for other in others:
             os.kill(other, signal.SIGSTOP)
-        for _ in others:
-            # One process is woken for each connection; those that are stopped are so only once.
-            socket.create_connection(("127.0.0.1", snickers.https), WITHIN).close()
+        # One process is woken for each connection; those that are stopped are so only once. When
+        # all have been closed, none of them counts any more.
+        knocks = [
+            socket.create_connection(("127.0.0.1", snickers.https), WITHIN)
+            for _ in range(len(others) + 1)
+        ]
+        for knock in knocks:
+            knock.shutdown(socket.SHUT_WR)
+        for knock in knocks:
+            with knock:
+                try:
+                    knock.recv(1)
+                except ConnectionResetError:
+                    pass
         try:
             yield
         finally:

@@ -32,7 +32,9 @@ CONNECT_WITHIN = 10.0
 what browsers wait with patience, and three retransmissions of a lost SYN."""
 LOOK_UP_EVERY = 30.0
 """Seconds an address is taken for true: what stub resolvers keep a typical answer for."""
-RESULTS = ("carried", "unreachable", "unresolved", "timeout", "disabled", "forbidden", "gone")
+RESULTS = (
+    *("carried", "unreachable", "unresolved", "timeout", "busy", "disabled", "forbidden", "gone"),
+)
 CUT = "cut"
 """What the log says of a connection that was carried, and that one side left without closing it."""
 
@@ -78,6 +80,9 @@ class Over:
 
 class Servers(Protocol):
     """Counts the connections to servers: see `snickers.http.connections.Connections`."""
+
+    @property
+    def is_full(self) -> bool: ...
 
     def make_room(self) -> None: ...
 
@@ -294,6 +299,11 @@ class Carrying:
             return
         passage = self._passage
         passages = passage.passages
+        servers = passages.servers
+        servers.make_room()
+        if servers.is_full:
+            self.refuse("busy", "no descriptor is left for a connection to its server")
+            return
         first = b""
         if passage.proxy_protocol != "off":
             peer = self.transport.peer
@@ -310,7 +320,6 @@ class Carrying:
             first = header(passage.proxy_protocol, source, destination, self._name)
         self._stage = _CONNECTING
         self.transport.deadline = inf
-        passages.servers.make_room()
         upstream = self._upstream = passages.connector(
             passages.reactor,
             passages.sweep,
@@ -318,7 +327,7 @@ class Carrying:
             _Reaching(self),
             self._deadline - passages.sweep.now,
         )
-        passages.servers.count(upstream)
+        servers.count(upstream)
         if first:
             upstream.write(first)
 

@@ -162,7 +162,12 @@ class Living:
         ticket = self._tickets.pop(id(waiter), None)
         if ticket is not None:
             del self._waiting[ticket]
-            self.later(e.Forgotten(ticket))
+            arrived = e.Arrived(ticket)
+            if arrived in self._events:
+                # It came and went in one turn: nobody wakes a server by that (rapid reset).
+                self._events.remove(arrived)
+            else:
+                self.later(e.Forgotten(ticket))
 
     def give_last(self) -> None:
         """One use less, perhaps the last, or one of a server that is no more."""

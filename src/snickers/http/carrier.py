@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 IDLE_WITHIN = 30.0
 """Seconds an idle connection is kept; shorter than most servers' own limit of 60."""
+MAX_KNOWN = 4096
+"""Bytes of a head that is kept for the next time: a client may have many requests open."""
 MAX_IDLE = 64
 """Idle connections kept to one address."""
 
@@ -93,6 +95,12 @@ class Carrier:
         connections = upstream.connections
         if connections is not None:
             connections.make_room()
+            if connections.is_full:
+                self._state = _OVER
+                self.exchange = exchange.responder = None
+                answer_error(exchange, 503, "busy")
+                upstream.ended()
+                return
         self.transport = upstream.connector(
             upstream.reactor, upstream.sweep, upstream.address, self, upstream.connect_within
         )
@@ -141,7 +149,7 @@ class Carrier:
 
     def _wire(self, request: Request, exchange: Any) -> bytes:
         """Return the head to send for *request* but its id, and leave it there for the next
-        time."""
+        time, if it is small."""
         length = request.length
         if length is None:
             framing = b"Transfer-Encoding: chunked\r\n"
@@ -162,7 +170,8 @@ class Carrier:
             exchange.forwarding,
             framing,
         )
-        request.wire = wire
+        if len(wire) <= MAX_KNOWN:
+            request.wire = wire
         return wire
 
     # The request's body, and the client (IResponder)
@@ -180,7 +189,9 @@ class Carrier:
             self.transport.write(last_chunk(trailers))
 
     def pause(self) -> None:
-        self.transport.pauseProducing()
+        # The last bytes of an answer may be what is too much: nobody would resume it then.
+        if self.exchange is not None:
+            self.transport.pauseProducing()
 
     def resume(self) -> None:
         self.transport.resumeProducing()
@@ -385,6 +396,8 @@ class Carrier:
             now = upstream.sweep.now
             self.since = now
             transport.deadline = now + IDLE_WITHIN
+            # A client that was too slow for this answer must not be felt by the next one's.
+            transport.resumeProducing()
             idle.append(self)
         else:
             self._state = _OVER

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from snickers.http.policy import read_address
+from snickers.http.policy import client_of
 from snickers.stream import Sweep
 
 ADMITTED = 200
@@ -152,7 +152,7 @@ class Checks:
                 return BUSY
             check.asking.append(asking)
             return None
-        client = _client(peer)
+        client = client_of(peer)
         each = self._each.get(client, 0)
         if each >= MAX_EACH or self._blame(client) + each > MAX_WRONG - 1:
             return OFTEN
@@ -237,11 +237,3 @@ def _keep(memory: dict[K, V], key: K, value: V, most: int) -> None:
     if len(memory) >= most:
         del memory[next(iter(memory))]
     memory[key] = value
-
-
-def _client(peer: bytes) -> Hashable:
-    """Return whom *peer* belongs to: one IPv4 address, or the /64 that one household gets."""
-    address = read_address(peer)
-    if address is None or address[0] == 4:
-        return address
-    return 6, address[1] >> 64

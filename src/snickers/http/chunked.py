@@ -16,6 +16,8 @@ MAX_CHUNK_HEAD = 256
 
 _CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 
+_PLAIN_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
+
 _SIZE, _DATA, _DATA_END, _TRAILERS, _END = range(5)
 
 
@@ -70,6 +72,14 @@ class ChunkReader:
                 at += 2
                 self._state = _SIZE
             if self._state == _SIZE:
+                # Whole chunks without extensions first: a client may send each byte as one.
+                while (match := _PLAIN_HEAD.match(data, at)) is not None:
+                    start = match.end()
+                    end_at = start + int(match[1], 16)
+                    if end_at == start or data[end_at : end_at + 2] != b"\r\n":
+                        break
+                    pieces.append(data[start:end_at])
+                    at = end_at + 2
                 stop = data.find(b"\r\n", at, at + MAX_CHUNK_HEAD + 2)
                 if stop < 0:
                     if size - at > MAX_CHUNK_HEAD + 1:

@@ -262,7 +262,8 @@ class Exchange2:
     # The answer
 
     def inform(self, status: int, fields: Fields) -> None:
-        if self.stage == OPEN:
+        # A client that takes nothing does not take hints either, and nobody else would stop them.
+        if self.stage == OPEN and not self.connection.slow:
             pairs = ((b":status", b"%d" % status), *_lower(fields))
             self.connection.send_fields(self.number, pairs, False)
 
@@ -359,12 +360,15 @@ class Exchange2:
         if queue is None:
             queue = self._queue = deque()
         queue.append(data)
-        self.queued += len(data)
-        if not self.connection.slow:
-            self.pump(len(data))
+        size = len(data)
+        connection = self.connection
+        self.queued += size
+        connection.held += size
+        if not connection.slow:
+            self.pump(size)
         if self.queued:
-            self.connection.waiting[self.number] = self
-            if self.queued > HIGH_WATER or self.connection.is_full:
+            connection.waiting[self.number] = self
+            if self.queued > HIGH_WATER or connection.is_full:
                 self._pause()
 
     def _pause(self) -> None:
@@ -385,6 +389,7 @@ class Exchange2:
         if queue is None or most <= 0:
             return
         self.queued -= most
+        connection.held -= most
         self.window -= most
         connection.window -= most
         self.moved += most
@@ -534,6 +539,7 @@ class Exchange2:
         self.responder = None
         connection = self.connection
         if self.queued:
+            connection.held -= self.queued
             self.queued = 0
             connection.waiting.pop(self.number, None)
         self._queue = None

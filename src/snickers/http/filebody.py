@@ -19,6 +19,9 @@ from snickers.http.pages import answer_error
 from snickers.http.ranges import Span
 from snickers.interfaces import Fields, IExchange, IResponder
 
+FIRST = 32 * 1024
+"""Bytes that go with the head: before them nobody knows whether the client takes any, and it may
+ask for many files at once."""
 TURN = 1024 * 1024
 """Bytes for one client in one turn of the reactor; what follows comes by way of a thread, so that
 a client which reads as fast as this writes does not keep all others waiting."""
@@ -67,8 +70,8 @@ class FileBody:
         exchange = self._exchange
         exchange.responder = self
         first = b""
-        while self._plan and len(first) < PIECE:
-            piece = self._take_now()
+        while self._plan and len(first) < FIRST:
+            piece = self._take_now(FIRST)
             if piece is None:
                 break
             if not piece:
@@ -135,15 +138,15 @@ class FileBody:
                 self._abort()
         self._busy = False
 
-    def _take_now(self) -> bytes | None:
+    def _take_now(self, most: int = PIECE) -> bytes | None:
         """Return the plan's next bytes, none if the file has changed, ``None`` if they have to
-        be waited for."""
+        be waited for. *most*: of the file."""
         ahead = self._plan[-1]
         if isinstance(ahead, bytes):
             del self._plan[-1]
             return ahead
         start, stop = ahead
-        piece = self._file.read_now(start, min(PIECE, stop - start), self._buffer)
+        piece = self._file.read_now(start, min(most, stop - start), self._buffer)
         if piece:
             self._taken(len(piece))
         return piece

@@ -5,7 +5,7 @@ Must never hold more of a connection than that it is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from email.utils import formatdate
 from math import inf
 from typing import Any
@@ -16,6 +16,12 @@ from twisted.logger import Logger
 from snickers.http.head import MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE
 from snickers.http.sites import LiveSite, SiteTable
 from snickers.stream import Sweep
+
+MAX_CROWD = 4096
+"""Requests that one client may have open at once on this process beyond a few on each of its
+connections: each may hold a descriptor, which are counted by the process, too, and connections
+alone are limited per address. (`workers` do not ask each other: that would be a message for each
+of these requests, and what they share is bounded by the servers' own descriptors.)"""
 
 _DIGITS = [b"%02x" % number for number in range(255, -1, -1)]
 """What the ids of a block end in; the first one is used last."""
@@ -80,6 +86,7 @@ class Front:
         self.access: Callable[[Any], None] | None = None
         """Called once with each exchange that is over: see `snickers.http.logforms.Logged`."""
         self._token = token
+        self._crowds: dict[Hashable, int] = {}
         self._serial = 0
         self._ids: list[bytes] = []
         """Those that were made ahead, the next one last."""
@@ -120,6 +127,24 @@ class Front:
             status=status,
             reason=reason,
         )
+
+    def crowd(self, client: Hashable) -> bool:
+        """Count one more request of *client* beyond what each of its connections may have anyhow;
+        return whether that may be, else it is not counted. ``None``: a client without an address,
+        as on unix sockets, may be many."""
+        count = self._crowds.get(client, 0)
+        if count >= MAX_CROWD and client is not None:
+            return False
+        self._crowds[client] = count + 1
+        return True
+
+    def disperse(self, client: Hashable) -> None:
+        """One of those that `crowd` counted is over."""
+        left = self._crowds[client] - 1
+        if left:
+            self._crowds[client] = left
+        else:
+            del self._crowds[client]
 
     def drain(self) -> None:
         """Let idle connections go; those with an exchange follow when it has ended."""

@@ -29,6 +29,8 @@ UNTIL_CLOSE = -2
 
 T = TypeVar("T")
 
+_IN_ASCII = [bytes((byte,)) if byte < 0x80 else b"%%%02X" % byte for byte in range(256)]
+
 # What kinds of field there are. Everything above FORWARD is looked at by name.
 FORWARD = 0
 DROP = 1
@@ -56,6 +58,8 @@ SPECIAL: dict[bytes, int] = {
     b"proxy": DROP,
     # Set by us; what a client says of them is not believed. x-forwarded-* as a whole, too.
     b"forwarded": DROP,
+    b"forwarded-for": DROP,
+    b"x-forwarded": DROP,
     b"x-real-ip": DROP,
     b"x-client-ip": DROP,
     b"x-cluster-client-ip": DROP,
@@ -102,6 +106,22 @@ def read_length(value: bytes) -> int | None:
     return int(value)
 
 
+def in_ascii(target: bytes) -> bytes:
+    """Return *target* with what is beyond ASCII percent-encoded."""
+    return target if target.isascii() else b"".join(map(_IN_ASCII.__getitem__, target))
+
+
+_ODD = bytes(
+    byte if byte in b"abcdefghijklmnopqrstuvwxyz0123456789" else 0x2D for byte in range(256)
+)
+
+
+def plain(name: bytes) -> bytes:
+    """Return what servers may take the field *name* for: all of them ignore its case, and many
+    make the same variable of everything that is no letter or digit."""
+    return name.lower().translate(_ODD)
+
+
 def tokens_of(value: bytes) -> list[bytes]:
     """Return the members of a list such as Connection's, in lower case (RFC 9110 §5.6.1)."""
     return [token for part in value.lower().split(b",") if (token := part.strip(b" \t"))]
@@ -143,8 +163,8 @@ _NO_TRAILER = frozenset(
 def may_trail(name: bytes) -> bool:
     """Say whether the field *name* may come behind a body: none that frames, routes or authorises
     (RFC 9110 §6.5.1)."""
-    plain = name.lower().replace(b"_", b"-")
-    return plain not in _NO_TRAILER and not plain.startswith(b"x-forwarded-")
+    meant = plain(name)
+    return meant not in _NO_TRAILER and not meant.startswith(b"x-forwarded-")
 
 
 def read_trailers(block: bytes) -> Fields:

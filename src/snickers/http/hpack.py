@@ -7,6 +7,7 @@ must never hold more than the sizes it was given, or do more work for a block th
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 from snickers.http.huffman import BadString
@@ -119,6 +120,10 @@ _SECRET = frozenset({b"set-cookie", b"authorization", b"www-authenticate", b"pro
 """Fields that no intermediary may put into a table (§7.1.3)."""
 
 
+_RUN = re.compile(rb"[\x81-\xfe]+")
+"""Fields of one byte each."""
+
+
 class HeaderError(Exception):
     """The block cannot be read; the connection is of no use any more (COMPRESSION_ERROR)."""
 
@@ -181,6 +186,11 @@ class Decoder:
         while position < end:
             byte = block[position]
             if byte & 0x80:  # §6.1: indexed
+                if total > self._list_size and (run := _RUN.match(block, position)) is not None:
+                    # It is too much already: that they exist is all that still counts.
+                    self._field(max(run[0]) & 0x7F)
+                    position = run.end()
+                    continue
                 if byte != 0xFF:
                     index = byte & 0x7F
                     position += 1

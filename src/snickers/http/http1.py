@@ -23,9 +23,9 @@ from snickers.stream import Stream
 
 MAX_PIPELINED = 64 * 1024
 """Bytes a client may send ahead while its request is being answered."""
-MAX_KNOWN_HEAD = 8 * 1024
-"""Bytes of a head that is remembered when it comes again: several times what browsers send, and
-little enough for every idle connection to keep it."""
+MAX_KNOWN_HEAD = 4 * 1024
+"""Bytes of a head that is remembered when it comes again: more than browsers send. What is kept of
+it is several times as much, and every idle connection may keep it."""
 HALF_CLOSED_WITHIN = 10.0
 """Seconds without progress that a client which sent its end of stream is waited for: tools that
 half-close get their answer, a browser tab that was closed does not hold a server for long."""
@@ -293,7 +293,7 @@ class Http1:
         """Find who answers. One connection speaks for one site (RFC 9110 §7.4)."""
         site = self.site
         host = exchange.request.host
-        if site is None or not (host in site.hosts or site.speaks_for(host)):
+        if site is None or not (host in site.hosts or self.front.sites.owns(site, host)):
             answer_error(exchange, 421)
             return
         site.requests += 1

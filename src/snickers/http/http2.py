@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -21,6 +21,7 @@ from snickers.http.exchange2 import OPEN, SENDING, Exchange2
 from snickers.http.front import Front
 from snickers.http.hpack import Decoder, Encoder, HeaderError, HeadersTooLarge, Pairs
 from snickers.http.pages import answer_error
+from snickers.http.policy import client_of
 from snickers.http.priority import DEFAULT, Priority, choose
 from snickers.http.priority import read as read_priority
 from snickers.http.request import Refused, Request, forwarding, no_request
@@ -40,10 +41,14 @@ FLUSH_SIZE = 64 * 1024
 """Bytes that are written at once instead of being collected: the transport has to feel them."""
 MAX_CUT = 256
 """Streams that we have reset and whose late frames are forgiven."""
+FREE_STREAMS = 16
+"""Requests open at once that count for nobody but their connection: see `Front.crowd`."""
 MAX_KNOWN = 64
 """Requests that are remembered by their fields."""
 MAX_KNOWN_BYTES = 32 * 1024
-"""...and bytes of their lines: a few bytes that stand for many must not make us keep many."""
+"""...and bytes of their heads: a few bytes that stand for many must not make us keep many."""
+MAX_UNREAD = 64 * 1024
+"""Bytes that a client which takes nothing may make us say beside bodies, until we read no more."""
 MAX_EARLY = 64
 """Priorities kept for streams that have not begun."""
 SMALL_UPDATE = 1024
@@ -58,7 +63,10 @@ class Http2:
         "_block",
         "_buffer",
         "_busy",
+        "_client",
+        "_crowd",
         "_cut",
+        "_deaf",
         "_decoder",
         "_delayed",
         "_dirty",
@@ -66,12 +74,15 @@ class Http2:
         "_encoder",
         "_failed",
         "_forwarding",
+        "_full",
         "_gone_away",
+        "_granted",
         "_known_bytes",
         "_last",
         "_leaving",
         "_mark",
         "_out",
+        "_passed",
         "_patience",
         "_preface",
         "_receivable",
@@ -80,8 +91,10 @@ class Http2:
         "_size",
         "_turn",
         "_ungiven",
+        "_unread",
         "fed",
         "front",
+        "held",
         "initial_window",
         "peer",
         "site",
@@ -106,12 +119,23 @@ class Http2:
         """Those of them that wait for room."""
         self.fed: dict[int, Exchange2] = {}
         """Those for which something has come in what is being read."""
+        self.held = 0
+        """Bytes of answers that wait for room, on all streams: the sum of `Exchange2.queued`."""
         self.window = f.WINDOW
         """Bytes that the client takes."""
         self.initial_window = f.WINDOW
         """The same, of a new stream."""
         self.slow = False
         """Whether the transport is full."""
+        self._unread = 0
+        """Bytes that were written nevertheless since it is."""
+        self._client: Hashable = None
+        self._crowd = 0
+        """Requests of it that are counted for its client."""
+        self._deaf = False
+        """Whether nothing is read until they are gone."""
+        self._granted = 0
+        """Bytes by which the client has opened its window."""
         self._receivable = CONNECTION_WINDOW
         self._ungiven = 0
         self._buffer = b""
@@ -122,6 +146,8 @@ class Http2:
         """The highest number of a stream that the client has begun."""
         self._delayed: deque[Exchange2] = deque()
         """Requests that nobody was asked for yet, since too much waits for the client."""
+        self._passed = 0
+        """The highest one that came too late: what still comes for it is nobody's fault."""
         self._cut: dict[int, None] = {}
         self._early: dict[int, Priority] = {}
         self._turn = 0
@@ -131,7 +157,7 @@ class Http2:
         """Requests by the identity of their fields, which are kept with them: a client that polls
         sends the same again and again."""
         self._known_bytes = 0
-        """Bytes of the lines of `_requests`."""
+        """Bytes of the heads in `_requests`."""
         self._out: list[bytes] = []
         self._size = 0
         self._busy = False
@@ -141,7 +167,8 @@ class Http2:
         self._leaving = False
         """Whether no new stream is taken."""
         self._gone_away = False
-        self._mark = 0
+        self._full = self._mark = 0
+        """Why the client took nothing when it was looked last, and what it had taken until then."""
         self._patience = Patience(front.sweep.now)
         self._authority = b""
         self._forwarding = b""
@@ -209,6 +236,12 @@ class Http2:
     def resumeProducing(self) -> None:
         """The client takes more."""
         self.slow = False
+        self._unread = 0
+        if self._deaf:
+            self._deaf = False
+            self.transport.resumeProducing()
+            if self._buffer:
+                self.dataReceived(b"")
         self._pump()
         for exchange in list(self.waiting.values()):
             if self.slow:
@@ -233,12 +266,17 @@ class Http2:
             self._bye()
             return
         least = max(1, int(bounds.minimum_rate * bounds.progress_within))
-        moved = transport.received + transport.sent
-        full = self.slow or (self.window <= 0 and bool(self.waiting))
-        if full and self._mark >= 0 and moved - self._mark < least:
+        full = moved = 0
+        if self.slow:
+            full, moved = 1, transport.sent
+        elif self.window <= 0 and self.waiting:
+            # Of bodies alone: an answered PING is no progress.
+            full, moved = 2, self._granted - self.window
+        if full and full == self._full and moved - self._mark < least:
             self._fail(f.ENHANCE_YOUR_CALM, "the client takes nothing, or nearly")
             return
-        self._mark = moved if full else -1
+        self._full = full
+        self._mark = moved
         for exchange in list(self.streams.values()):
             if not (exchange.is_waited_for or exchange.is_blocked):
                 exchange.mark = -1
@@ -279,6 +317,11 @@ class Http2:
         out = self._out
         if out:
             self._out = []
+            if self.slow:
+                self._unread += self._size
+                if self._unread > MAX_UNREAD and not self._deaf:
+                    self._deaf = True
+                    self.transport.pauseProducing()
             self._size = 0
             self.transport.write(b"".join(out) if len(out) > 1 else out[0])
 
@@ -308,7 +351,7 @@ class Http2:
     @property
     def is_full(self) -> bool:
         """Whether as much waits for the client as may."""
-        return sum([exchange.queued for exchange in self.waiting.values()]) > MOST_HELD
+        return self.held > MOST_HELD
 
     def _begin_delayed(self) -> None:
         """Ask for what had to wait, as long as there is room for the answers."""
@@ -367,6 +410,8 @@ class Http2:
             act(self, flags, number & 0x7FFFFFFF, data[start:stop])
             if self._failed:
                 return
+            if self._deaf:
+                break
         self._buffer = data[position:] if position < end else b""
 
     def _state(self, number: int) -> int:
@@ -375,7 +420,7 @@ class Http2:
         if exchange is not None:
             return f.OPEN if exchange.open else f.HALF_CLOSED
         if number > self._last:
-            return f.IDLE
+            return f.CUT if number <= self._passed else f.IDLE
         return f.CUT if number in self._cut else f.CLOSED
 
     def _takes(self, kind: int, number: int) -> bool:
@@ -438,6 +483,7 @@ class Http2:
         if number > self._last:
             if self._leaving:
                 # Above what GOAWAY has named: the client asks again elsewhere (§6.8).
+                self._passed = max(self._passed, number)
                 return
             self._last = number
             self._begin(number, fields, ends, block)
@@ -453,7 +499,13 @@ class Http2:
         front = self.front
         bounds = front.bounds
         streams = self.streams
-        if len(streams) >= bounds.streams:
+        open_now = len(streams)
+        if open_now >= FREE_STREAMS:
+            if open_now >= bounds.streams or not front.crowd(self._of()):
+                self._refuse_stream(number, f.REFUSED_STREAM)
+                return
+            self._crowd += 1
+        elif open_now >= bounds.streams:
             self._refuse_stream(number, f.REFUSED_STREAM)
             return
         refused: Refused | None = None
@@ -465,6 +517,7 @@ class Http2:
             try:
                 request, priority = self._read_request(fields, ends, block)
             except Malformed as malformed:
+                self._thin()
                 self._log(400, malformed.reason)
                 self._refuse_stream(number, f.PROTOCOL_ERROR)
                 return
@@ -482,11 +535,11 @@ class Http2:
             return
         site = self.site
         host = request.host
-        if not (host in site.hosts or site.speaks_for(host)):
+        if not (host in site.hosts or front.sites.owns(site, host)):
             answer_error(exchange, 421)
             return
         site.requests += 1
-        if self._delayed or (self.waiting and self.is_full):
+        if self._delayed or self.is_full:
             self._delayed.append(exchange)
         else:
             self._ask(exchange)
@@ -515,7 +568,7 @@ class Http2:
         request = read_fields(fields, ends, _new_key, bounds.request_line_limit, bounds.field_limit)
         if ends and self._decoder.remembers(block):
             # Only then the same fields, by their identity, can come again.
-            size = sum(map(len, request.lines))
+            size = sum(map(len, request.lines), len(request.target))
             self._known_bytes += size
             if len(self._requests) >= MAX_KNOWN or self._known_bytes > MAX_KNOWN_BYTES:
                 self._requests.clear()
@@ -579,13 +632,18 @@ class Http2:
         if not flags & f.ACK:
             self._settled = True
             window = self.initial_window
+            sizes: list[int] = []
             for name, value in f.read_settings(payload):
                 if name == f.HEADER_TABLE_SIZE:
-                    self._encoder.set_table_size(value)
+                    sizes.append(value)
                 elif name == f.INITIAL_WINDOW_SIZE:
                     window = value
-            # Once a frame: it has room for thousands of values, each of which is all streams' work.
+            # Once a frame: it has room for thousands of values, each of which is all streams' work,
+            # or the table's, of whose sizes the least and the last count (RFC 7541 §4.2).
             self._set_window(window)
+            if sizes:
+                self._encoder.set_table_size(min(sizes))
+                self._encoder.set_table_size(sizes[-1])
             self.emit(f.frame(f.SETTINGS, f.ACK, 0))
             self._pump()
 
@@ -615,6 +673,7 @@ class Http2:
             self._count_control()
         if number == 0:
             self.window += more
+            self._granted += more
             if not more:
                 self._fail(f.PROTOCOL_ERROR, "a window's update of 0")
             elif self.window > f.MAX_WINDOW:
@@ -668,6 +727,7 @@ class Http2:
         """An exchange is over; *is_open*: the stream is not, so it is reset with *code*."""
         number = exchange.number
         self.streams.pop(number, None)
+        self._thin()
         self.waiting.pop(number, None)
         if self._delayed:
             self.later(self._begin_delayed)
@@ -682,6 +742,18 @@ class Http2:
                 self.later(self._bye_if_idle)
             else:
                 self.transport.deadline = self.front.sweep.now + self.front.bounds.keep_alive
+
+    def _of(self) -> Hashable:
+        """Return whose connection it is."""
+        if self._client is None:
+            self._client = client_of(self.peer)
+        return self._client
+
+    def _thin(self) -> None:
+        """Count no more than are open now."""
+        if self._crowd and len(self.streams) < FREE_STREAMS + self._crowd:
+            self._crowd -= 1
+            self.front.disperse(self._of())
 
     def _send_reset(self, number: int, code: int) -> None:
         cut = self._cut

@@ -121,7 +121,13 @@ class HandlerMaker:
         match kind:
             case Static():
                 return StaticHandler(
-                    kind, self._defer, self._sweep, self._cache, site.name, self._alarm
+                    kind,
+                    self._defer,
+                    self._sweep,
+                    self._cache,
+                    site.name,
+                    self._alarm,
+                    self._connections,
                 )
             case Redirect():
                 return RedirectHandler(kind)

@@ -93,13 +93,23 @@ def inherent_coding(name: bytes) -> bytes:
     return b"gzip" if name.lower().endswith(b".svgz") else b""
 
 
-@lru_cache(maxsize=256)
+MAX_ACCEPT = 1024
+"""Bytes of an Accept-Encoding field that are looked at: browsers' are a thirtieth of it."""
+
+
 def accepted_codings(accept: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """Return those of `CODINGS` that an Accept-Encoding field takes, best first (RFC 9110
     §12.5.3).
 
     Whatever a client likes less than the plain file is left out.
     """
+    if len(accept) > MAX_ACCEPT:
+        accept = accept[:MAX_ACCEPT].rpartition(b",")[0]
+    return _accepted(accept)
+
+
+@lru_cache(maxsize=256)
+def _accepted(accept: bytes) -> tuple[tuple[bytes, bytes], ...]:
     qualities: dict[bytes, float] = {}
     for item in accept.lower().split(b","):
         coding, _, parameter = item.partition(b";")

@@ -7,6 +7,7 @@ would not belong together, nor close the descriptor while somebody reads.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 PIECE = 128 * 1024
 """Bytes of one read of a larger file: what a socket takes at once, and what a client that reads
@@ -19,7 +20,7 @@ class OpenFile:
     `hold` and `release` are for the reactor's thread alone.
     """
 
-    __slots__ = ("_descriptor", "_modified", "_nowait", "_size", "_uses")
+    __slots__ = ("_descriptor", "_modified", "_nowait", "_size", "_uses", "closed")
 
     def __init__(self, descriptor: int, status: os.stat_result) -> None:
         self._descriptor = descriptor
@@ -27,6 +28,8 @@ class OpenFile:
         self._modified = status.st_mtime_ns
         self._nowait = True
         self._uses = 1
+        self.closed: Callable[[OpenFile], None] | None = None
+        """Called with this, once, when it was closed."""
 
     def hold(self) -> None:
         """One user more."""
@@ -37,6 +40,8 @@ class OpenFile:
         self._uses -= 1
         if self._uses == 0:
             os.close(self._descriptor)
+            if self.closed is not None:
+                self.closed(self)
 
     def read_now(self, offset: int, count: int, buffer: bytearray) -> bytes | None:
         """Return up to *count* bytes from *offset* that are in memory, ``None`` if none are; no

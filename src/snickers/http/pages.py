@@ -52,6 +52,8 @@ _MEDIA = {
 WAKING_REFRESH = 2
 """Seconds between two looks of the waking page: a small server wakes in about one of them, and
 nobody minds waiting for one more."""
+MAX_ACCEPT = 1024
+"""Bytes of an Accept field that are looked at: browsers' are a seventh of it."""
 MAX_WORD = 40
 """Characters of a stage that is not known here."""
 
@@ -162,6 +164,8 @@ def negotiate(accept: bytes | None) -> str:
     """
     if accept is None or accept == b"*/*":
         return "html"
+    if len(accept) > MAX_ACCEPT:
+        accept = accept[:MAX_ACCEPT].rpartition(b",")[0]
     return _negotiated(accept)
 
 

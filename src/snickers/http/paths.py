@@ -11,6 +11,9 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 
+MAX_SLASHES = 256
+"""In a path that is looked at: nobody's folders are as deep, and each costs."""
+
 _MALFORMED = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _UNREACHABLE = re.compile(rb"[\x00-\x1f\x7f/\\]")
 
@@ -42,6 +45,8 @@ def read_path(raw: bytes) -> Path:
     """
     if raw[:1] != b"/" or _MALFORMED.search(raw):
         raise BadPath(400)
+    if raw.count(b"/") > MAX_SLASHES:
+        raise BadPath(404)
     names: list[bytes] = []
     for segment in raw.split(b"/"):
         if not segment:

@@ -85,8 +85,7 @@ class Waiting:
         self._stop_waiting()
         handler = self.handler
         handler.leases.forget(handler.site, self)
-        fields, body = waking_page(handler.leases.stage(handler.site))
-        self.exchange.answer(503, fields, len(body), body, True)
+        handler.show_waking(self.exchange)
 
     def body(self, data: bytes) -> None:
         """Never called: the body is not received before there is somebody to send it to."""
@@ -137,7 +136,11 @@ class PersonalHandler:
 
     def handle(self, exchange: IExchange) -> None:
         if self.waiting and self.waiting >= self._most_waiting():
-            answer_error(exchange, 503, "busy", 5)
+            if is_navigation(exchange.request):
+                # A browser can wait by itself, however many others are in the way.
+                self.show_waking(exchange)
+            else:
+                answer_error(exchange, 503, "busy", 5)
             return
         waiting = Waiting(self, exchange)
         address = self.leases.take(self.site, waiting)
@@ -156,6 +159,11 @@ class PersonalHandler:
             if self._closed:
                 upstream.close()
         upstream.carry(exchange)
+
+    def show_waking(self, exchange: IExchange) -> None:
+        """Answer with the page that asks again by itself."""
+        fields, body = waking_page(self.leases.stage(self.site))
+        exchange.answer(503, fields, len(body), body, True)
 
     def close(self) -> None:
         self._closed = True

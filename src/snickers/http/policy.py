@@ -6,7 +6,7 @@ it is given: lists of fields and an upstream's answers are shared, so every edit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
 
 from snickers.http.answer import Answer
@@ -34,6 +34,14 @@ def read_address(peer: bytes) -> Address | None:
     if number & _MAPPED_MASK == _MAPPED:
         return 4, number & 0xFFFFFFFF
     return 6, number
+
+
+def client_of(peer: bytes) -> Hashable:
+    """Return whom *peer* belongs to: one IPv4 address, or the /64 that one household gets."""
+    address = read_address(peer)
+    if address is None or address[0] == 4:
+        return address
+    return 6, address[1] >> 64
 
 
 class Networks:

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 URGENCY = 3
 """Unless the client says something else (§4.1)."""
+MAX_SIZE = 256
+"""Bytes of a field that is looked at: what is known to be said needs six."""
 
 Priority = tuple[int, bool]
 """Urgency, 0 first; whether a part of the answer is of use before the whole (§4)."""
@@ -23,6 +25,8 @@ _MEMBER = re.compile(r"\s*(?:u=([0-7])|(i)(?:=\?([01]))?)\s*(?:;[^,]*)?\Z")
 def read(value: bytes) -> Priority:
     """Return what a ``priority`` field says; what is not understood counts as not said (§5)."""
     urgency, incremental = DEFAULT
+    if len(value) > MAX_SIZE:
+        return DEFAULT
     for member in value.decode("latin-1").split(","):
         match = _MEMBER.match(member)
         if match is None:

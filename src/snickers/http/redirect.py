@@ -16,6 +16,9 @@ from snickers.interfaces import Fields, IExchange, IHandler
 _UNSAFE = re.compile(rb'[^\x21-\x7e]|["#<>\\]')
 """What has no place in a path or a query (RFC 3986) and a meaning somewhere else: browsers read
 a backslash as a slash."""
+_ENCODED = [
+    b"%%%02X" % byte if _UNSAFE.match(bytes((byte,))) else bytes((byte,)) for byte in range(256)
+]
 _TO = re.compile(rb"((?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*)?([^?#]*)(?:\?([^#]*))?(#.*)?", re.S)
 _TYPE = (b"Content-Type", b"text/html; charset=utf-8")
 _BEFORE = b'<!DOCTYPE html>\n<html lang="en"><title>Moved</title><p>This page is now <a href="'
@@ -35,7 +38,11 @@ class RedirectHandler:
     __slots__ = ("_base", "_fixed", "_fragment", "_keep", "_query", "_status")
 
     def __init__(self, redirect: Redirect) -> None:
-        to = _encoded(redirect.to.encode("utf-8"), rb"[^\x21-\x7e]|[\"<>\\]")
+        to = re.sub(
+            rb"[^\x21-\x7e]|[\"<>\\]",
+            lambda found: b"%%%02X" % found[0][0],
+            redirect.to.encode("utf-8"),
+        )
         parts = _TO.fullmatch(to)
         authority, path, query, fragment = parts.groups() if parts else (None, to, None, None)
         self._status = redirect.status
@@ -72,11 +79,10 @@ class RedirectHandler:
 
 def safe_target(target: bytes) -> bytes:
     """Return *target* with what may not stand in a Location percent-encoded, the rest as it is."""
-    return _encoded(target, _UNSAFE) if _UNSAFE.search(target) else target
-
-
-def _encoded(text: bytes, unsafe: re.Pattern[bytes] | bytes) -> bytes:
-    return re.sub(unsafe, lambda found: b"%%%02X" % found[0][0], text)
+    if _UNSAFE.search(target) is None:
+        return target
+    # A call for each odd byte would cost fifteen times as much, and a client can send many.
+    return b"".join(map(_ENCODED.__getitem__, target))
 
 
 def _answer(location: bytes) -> tuple[Fields, bytes]:

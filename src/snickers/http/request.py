@@ -35,6 +35,8 @@ from snickers.http.head import (
     TOKEN,
     UPGRADE,
     clean,
+    in_ascii,
+    plain,
     read_length,
     remember,
     split_fields,
@@ -82,13 +84,13 @@ def _classify(name: bytes) -> int:
     if not TOKEN.fullmatch(name):
         raise Refused(400, "a field name has a character that none may have")
     lower = name.lower()
-    # Many servers turn _ and - into the same variable: a look-alike is as good as the field.
-    plain = lower.replace(b"_", b"-")
-    if plain.startswith(b"x-forwarded-"):
+    # A look-alike is as good as the field.
+    meant = plain(name)
+    if meant.startswith(b"x-forwarded-"):
         kind = DROP
     else:
-        kind = SPECIAL.get(plain, FORWARD)
-        if kind > DROP and plain != lower:
+        kind = SPECIAL.get(meant, FORWARD)
+        if kind > DROP and meant != lower:
             kind = DROP
     if len(_request_kinds) >= MAX_CACHE:
         _request_kinds.clear()
@@ -306,8 +308,7 @@ def read_request(
             kept.insert(0, b"Host: " + absolute)
     if host is None:
         raise Refused(400, "no Host field")
-    if not target.isascii():
-        target = b"".join(b"%c" % byte if byte < 0x80 else b"%%%02X" % byte for byte in target)
+    target = in_ascii(target)
     if b"#" in target:
         raise Refused(400, "the target has a fragment")
     request.upgrade = b""

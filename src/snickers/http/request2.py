@@ -22,6 +22,7 @@ from snickers.http.head import (
     TOKEN,
     UPGRADE,
     clean,
+    in_ascii,
     may_trail,
     read_length,
 )
@@ -36,6 +37,8 @@ _SCHEMES = frozenset({b"https", b"http"})
 _OF_A_CONNECTION = frozenset({CODING, CONNECTION, UPGRADE})
 _NEVER = frozenset({b"keep-alive", b"proxy-connection"})
 _MAX_KNOWN = 4096
+_MAX_LINE = 512
+"""Bytes of a line that is worth remembering."""
 
 _good: dict[tuple[bytes, bytes], bytes] = {}
 """Lines of fields that were found good and are passed on; ``b""``: good, and not passed on."""
@@ -125,7 +128,7 @@ def read_fields(
 
 
 def _remember(field: tuple[bytes, bytes], line: bytes) -> bytes:
-    if len(field[1]) <= 512:
+    if len(field[0]) + len(field[1]) <= _MAX_LINE:
         if len(_good) >= _MAX_KNOWN:
             _good.clear()
         _good[field] = line
@@ -174,8 +177,7 @@ def _with_pseudo(pseudo: dict[bytes, bytes], host_field: bytes | None, limit: in
         raise Malformed("the path does not begin with a slash")
     if not clean(path) or b" " in path or b"\t" in path or b"#" in path:
         raise Malformed("the path has a blank, a control character or a fragment")
-    if not path.isascii():
-        path = b"".join(b"%c" % byte if byte < 0x80 else b"%%%02X" % byte for byte in path)
+    path = in_ascii(path)
     request = Request()
     try:
         request.host = read_host(authority)

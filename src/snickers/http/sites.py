@@ -44,15 +44,6 @@ class LiveSite:
         self.carrier: Any = None
         """What carries its connections then; made and kept by whoever does."""
 
-    def speaks_for(self, host: bytes) -> bool:
-        """Say whether *host* (lower case, no port) is a name of this site."""
-        if host in self.hosts:
-            return True
-        if self.wild:
-            dot = host.find(b".")
-            return dot > 0 and host[dot:] in self.wild
-        return False
-
     def put(self, names: tuple[str, ...], site: Site | None, handler: IHandler) -> None:
         """Take what a new configuration says; exchanges under way keep the old handler."""
         self.site = site
@@ -83,6 +74,13 @@ class SiteTable:
             if dot > 0:
                 site = self._wild.get(host[dot:])
         return site
+
+    def owns(self, site: LiveSite, host: bytes) -> bool:
+        """Say whether *host* (lower case, no port) is a name of *site*. One that a wildcard covers
+        is not, if it is the exact name of another site."""
+        if host in site.hosts:
+            return True
+        return bool(site.wild) and self.find(host) is site
 
     def route(self, server_name: bytes) -> LiveSite | None:
         """Return the site of a TLS connection: the default site for ``b""``, else as `find`."""

@@ -12,6 +12,7 @@ from os import urandom
 from typing import Any, Protocol
 from urllib.parse import quote_from_bytes
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,9 +20,10 @@ from zope.interface import implementer
 
 from snickers.config.values import Static
 from snickers.http.conditions import NOT_MODIFIED, read_conditions
+from snickers.http.connections import Connections
 from snickers.http.filebody import FileBody
 from snickers.http.filecache import FileCache, Kept, Shelf, Slot
-from snickers.http.files import Folder, Found, Listing, Look, Missing, Same, Slashless
+from snickers.http.files import Folder, Found, Listing, Look, Missing, Same, Signature, Slashless
 from snickers.http.mediatypes import accepted_codings
 from snickers.http.openfile import PIECE, OpenFile
 from snickers.http.pages import answer_error, listing_page
@@ -50,13 +52,35 @@ class Coarse(Protocol):
         """Seconds, never going back."""
 
 
+@frozen
+class ListingPage:
+    """A folder's list, as it is shown."""
+
+    fields: Fields
+    page: bytes
+
+
+def _look(
+    folder: Folder,
+    path: Path,
+    codings: Sequence[tuple[bytes, bytes]],
+    known: Signature | None,
+) -> Look | ListingPage:
+    """Return what is at *path*. Blocks, with a long list for a tenth of a second."""
+    look = folder.look(path, codings, known)
+    if isinstance(look, Listing):
+        return ListingPage(*listing_page(path.names, look.entries, look.complete))
+    return look
+
+
 @implementer(IHandler)
 class StaticHandler:
     """Serves the files of a `Static`.
 
     *defer* calls its first argument with the others in a thread, and returns a Deferred of the
     result; *cache* is the memory for small files, one of its own by default; *alarm* is told of a
-    folder of *site* that a visitor came for and that is not there, until it is.
+    folder of *site* that a visitor came for and that is not there, until it is; *connections*
+    counts the files that are being sent.
     """
 
     log = Logger()
@@ -69,6 +93,7 @@ class StaticHandler:
         cache: FileCache | None = None,
         site: str = "",
         alarm: IAlarm | None = None,
+        connections: Connections | None = None,
     ) -> None:
         self.defer = defer
         self.buffer = bytearray(PIECE)
@@ -76,6 +101,7 @@ class StaticHandler:
         self._folder = Folder.of(static)
         self._precompressed = static.precompressed
         self._clock = clock
+        self._connections = connections
         self._shelf = Shelf(cache or FileCache())
         self._slots = self._shelf.slots
         self._looking: dict[Hashable, list[_Visit]] = {}
@@ -157,7 +183,7 @@ class StaticHandler:
         exchange.responder = visit
         self._looking[key] = [visit]
         known = slot.kept.signature if slot is not None and slot.kept.settled else None
-        looked = self.defer(self._folder.look, path, codings, known)
+        looked = self.defer(_look, self._folder, path, codings, known)
         looked.addCallbacks(
             self._looked,
             self._look_failed,
@@ -167,7 +193,7 @@ class StaticHandler:
 
     def _looked(
         self,
-        look: Look,
+        look: Look | ListingPage,
         began: float,
         key: Hashable,
         key_size: int,
@@ -178,6 +204,13 @@ class StaticHandler:
         visits = self._looking.pop(key)
         if not self._closed:
             self._tell(look.wrong if isinstance(look, Missing) else "")
+        if isinstance(look, Found) and look.file is not None and self._connections is not None:
+            self._connections.make_room()
+            if self._connections.is_full:
+                look.file.release()
+                look = Missing(503)
+            else:
+                self._connections.count_file(look.file)
         file: OpenFile | None = None
         kept: Kept | None = None
         if isinstance(look, Same) and slot is not None:
@@ -288,7 +321,7 @@ def _answer_bare(exchange: IExchange, representation: Representation, status: in
         answer_error(exchange, status)
 
 
-def _answer_without(exchange: IExchange, path: Path, look: Look) -> None:
+def _answer_without(exchange: IExchange, path: Path, look: Look | ListingPage) -> None:
     """Answer where there is no file to serve."""
     if isinstance(look, Slashless):
         _, mark, query = exchange.request.target.partition(b"?")
@@ -298,9 +331,8 @@ def _answer_without(exchange: IExchange, path: Path, look: Look) -> None:
         )
         fields: Fields = [(b"Location", location + mark + safe_target(query))]
         exchange.answer(301, fields, 0, b"", True)
-    elif isinstance(look, Listing):
-        fields, body = listing_page(path.names, look.entries, look.complete)
-        exchange.answer(200, fields, len(body), body, True)
+    elif isinstance(look, ListingPage):
+        exchange.answer(200, [*look.fields], len(look.page), look.page, True)
     elif isinstance(look, Missing):
         answer_error(exchange, look.status)
     else:
