@@ -211,6 +211,8 @@ class SnapshotTests(SynchronousTestCase):
         for event in (e.SleepAsked(), e.RestartAsked(), e.Changed(DUMPED, "new")):
             life = Dialogue(DUMPED)
             life.hear(event)
+            if life.state.preparing:
+                life.hear(e.Prepared, True)
             self.assertIs(life.state.phase, Phase.SNAPSHOTTING, event)
             said = life.hear(e.SnapshotFailed, "disk full")
             self.assertIn(e.Warn("disk full", "snapshot"), said)
