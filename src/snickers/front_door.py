@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Protocol
@@ -114,7 +115,12 @@ class FrontDoorService(Service):
         self._watcher.start(self._every, now=False).addErrback(
             lambda failure: self.log.failure("looking for changes ended", failure=failure)
         )
-        self._reactor.callWhenRunning(self._install_signals)
+        self._reactor.callWhenRunning(self._running)
+
+    def _running(self) -> None:
+        """The reactor runs, and has installed its own handlers of signals."""
+        self._install_signals()
+        # Not before: who hears it may send a signal at once.
         self._notifier.send("READY=1", "STATUS=serving")
         self._ready()
 
@@ -139,7 +145,9 @@ class FrontDoorService(Service):
     def told(self, what: str) -> None:
         """Tell the service manager how a reload goes: ``"reloading"`` or ``"ready"``."""
         if what == "reloading":
-            self._notifier.send("RELOADING=1")
+            # systemd's Type=notify-reload wants to know when (sd_notify(3)).
+            now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={now}")
         else:
             self._notifier.send("READY=1")
 

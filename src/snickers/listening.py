@@ -390,7 +390,7 @@ class Port:
             self._complained = self.sweep.now
             _log.error(
                 "Cannot accept connections: {problem}; {open} are open. Raise the limit of"
-                " descriptors (LimitNOFILE=, ulimit -n), or lower 'connections'",
+                " descriptors (LimitNOFILE=, ulimit -n), or lower 'connection limit'",
                 problem=problem.strerror,
                 open=self.limits.open,
             )

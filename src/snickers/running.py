@@ -274,10 +274,11 @@ class Running:
         goal = merge(running, fresh)
         change = difference(running, goal)
         answer = self._described(change, fresh)
-        self.configuration = goal
         self._tell_restart(goal.settings)
         self._apply_lives(change)
         self._plane.apply(_change(running, goal, change))
+        # At last: should one of these fail, the next reload sees what is still to be done.
+        self.configuration = goal
         self._tell_faults(fresh)
         for entry in answer["added"]:
             self.log.info("{site}: added", site=entry["site"])

@@ -161,10 +161,10 @@ def _life() -> Iterable[Option]:
     )
     yield option(
         "update",
-        formats.one_of("swap", "parallel"),
+        formats.one_of("swap", later=["parallel"]),
         "swap",
-        "How a new image takes over: in the old one's place, or beside it first.",
-        "parallel",
-        later=True,
+        "How another server takes over: in the place of the old one, which comes back if the new "
+        "one does not pass its check within half of `wake within` (`swap`); or beside it first.",
+        "swap",
         attribute="",
     )
