@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -281,3 +282,24 @@ class SiteTests(TestCase):
     def test_opens_with_workers(self) -> None:
         """The same whichever process is asked."""
         self.opens(self.begin("workers = 3\n"))
+
+
+class AwayTests(TestCase):
+    """Without a Docker."""
+
+    timeout = 4 * WITHIN
+
+    def test_away(self) -> None:
+        """A browser is told that the site cannot be started, instead of waiting for ever; what is
+        listed is answered all the same."""
+        snickers = Snickers(self, "[box.localhost]\ntype = container\nimage = x\nhold = 500ms\n")
+        with snickers.connect("box.localhost") as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: box.localhost\r\nAccept: text/html\r\n\r\n")
+            answer = HTTPResponse(sock)
+            answer.begin()
+            self.assertEqual((answer.status, answer.headers["Retry-After"]), (503, "30"))
+            self.assertIn(b"The site cannot be started at the moment", answer.read())
+        status, body = snickers.get("box.localhost", "/robots.txt")
+        self.assertEqual(status, 503)
+        self.assertIn(b"asleep", body)
+        self.assertEqual(snickers.end(), 0)
