@@ -7,11 +7,19 @@ network is touched.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from websockets.sync.client import connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CERTUTIL = shutil.which("certutil")
@@ -66,6 +74,23 @@ class Browser:
         if not target.exists():
             raise BrowserFailed(f"no picture of {url}")
 
+    def tab(self, test: Any) -> Tab:
+        """Return a tab that stays open until the end of *test*. Blocks."""
+        assert CHROMIUM is not None
+        return Tab(test, [*self._command(), "--remote-debugging-port=0"], self._environment())
+
+    def _command(self) -> list[str]:
+        assert CHROMIUM is not None
+        return [CHROMIUM, *FLAGS, f"--user-data-dir={self._home / 'profile'}"]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "HOME": str(self._home),
+            "XDG_CONFIG_HOME": str(self._home / ".config"),
+            "XDG_DATA_HOME": str(self._home / ".local/share"),
+            "PATH": os.defpath,
+        }
+
     def _certutil(self, *arguments: str | Path, database: Path) -> None:
         assert CERTUTIL is not None
         subprocess.run(
@@ -73,14 +98,8 @@ class Browser:
         )
 
     def _run(self, *arguments: str) -> str:
-        assert CHROMIUM is not None
-        environment = {
-            "HOME": str(self._home),
-            "XDG_CONFIG_HOME": str(self._home / ".config"),
-            "XDG_DATA_HOME": str(self._home / ".local/share"),
-            "PATH": os.defpath,
-        }
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self._home / 'profile'}", *arguments]
+        environment = self._environment()
+        command = [*self._command(), *arguments]
         try:
             done = subprocess.run(
                 command, env=environment, capture_output=True, timeout=WITHIN, check=False
@@ -94,3 +113,83 @@ class Browser:
         if done.returncode:
             raise BrowserFailed(f"the browser ended with {done.returncode}:\n{heard[-2000:]}")
         return done.stdout.decode("utf-8", "replace")
+
+
+class Tab:
+    """A tab of a browser that stays open, told what to do by the DevTools protocol."""
+
+    def __init__(self, test: Any, command: list[str], environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [*command, "about:blank"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        test.addCleanup(self._close)
+        assert self._process.stderr is not None
+        heard = ""
+        for line in self._process.stderr:
+            heard += line
+            if found := re.search(r"DevTools listening on ws://([^/]+)/", line):
+                break
+        else:
+            raise BrowserFailed(f"the browser has no tab:\n{heard[-2000:]}")
+        with urlopen(f"http://{found[1]}/json/list", timeout=WITHIN) as answer:
+            (page,) = [each for each in json.load(answer) if each["type"] == "page"]
+        self._socket = connect(page["webSocketDebuggerUrl"], max_size=None, open_timeout=WITHIN)
+        test.addCleanup(self._socket.close)
+        self._last = 0
+        self.call("Page.enable")
+
+    def _close(self) -> None:
+        self._process.terminate()
+        self._process.wait(WITHIN)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Return what the method of the protocol answers. Blocks."""
+        self._last += 1
+        self._socket.send(json.dumps({"id": self._last, "method": method, "params": parameters}))
+        while True:
+            heard = json.loads(self._socket.recv(WITHIN))
+            if heard.get("id") == self._last:
+                if "error" in heard:
+                    raise BrowserFailed(f"{method}: {heard['error']['message']}")
+                result: dict[str, Any] = heard["result"]
+                return result
+
+    def visit(self, url: str) -> None:
+        """Type *url* into the address."""
+        self.call("Page.navigate", url=url)
+
+    def evaluate(self, expression: str) -> Any:
+        """Return the value of the JavaScript *expression*, ``None`` while there is no page."""
+        try:
+            result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        except BrowserFailed as failed:
+            if "navigated" in str(failed):
+                return None
+            raise
+        return result["result"].get("value")
+
+    def text(self) -> str:
+        """Return what can be read."""
+        return str(self.evaluate("document.body ? document.body.innerText : ''"))
+
+    def until(self, seen: Callable[[], bool], what: str) -> None:
+        """Wait until *seen*; *what* is said when that does not come about."""
+        limit = time.monotonic() + WITHIN
+        while not seen():
+            if time.monotonic() > limit:
+                raise BrowserFailed(f"{what}: not within {WITHIN} s; the page says {self.text()!r}")
+            time.sleep(0.05)
+
+    def reads(self, words: str) -> None:
+        """Wait until *words* can be read."""
+        self.until(lambda: words in self.text(), words)
+
+    def picture(self, target: Path) -> None:
+        """Write what the tab shows to *target*, a PNG."""
+        target.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))

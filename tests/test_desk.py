@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import succeed
@@ -14,7 +15,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Site, Static
-from snickers.interfaces import Address, Change, IAlarm, ILeases, IWaiter, Refusal
+from snickers.interfaces import Address, Change, IAlarm, ILeases, IWaiter, Refusal, Stage
 from snickers.workers import desk as desk_module
 from snickers.workers import wire
 from snickers.workers.desk import FORGOTTEN, Desk
@@ -33,7 +34,7 @@ class Leases:
         self.uses: Counter[str] = Counter()
         self.waiting: list[tuple[str, IWaiter]] = []
         self.doubts: list[tuple[str, Address]] = []
-        self.stages: dict[str, str] = {}
+        self.stages: dict[str, Stage] = {}
 
     def take(self, site: str, waiter: IWaiter) -> Address | None:
         address = self.at.get(site)
@@ -53,8 +54,8 @@ class Leases:
     def failed(self, site: str, address: Address) -> None:
         self.doubts.append((site, address))
 
-    def stage(self, site: str) -> str:
-        return self.stages.get(site, "")
+    def look(self, site: str, told: Callable[[Stage], None]) -> None:
+        told(self.stages.get(site, Stage()))
 
     def ready(self, site: str) -> Address | None:
         return self.at.get(site)
@@ -159,19 +160,23 @@ class LeasesTests(DeskCase):
         self.assertEqual((self.leases.uses["a"], self.desk.leased), (0, 0))
 
     def test_waits(self) -> None:
-        """One that sleeps is leased when it is awake; meanwhile the worker hears how far it is."""
-        self.leases.stages["a"] = "starting"
+        """One that sleeps is leased when it is awake; how far it is is told to who looks."""
         answer = self.take(1)
         self.assertNoResult(answer)
-        self.assertEqual(self.worker.told, [("Stage", b"a", b"starting")])
-        self.leases.stages["a"] = "checking"
-        self.desk.changed("b")
         self.desk.changed("a")
         self.pump.flush()
-        self.assertEqual(self.worker.told[1:], [("Stage", b"a", b"checking")])
+        self.assertEqual(self.worker.told, [])
         self.leases.answer(HERE)
         self.assertEqual(self.result(answer), HERE)
         self.assertEqual(self.desk._waiting, {})
+
+    def test_look(self) -> None:
+        """How far it is is said at once; nobody waits for it, and nothing is counted."""
+        self.leases.stages["a"] = Stage("starting", "pulling x", True)
+        for site, stage in [("a", Stage("starting", "pulling x", True)), ("b", Stage())]:
+            answer = self.successResultOf(self.say(wire.Look, site=site))
+            self.assertEqual(wire.read_stage(answer), stage)
+        self.assertEqual((self.leases.waiting, self.desk.leased), ([], 0))
 
     def test_refused(self) -> None:
         """Why there is none is said, and nothing is counted."""
@@ -224,7 +229,7 @@ class LeasesTests(DeskCase):
         self.take(2).addCallback(lambda answer: self.worker.told.append(("leased",)))
         self.leases.answer(THERE)
         self.desk.changed("a")
-        self.assertEqual(self.names(), ["Withdraw", "Stage", "leased"])
+        self.assertEqual(self.names(), ["Withdraw", "leased"])
 
     def test_nothing_to_withdraw(self) -> None:
         """What was given back is not withdrawn."""

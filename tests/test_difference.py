@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.config.difference import Difference, changes, difference, merge
 from snickers.config.parse import parse
 from snickers.config.values import (
+    Asleep,
     Configuration,
     Container,
     Fault,
@@ -192,6 +193,20 @@ class ChangesTests(SynchronousTestCase):
         self.assertNotIn("secret", repr(told))
         for _, was, now in told:
             self.assertNotEqual(was, now)
+
+    def test_content(self) -> None:
+        """A file whose content alone is another is said to be so."""
+        old = evolve(redirect("a.example"), kind=Container("x"))
+        one, other = (
+            evolve(old, asleep=(Asleep("/robots.txt", file="/r", content=content),))
+            for content in (b"a", b"b")
+        )
+        self.assertEqual(changes(old, one), (("answers asleep", "", "/robots.txt /r"),))
+        self.assertEqual(
+            changes(one, other),
+            (("answers asleep", "/robots.txt /r", "/robots.txt /r (another content)"),),
+        )
+        self.assertEqual(changes(one, one), ())
 
     def test_fields(self) -> None:
         """Added fields are told by name and value, and one that is removed as such."""

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Site, Static
-from snickers.interfaces import Change, ILeases, IPlane, Refusal
+from snickers.interfaces import Change, ILeases, IPlane, Refusal, Stage
 from snickers.stream import Sweep
 from snickers.workers import wire
 from snickers.workers.census import Counts, read
@@ -131,14 +131,33 @@ class LeasesTests(DutyCase):
         self.assertEqual((self.lives.uses["a"], self.desk.leased, self.leases._servers), (0, 0, {}))
 
     def test_asleep(self) -> None:
-        """One that sleeps is waited for; how far it is is known meanwhile."""
-        self.lives.stages["a"] = "starting"
+        """One that sleeps is waited for."""
         waiter = self.take()
         self.pump.flush()
-        self.assertEqual((waiter.answers, self.leases.stage("a")), ([], "starting"))
+        self.assertEqual(waiter.answers, [])
         self.lives.answer("/run/a.sock")
         self.pump.flush()
         self.assertEqual((waiter.answers, self.leases.ready("a")), (["/run/a.sock"], "/run/a.sock"))
+
+    def test_look(self) -> None:
+        """How far the server is is what the first process says; nothing is leased for it."""
+        self.lives.stages["a"] = Stage("starting", "pulling \ud800", True)
+        told: list[Stage] = []
+        self.leases.look("a", told.append)
+        self.assertEqual(told, [])
+        self.pump.flush()
+        self.assertEqual(told, [Stage("starting", "pulling \\ud800", True)])
+        self.assertEqual((self.lives.waiting, self.leases._servers), ([], {}))
+
+    def test_look_at_nobody(self) -> None:
+        """When the first process has gone, or goes meanwhile, nobody can say, and that is said."""
+        told: list[Stage] = []
+        self.leases.look("a", told.append)
+        self.lose()
+        self.assertEqual(told, [Stage()])
+        self.leases.look("a", told.append)
+        self.clock.advance(0)
+        self.assertEqual(told, [Stage(), Stage()])
 
     def test_refused(self) -> None:
         """Why there is none is what the first process says."""

@@ -10,7 +10,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.config.values import Container, Passthrough, Process, Proxy, Redirect, Site, Static
+from snickers.config.values import (
+    Asleep,
+    Container,
+    Passthrough,
+    Process,
+    Proxy,
+    Redirect,
+    Site,
+    Static,
+)
 from snickers.http.guard import GuardedHandler
 from snickers.http.kinds import HandlerMaker, MisdirectedHandler, UnavailableHandler
 from snickers.http.personal import PersonalHandler
@@ -18,7 +27,7 @@ from snickers.http.proxy import ProxyHandler
 from snickers.http.redirect import RedirectHandler
 from snickers.http.static import StaticHandler
 from snickers.http.upstream import CONNECT_WITHIN, Upstream
-from snickers.interfaces import IHandler
+from snickers.interfaces import IHandler, Stage
 from snickers.sweep import Sweep
 from tests.exchange_fake import RecordingExchange
 from tests.test_personal import Leases
@@ -76,6 +85,21 @@ class HandlerMakerTests(SynchronousTestCase):
                 made = self.maker.make(Site(name="a.example", kind=kind, **decision))
                 self.assertIsInstance(made, GuardedHandler)
                 made.close()
+
+    def test_asleep(self) -> None:
+        """A sleeping server's site answers what its section lists without waking it."""
+        site = Site(name="a.example", kind=Container("x"), asleep=(Asleep("/up", 404),))
+        self.leases.stage = Stage("asleep")
+        exchange = RecordingExchange(target=b"/up")
+        self.maker.make(site).handle(exchange)
+        self.assertEqual((exchange.status, self.leases.waiters), (404, []))
+
+    def test_policy_of_the_owner(self) -> None:
+        """Where the owner's policy replaces the waking page's, that gets no script."""
+        for name, scripted in (("Content-Security-policy", False), ("X-Frame-Options", True)):
+            site = Site(name="a.example", kind=Container("x"), headers=((name, "x"),))
+            guarded: Any = self.maker.make(site)
+            self.assertEqual(guarded._inner.scripted, scripted)
 
     def test_broken(self) -> None:
         """A site that was never without a fault answers 503, without saying what is wrong."""

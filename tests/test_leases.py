@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
-from snickers.interfaces import Address, ILeases, IWaiter, Refusal
+from snickers.interfaces import Address, ILeases, IWaiter, Refusal, Stage
 from snickers.stream import Sweep
 from snickers.workers.leases import LINGER, LOST, RemoteLeases
 
@@ -57,6 +57,7 @@ class Lessor:
         """Questions without an answer."""
         self.forgotten: list[int] = []
         self.leases: Counter[str] = Counter()
+        self.looks: list[str] = []
         self.messages = 0
         self.doubts: list[tuple[str, Address]] = []
 
@@ -64,6 +65,9 @@ class Lessor:
         assert ticket not in self.asked
         self.messages += 1
         self.asked[ticket] = site
+
+    def look(self, site: str) -> None:
+        self.looks.append(site)
 
     def forget(self, ticket: int) -> None:
         assert ticket in self.asked
@@ -272,13 +276,25 @@ class LeasesTests(LeasesCase):
         self.leases.failed("a", HERE)
         self.assertEqual(len(self.lessor.doubts), 2)
 
-    def test_stage(self) -> None:
-        """How far the server is is known while somebody is interested."""
-        self.leases.told("a", "pulling")
-        self.assertEqual(self.leases.stage("a"), "")
-        self.take()
-        self.leases.told("a", "pulling")
-        self.assertEqual(self.leases.stage("a"), "pulling")
+    def test_look(self) -> None:
+        """How far the server is is asked once for all who want to know meanwhile; a look is no
+        lease. One who fails does not keep the others from it."""
+        told: list[Stage] = []
+
+        def broken(stage: Stage) -> None:
+            raise RuntimeError("a fault")
+
+        for each in (told.append, broken, told.append):
+            self.leases.look("a", each)
+        self.leases.look("b", told.append)
+        self.assertEqual(self.lessor.looks, ["a", "b"])
+        stage = Stage("starting", "pulling x", True)
+        self.leases.looked("a", stage)
+        self.assertEqual(told, [stage, stage])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.leases.look("a", told.append)
+        self.assertEqual(self.lessor.looks, ["a", "b", "a"])
+        self.assertEqual((self.leases._servers, self.lessor.asked), ({}, {}))
 
     def test_lost(self) -> None:
         """When the first process has gone, no address is given out, and nothing given back."""

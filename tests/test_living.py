@@ -13,7 +13,7 @@ from snickers.containers import events as e
 from snickers.containers import living
 from snickers.containers.living import Living
 from snickers.containers.roster import Roster
-from snickers.interfaces import Declared, LifeFailed
+from snickers.interfaces import Declared, LifeFailed, Stage
 from snickers.testing import MemoryEngine
 
 
@@ -121,6 +121,32 @@ class LivingTests(TestCase):
         self.life.later(e.TimePassed())
         self.turn()
         self.assertEqual(seen, [])
+
+    def test_stage(self):
+        """How far it is: its phase, what the engine says of the start, and whether that takes
+        longer than it may."""
+        self.assertEqual(self.life.stage(), Stage("asleep"))
+        self.engine.hold("start")
+        start = self.engine.start
+
+        def slow(declared, progress, fresh=False):
+            progress("pulling lamp, 45 %")
+            return start(declared, lambda words: None, fresh)
+
+        self.engine.start = slow
+        self.life.arrive(1, Waiter())
+        self.turn()
+        # "starting" is what the machine says of it, after the engine was called.
+        self.assertEqual(self.life.stage(), Stage("starting", "starting"))
+        self.around.clock.advance(59)
+        self.assertFalse(self.life.stage().late)
+        self.around.clock.advance(1)
+        self.assertTrue(self.life.stage().late)
+        self.engine.release("start")
+        self.turn()
+        self.assertEqual(self.life.stage(), Stage("checking", "checking", True))
+        self.around.probes[-1][3].callback(None)
+        self.assertEqual(self.life.stage(), Stage("awake"))
 
     def test_nothing_inside_the_call(self):
         """Arriving and being forgotten are dealt with in a later turn."""

@@ -19,14 +19,14 @@ from snickers.http.pages import (
     error_page,
     listing_page,
     negotiate,
-    waking_page,
+    words_for,
 )
 from snickers.interfaces import IExchange, IRequest
 from tests.exchange_fake import RecordingExchange
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=60)
 STATUSES = [400, 403, 404, 405, 408, 413, 414, 421, 429, 431, 500, 501, 502, 503, 504]
-KINDS_503 = ["", "crashed", "resting", "away", "stopping", "broken", "disabled", "busy"]
+KINDS_503 = ["", "asleep", "crashed", "resting", "away", "stopping", "broken", "disabled", "busy"]
 
 
 class Reader(HTMLParser):
@@ -113,6 +113,13 @@ class ErrorPageTests(TestCase):
         ):
             pages = {error_page(status, kind, None)[1] for kind in kinds}
             self.assertEqual(len(pages), len(kinds))
+
+    def test_words(self) -> None:
+        """The words of a page can be had without it."""
+        title, text, retry_after = words_for(503, "away")
+        fields, body = error_page(503, "away", None)
+        self.assertLessEqual({title, text}, set(Reader(body).text))
+        self.assertEqual(dict(fields)[b"Retry-After"], b"%d" % (retry_after or 0))
 
     def test_unknown_kind(self) -> None:
         """A kind that is not known counts as none, and is not shown."""
@@ -208,28 +215,6 @@ class AnswerErrorTests(TestCase):
         exchange = RecordingExchange()
         answer_error(exchange, 405)
         self.assertIsNone(exchange.get(b"allow"))
-
-
-class WakingPageTests(TestCase):
-    """`waking_page`."""
-
-    def test_refreshes_and_tells(self) -> None:
-        """The page asks again after two seconds and tells the stage to screen readers."""
-        fields, body = waking_page("checking")
-        page = Reader(body)
-        self.assertIn({"http-equiv": "refresh", "content": "2"}, page.having("meta"))
-        self.assertIn({"role": "status"}, page.having("p"))
-        self.assertIn("Checking…", page.text)
-        known = dict(fields)
-        self.assertEqual((known[b"Retry-After"], known[b"Cache-Control"]), (b"2", b"no-store"))
-        self.assertIn("Starting…", Reader(waking_page("starting")[1]).text)
-
-    def test_unknown_stage_is_escaped(self) -> None:
-        """A stage without words of ours is shown as it is, short and escaped."""
-        _, body = waking_page("<script>x</script>" + "y" * 1000)
-        self.assertNotIn(b"<script", body)
-        self.assertIn(b"&lt;script&gt;", body)
-        self.assertNotIn(b"y" * 100, body)
 
 
 class ListingPageTests(TestCase):

@@ -1,5 +1,7 @@
 """Sites with a server of their own."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -7,8 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from snickers.http.personal import PersonalHandler, Waiting, is_navigation
-from snickers.interfaces import Address, IHandler, ILeases, IResponder, IWaiter, Refusal
+from snickers.config.values import Asleep
+from snickers.http.personal import Looking, PersonalHandler, Waiting, is_navigation
+from snickers.http.waking import LOOK, LOOK_FIELD
+from snickers.interfaces import Address, IHandler, ILeases, IResponder, IWaiter, Refusal, Stage
 from snickers.stream import Sweep
 from tests.exchange_fake import RecordingExchange
 from tests.test_proxy import FakeUpstream
@@ -23,6 +27,9 @@ class Leases:
         self.taken = 0
         self.waiters: list[Any] = []
         self.told: list[Any] = []
+        self.stage: Stage | None = Stage("starting")
+        """``None``: the answer to `look` comes later."""
+        self.looks: list[Any] = []
 
     def take(self, site: str, waiter: IWaiter) -> Address | None:
         if self.address is None:
@@ -41,10 +48,13 @@ class Leases:
         self.told.append((site, address))
 
     def ready(self, site: str) -> Address | None:
-        raise AssertionError("a visitor's request is not answered by looking")
+        return self.address
 
-    def stage(self, site: str) -> str:
-        return "starting"
+    def look(self, site: str, told: Callable[[Stage], None]) -> None:
+        if self.stage is None:
+            self.looks.append(told)
+        else:
+            told(self.stage)
 
 
 PAGE = [(b"Accept", b"text/html,*/*;q=0.8"), (b"Sec-Fetch-Mode", b"navigate")]
@@ -69,7 +79,13 @@ class PersonalHandlerTests(SynchronousTestCase):
 
         self.most = 1000
         self.handler = PersonalHandler(
-            "a.example", 2.0, self.leases, upstream, self.sweep, lambda: self.most
+            "a.example",
+            2.0,
+            self.leases,
+            upstream,
+            self.sweep,
+            lambda: self.most,
+            [Asleep("/up", 204)],
         )
 
     def ask(self, fields: Any = (), **arguments: Any) -> RecordingExchange:
@@ -86,6 +102,7 @@ class PersonalHandlerTests(SynchronousTestCase):
         waiting = Waiting(self.handler, RecordingExchange())
         verifyObject(IWaiter, waiting)
         verifyObject(IResponder, waiting)
+        verifyObject(IResponder, Looking(RecordingExchange(), lambda exchange, stage: None))
 
     def test_awake(self) -> None:
         """An awake server gets the exchange at once; the lease ends with it."""
@@ -152,6 +169,109 @@ class PersonalHandlerTests(SynchronousTestCase):
         self.assertIn(b"Retry-After", fields)
         self.assertIsNone(script.status)
         self.assertEqual(len(self.leases.waiters), 1)
+
+    def test_waking_page_of_another_process(self) -> None:
+        """Where another process knows how far the server is, the request waits on meanwhile: it
+        may be answered, and its client may go."""
+        self.leases.stage = None
+        woken, gone, page = self.ask(PAGE), self.ask(PAGE), self.ask(PAGE)
+        self.pass_time(3)
+        self.leases.waiters.pop(0).leased(("10.0.0.3", 80))
+        gone.lose()
+        for told in self.leases.looks:
+            told(Stage("checking"))
+        self.assertEqual((woken.status, gone.status, page.status), (None, None, 503))
+        self.assertIn(b"Checking", page.data)
+        self.assertEqual((self.handler.waiting, self.leases.waiters), (0, []))
+
+    def test_no_waking_page_when_awake(self) -> None:
+        """When the server is awake by then, the lease is on its way, and is waited for."""
+        self.leases.stage = Stage("awake")
+        page = self.ask(PAGE)
+        self.pass_time(3)
+        self.assertIsNone(page.status)
+        self.leases.waiters[0].leased(("10.0.0.3", 80))
+        self.assertEqual(self.upstreams[0].carried, [page])
+
+    def test_trouble_is_said(self) -> None:
+        """With the engine away, or a start that takes too long, the page says so."""
+        for stage, status, retry_after, words in [
+            (Stage("away", "no such socket"), 503, b"30", b"Not available"),
+            (Stage("checking", late=True), 504, b"5", b"Still waking up"),
+        ]:
+            self.leases.stage = stage
+            page = self.ask(PAGE)
+            self.pass_time(3)
+            self.assertEqual((page.status, page.get(b"retry-after")), (status, retry_after))
+            self.assertIn(words, page.data)
+            self.assertNotIn(b"socket", page.data)
+
+    def test_look(self) -> None:
+        """A look of the waking page is answered with how far the server is, asleep and awake; it
+        takes no lease and wakes nothing."""
+        look = [(LOOK_FIELD, b"look")]
+        for address, stage, following in [
+            (None, Stage("starting"), "wait"),
+            (("10.0.0.2", 80), Stage("awake"), "open"),
+        ]:
+            self.leases.address, self.leases.stage = address, stage
+            exchange = self.ask(look, target=LOOK)
+            self.assertEqual(exchange.status, 200)
+            self.assertEqual(exchange.get(b"cache-control"), b"no-store")
+            self.assertEqual(json.loads(exchange.data)["next"], following)
+            self.assertEqual((self.leases.taken, self.leases.waiters, self.upstreams), (0, [], []))
+
+    def test_look_of_one_who_goes(self) -> None:
+        """Who has gone by the time is not answered."""
+        self.leases.stage = None
+        exchange = self.ask([(LOOK_FIELD, b"look")], target=LOOK)
+        exchange.lose()
+        self.leases.looks[0](Stage("starting"))
+        self.assertIsNone(exchange.status)
+
+    def test_the_sites_own_path(self) -> None:
+        """The same path without the field is the site's own."""
+        self.leases.address = ("10.0.0.2", 80)
+        for exchange in (
+            self.ask(target=LOOK),
+            self.ask([(LOOK_FIELD, b"look")]),
+            self.ask([(LOOK_FIELD, b"look")], target=LOOK, method=b"POST"),
+        ):
+            self.assertIn(exchange, self.upstreams[0].carried)
+
+    def test_answered_asleep(self) -> None:
+        """What is listed is answered without waking the server, while that is not awake."""
+        for phase in ("asleep", "away", "crashed", "starting", "checking", "paused", "draining"):
+            self.leases.stage = Stage(phase)
+            self.assertEqual(self.ask(target=b"/up").status, 204)
+            self.assertEqual(self.ask(target=b"/robots.txt", method=b"HEAD").status, 503)
+        self.assertEqual(self.leases.waiters, [])
+
+    def test_passed_on_awake(self) -> None:
+        """When the server is awake it answers that itself, as anything else."""
+        self.leases.address = ("10.0.0.2", 80)
+        exchanges = [self.ask(target=b"/up"), self.ask(target=b"/robots.txt")]
+        self.assertEqual(self.upstreams[0].carried, exchanges)
+        self.assertEqual(self.leases.taken, 2)
+
+    def test_awake_in_another_process(self) -> None:
+        """A worker without a lease asks whether the server is awake: then that answers."""
+        self.leases.stage = None
+        awake, asleep, gone = (self.ask(target=b"/up") for _ in range(3))
+        gone.lose()
+        self.leases.looks[0](Stage("awake"))
+        self.leases.looks[1](Stage("asleep"))
+        self.leases.looks[2](Stage("awake"))
+        self.assertEqual((awake.status, asleep.status, gone.status), (None, 204, None))
+        self.assertEqual(len(self.leases.waiters), 1)
+        self.leases.waiters[0].leased(("10.0.0.3", 80))
+        self.assertEqual(self.upstreams[0].carried, [awake])
+
+    def test_posts_wake(self) -> None:
+        """Only reading is answered asleep; anything else wakes the server as ever."""
+        self.ask(target=b"/up", method=b"POST")
+        self.ask(target=b"/upper")
+        self.assertEqual(len(self.leases.waiters), 2)
 
     def test_woken_in_time(self) -> None:
         """No waking page follows when the server was ready before."""

@@ -12,7 +12,7 @@ from snickers.config.values import Container, Lifecycle, Process, Site, Static
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
-from snickers.interfaces import ILeases, ILives, IWaiter, LifeFailed, Ran
+from snickers.interfaces import ILeases, ILives, IWaiter, LifeFailed, Ran, Stage
 from snickers.testing import MemoryEngine
 
 
@@ -171,6 +171,23 @@ class LivesTests(TestCase):
         self.lives.give_back("gone.example")
         self.turn()
         self.assertEqual(moves, [])
+
+    def test_look(self):
+        """How far a server is is told at once to whoever looks; that wakes nothing, keeps nothing
+        awake, and is no use of it."""
+        told = []
+        self.begin(container(idle_after=10.0))
+        self.lives.look("a.example", told.append)
+        self.lives.look("nobody.example", told.append)
+        self.turn()
+        self.assertEqual(told, [Stage("asleep"), Stage()])
+        self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
+        self.awake()
+        told.clear()
+        for _ in range(12):
+            self.lives.look("a.example", told.append)
+            self.turn(1.0)
+        self.assertEqual((told[0], told[-1]), (Stage("awake"), Stage("asleep")))
 
     def test_wakes(self):
         """The first request wakes a sleeping server, waits, and is leased its address."""

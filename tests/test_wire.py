@@ -11,7 +11,7 @@ from twisted.test.iosim import connectedServerAndClient
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.values import Site, Static
-from snickers.interfaces import Change, Refusal
+from snickers.interfaces import Change, Refusal, Stage
 from snickers.workers import wire
 
 QUICK = settings(derandomize=True, deadline=None, database=None, max_examples=50)
@@ -48,6 +48,11 @@ class FormsTests(SynchronousTestCase):
             self.assertEqual(wire.result(wire.lease(address)), address)
         refusal = Refusal("crashed", 30)
         self.assertEqual(wire.result(wire.refusal(refusal)), refusal)
+
+    def test_stages(self) -> None:
+        """How far a server is arrives as it was."""
+        for stage in (Stage(), Stage("starting", "pulling x, 45 %", True)):
+            self.assertEqual(wire.read_stage(wire.stage(stage)), stage)
 
     @QUICK
     @given(st.text(alphabet=st.characters(codec=None), max_size=40), st.integers(0, 20_000))

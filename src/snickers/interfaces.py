@@ -151,6 +151,19 @@ class Refusal:
     """Seconds after which asking again makes sense."""
 
 
+@frozen
+class Stage:
+    """How far a personal server is."""
+
+    phase: str = ""
+    """``"asleep"``, ``"starting"``, ``"checking"``, ``"awake"``... as ``status`` shows it; ``""``:
+    there is none, or nobody can say."""
+    words: str = ""
+    """What the engine says of a start, for its owner: not for visitors as it is."""
+    late: bool = False
+    """It is on its way for longer than ``wake within``."""
+
+
 class IWaiter(Interface):
     """One who waits for a lease. Exactly one of the two is called, once, never inside `take`."""
 
@@ -179,8 +192,11 @@ class ILeases(Interface):
     def failed(site: str, address: Address) -> None:
         """A new connection to *address* was refused or timed out: look whether it still lives."""
 
-    def stage(site: str) -> str:
-        """Return the state's name for a visitor's waking page: ``"starting"``, ``"checking"``..."""
+    def look(site: str, told: Callable[[Stage], None]) -> None:
+        """Have *told* called, once, with how far *site*'s server is: at once or in a later turn.
+
+        Nothing is counted, nothing is woken, and nothing is kept awake by it.
+        """
 
     def ready(site: str) -> Address | None:
         """Return where *site*'s server answers now, ``None`` when nowhere; nothing is counted."""

@@ -73,6 +73,9 @@ def changes(old: Site, new: Site) -> tuple[tuple[str, str, str], ...]:
             was = "" if earlier is None else HIDDEN
             now = "" if later is None else HIDDEN if earlier is None else CHANGED
             found.append(("env." + name, was, now))
+    if old.asleep != new.asleep and not any(name == "answers asleep" for name, *_ in found):
+        shown = after["answers asleep"]
+        found.append(("answers asleep", shown, f"{shown} (another content)"))
     fields = dict(old.headers), dict(new.headers)
     for name in sorted({*fields[0], *fields[1]}):
         was, now = (_shown_field(held.get(name)) for held in fields)

@@ -31,7 +31,7 @@ class Stamp:
     patterns: tuple[str, ...]
     """The globs of ``include``."""
     others: tuple[str, ...]
-    """Single files beside those: ``env file``, ``basic auth``."""
+    """Single files beside those: ``env file``, ``basic auth``, those of ``answers asleep``."""
     seen: tuple[tuple[str, Identity], ...]
 
     def current(self) -> Stamp:
@@ -60,6 +60,15 @@ class Shelf:
 
     def read(self, path: str) -> str:
         """Return the text of the file *path*; raises `Wrong` in words, such as "is a folder"."""
+        content = self._read(path, MOST)
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise Wrong(f"is not UTF-8: see line {line}; save it as UTF-8") from None
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def _read(self, path: str, most: int) -> bytes:
         try:
             # Opening a pipe for reading would wait for its writer.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -70,22 +79,21 @@ class Shelf:
             # What was seen is what was opened, before it is read: no change can slip between.
             status = os.fstat(descriptor)
             self._seen[path] = _of(status)
-            content = _content(descriptor, status.st_mode)
+            return _content(descriptor, status.st_mode, most)
         except OSError as error:
             raise Wrong(f"cannot be read: {error.strerror}") from None
         finally:
             os.close(descriptor)
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            raise Wrong(f"is not UTF-8: see line {line}; save it as UTF-8") from None
-        return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def read_other(self, path: str) -> str:
         """As `read`, for a file that is no part of the configuration's own files."""
         self._others.add(path)
         return self.read(path)
+
+    def read_content(self, path: str, most: int) -> bytes:
+        """Return what is in the file *path*, as it is, *most* bytes at the most; raises `Wrong`."""
+        self._others.add(path)
+        return self._read(path, most)
 
     def stamp(self) -> Stamp:
         """Return the stamp of everything looked at and read, as it was then."""
@@ -93,7 +101,7 @@ class Shelf:
         return Stamp(self.root, tuple(self.patterns), tuple(sorted(self._others)), seen)
 
 
-def _content(descriptor: int, mode: int) -> bytes:
+def _content(descriptor: int, mode: int, most: int) -> bytes:
     if stat.S_ISDIR(mode):
         raise Wrong("is a folder, not a file")
     if not stat.S_ISREG(mode):
@@ -103,9 +111,13 @@ def _content(descriptor: int, mode: int) -> bytes:
     while piece := os.read(descriptor, 2**20):
         pieces.append(piece)
         size += len(piece)
-        if size > MOST:
-            raise Wrong(f"is larger than {MOST // 2**20} megabytes")
+        if size > most:
+            raise Wrong(f"is larger than {_amount(most)}")
     return b"".join(pieces)
+
+
+def _amount(size: int) -> str:
+    return f"{size >> 20} megabytes" if size >= 1 << 20 else f"{size >> 10} kilobytes"
 
 
 def listed(root: str) -> list[str]:

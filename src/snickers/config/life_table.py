@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from snickers.config import formats
+from snickers.config.answers_asleep import ANSWERS
 from snickers.config.formats import Format
 from snickers.config.option import Option
 
@@ -95,6 +96,19 @@ def _life() -> Iterable[Option]:
         "2s",
         "How long a browser waits before it is shown the waking page.",
         "5s",
+    )
+    yield Option(
+        "answers asleep",
+        _LIVES,
+        ANSWERS,
+        "",
+        "What is answered while the server is not awake, without waking it: lines of a path and a "
+        "file whose content is sent, or a path and a status. Queries do not matter; only GET and "
+        "HEAD are answered so. `/robots.txt` is answered with 503 unless it is listed: robots stay "
+        "away until they can read it (RFC 9309 §2.3.1.4).",
+        "/robots.txt robots.txt",
+        "site.asleep",
+        empty=(),
     )
     yield option(
         "pause after",

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from attrs import frozen
 
 from snickers.config import ini
+from snickers.config.answers_asleep import Contents, ReadContent
 from snickers.config.files import Shelf, Stamp, expanded, listed
 from snickers.config.hosts import site_name
 from snickers.config.options import SCOPES
@@ -41,7 +42,7 @@ class Loaded:
 def load(path: str) -> Loaded:
     """Read the file *path*, or the ``*.ini`` of the folder *path*. Blocks; raises nothing."""
     shelf = Shelf(path)
-    gathering = _Gathering(shelf.read_other)
+    gathering = _Gathering(shelf.read_other, shelf.read_content)
     folder = os.path.isdir(path)
     files = listed(path)
     shelf.look(files)
@@ -92,7 +93,7 @@ def parse(
 ) -> Configuration:
     """Return the configuration that *texts*, pairs of a file's name and its text, make together.
 
-    ``include`` is not followed. *files*: the texts that a site's ``env file`` may name, by their
+    ``include`` is not followed. *files*: the texts that a site's options may name, by their
     absolute paths. Pure.
     """
 
@@ -101,7 +102,7 @@ def parse(
             raise Wrong("cannot be read: No such file or directory")
         return files[path]
 
-    gathering = _Gathering(read)
+    gathering = _Gathering(read, lambda path, most: read(path).encode())
     for file, text in texts:
         gathering.take(text, file)
     if not texts:
@@ -112,11 +113,12 @@ def parse(
 class _Gathering:
     """The texts of one configuration while they come in, and what is made of them."""
 
-    def __init__(self, read: ReadText) -> None:
+    def __init__(self, read: ReadText, fetch: ReadContent) -> None:
         self.files: set[str] = set()
         self.faults: list[Fault] = []
         self.whole = True
         self._read = read
+        self._fetch = fetch
         self._texts: list[ini.Text] = []
         self._titles: dict[str, Where] = {}
         self._damaged: list[str] = []
@@ -158,7 +160,7 @@ class _Gathering:
                 )
             self.whole = False
         whole = read_settings(sorted_out.settings)
-        readers = _Sites(sorted_out, whole, self._read)
+        readers = _Sites(sorted_out, whole, self._read, self._fetch)
         faults = [*self.faults, *whole.faults, *readers.faults]
         settings_faults = [*whole.faults, *sorted_out.settings_faults]
         name = whole.settings.default_site
@@ -274,7 +276,9 @@ def _host(title: str) -> str:
 class _Sites:
     """All sites, the good and the broken."""
 
-    def __init__(self, sections: _Sections, whole: Whole, read: ReadText) -> None:
+    def __init__(
+        self, sections: _Sections, whole: Whole, read: ReadText, fetch: ReadContent
+    ) -> None:
         self.sites: dict[str, Site] = {}
         self.broken: dict[str, tuple[Fault, ...]] = {}
         self.faults: list[Fault] = []
@@ -282,7 +286,7 @@ class _Sites:
         """Every name that a site answers to, and where it is claimed."""
         defaults = Layer(sections.defaults) if sections.defaults is not None else None
         applications = {name: Layer(section) for name, section in sections.applications.items()}
-        shared = Shared(defaults, applications, whole)
+        shared = Shared(defaults, applications, whole, Contents(fetch))
         for faults in shared.faults.values():
             self.faults.extend(faults)
         self.faults.extend(shared.unused)

@@ -2,8 +2,7 @@
 
 A site's own option comes before its application's, that before ``[defaults]``, and that before
 the built-in default. Nothing of one site ever depends on another one here, and the only files
-that are read are a site's ``env file`` and that of its ``basic auth``, through the function that
-was given.
+that are read are those that a site's own options name, through the functions that were given.
 """
 
 from __future__ import annotations
@@ -18,12 +17,14 @@ from attrs import frozen
 
 from snickers.config import ini
 from snickers.config.answer_fields import by_name
+from snickers.config.answers_asleep import Contents
 from snickers.config.formats import either
 from snickers.config.option import LATER_TYPES, TYPES, Option, Scope
 from snickers.config.options import SCOPES, SITE_OPTIONS
 from snickers.config.reading import VARIABLE, Layer, nearest
 from snickers.config.settings import Whole
 from snickers.config.values import (
+    Asleep,
     Container,
     Fault,
     Kind,
@@ -80,9 +81,14 @@ class Shared:
     """What sites share: the defaults, the applications, and what follows from them."""
 
     def __init__(
-        self, defaults: Layer | None, applications: Mapping[str, Layer], whole: Whole
+        self,
+        defaults: Layer | None,
+        applications: Mapping[str, Layer],
+        whole: Whole,
+        contents: Contents,
     ) -> None:
         self.defaults = defaults
+        self.contents = contents
         self.applications = applications
         self.settings = whole.settings
         self.certificates = whole.certificates
@@ -189,6 +195,8 @@ class SiteReader:
         values = self._values(heritage)
         environment = self._environment(values) if heritage.scope.find("env.NAME") else ()
         self._check(kind, values)
+        if values.get("answers asleep"):
+            values["answers asleep"] = self._filled(values["answers asleep"])
         if self.faults:
             return None
         return self._build(kind, heritage.scope, values, environment)
@@ -363,6 +371,16 @@ class SiteReader:
                     raise Wrong("has no certificate in PEM (-----BEGIN CERTIFICATE-----)")
             except Wrong as wrong:
                 self._blame("trust", f"{path} {wrong}")
+
+    def _filled(self, answers: Sequence[Asleep]) -> tuple[Asleep, ...]:
+        """Return *answers* with what is in their files."""
+        found = []
+        for answer in answers:
+            try:
+                found.append(self.shared.contents.fill(answer))
+            except Wrong as wrong:
+                self._blame("answers asleep", f"{answer.file} {wrong}")
+        return tuple(found)
 
     def _passwords(self, path: str) -> tuple[str, ...]:
         """Return what is wrong with the file of users *path*; it is read once for all sites."""

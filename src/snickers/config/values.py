@@ -210,6 +210,19 @@ Kind = Container | Process | Static | Redirect | Proxy | Passthrough
 
 
 @frozen
+class Asleep:
+    """What one path is answered with while the site's own server is not awake."""
+
+    path: str
+    """Origin form, percent-encoded, without a query."""
+    status: int = 200
+    file: str = ""
+    """The file whose content is sent; empty: words for the status are."""
+    content: bytes = field(default=b"", repr=False)
+    """What was in it when the configuration was read."""
+
+
+@frozen
 class Site:
     """One site: what a section of its own says."""
 
@@ -222,6 +235,8 @@ class Site:
     enabled: bool = True
     answer_within: float = 300.0
     """How long an upstream may take to begin its answer."""
+    asleep: tuple[Asleep, ...] = ()
+    """What is answered without waking the site's own server, by path; no path twice."""
     hsts: float = 0.0
     """For how long browsers shall insist on https; 0: nothing is said."""
     basic_auth: str = ""

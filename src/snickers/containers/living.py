@@ -24,7 +24,7 @@ from snickers.containers.life import Phase, State, due
 from snickers.containers.lifecycle import step
 from snickers.containers.probe import NotReady, Prober
 from snickers.containers.roster import Roster
-from snickers.interfaces import Address, Declared, IAlarm, Instance, IWaiter, LifeFailed, Ran
+from snickers.interfaces import Address, Declared, IAlarm, Instance, IWaiter, LifeFailed, Ran, Stage
 
 VETO_WITHIN = 10.0
 """Seconds that a server has to say whether it is in use."""
@@ -148,6 +148,13 @@ class Living:
     def _wanted(self) -> Declared:
         """What shall run."""
         return self._declarations.get(self.state.fingerprint, self.declared)
+
+    def stage(self) -> Stage:
+        """Return how far it is."""
+        state = self.state
+        rises = state.phase in (Phase.STARTING, Phase.CHECKING)
+        late = rises and self._around.sweep.now >= state.began + state.life.wake_within
+        return Stage(state.phase.value, self.words, late)
 
     # Who waits
 

@@ -37,6 +37,7 @@ from snickers.interfaces import (
     IWaiter,
     LifeFailed,
     Refusal,
+    Stage,
 )
 
 TICK = 1.0
@@ -174,8 +175,13 @@ class Lives:
             life.later(e.Doubted(address))
 
     def stage(self, site: str) -> str:
+        """Return the name of the phase that *site*'s server is in, ``""`` when there is none."""
         life = self._lives.get(site)
         return "" if life is None else life.state.phase.value
+
+    def look(self, site: str, told: Callable[[Stage], None]) -> None:
+        life = self._lives.get(site)
+        told(Stage() if life is None else life.stage())
 
     def ready(self, site: str) -> Address | None:
         life = self._lives.get(site)

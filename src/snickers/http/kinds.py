@@ -33,6 +33,8 @@ from snickers.http.upstream import CONNECT_WITHIN, Connector, Upstream
 from snickers.interfaces import Address, IAlarm, IExchange, IHandler, ILeases
 from snickers.stream import Sweep, connect
 
+POLICY = "content-security-policy"
+
 
 @implementer(IHandler)
 @frozen
@@ -152,6 +154,9 @@ class HandlerMaker:
                     make_upstream,
                     self._sweep,
                     self._most_waiting,
+                    site.asleep,
+                    # The owner's policy replaces that of the waking page, too.
+                    all(name.lower() != POLICY for name, _ in site.headers),
                 )
 
     def _upstream(

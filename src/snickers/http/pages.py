@@ -1,4 +1,4 @@
-"""The pages Snickers itself shows to visitors: errors, waiting for a server, a folder's list.
+"""The pages Snickers itself shows to visitors: errors, a folder's list; what all of them share.
 
 Pure: every page is bytes and header fields, made from numbers and words of our own. A page must
 never tell anything of the inside (addresses, paths, programs, other sites), never load anything
@@ -34,11 +34,14 @@ _STYLE = (
     "table{border-collapse:collapse;width:100%}th{font-weight:600}"
     "th,td{padding:.3rem 1rem .3rem 0;text-align:start;overflow-wrap:anywhere}"
     ".number{text-align:end;white-space:nowrap;font-variant-numeric:tabular-nums}"
+    "progress{width:min(75%,20rem);height:.75rem;accent-color:var(--link)}[hidden]{display:none}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (
+STYLE_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"
-).encode()
+)
+"""What a page may load: the style that is in it."""
+_POLICY = STYLE_POLICY.encode()
 _COMMON: tuple[tuple[bytes, bytes], ...] = (
     (b"Cache-Control", b"no-store"),
     (b"X-Content-Type-Options", b"nosniff"),
@@ -49,13 +52,8 @@ _MEDIA = {
     "text": b"text/plain; charset=utf-8",
 }
 
-WAKING_REFRESH = 2
-"""Seconds between two looks of the waking page: a small server wakes in about one of them, and
-nobody minds waiting for one more."""
 MAX_ACCEPT = 1024
 """Bytes of an Accept field that are looked at: browsers' are a seventh of it."""
-MAX_WORD = 40
-"""Characters of a stage that is not known here."""
 
 _AGAIN = "Please try again in a moment."
 _OWNER = "If this goes on, tell the site's owner."
@@ -122,6 +120,11 @@ _WORDS: dict[tuple[int, str], tuple[str, str, int | None]] = {
         "The site cannot be started at the moment. " + _AGAIN,
         30,
     ),
+    (503, "asleep"): (
+        "The site is asleep",
+        "The site's server is asleep, and is not woken for this. Visitors wake it.",
+        None,
+    ),
     (503, "stopping"): ("Back in a moment", "This server is restarting. " + _AGAIN, 5),
     (503, "broken"): (
         "Not set up properly",
@@ -138,21 +141,6 @@ _WORDS: dict[tuple[int, str], tuple[str, str, int | None]] = {
     ),
 }
 _WORDS[502, "unreachable"] = _WORDS[502, ""]
-
-_STAGES = {
-    "": "Starting…",
-    "asleep": "Waking up…",
-    "waking": "Waking up…",
-    "pulling": "Fetching what is needed…",
-    "creating": "Preparing…",
-    "starting": "Starting…",
-    "checking": "Checking…",
-    "probing": "Checking…",
-    "stopping": "Finishing what went before…",
-    "draining": "Finishing what went before…",
-    "away": "Waiting until it can be started…",
-    "snapshotting": "Saving what went before…",
-}
 
 
 def negotiate(accept: bytes | None) -> str:
@@ -225,12 +213,12 @@ def _error(
         body = f"{status} {title}\n\n{text}\n".encode()
     else:
         form = "html"
-        body = _page(
+        body = html_page(
             title,
             f"<main><h1>{escape(title)}</h1><p>{escape(text)}</p>"
             f"<p><small>Error {status}</small></p></main>",
         )
-    fields = _fields(form)
+    fields = no_store(form)
     if seconds is not None:
         fields.append((b"Retry-After", b"%d" % seconds))
     return tuple(fields), body
@@ -252,28 +240,6 @@ def answer_error(
     if extra:
         fields += extra
     exchange.answer(status, fields, len(body), body, True)
-
-
-def waking_page(stage: str) -> tuple[Fields, bytes]:
-    """Return fields and body of the 503 that a browser is shown while a server wakes.
-
-    *stage*: the name of what is being done, such as ``"starting"``; the page asks again by itself.
-    """
-    fields, body = _waking(stage)
-    return list(fields), body
-
-
-@lru_cache(maxsize=64)
-def _waking(stage: str) -> tuple[tuple[tuple[bytes, bytes], ...], bytes]:
-    words = _STAGES.get(stage) or f"{stage[:MAX_WORD].capitalize()}…"
-    body = _page(
-        "Waking up",
-        "<main><h1>This site is waking up</h1>"
-        f'<p role="status">{escape(words)}</p>'
-        '<p class="soft">The page opens by itself as soon as the site is ready.</p></main>',
-        f'<meta http-equiv="refresh" content="{WAKING_REFRESH}">',
-    )
-    return (*_fields("html"), (b"Retry-After", b"%d" % WAKING_REFRESH)), body
 
 
 @frozen
@@ -319,14 +285,14 @@ def listing_page(
         )
     more = "" if complete else '<p class="soft">There is more than is shown here.</p>'
     title = f"Files in {place}"
-    body = _page(
+    body = html_page(
         title,
         f'<main class="wide"><h1>Files in <bdi>{escape(place)}</bdi></h1><table>'
         '<thead><tr><th scope="col">Name</th><th scope="col" class="number">Size</th>'
         '<th scope="col" class="number">Changed (UTC)</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>{more}</main>",
     )
-    return _fields("html"), body
+    return no_store("html"), body
 
 
 def _listing_order(entry: Listed) -> tuple[bool, str, bytes]:
@@ -350,14 +316,25 @@ def _amount(size: int) -> str:
     return f"{amount:.1f} {next(units, 'TB')}"
 
 
-def _fields(form: str) -> Fields:
+def words_for(status: int, kind: str) -> tuple[str, str, int | None]:
+    """Return the title and the text of the error page (see `error_page`), and the seconds after
+    which to ask again."""
+    return _WORDS[status, kind]
+
+
+def no_store(form: str, policy: bytes | None = None) -> Fields:
+    """Return the fields of a page in the form that `negotiate` names, which is never stored.
+
+    *policy*: what html may load; ``None``: its style alone.
+    """
     fields = [(b"Content-Type", _MEDIA[form]), *_COMMON]
     if form == "html":
-        fields.append((b"Content-Security-Policy", _POLICY))
+        fields.append((b"Content-Security-Policy", policy or _POLICY))
     return fields
 
 
-def _page(title: str, content: str, head: str = "") -> bytes:
+def html_page(title: str, content: str, head: str = "") -> bytes:
+    """Return a whole page; *content* and *head* are html."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

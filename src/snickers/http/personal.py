@@ -2,18 +2,22 @@
 
 A request takes a lease before it is passed on and gives it back when it is over, a WebSocket
 when it closes. While the server wakes, the request waits; a browser that shows a page is shown
-the waking page after ``hold`` seconds, since it can ask again by itself.
+the waking page after ``hold`` seconds, since it can ask again by itself. What ``answers asleep``
+lists, and the looks of the waking page, must never wake a server nor count as its use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from zope.interface import implementer
 
-from snickers.http.pages import answer_error, waking_page
+from snickers.config.values import Asleep
+from snickers.http.asleep import AsleepAnswers, answer_asleep
+from snickers.http.pages import answer_error
 from snickers.http.upstream import Upstream
+from snickers.http.waking import LOOK, is_look, stage_answer, waking_page
 from snickers.interfaces import (
     Address,
     IExchange,
@@ -23,6 +27,7 @@ from snickers.interfaces import (
     IResponder,
     IWaiter,
     Refusal,
+    Stage,
 )
 from snickers.stream import Sweep
 
@@ -53,13 +58,14 @@ def is_navigation(request: IRequest) -> bool:
 class Waiting:
     """One exchange that waits for its server."""
 
-    __slots__ = ("deadline", "exchange", "handler")
+    __slots__ = ("deadline", "exchange", "handler", "over")
 
     def __init__(self, handler: PersonalHandler, exchange: IExchange) -> None:
         self.handler = handler
         self.exchange = exchange
         self.deadline = inf
         """When the waking page is shown, by the sweep's clock; never, unless `hold` is called."""
+        self.over = False
 
     def hold(self) -> None:
         """Begin to wait."""
@@ -82,10 +88,16 @@ class Waiting:
 
     def expired(self) -> None:
         """The visitor has waited for ``hold``: show that something is going on."""
+        self.handler.leases.look(self.handler.site, self._looked)
+
+    def _looked(self, stage: Stage) -> None:
+        # Answered meanwhile, or about to be: the lease of an awake server is on its way.
+        if self.over or stage.phase == "awake":
+            return
         self._stop_waiting()
         handler = self.handler
         handler.leases.forget(handler.site, self)
-        handler.show_waking(self.exchange)
+        handler.show_waking(self.exchange, stage)
 
     def body(self, data: bytes) -> None:
         """Never called: the body is not received before there is somebody to send it to."""
@@ -104,9 +116,50 @@ class Waiting:
         self.handler.leases.forget(self.handler.site, self)
 
     def _stop_waiting(self) -> None:
+        self.over = True
         self.handler.waiting -= 1
         self.exchange.responder = None
         self.handler.sweep.unwatch(self)
+
+
+@implementer(IResponder)
+class Looking:
+    """One exchange that is answered by how far the server is, whatever the server does."""
+
+    __slots__ = ("_answer", "_exchange")
+
+    def __init__(self, exchange: IExchange, answer: Callable[[IExchange, Stage], None]) -> None:
+        """*answer* is called with *exchange* unless its client has gone by then."""
+        self._exchange: IExchange | None = exchange
+        self._answer = answer
+        exchange.responder = self
+
+    def told(self, stage: Stage) -> None:
+        """Answer."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.responder = None
+            self._answer(exchange, stage)
+
+    def body(self, data: bytes) -> None:
+        """Never called: the body is not received."""
+
+    def body_end(self, trailers: object) -> None:
+        """Never called, as `body`."""
+
+    def pause(self) -> None:
+        """Nothing is being written."""
+
+    def resume(self) -> None:
+        """Nothing is being written."""
+
+    def gone(self) -> None:
+        self._exchange = None
+
+
+def _answer_look(exchange: IExchange, stage: Stage) -> None:
+    fields, body = stage_answer(stage)
+    exchange.answer(200, fields, len(body), body, True)
 
 
 @implementer(IHandler)
@@ -121,8 +174,11 @@ class PersonalHandler:
         make_upstream: MakeUpstream,
         sweep: Sweep,
         most_waiting: Callable[[], int],
+        asleep: Iterable[Asleep] = (),
+        scripted: bool = True,
     ) -> None:
-        """*most_waiting* returns how many exchanges may wait for the server at once."""
+        """*most_waiting* returns how many exchanges may wait for the server at once; *asleep* is
+        what is listed to be answered without it; *scripted*: see `waking_page`."""
         self.waiting = 0
         """Exchanges that wait for the server."""
         self.site = site
@@ -130,15 +186,40 @@ class PersonalHandler:
         self.leases = leases
         self.sweep = sweep
         self._make_upstream = make_upstream
+        self.scripted = scripted
         self._most_waiting = most_waiting
+        self._asleep = AsleepAnswers(asleep)
         self._upstream: Upstream | None = None
         self._closed = False
 
     def handle(self, exchange: IExchange) -> None:
+        request = exchange.request
+        if request.target == LOOK and is_look(request):
+            self.leases.look(self.site, Looking(exchange, _answer_look).told)
+        elif self.leases.ready(self.site) is not None or not self._spared(exchange):
+            self._pass(exchange)
+
+    def _spared(self, exchange: IExchange) -> bool:
+        """Say whether *exchange* is answered without the server, and see to it."""
+        answer = self._asleep.find(exchange)
+        if answer is None:
+            return False
+
+        def tell(exchange: IExchange, stage: Stage) -> None:
+            # It is awake, and another process knew it.
+            if stage.phase == "awake":
+                self._pass(exchange)
+            else:
+                answer_asleep(exchange, answer)
+
+        self.leases.look(self.site, Looking(exchange, tell).told)
+        return True
+
+    def _pass(self, exchange: IExchange) -> None:
         if self.waiting and self.waiting >= self._most_waiting():
             if is_navigation(exchange.request):
                 # A browser can wait by itself, however many others are in the way.
-                self.show_waking(exchange)
+                self.leases.look(self.site, Looking(exchange, self.show_waking).told)
             else:
                 answer_error(exchange, 503, "busy", 5)
             return
@@ -160,10 +241,10 @@ class PersonalHandler:
                 upstream.close()
         upstream.carry(exchange)
 
-    def show_waking(self, exchange: IExchange) -> None:
+    def show_waking(self, exchange: IExchange, stage: Stage) -> None:
         """Answer with the page that asks again by itself."""
-        fields, body = waking_page(self.leases.stage(self.site))
-        exchange.answer(503, fields, len(body), body, True)
+        status, fields, body = waking_page(stage, exchange.request.target, self.scripted)
+        exchange.answer(status, fields, len(body), body, True)
 
     def close(self) -> None:
         self._closed = True

@@ -136,10 +136,6 @@ class Desk(wire.Speaker):
         if address is not None and self._leases.ready(site) != address:
             del self._at[site]
             self._call(wire.Withdraw, site=site)
-        for waiting in self._waiting.values():
-            if waiting.site == site:
-                self._call(wire.Stage, site=site, words=wire.words(self._leases.stage(site)))
-                break
 
     # What it says
 
@@ -152,7 +148,6 @@ class Desk(wire.Speaker):
         if address is not None:
             return self._lease(site, address)
         self._waiting[ticket] = waiting
-        self._call(wire.Stage, site=site, words=wire.words(self._leases.stage(site)))
         return waiting.answer
 
     def _lease(self, site: str, address: Address) -> dict[str, object]:
@@ -183,6 +178,12 @@ class Desk(wire.Speaker):
         for _ in range(given):
             self._leases.give_back(site)
         return {}
+
+    @wire.Look.responder
+    def _look(self, site: str) -> Deferred[dict[str, object]]:
+        looked: Deferred[dict[str, object]] = Deferred()
+        self._leases.look(site, lambda stage: looked.callback(wire.stage(stage)))
+        return looked
 
     @wire.Failed.responder
     def _failed(self, site: str, host: str, port: int) -> dict[str, object]:

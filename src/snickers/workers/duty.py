@@ -10,6 +10,7 @@ new connections, finishes what is open, and ends. It must never go on serving by
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -18,7 +19,7 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from snickers.interfaces import Address, IPlane
+from snickers.interfaces import Address, IPlane, Stage
 from snickers.workers import wire
 from snickers.workers.census import Counts, Reporter
 from snickers.workers.leases import LOST, RemoteLeases
@@ -118,11 +119,6 @@ class Duty(wire.Speaker):
         self._leases.withdrawn(site)
         return {}
 
-    @wire.Stage.responder
-    def _told(self, site: str, words: str) -> dict[str, object]:
-        self._leases.told(site, words)
-        return {}
-
     # What it says
 
     def report(self) -> None:
@@ -156,6 +152,17 @@ class Duty(wire.Speaker):
 
     def give_back(self, site: str, count: int) -> None:
         self._say(wire.GiveBack, site=site, count=count)
+
+    def look(self, site: str) -> None:
+        """Ask how far *site*'s server is: see `snickers.workers.leases.Lessor`."""
+        if self._lost:
+            self._clock.callLater(0, self._leases.looked, site, Stage())
+            return
+        asked: Deferred[Any] = self.callRemote(wire.Look, site=site)
+        asked.addCallback(wire.read_stage)
+        # The connection is lost; nobody may go without an answer.
+        asked.addErrback(lambda _: Stage())
+        asked.addCallback(partial(self._leases.looked, site))
 
     def failed(self, site: str, address: Address) -> None:
         host, port = wire.sent_address(address)

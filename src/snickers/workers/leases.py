@@ -8,18 +8,22 @@ knows of at least one lease; this must never keep one that nobody uses for longe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from snickers.interfaces import Address, ILeases, IWaiter, Refusal
+from snickers.interfaces import Address, ILeases, IWaiter, Refusal, Stage
 from snickers.stream import Sweep
 
 LINGER = 1.0
 """Seconds that an unused lease is kept: the requests of one page come closer together."""
 LOST = Refusal("stopping", 5)
 """For those who wait when the first process has gone."""
+
+_log = Logger()
 
 
 class Lessor(Protocol):
@@ -33,6 +37,9 @@ class Lessor(Protocol):
 
     def give_back(self, site: str, count: int) -> None:
         """So many leases of *site* are over."""
+
+    def look(self, site: str) -> None:
+        """Ask how far *site*'s server is; `RemoteLeases.looked` is called with what is said."""
 
     def failed(self, site: str, address: Address) -> None:
         """The server at *address* did not take a connection."""
@@ -53,7 +60,7 @@ class _Asked:
 class _Server:
     """What a worker knows of one site's server."""
 
-    __slots__ = ("address", "asked", "doubted", "leases", "pending", "stage", "used", "uses")
+    __slots__ = ("address", "asked", "doubted", "leases", "pending", "used", "uses")
 
     def __init__(self) -> None:
         self.address: Address | None = None
@@ -66,7 +73,6 @@ class _Server:
         """The last question, while it has no answer."""
         self.pending = 0
         """Questions without an answer."""
-        self.stage = ""
         self.doubted = -inf
         """When the first process was last told that a connection failed."""
 
@@ -82,6 +88,8 @@ class RemoteLeases:
         self._servers: dict[str, _Server] = {}
         self._asked: dict[int, _Asked] = {}
         self._by_waiter: dict[int, _Asked] = {}
+        self._looking: dict[str, list[Callable[[Stage], None]]] = {}
+        """Who wants to know how far a server is, by site: one question is on its way for all."""
         self._tickets = 0
         self._unused: set[str] = set()
         self._lost = False
@@ -133,9 +141,13 @@ class RemoteLeases:
             server.doubted = now
             self.lessor.failed(site, address)
 
-    def stage(self, site: str) -> str:
-        server = self._servers.get(site)
-        return "" if server is None else server.stage
+    def look(self, site: str, told: Callable[[Stage], None]) -> None:
+        looking = self._looking.get(site)
+        if looking is None:
+            self._looking[site] = [told]
+            self.lessor.look(site)
+        else:
+            looking.append(told)
 
     def ready(self, site: str) -> Address | None:
         server = self._servers.get(site)
@@ -202,11 +214,13 @@ class RemoteLeases:
             if not server.uses:
                 self._return(site, server)
 
-    def told(self, site: str, words: str) -> None:
-        """Take how far the server of *site* is."""
-        server = self._servers.get(site)
-        if server is not None:
-            server.stage = words
+    def looked(self, site: str, stage: Stage) -> None:
+        """Take how far the server of *site* is, once for each time that was asked."""
+        for told in self._looking.pop(site, ()):
+            try:
+                told(stage)
+            except Exception:
+                _log.failure("{site}: a stage was not taken well", site=site)
 
     def lost(self) -> None:
         """The first process has gone: no address it gave is used any more. Who waits is

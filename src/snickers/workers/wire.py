@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from snickers.interfaces import Address, Change, Refusal
+from snickers.interfaces import Address, Change, Refusal, Stage
 
 CLOSED = connectionDone
 """Why a connection is lost when nobody says why."""
@@ -74,13 +74,6 @@ class Withdraw(amp.Command):
     requiresAnswer = False
 
 
-class Stage(amp.Command):
-    """How far the server is that you wait for."""
-
-    arguments = [(b"site", amp.Unicode()), (b"words", amp.Unicode())]
-    requiresAnswer = False
-
-
 # A worker to the first process
 
 
@@ -111,6 +104,13 @@ class GiveBack(amp.Command):
 
     arguments = [(b"site", amp.Unicode()), (b"count", amp.Integer())]
     requiresAnswer = False
+
+
+class Look(amp.Command):
+    """Say how far *site*'s server is, and do nothing about it: see `stage` and `read_stage`."""
+
+    arguments = [(b"site", amp.Unicode())]
+    response = [(b"phase", amp.Unicode()), (b"words", amp.Unicode()), (b"late", amp.Boolean())]
 
 
 class Failed(amp.Command):
@@ -220,3 +220,17 @@ def result(answer: dict[str, object]) -> Address | Refusal:
     assert isinstance(port, int)
     assert isinstance(retry, int)
     return Refusal(kind, retry) if kind else read_address(host, port)
+
+
+def stage(stage: Stage) -> dict[str, object]:
+    """Return the answer to `Look` that says *stage*."""
+    return {"phase": stage.phase, "words": words(stage.words), "late": stage.late}
+
+
+def read_stage(answer: dict[str, object]) -> Stage:
+    """Return what an answer to `Look` says."""
+    phase, said, late = answer["phase"], answer["words"], answer["late"]
+    assert isinstance(phase, str)
+    assert isinstance(said, str)
+    assert isinstance(late, bool)
+    return Stage(phase, said, late)
