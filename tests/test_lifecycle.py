@@ -244,6 +244,15 @@ class TableTests(TestCase):
         self.assertEqual(commands[0], e.Grant(tuple(range(1000)), SERVER.address))
         self.assertEqual(state.uses, 1000)
 
+    def test_crowd(self):
+        """A crowd that comes at once is one step, for those beyond the limit too; so is its
+        leaving."""
+        state, commands = step(sample(Phase.ASLEEP), e.Arrived(0, tuple(range(1, 1003))), 0.0)
+        refuse, start, _ = commands
+        self.assertEqual((refuse.tickets, type(start)), ((1000, 1001, 1002), e.Start))
+        state, _ = step(state, e.Forgotten(0, tuple(range(2, 1000))), 0.0)
+        self.assertEqual([waiter.ticket for waiter in state.waiters], [1])
+
 
 class World(RuleBasedStateMachine):
     """A life, and an engine that does what it is told in its own time, or fails to.
@@ -376,17 +385,18 @@ class World(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3))
     def arrive(self, count):
-        for _ in range(count):
-            self.tickets += 1
-            self.open.add(self.tickets)
-            self.happen(e.Arrived(self.tickets))
+        tickets = range(self.tickets + 1, self.tickets + count + 1)
+        self.tickets += count
+        self.open.update(tickets)
+        self.happen(e.Arrived(tickets[0], tuple(tickets[1:])))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def forget(self, data):
-        ticket = data.draw(st.sampled_from(sorted(self.open)))
-        self.open.discard(ticket)
-        self.happen(e.Forgotten(ticket))
+        tickets = data.draw(st.sets(st.sampled_from(sorted(self.open)), min_size=1))
+        self.open -= tickets
+        first, *more = sorted(tickets)
+        self.happen(e.Forgotten(first, tuple(more)))
 
     @precondition(lambda self: self.state.phase is Phase.AWAKE)
     @rule()

@@ -19,16 +19,29 @@ from snickers.interfaces import Address, Instance, Refusal
 
 @frozen
 class Arrived:
-    """A request found no server ready; *ticket* waits for a lease."""
+    """Requests found no server ready; each ticket waits for a lease."""
 
     ticket: int
+    more: tuple[int, ...] = ()
+    """Those that came in the same moment, in order: a crowd costs one step."""
+
+    @property
+    def tickets(self) -> tuple[int, ...]:
+        """All of them, in order."""
+        return (self.ticket, *self.more)
 
 
 @frozen
 class Forgotten:
-    """Who held *ticket* waits no more."""
+    """Who held these tickets waits no more."""
 
     ticket: int
+    more: tuple[int, ...] = ()
+
+    @property
+    def tickets(self) -> tuple[int, ...]:
+        """All of them."""
+        return (self.ticket, *self.more)
 
 
 @frozen

@@ -231,7 +231,12 @@ class Living:
 
     def later(self, event: e.Event) -> None:
         """Post *event*, and do nothing about it in this turn of the reactor."""
-        self._events.append(event)
+        last = self._events[-1] if self._events else None
+        if isinstance(event, e.Arrived | e.Forgotten) and type(last) is type(event):
+            assert isinstance(last, e.Arrived | e.Forgotten)
+            self._events[-1] = evolve(last, more=(*last.more, *event.tickets))
+        else:
+            self._events.append(event)
         if not self._planned:
             self._planned = True
             self._around.clock.callLater(0, self._turn)

@@ -55,52 +55,57 @@ def nothing(s: State, event: Any, now: float) -> Step:
 
 
 def wait(s: State, event: e.Arrived, now: float) -> Step:
-    if len(s.waiters) >= QUEUE:
-        return s, (e.Refuse((event.ticket,), Refusal("slow", SOON)),)
-    return evolve(s, waiters=(*s.waiters, Waiter(event.ticket, now))), ()
+    room = max(0, QUEUE - len(s.waiters))
+    come, late = event.tickets[:room], event.tickets[room:]
+    s = evolve(s, waiters=s.waiters + tuple([Waiter(ticket, now) for ticket in come]))
+    return s, (e.Refuse(late, Refusal("slow", SOON)),) if late else ()
 
 
 def deny(s: State, event: e.Arrived, now: float) -> Step:
-    return s, (e.Refuse((event.ticket,), Refusal("stopping", SOON)),)
+    return s, (e.Refuse(event.tickets, Refusal("stopping", SOON)),)
 
 
 def wait_away(s: State, event: e.Arrived, now: float) -> Step:
     if s.gone:
         return deny(s, event, now)
     if s.hopeless:
-        return s, (e.Refuse((event.ticket,), Refusal("away", RESTING_RETRY)),)
+        return s, (e.Refuse(event.tickets, Refusal("away", RESTING_RETRY)),)
     return wait(s, event, now)
 
 
 def rouse(s: State, event: e.Arrived, now: float) -> Step:
     if s.life.wake == "manual":
-        return s, (e.Refuse((event.ticket,), Refusal("resting", RESTING_RETRY)),)
-    return begin(wait(s, event, now)[0], now)
+        return s, (e.Refuse(event.tickets, Refusal("resting", RESTING_RETRY)),)
+    s, refusals = wait(s, event, now)
+    s, commands = begin(s, now)
+    return s, (*refusals, *commands)
 
 
 def lease(s: State, event: e.Arrived, now: float) -> Step:
     assert s.instance is not None
     assert s.instance.address is not None
-    return evolve(s, uses=s.uses + 1, used=now), (e.Grant((event.ticket,), s.instance.address),)
+    uses = s.uses + len(event.tickets)
+    return evolve(s, uses=uses, used=now), (e.Grant(event.tickets, s.instance.address),)
 
 
 def hold(s: State, event: e.Arrived, now: float) -> Step:
     if s.gone:
         return deny(s, event, now)
     if s.after is After.CRASH:
-        return s, (e.Refuse((event.ticket,), Refusal("crashed", SOON)),)
+        return s, (e.Refuse(event.tickets, Refusal("crashed", SOON)),)
     if s.after is After.SLEEP and s.life.wake == "manual":
-        return s, (e.Refuse((event.ticket,), Refusal("resting", RESTING_RETRY)),)
+        return s, (e.Refuse(event.tickets, Refusal("resting", RESTING_RETRY)),)
     return wait(s, event, now)
 
 
 def rebuff(s: State, event: e.Arrived, now: float) -> Step:
     retry = RESTING_RETRY if s.until == math.inf else max(1, math.ceil(s.until - now))
-    return s, (e.Refuse((event.ticket,), Refusal("crashed", retry)),)
+    return s, (e.Refuse(event.tickets, Refusal("crashed", retry)),)
 
 
 def forget(s: State, event: e.Forgotten, now: float) -> Step:
-    return evolve(s, waiters=tuple(w for w in s.waiters if w.ticket != event.ticket)), ()
+    gone = frozenset(event.tickets)
+    return evolve(s, waiters=tuple([w for w in s.waiters if w.ticket not in gone])), ()
 
 
 def take(s: State, event: e.Taken, now: float) -> Step:

@@ -55,7 +55,9 @@ def pause_failed(s: State, event: e.PauseFailed, now: float) -> Step:
 
 
 def recall(s: State, event: e.Arrived, now: float) -> Step:
-    return resume(r.wait(s, event, now)[0], now)
+    s, refusals = r.wait(s, event, now)
+    s, commands = resume(s, now)
+    return s, (*refusals, *commands)
 
 
 def resumed(s: State, event: e.Resumed, now: float) -> Step:
