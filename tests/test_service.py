@@ -870,6 +870,38 @@ class LivesTests(TestCase):
             self.turn(10)
         self.assertEqual(self.phase(), "asleep")
 
+    def test_last_words(self):
+        """What a server that ended wrote last is kept until one is awake again."""
+        self.begin(container())
+        self.awake()
+        self.host.say("a.example", b"cannot open /data/db")
+        self.host.end("a.example", 3)
+        self.turn()
+        said = self.lives.states()["a.example"]
+        self.assertEqual((said["state"], said["last_words"]), ("crashed", "cannot open /data/db"))
+        self.turn(2)
+        self.awake()
+        self.assertEqual(self.lives.states()["a.example"]["last_words"], "")
+
+    def test_last_words_of_one_that_was_taken_back(self):
+        """What a newcomer wrote is kept while the alarm that it failed is raised."""
+        self.begin(container(wake="always"))
+        self.awake()
+        self.prober.passing = False
+        self.lives.apply((), [container(image="lamp:8", wake="always")], ())
+        self.turn()
+        self.host.say("a.example", b"migration failed")
+        self.host.end("a.example", 1)
+        self.turn()
+        self.prober.passing = True
+        self.turn(1)
+        while self.prober.open:
+            self.prober.end()
+        self.turn(2)
+        said = self.lives.states()["a.example"]
+        self.assertEqual((said["state"], said["last_words"]), ("awake", "migration failed"))
+        self.assertIn(("raised", "update", "a.example"), self.alarm.told)
+
     def test_awake_limit(self):
         """The longest idle one makes room for the one that is woken; one in use does not."""
         self.begin(container("a.example"), container("b.example"), container("c.example"))

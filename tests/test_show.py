@@ -234,6 +234,13 @@ class StatusTests(SynchronousTestCase):
 class SiteTests(SynchronousTestCase):
     """One site in detail."""
 
+    def test_last_words(self) -> None:
+        """What a failed server wrote last stands below, line by line, and drives no terminal."""
+        shown = show.site(
+            {"site": "a.example", "state": "crashed", "last_words": "one\ntwo\x1b[2J"}, 0
+        )
+        self.assertEqual(shown[-2:], ["    one", "    two\\x1b[2J"])
+
     def test_detail(self) -> None:
         """What is known is a line each, what is not known is left out, what is new comes last."""
         answer = {

@@ -416,6 +416,7 @@ class Running:
             "waiting": 0 if life is None else life["waiting"],
             "id": "" if life is None else life["id"],
             "image": "" if life is None else life.get("image", ""),
+            "last_words": "" if life is None else life.get("last_words", ""),
             "notice": "" if life is None else life.get("notice", ""),
             "certificate": None if certificate is None else dict(certificate),
             "certificate_days": days,

@@ -26,6 +26,11 @@ from snickers.containers.probe import NotReady, Prober
 from snickers.containers.roster import Roster
 from snickers.interfaces import Address, Declared, IAlarm, Instance, IWaiter, LifeFailed, Ran, Stage
 
+LAST_LINES = 10
+LAST_WORDS = 2000
+"""Lines, and bytes, of what a failed server wrote last: where programs say why."""
+HEAR_WITHIN = 2.0
+"""Seconds that this may take."""
 VETO_WITHIN = 10.0
 """Seconds that a server has to say whether it is in use."""
 
@@ -82,6 +87,7 @@ class Living:
         "changed",
         "declared",
         "due",
+        "last_words",
         "next",
         "roster",
         "site",
@@ -117,6 +123,9 @@ class Living:
         """When the phase began, seconds since the epoch."""
         self.words = ""
         """How far a start is."""
+        self.last_words = ""
+        """The last lines of a server that has failed, for its owner; forgotten when one is
+        awake."""
         self._begun: float | None = None
         self.wakes = {"ready": 0, "failed": 0}
         """How many times it was started, by result."""
@@ -307,9 +316,28 @@ class Living:
                 self.woken = self._around.clock.seconds() - self._begun
             self._begun = None
             self._quiet("crashed")
+            if "update" not in self._alarmed:
+                self.last_words = ""
         elif state.phase is Phase.CRASHED:
+            if not self.last_words:
+                self._hear_out()
             self.wakes["failed"] += self._begun is not None
             self._begun = None
+
+    def _hear_out(self) -> Deferred[None]:
+        """Keep the last lines that the server wrote; fires when that is done, and never fails."""
+        heard: list[bytes] = []
+
+        def keep(_: object) -> None:
+            text = b"".join(heard)[-LAST_WORDS:].decode("utf-8", "replace")
+            self.last_words = text.strip()
+
+        hearing = maybeDeferred(
+            lambda: self._engine().logs(self.site, LAST_LINES, False, heard.append)
+        )
+        # What it said is worth having, and not worth waiting for.
+        hearing.addTimeout(HEAR_WITHIN, self._around.clock)
+        return hearing.addErrback(lambda _: None).addCallback(keep)
 
     def _calm(self) -> None:
         for alarm in list(self._alarmed):
@@ -392,8 +420,13 @@ class Living:
         )
 
     def _revert(self, command: e.Revert) -> None:
+        def revert(_: object) -> Deferred[Instance]:
+            reverting: Deferred[Instance] = self._engine().revert(self.site, command.id, self._tell)
+            return reverting
+
         self._call(
-            lambda: self._engine().revert(self.site, command.id, self._tell),
+            # Its last words first: they go with it.
+            lambda: self._hear_out().addCallback(revert),
             done=lambda instance: e.Reverted(command.epoch, instance),
             failed=e.RevertFailed,
             epoch=command.epoch,

@@ -245,6 +245,7 @@ class Lives:
                 "detail": life.words or state.detail,
                 "id": "" if state.instance is None else state.instance.id,
                 "image": "" if state.instance is None else state.instance.image,
+                "last_words": life.last_words,
                 "notice": life.roster.notices.get(name, ""),
                 "crashes": state.crashes,
                 "wakes": dict(life.wakes),

@@ -273,7 +273,7 @@ _DETAILS = (
     ("uses", "in use by"),
     ("waiting", "waiting"),
 )
-_DETAILS_ELSEWHERE = {"site", "certificate", "certificate_days", "life"}
+_DETAILS_ELSEWHERE = {"site", "certificate", "certificate_days", "life", "last_words"}
 
 
 def site(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
@@ -299,7 +299,11 @@ def site(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
         if key not in known and found not in (None, "", [], {})
     ]
     head = style.paint(clean(answer.get("site", "-")), "bold")
-    return [head, *(f"  {line}" for line in table(rows))] if rows else [head]
+    lines = [head, *(f"  {line}" for line in table(rows))] if rows else [head]
+    if answer.get("last_words"):
+        lines.append("  what the server that failed wrote last:")
+        lines += [f"    {line}" for line in clean_lines(answer["last_words"])]
+    return lines
 
 
 def _certificate_rows(answer: Answer, now: float, style: Style) -> list[list[str]]:
