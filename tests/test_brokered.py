@@ -15,7 +15,7 @@ from snickers.brokerage import wire
 from snickers.brokerage.broker import Broker
 from snickers.brokerage.brokered import AGAIN, FOR_GOOD, NOT_YET, BrokeredEngine, Line
 from snickers.brokerage.ledger import Ledger
-from snickers.config.values import Configuration, Container, Lifecycle, Settings, Site
+from snickers.config.values import Configuration, Container, Settings, Site
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.interfaces import Declared, Exit, IEngine
 from snickers.testing import MemoryEngine
@@ -41,7 +41,7 @@ class Pair:
 
     def connect(self) -> None:
         """Have a broker, which has read the files."""
-        self.line, self.broker, self.pump = connectedServerAndClient(
+        self.broker, self.line, self.pump = connectedServerAndClient(
             lambda: Line(self.front), self.make
         )
 
@@ -137,3 +137,182 @@ class BrokeredFixture(MemoryFixture):
 
 class BrokeredEngineContract(engine_contract(BrokeredFixture)):
     """The engine of the front keeps the contract of all engines."""
+
+
+DECLARED = Declared("alice.example", Container("lamp"), "/data/alice.example")
+
+
+class BrokeredEngineTests(SynchronousTestCase):
+    """What the front hears of a broker that comes and goes."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.behind = MemoryEngine(self.clock)
+        self.pair = Pair(self.clock, self.behind)
+        self.pair.write(DECLARED)
+        self.pair.settle()
+        self.front = self.pair.front
+        self.observer = RecordingObserver()
+        self.front.watch(self.observer)
+        self.pair.settle()
+
+    def result(self, done: Any) -> Any:
+        self.pair.settle()
+        return self.successResultOf(done)
+
+    def start(self) -> Any:
+        return self.front.start(DECLARED, lambda words: None)
+
+    def break_off(self) -> None:
+        """Let the broker die."""
+        self.pair.broker.transport.abortConnection()
+        self.pair.settle()
+
+    def test_not_yet(self) -> None:
+        """Before a broker is connected nothing is known, and nothing is told."""
+        front = BrokeredEngine(self.clock, lambda: True)
+        observer = RecordingObserver()
+        front.watch(observer)
+        self.assertEqual(self.failureResultOf(front.list(), EngineAway).getErrorMessage(), NOT_YET)
+        self.clock.advance(0)
+        self.assertEqual(observer.events, [])
+        self.assertIsNone(self.successResultOf(front.reload()))
+        self.assertIsNone(self.successResultOf(front.close()))
+
+    def test_broken_off(self) -> None:
+        """When the broker dies, who waits for it is told, and so is who watches."""
+        waiting = self.start()
+        self.break_off()
+        error = self.failureResultOf(waiting, EngineAway)
+        self.assertEqual(error.getErrorMessage(), AGAIN)
+        self.assertEqual(self.observer.events, ["found", ("lost", AGAIN)])
+        self.failureResultOf(self.front.list(), EngineAway)
+        late = RecordingObserver()
+        self.front.watch(late)
+        self.clock.advance(0)
+        self.assertEqual(late.events, [("lost", AGAIN)])
+
+    def test_for_good(self) -> None:
+        """Where nobody can start another one, what to do about it is said."""
+        pair = Pair(self.clock, MemoryEngine(self.clock), again=False)
+        observer = RecordingObserver()
+        pair.front.watch(observer)
+        pair.settle()
+        pair.broker.transport.abortConnection()
+        pair.settle()
+        self.assertEqual(observer.events, ["found", ("lost", FOR_GOOD)])
+        self.assertIn("restart Snickers", FOR_GOOD)
+
+    def test_another_broker(self) -> None:
+        """Another broker goes on where the last one ended: what runs is listed."""
+        instance = self.result(self.start())
+        self.break_off()
+        self.pair.behind = MemoryEngine(self.clock, self.behind.host)
+        self.pair.connect()
+        self.pair.settle()
+        self.assertEqual(self.observer.events[-1], "found")
+        self.assertEqual(self.result(self.front.list()), [instance])
+
+    def test_large(self) -> None:
+        """A list that is larger than a message comes in parts."""
+        for number in range(2000):
+            self.behind.host.start(f"site-{number}.example", "f" * 32, 0.0)
+        found = self.result(self.front.list())
+        self.assertEqual(len(found), 2000)
+        self.assertEqual(found, [server.instance for server in self.behind.host.servers.values()])
+        self.assertGreater(len(wire.instances(found)), 200_000)
+
+    def test_a_log_without_end(self) -> None:
+        """Of a log more than the window comes, since what has come is acknowledged."""
+        self.result(self.start())
+        got = Gathered()
+        following = self.front.logs("alice.example", 0, True, got)
+        self.pair.settle()
+        line = b"x" * 99_999
+        for _ in range(40):
+            self.behind.host.say("alice.example", line)
+            self.pair.settle()
+        self.assertEqual(got.data, (line + b"\n") * 40)
+        self.assertNoResult(following)
+
+    def test_progress(self) -> None:
+        """How far a start is comes through, for this start alone."""
+        words: list[str] = []
+        self.result(self.front.start(DECLARED, words.append))
+        self.assertEqual(words, ["starting"])
+        self.pair.broker.say(wire.Progress, call=1, words="too late")
+        self.pair.settle()
+        self.assertEqual(words, ["starting"])
+
+    def test_noticed(self) -> None:
+        """What owners should know, and how a server ended, comes through whole."""
+        self.result(self.start())
+        self.behind.host.notice("alice.example", "A newer image is here ☃.")
+        self.behind.host.end("alice.example", None, True)
+        self.pair.settle()
+        self.assertEqual(self.observer.notices, [("alice.example", "A newer image is here ☃.")])
+        self.assertEqual(self.observer.exits, [Exit("alice.example", "server-1", None, True)])
+
+    def test_an_observer_that_fails(self) -> None:
+        """An observer that fails does not cost the connection."""
+        self.observer.exited = None  # type: ignore[assignment,method-assign]
+        self.result(self.start())
+        self.behind.host.end("alice.example")
+        self.pair.settle()
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertEqual(len(self.result(self.front.list())), 1)
+
+    def test_cancelled(self) -> None:
+        """What is cancelled is cancelled there, and may be answered late."""
+        self.behind.hold("healthy")
+        instance = self.result(self.start())
+        asked = self.front.healthy(instance)
+        self.pair.settle()
+        asked.cancel()
+        self.failureResultOf(asked)
+        self.pair.settle()
+        self.behind.release("healthy")
+        self.assertTrue(self.result(self.front.healthy(instance)))
+
+    def test_not_understood(self) -> None:
+        """A broker that does not understand fails the call in words."""
+        self.patch(wire, "TO_BROKER", frozenset())
+        asked = self.front.list()
+        self.pair.settle()
+        self.assertIn("see the log", str(self.failureResultOf(asked, EngineFailed)))
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_close(self) -> None:
+        """Closed, it lets the broker let go of its engine, and end; nothing is told any more."""
+        self.behind.hold("start")
+        waiting = self.start()
+        self.result(self.front.close())
+        self.assertTrue(self.behind.closed)
+        self.assertEqual(self.pair.ended, [True])
+        self.failureResultOf(waiting)
+        self.failureResultOf(self.front.list(), EngineAway)
+        self.assertEqual(self.observer.events, ["found"])
+
+    def test_a_broker_that_does_not_end(self) -> None:
+        """One that does not let go is left after a while."""
+        self.behind.close = lambda: Deferred()  # type: ignore[method-assign]
+        closing = self.front.close()
+        self.pair.settle()
+        self.assertNoResult(closing)
+        self.clock.advance(60)
+        self.pair.settle()
+        self.successResultOf(closing)
+
+    def test_reload(self) -> None:
+        """A reload is over when the broker has read."""
+        reading = self.front.reload()
+        self.assertNoResult(reading)
+        self.result(reading)
+        self.assertEqual(self.pair.read, 1)
+
+    def test_lost(self) -> None:
+        """Why there is no broker is told once."""
+        self.break_off()
+        self.front.lost("It cannot be started.")
+        self.front.lost("It cannot be started.")
+        self.assertEqual(self.observer.reasons, [AGAIN, "It cannot be started."])

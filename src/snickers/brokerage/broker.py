@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
@@ -148,8 +148,8 @@ class Broker(Speaker):
         self._calls: dict[int, Deferred[Any]] = {}
         self._logs: dict[int, _Log] = {}
         self._lists = 0
-        self._ids: set[str] = set()
-        """The servers that the engine has told."""
+        self._known: dict[str, Instance] = {}
+        """The servers that the engine has told, by their ids."""
         self._watched = False
         self._reading = False
         self._readers: list[Deferred[None]] = []
@@ -236,10 +236,9 @@ class Broker(Speaker):
             self._logs.pop(call, None)
             return result
 
-        def failed(failure: Failure) -> NoReturn:
-            raise self._in_words(failure)
-
-        return done.addBoth(over).addErrback(failed)
+        done.addBoth(over)
+        done.addErrback(lambda failure: fail(self._in_words(failure)))
+        return done
 
     def _in_words(self, failure: Failure) -> Exception:
         error = failure.value
@@ -352,7 +351,7 @@ class Broker(Speaker):
                 self.say(wire.Progress, call=call, words=words(told))
 
         def started(instance: Instance) -> dict[str, object]:
-            self._ids.add(instance.id)
+            self._known[instance.id] = instance
             return {"instance": wire.instances([instance])}
 
         return self._begin(
@@ -413,7 +412,7 @@ class Broker(Speaker):
 
     def _listed(self) -> Deferred[Sequence[Instance]]:
         def listed(found: Sequence[Instance]) -> Sequence[Instance]:
-            self._ids = {instance.id for instance in found}
+            self._known = {instance.id: instance for instance in found}
             return found
 
         return self._engine.list().addCallback(listed)
@@ -436,19 +435,13 @@ class Broker(Speaker):
 
     @wire.Healthy.responder
     def _healthy(self, call: int, id: str) -> Deferred[dict[str, object]]:
-        def ours() -> bool | None:
-            return True if id in self._ids else None
-
-        def look(ours: bool | None) -> Deferred[bool]:
-            if not ours:
-                return succeed(False)
-            return self._engine.healthy(Instance("", id, "", True, None))
+        def look(_: object) -> Deferred[bool]:
+            instance = self._known.get(id)
+            return succeed(False) if instance is None else self._engine.healthy(instance)
 
         def known() -> Deferred[bool]:
-            if ours():
-                return look(True)
             # Of other people's containers nothing is said.
-            return self._listed().addCallback(lambda _: look(ours()))
+            return look(None) if id in self._known else self._listed().addCallback(look)
 
         return self._begin(call, known).addCallback(lambda well: {"well": well})
 

@@ -236,7 +236,7 @@ class BrokeredEngine:
         return asked.addCallback(lambda answer: wire.read_instances(answer["instance"])[0])
 
     def stop(self, site: str, within: float) -> Deferred[None]:
-        return self._do(wire.Stop, site=site, within=within)
+        return self._do(wire.Stop, site=site, within=float(within))
 
     def remove(self, site: str) -> Deferred[None]:
         return self._do(wire.Remove, site=site)
@@ -249,7 +249,7 @@ class BrokeredEngine:
 
     def run(self, site: str, command: Sequence[str], within: float) -> Deferred[Ran]:
         """As `IEngine.run`, of a command that the site's section declares."""
-        asked = self._ask(wire.Run, site=site, mark=wire.mark(command), within=within)
+        asked = self._ask(wire.Run, site=site, mark=wire.mark(command), within=float(within))
         return asked.addCallback(lambda answer: Ran(answer["code"], answer["output"]))
 
     def loads(self) -> Deferred[Mapping[str, float]]:
