@@ -51,6 +51,7 @@ type = container
 command = sh -c 'mkdir -p /www; echo {host} > /www/index.html; echo "says hello"; \
 exec httpd -f -vv -p 80 -h /www'
 data = /data
+snapshot = touch /data/snapshot
 """
 BOX = SITE.format(host="box.localhost")
 
@@ -159,7 +160,7 @@ class BrokerLiveTests(Case):
 
     def test_nobody(self) -> None:
         """The front is nobody and cannot open Docker's socket; it wakes, restarts, follows logs,
-        reloads, and puts to sleep all the same."""
+        reloads, and puts to sleep with a snapshot all the same."""
         snickers = self.start()
         said = Path(f"/proc/{snickers.process.pid}/status").read_text()
         fields = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
@@ -184,6 +185,7 @@ class BrokerLiveTests(Case):
         self.assertEqual(folder.stat().st_uid, 0)
         first = self.containers()["box.localhost"]
         self.assertEqual(snickers.command("restart", "box.localhost").returncode, 0)
+        self.assertTrue((folder / "snapshot").exists())
         self.assertEqual(snickers.get("box.localhost"), (200, b"box.localhost\n"))
         self.assertEqual(self.containers()["box.localhost"]["Id"], first["Id"])
 
@@ -196,7 +198,7 @@ class BrokerLiveTests(Case):
         self.assertEqual([entry["site"] for entry in done["added"]], ["new.localhost"])
         self.assertEqual(snickers.get("new.localhost"), (200, b"new.localhost\n"))
         changed = BOX.replace("echo box.localhost", "echo changed")
-        snickers.reload(changed)
+        snickers.reload(changed + SITE.format(host="new.localhost"))
         self.assertEqual(snickers.get("box.localhost"), (200, b"changed\n"))
         follower.join(WITHIN)
         self.assertIn("says hello", logs[0].stdout)
@@ -364,7 +366,7 @@ class StrangerTests(Case):
 
     def start(self, **changes: Any) -> dict[bytes, bytes]:
         wanted = fingerprint(evolve(self.declared, kind=evolve(self.declared.kind, **changes)))
-        return self.stranger.ask(b"Start", site="box.localhost", wanted=wanted)
+        return self.stranger.ask(b"Start", site="box.localhost", wanted=wanted, fresh=False)
 
     def test_other_declarations(self) -> None:
         """Another image, command, mount, network or privilege is not to be had: what is not
@@ -380,13 +382,15 @@ class StrangerTests(Case):
             answer = self.start(**changes)
             self.assertIn(b"snickers reload", answer[b"_error_description"], changes)
         moved = fingerprint(evolve(self.declared, data="/"))
-        self.refused(b"Start", site="box.localhost", wanted=moved)
-        self.refused(b"Start", site="other.localhost", wanted=fingerprint(self.declared))
+        self.refused(b"Start", site="box.localhost", wanted=moved, fresh=False)
+        self.refused(
+            b"Start", site="other.localhost", wanted=fingerprint(self.declared), fresh=False
+        )
         self.assertEqual(self.containers(), {})
         # More words are no more.
         good = fingerprint(self.declared)
         answer = self.stranger.ask(
-            b"Start", site="box.localhost", wanted=good, image="busybox", volumes="/:/host"
+            *(b"Start",), site="box.localhost", wanted=good, fresh=False, image="busybox"
         )
         self.assertIn(b"_answer", answer)
         found = docker_setup.client().inspect_container(self.containers()["box.localhost"]["Id"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -29,14 +29,22 @@ class Pair:
     :ivar files: what the files say now.
     """
 
-    def __init__(self, clock: Clock, engine: IEngine, again: bool = True) -> None:
+    front: Any
+
+    def __init__(
+        self,
+        clock: Clock,
+        engine: IEngine,
+        again: bool = True,
+        front: type[BrokeredEngine] = BrokeredEngine,
+    ) -> None:
         self.clock = clock
         self.files = Configuration(Settings())
         self.read = 0
         self.loose: dict[str, str] = {}
         self.ended: list[bool] = []
         self.behind = engine
-        self.front = BrokeredEngine(clock, lambda: again)
+        self.front = front(clock, lambda: again)
         self.connect()
 
     def connect(self) -> None:
@@ -78,6 +86,16 @@ class Pair:
                 self.clock.advance(0)
 
 
+class _Front(BrokeredEngine):
+    """Whatever it wants to have is what the files say by then."""
+
+    wants: Callable[[Declared], None]
+
+    def fingerprint(self, declared: Declared) -> str:
+        self.wants(declared)
+        return super().fingerprint(declared)
+
+
 class BrokeredFixture(MemoryFixture):
     """A `BrokeredEngine` whose broker has a `MemoryEngine`."""
 
@@ -85,23 +103,24 @@ class BrokeredFixture(MemoryFixture):
         super().__init__(case)
         self.pairs: list[Pair] = []
         self.files: dict[str, Declared] = {}
+        """What the files say."""
         self.snapshot: tuple[str, ...] = ()
 
     def engine(self) -> IEngine:
-        pair = Pair(self.clock, super().engine())
+        pair = Pair(self.clock, super().engine(), front=_Front)
+        pair.front.wants = self.wants
         self.pairs.append(pair)
         self._write()
         return pair.front
+
+    def wants(self, declared: Declared) -> None:
+        self.files[declared.site] = declared
+        self._write()
 
     def _write(self) -> None:
         for pair in self.pairs:
             for declared in self.files.values():
                 pair.write(declared, snapshot=self.snapshot)
-
-    def declared(self, site: str, does: str) -> Declared:
-        declared = self.files[site] = super().declared(site, does)
-        self._write()
-        return declared
 
     def command(self, does: str) -> Sequence[str]:
         self.snapshot = tuple(super().command(does))

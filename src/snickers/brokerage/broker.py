@@ -344,24 +344,52 @@ class Broker(Speaker):
     def _reload(self) -> Deferred[dict[str, object]]:
         return self.read().addCallback(lambda _: {})
 
-    @wire.Start.responder
-    def _start(self, call: int, site: str, wanted: str) -> Deferred[dict[str, object]]:
+    def _progress(self, call: int) -> Callable[[str], None]:
         def progress(told: str) -> None:
             if call in self._calls:
                 self.say(wire.Progress, call=call, words=words(told))
 
-        def started(instance: Instance) -> dict[str, object]:
-            self._known[instance.id] = instance
-            return {"instance": wire.instances([instance])}
+        return progress
 
+    def _started(self, instance: Instance) -> dict[str, object]:
+        self._known[instance.id] = instance
+        return {"instance": wire.instances([instance])}
+
+    @wire.Start.responder
+    def _start(self, call: int, site: str, wanted: str, fresh: bool) -> Deferred[dict[str, object]]:
         return self._begin(
             call,
             lambda: self._in_turn(
                 site,
                 lambda: self._declared(site, wanted),
-                lambda declared: self._engine.start(declared, progress),
+                lambda declared: self._engine.start(declared, self._progress(call), fresh),
             ),
-        ).addCallback(started)
+        ).addCallback(self._started)
+
+    @wire.Prepare.responder
+    def _prepare(
+        self, call: int, site: str, wanted: str, fresh: bool
+    ) -> Deferred[dict[str, object]]:
+        def prepare(declared: Declared) -> Deferred[bool]:
+            return self._engine.prepare(declared, fresh, self._progress(call))
+
+        preparing = self._begin(call, lambda: self._declared(site, wanted).addCallback(prepare))
+        return preparing.addCallback(lambda another: {"another": another})
+
+    @wire.Settle.responder
+    def _settle(self, call: int, site: str) -> Deferred[dict[str, object]]:
+        return self._simply(call, site, lambda: self._engine.settle(site))
+
+    @wire.Revert.responder
+    def _revert(self, call: int, site: str, id: str) -> Deferred[dict[str, object]]:
+        return self._begin(
+            call,
+            lambda: self._in_turn(
+                site,
+                lambda: succeed(None),
+                lambda _: self._engine.revert(site, id, self._progress(call)),
+            ),
+        ).addCallback(self._started)
 
     @wire.Stop.responder
     def _stop(self, call: int, site: str, within: float) -> Deferred[dict[str, object]]:

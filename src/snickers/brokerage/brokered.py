@@ -228,12 +228,27 @@ class BrokeredEngine:
     def list(self) -> Deferred[Sequence[Instance]]:
         return self._gathered(wire.List, wire.read_instances)
 
-    def start(self, declared: Declared, progress: Callable[[str], None]) -> Deferred[Instance]:
+    def start(
+        self, declared: Declared, progress: Callable[[str], None], fresh: bool = False
+    ) -> Deferred[Instance]:
         """As `IEngine.start`; fails where the broker reads another declaration of the site."""
-        asked = self._ask(
-            wire.Start, progress, site=declared.site, wanted=self.fingerprint(declared)
-        )
-        return asked.addCallback(lambda answer: wire.read_instances(answer["instance"])[0])
+        wanted = self.fingerprint(declared)
+        asked = self._ask(wire.Start, progress, site=declared.site, wanted=wanted, fresh=fresh)
+        return asked.addCallback(_instance)
+
+    def prepare(
+        self, declared: Declared, fresh: bool, progress: Callable[[str], None]
+    ) -> Deferred[bool]:
+        """As `IEngine.prepare`; fails as `start` does."""
+        wanted = self.fingerprint(declared)
+        asked = self._ask(wire.Prepare, progress, site=declared.site, wanted=wanted, fresh=fresh)
+        return asked.addCallback(lambda answer: answer["another"])
+
+    def settle(self, site: str) -> Deferred[None]:
+        return self._do(wire.Settle, site=site)
+
+    def revert(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
+        return self._ask(wire.Revert, progress, site=site, id=id).addCallback(_instance)
 
     def stop(self, site: str, within: float) -> Deferred[None]:
         return self._do(wire.Stop, site=site, within=float(within))
@@ -293,6 +308,10 @@ class BrokeredEngine:
         closing: Deferred[Any] = line.callRemote(wire.Close)
         closing.addBoth(over)
         return done.addCallback(gone)
+
+
+def _instance(answer: dict[str, Any]) -> Instance:
+    return wire.read_instances(answer["instance"])[0]
 
 
 _ENDS = "Snickers ends and asks Docker nothing more."

@@ -46,7 +46,40 @@ class Start(amp.Command):
 
     Answered with one instance as `read_instances` reads it."""
 
-    arguments = [(b"call", amp.Integer()), (b"site", amp.Unicode()), (b"wanted", amp.Unicode())]
+    arguments = [
+        (b"call", amp.Integer()),
+        (b"site", amp.Unicode()),
+        (b"wanted", amp.Unicode()),
+        (b"fresh", amp.Boolean()),
+    ]
+    response = [(b"instance", amp.String())]
+    errors = _FAILS
+
+
+class Prepare(amp.Command):
+    """Have at hand what such a `Start` needs; say whether it would make another server."""
+
+    arguments = [
+        (b"call", amp.Integer()),
+        (b"site", amp.Unicode()),
+        (b"wanted", amp.Unicode()),
+        (b"fresh", amp.Boolean()),
+    ]
+    response = [(b"another", amp.Boolean())]
+    errors = _FAILS
+
+
+class Settle(amp.Command):
+    """Forget what *site*'s server has replaced, but for the last."""
+
+    arguments = [(b"call", amp.Integer()), (b"site", amp.Unicode())]
+    errors = _FAILS
+
+
+class Revert(amp.Command):
+    """Have *site*'s server *id* run again, which was kept when it was replaced."""
+
+    arguments = [(b"call", amp.Integer()), (b"site", amp.Unicode()), (b"id", amp.Unicode())]
     response = [(b"instance", amp.String())]
     errors = _FAILS
 
@@ -197,8 +230,8 @@ class Part(amp.Command):
 TO_BROKER = frozenset(
     command.commandName
     for command in (
-        *(Watch, Reload, Start, Stop, Remove, Pause, Resume, Run, List, Loads, Healthy, Logs),
-        *(Took, Cancel, Close),
+        *(Watch, Reload, Start, Prepare, Settle, Revert, Stop, Remove, Pause, Resume),
+        *(Run, List, Loads, Healthy, Logs, Took, Cancel, Close),
     )
 )
 """The names of all that the front can say."""
