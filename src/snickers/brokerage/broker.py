@@ -313,8 +313,8 @@ class Broker(Speaker):
             return declared
 
         refusal = (
-            f"{site}: its section, as the broker reads it now, is not what Snickers wants to start;"
-            " `snickers reload` makes them agree."
+            f"The section of {site}, as the broker reads it now, is not what Snickers wants to"
+            " start: `snickers reload` makes them agree."
         )
         return self._agreed(find, refusal).addCallback(self._guarded)
 
@@ -326,7 +326,7 @@ class Broker(Speaker):
 
         def looked(loose: str) -> Declared:
             if loose:
-                raise EngineFailed(f"{declared.site}: it is not started for its folders: {loose}")
+                raise EngineFailed(f"It is not started, for what it is given: {loose}")
             return declared
 
         return self._in_thread(look).addCallback(looked)
@@ -414,8 +414,8 @@ class Broker(Speaker):
             return next((one for one in declared if wire.mark(one) == mark), None)
 
         refusal = (
-            f"{site}: the command that Snickers wants to run in it is neither its `snapshot` nor"
-            " its `veto`, as the broker reads its section; `snickers reload` makes them agree."
+            f"The command to be run in {site} is neither its `snapshot` nor its `veto`, as the"
+            " broker reads its section: `snickers reload` makes them agree."
         )
 
         def ran(result: Ran) -> dict[str, object]:
