@@ -12,21 +12,32 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.protocols import amp
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from snickers.brokerage import wire
+from snickers.brokerage.broker import Broker
+from snickers.brokerage.brokered import Line
+from snickers.brokerage.guarded import loose
+from snickers.brokerage.ledger import Ledger
 from snickers.config.parse import load
-from snickers.config.values import Container
+from snickers.config.values import Configuration, Container, Settings, Site
 from snickers.containers.engine import fingerprint, owner_of
 from snickers.interfaces import Declared
+from snickers.workers.wire import Only
 from tests import docker_setup
+from tests.engine_contract import engine_contract
 from tests.live_setup import WITHIN, Snickers
+from tests.test_brokered import Front
+from tests.test_docker import DockerFixture
 
 NOBODY = 65534
 """The user, and the group, that the front becomes."""
@@ -38,6 +49,7 @@ http = tcp:80
 state = state
 data = data
 reload every = never
+workers = 2
 docker broker = on
 docker = {docker}
 [defaults]
@@ -98,6 +110,58 @@ def brokers(parent: int) -> list[int]:
         if int(father) == parent and state != "Z" and b"snickers.broker" in line:
             found.append(int(folder.name))
     return found
+
+
+class BrokeredDockerFixture(DockerFixture):
+    """Docker, through a broker at the other end of a real pair of sockets."""
+
+    def __init__(self, case: TestCase) -> None:
+        super().__init__(case)
+        self.files = Configuration(Settings())
+        self.snapshot: tuple[str, ...] = ()
+        self.ended: list[Deferred[None]] = []
+
+    def engine(self) -> Any:
+        front = Front(reactor, lambda: False)
+        front.wants = self.wants
+        ended: Deferred[None] = Deferred()
+        self.ended.append(ended)
+        broker = Broker(
+            super().engine(),
+            Ledger(self.files),
+            lambda: self.files,
+            deferToThread,
+            loose,
+            lambda call: reactor.callLater(0, call),
+            lambda: ended.callback(None),
+        )
+        for sock, protocol in zip(socket.socketpair(), (broker, Line(front)), strict=True):
+            with sock:
+                sock.setblocking(False)
+                reactor.adoptStreamConnection(sock.fileno(), socket.AF_UNIX, Only(protocol))
+        self.engines[-1] = front
+        return front
+
+    def wants(self, declared: Declared) -> None:
+        """Have the files declare this, and the command that is to be run."""
+        kind = evolve(declared.kind, life=evolve(declared.kind.life, snapshot=self.snapshot))
+        site = Site(declared.site, kind, data=declared.data)
+        self.files = evolve(self.files, sites={**self.files.sites, site.name: site})
+
+    def command(self, does: str) -> Sequence[str]:
+        self.snapshot = tuple(super().command(does))
+        for site in list(self.files.sites.values()):
+            self.wants(Declared(site.name, site.kind, site.data))
+        return self.snapshot
+
+    async def end(self) -> None:
+        await super().end()
+        for ended in self.ended:
+            await ended
+
+
+class BrokeredDockerContract(engine_contract(BrokeredDockerFixture)):
+    """With a broker in between Docker's engine keeps the contract of all engines."""
 
 
 class Case(SynchronousTestCase):
@@ -178,7 +242,11 @@ class BrokerLiveTests(Case):
             check=False,
         )
         self.assertIn("PermissionError", tried.stderr)
+        self.assertNotIn("could open Docker's socket", snickers.log.read_text())
         self.assertEqual(os.stat(f"/proc/{self.broker(snickers)}").st_uid, 0)
+        workers = until(lambda: snickers.asked("status")["workers"], "there is no worker")
+        for worker in workers:
+            self.assertEqual(os.stat(f"/proc/{worker['pid']}").st_uid, NOBODY)
 
         self.assertEqual(snickers.get("box.localhost"), (200, b"box.localhost\n"))
         folder = snickers.folder / "data" / "box.localhost"
@@ -228,7 +296,7 @@ class BrokerLiveTests(Case):
     def test_the_broker_is_killed_and_replaced(self) -> None:
         """Where no privileges were shed another broker takes over at once."""
         snickers = self.start(user=None)
-        self.assertIn("same privileges", snickers.log.read_text())
+        self.assertIn("could open Docker's socket itself", snickers.log.read_text())
         self.assertEqual(snickers.get("box.localhost")[0], 200)
         first = self.broker(snickers)
         os.kill(first, signal.SIGKILL)
@@ -293,13 +361,15 @@ class Stranger:
     def __init__(self, test: SynchronousTestCase, path: str) -> None:
         self.sock, theirs = socket.socketpair()
         self.sock.settimeout(WITHIN)
-        moved = os.dup2(theirs.fileno(), 3) if theirs.fileno() == 3 else theirs.fileno()
+        moved = theirs.fileno()
         command = (
             "import os, sys; os.dup2(int(sys.argv[1]), 3); "
             "os.execv(sys.executable, [sys.executable, '-m', 'snickers.broker', sys.argv[2]])"
         )
         self.process = subprocess.Popen(
-            [sys.executable, "-c", command, str(moved), path], pass_fds=[moved]
+            [sys.executable, "-c", command, str(moved), path],
+            pass_fds=[moved],
+            stderr=subprocess.DEVNULL,
         )
         theirs.close()
         test.addCleanup(self.end)

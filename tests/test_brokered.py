@@ -86,7 +86,7 @@ class Pair:
                 self.clock.advance(0)
 
 
-class _Front(BrokeredEngine):
+class Front(BrokeredEngine):
     """Whatever it wants to have is what the files say by then."""
 
     wants: Callable[[Declared], None]
@@ -107,7 +107,7 @@ class BrokeredFixture(MemoryFixture):
         self.snapshot: tuple[str, ...] = ()
 
     def engine(self) -> IEngine:
-        pair = Pair(self.clock, super().engine(), front=_Front)
+        pair = Pair(self.clock, super().engine(), front=Front)
         pair.front.wants = self.wants
         self.pairs.append(pair)
         self._write()

@@ -25,7 +25,8 @@ class MinderTests(SynchronousTestCase):
         self.clock = Clock()
         self.who = ROOT
         self.launched: list[tuple[Any, Any]] = []
-        self.minder = Minder(self.clock, self.launch, lambda: self.who)
+        self.opens = False
+        self.minder = Minder(self.clock, self.launch, lambda: self.opens, lambda: self.who)
         self.fails = False
         self.lines: list[str] = []
 
@@ -113,9 +114,13 @@ class MinderTests(SynchronousTestCase):
         self.who = NOBODY
         self.minder.kept()
         self.assertEqual(self.lines, [])
-        self.who = ROOT
+        self.opens = True
         self.minder.kept()
-        self.assertIn("--uid", self.lines[0])
+        self.who, self.opens = ROOT, False
+        self.minder.kept()
+        self.assertEqual(len(self.lines), 2)
+        for line in self.lines:
+            self.assertIn("--uid", line)
 
     def test_privileges(self) -> None:
         """Who this process is does not change by itself."""

@@ -28,7 +28,7 @@ from snickers.brokerage.wire import CONTROL as BROKER
 from snickers.config.parse import load
 from snickers.config.values import Settings
 from snickers.interfaces import Change
-from snickers.tap import Options, Wiring, makeService, steady
+from snickers.tap import Options, Wiring, makeService, opens, steady
 from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY
 
 GOOD = """
@@ -287,6 +287,16 @@ class LaunchBrokerTests(Case, SynchronousTestCase):
         self.assertEqual(read, [])
         self.wiring.told("ready")
         self.assertEqual(read, [True])
+
+    def test_opens(self) -> None:
+        """Whether Docker's socket can be opened is asked of the one that would be used."""
+        path = os.path.join(self.folder, "docker.sock")
+        for docker, environ in (("unix://" + path, {}), ("", {"DOCKER_HOST": "unix://" + path})):
+            with patch("os.access", return_value=True) as access:
+                self.assertTrue(opens(docker, environ))
+            self.assertEqual(access.call_args.args, (path, os.R_OK | os.W_OK))
+            self.assertFalse(opens(docker, environ))
+        self.assertFalse(opens("tcp://127.0.0.1:1", {}))
 
     def test_without(self) -> None:
         """Without the option there is none."""

@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
@@ -82,6 +82,13 @@ class StartFailed(Exception):
     """A daemon that cannot start: twistd gives the text to whoever waits in the foreground."""
 
 
+def opens(docker: str, environ: Mapping[str, str]) -> bool:
+    """Say whether this process may open Docker's socket; *docker* is what the settings say."""
+    url = docker or environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    path = url.removeprefix("unix://")
+    return path != url and os.access(path, os.R_OK | os.W_OK, effective_ids=True)
+
+
 def free_memory() -> int | None:
     """Return the bytes of memory that are available; takes some 30 µs."""
     try:
@@ -124,7 +131,11 @@ class Wiring:
         self.settings = settings
         self.sweep = Sweep(reactor)
         self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time)
-        self.minder = Minder(reactor, self.launch_broker) if settings.docker_broker else None
+        self.minder = (
+            Minder(reactor, self.launch_broker, lambda: opens(settings.docker, environ))
+            if settings.docker_broker
+            else None
+        )
         self.lives = Lives(
             reactor,
             reactor,

@@ -58,6 +58,7 @@ class Minder:
     """Starts the broker of an engine, and replaces it.
 
     :param launch: starts a process with the protocol, the line being connected with it.
+    :param opens: says whether this process could open Docker's socket itself, now.
     :param who: returns this process' privileges now.
     """
 
@@ -67,11 +68,13 @@ class Minder:
         self,
         clock: IReactorTime,
         launch: Callable[[IProcessProtocol, Line], object],
+        opens: Callable[[], bool],
         who: Callable[[], Privileges] = privileges,
     ) -> None:
         self.engine = BrokeredEngine(clock, self.able)
         self._clock = clock
         self._launch = launch
+        self._opens = opens
         self._who = who
         self._began_as: Privileges | None = None
         self._since = 0.0
@@ -118,8 +121,9 @@ class Minder:
 
     def kept(self) -> None:
         """Warn, once started, where the front could do all that the broker can."""
-        if self.able():
+        if self.able() or self._opens():
             self.log.warn(
-                "docker broker = on, but this process has the same privileges as the broker: start"
-                " it as root with `twistd --uid USER --gid GROUP snickers`"
+                "docker broker = on, but this process could open Docker's socket itself: start it"
+                " as root with `twistd --uid USER --gid GROUP snickers`, of a user who is not in"
+                " Docker's group"
             )
