@@ -42,8 +42,16 @@ class GuardedTests(SynchronousTestCase):
             words = loose(self.path)
             self.assertIn(f"chmod go-w {self.folder}", words)
             self.assertNotIn("alice", words)
+
+    def test_shared(self) -> None:
+        """In a folder like /tmp what is root's is guarded; what is others', or not there, they can
+        exchange or make."""
         os.chmod(self.folder, 0o1777)
         self.assertEqual(loose(self.path), "")
+        self.assertEqual(loose(self.path + "/not/there"), "")
+        self.assertIn("anybody could make it", loose(self.folder + "/not/there"))
+        self.give(self.path)
+        self.assertIn("chown root", loose(self.path))
 
     def test_written_by_a_group(self) -> None:
         """A group that is not one's own counts as others."""
@@ -72,6 +80,20 @@ class GuardedTests(SynchronousTestCase):
         if os.geteuid() == 0:
             os.lchown(link, 12345, 12345)
             self.assertIn(link, loose(link))
+
+    def test_links_of_links(self) -> None:
+        """Each place that links lead through is looked at; a loop is not followed for ever."""
+        other = os.path.join(self.top, "other")
+        os.mkdir(other, 0o755)
+        os.symlink("../data/alice.example", os.path.join(other, "second"))
+        first = os.path.join(self.top, "first")
+        os.symlink("other/second", first)
+        self.assertEqual(loose(first), "")
+        os.chmod(other, 0o777)
+        self.assertIn(f"chmod go-w {other}", loose(first))
+        loop = os.path.join(self.top, "loop")
+        os.symlink("loop", loop)
+        self.assertIn("too many links", loose(loop))
 
     def test_not_looked_at(self) -> None:
         """What cannot be looked at is not taken for guarded."""

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
+
+MOST_LINKS = 40
+"""As many as Linux follows."""
 
 
 def loose(path: str, leaf: bool = False) -> str:
@@ -20,41 +23,40 @@ def loose(path: str, leaf: bool = False) -> str:
     :param leaf: whether the last part, too, must be theirs; a data folder is its container's.
     """
     users, groups = {0, os.geteuid()}, {0, os.getegid()}
-    seen = set()
-    for way in (path, os.path.realpath(path)):
+    ways = [path]
+    for way in ways:
+        if len(ways) > MOST_LINKS:
+            return f"{path} leads through too many links"
         parts = way.split(os.sep)
+        shared = False
         for count in range(1, len(parts) + 1):
             part = os.sep.join(parts[:count]) or os.sep
-            if part in seen:
-                continue
-            seen.add(part)
             try:
                 found = os.lstat(part)
             except FileNotFoundError:
+                if shared:
+                    return f"{part} does not exist, and anybody could make it; make it as root"
                 break
             except OSError as error:
                 return f"{part} cannot be looked at: {error.strerror}"
-            words = _loose(part, found, leaf or count < len(parts), users, groups)
-            if words:
-                return words
-    return ""
-
-
-def _loose(
-    path: str, found: os.stat_result, strict: bool, users: Container[int], groups: Container[int]
-) -> str:
-    link = stat.S_ISLNK(found.st_mode)
-    if (strict or link) and found.st_uid not in users:
-        return (
-            f"{path} belongs to another user ({found.st_uid}); it must be root's: chown root {path}"
-        )
-    if link or not strict:
-        return ""
-    # In a folder like /tmp nobody moves what is others'.
-    sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-    group = found.st_mode & stat.S_IWGRP and found.st_gid not in groups
-    if (found.st_mode & stat.S_IWOTH or group) and not sticky:
-        return f"{path} can be written to by others than root: chmod go-w {path}"
+            # What is somebody's in a shared folder, he can exchange there.
+            strict = shared or leaf or count < len(parts)
+            link = stat.S_ISLNK(found.st_mode)
+            if (strict or link) and found.st_uid not in users:
+                return f"{part} belongs to another user ({found.st_uid}): chown root {part}"
+            group = found.st_mode & stat.S_IWGRP and found.st_gid not in groups
+            written = not link and bool(found.st_mode & stat.S_IWOTH or group)
+            # In one like /tmp nobody moves what is others'.
+            shared = written and stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
+            if strict and written and not shared:
+                return f"{part} can be written to by others than root: chmod go-w {part}"
+            if link:
+                try:
+                    to = os.path.join(os.path.dirname(part), os.readlink(part))
+                except OSError as error:
+                    return f"{part} cannot be looked at: {error.strerror}"
+                ways.append(os.path.join(to, *parts[count:]))
+                break
     return ""
 
 
