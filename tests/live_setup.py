@@ -15,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,22 @@ ECHO = shlex.join([sys.executable, echo_server.__file__])
 class Snickers:
     """One that runs, or has run. *text* is what follows `SETTINGS` in its configuration.
 
-    It has its cleanups added to *test*.
+    It has its cleanups added to *test*. *options* are for ``twistd``, *python* is what runs it,
+    *prepare* is called with its folder before it is started.
     """
 
-    def __init__(self, test: Any, text: str, settings: str = SETTINGS) -> None:
+    def __init__(
+        self,
+        test: Any,
+        text: str,
+        settings: str = SETTINGS,
+        options: Sequence[str] = (),
+        python: str = sys.executable,
+        prepare: Callable[[Path], object] = lambda folder: None,
+    ) -> None:
         self.folder = Path(test.mktemp()).absolute()
         self.folder.mkdir(parents=True)
+        prepare(self.folder)
         self.sites = self.folder / "sites.ini"
         self.settings = settings
         self.write(text)
@@ -75,7 +86,7 @@ class Snickers:
         listening = [socket.create_server(("127.0.0.1", 0), backlog=128) for _ in range(2)]
         self.https, self.http = (sock.getsockname()[1] for sock in listening)
         descriptors = [sock.fileno() for sock in listening]
-        program = [sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile="]
+        program = [python, "-c", TWISTD, "--nodaemon", "--pidfile=", *options]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [

@@ -45,16 +45,21 @@ class LayerTests(SynchronousTestCase):
 
     def test_not_yet(self) -> None:
         """What is not available yet may have its default, and a wrong value is told first."""
-        broker = SCOPES["snickers"].named["docker broker"]
-        self.assertEqual(
-            layer("[snickers]\ndocker broker = off").read(broker, "docker broker"), (False, None)
+        acme = SCOPES["snickers"].named["acme directory"]
+        _, fault = layer(f"[snickers]\nacme directory = {acme.default}").read(
+            acme, "acme directory"
         )
-        for text, message in [
-            ("on", "not available yet in this version; remove it or leave it at its default (off)"),
-            ("x", "'x' is neither on nor off; write one of the two"),
+        self.assertIsNone(fault)
+        for text, words in [
+            (
+                "https://ca.example/directory",
+                f"not available yet in this version; remove it or leave it at its default"
+                f" ({acme.default})",
+            ),
+            ("x", "'x'"),
         ]:
-            _, fault = layer(f"[snickers]\ndocker broker = {text}").read(broker, "docker broker")
-            self.assertEqual(fault.message, message)
+            _, fault = layer(f"[snickers]\nacme directory = {text}").read(acme, "acme directory")
+            self.assertIn(words, fault.message)
         snapshot = SCOPES["container"].named["snapshot"]
         self.assertEqual(not_yet(snapshot), "not available yet in this version; remove it")
 

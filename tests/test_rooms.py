@@ -72,7 +72,29 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     ),
     # What processes say to each other.
     "snickers.workers": MEETING,
-    "snickers.worker": (*MEETING, "snickers.front_door", "snickers.plane", "snickers.workers"),
+    "snickers.worker": (
+        *MEETING,
+        "snickers.front_door",
+        "snickers.plane",
+        "snickers.printed",
+        "snickers.workers",
+    ),
+    # The front and the broker: the same words for failures as the engine behind it.
+    "snickers.brokerage": (
+        *MEETING,
+        "snickers.config",
+        "snickers.containers.engine",
+        "snickers.workers.wire",
+    ),
+    "snickers.broker": (
+        *MEETING,
+        "snickers.brokerage",
+        "snickers.config",
+        "snickers.containers",
+        "snickers.printed",
+        "snickers.workers.wire",
+    ),
+    "snickers.printed": (),
     "snickers.alarm": ("snickers.interfaces", "snickers.alarm_command"),
     "snickers.alarm_command": (),
     "snickers.front_door": ("snickers.notify",),
@@ -82,8 +104,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
 }
 """What each room may import besides itself; `snickers.tap` may import everything."""
 
-WIRINGS = ("snickers.tap", "snickers.worker")
-"""The first process' and a worker's: they name the real reactor."""
+WIRINGS = ("snickers.tap", "snickers.worker", "snickers.broker")
+"""The first process', a worker's and the broker's: they name the real reactor."""
 
 PURE = (
     "snickers.config.ini",

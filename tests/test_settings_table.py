@@ -31,7 +31,7 @@ class SettingsTableTests(SynchronousTestCase):
             later,
             {
                 *("acme directory", "acme email", "acme trust"),
-                *("metrics", "docker broker"),
+                "metrics",
             },
         )
         self.assertTrue(all(not o.attribute for o in settings_options() if o.later))

@@ -24,10 +24,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from snickers import tap
+from snickers.brokerage.wire import CONTROL as BROKER
 from snickers.config.parse import load
 from snickers.config.values import Settings
 from snickers.interfaces import Change
-from snickers.tap import Options, Wiring, makeService, steady
+from snickers.tap import Options, Wiring, makeService, opens, steady
 from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY
 
 GOOD = """
@@ -229,6 +230,94 @@ class WorkersTests(Case, SynchronousTestCase):
         before = os.listdir("/proc/self/fd")
         self.assertRaises(OSError, self.launch)
         self.assertEqual(os.listdir("/proc/self/fd"), before)
+
+
+class LaunchBrokerTests(Case, SynchronousTestCase):
+    """How the broker is started, with a reactor that starts nothing."""
+
+    def setUp(self) -> None:
+        self.patch(tap, "steady", lambda reactor: None)
+        path = self.write(GOOD.replace("[hello", "docker broker = on\n[hello"))
+        self.reactor = Mock(wraps=Clock())
+        self.reactor.spawnProcess = Mock()
+        self.reactor.adoptStreamConnection = Mock()
+        self.wiring = Wiring(self.reactor, path, load(path), {})
+
+    def test_launch(self) -> None:
+        """It is given the path of the configuration and its end of the wire, and nothing else; it
+        imports nothing from where Snickers was started."""
+        before = os.listdir("/proc/self/fd")
+        with patch.dict(os.environ, {"NOTIFY_SOCKET": "/run/n", "DOCKER_HOST": "unix:///d"}):
+            self.wiring.launch_broker(ProcessProtocol(), Mock())
+        ((_, executable, arguments, environment), more) = self.reactor.spawnProcess.call_args
+        self.assertEqual(executable, sys.executable)
+        self.assertEqual(arguments[1:], ["-P", "-m", "snickers.broker", self.wiring.path])
+        self.assertEqual(environment["DOCKER_HOST"], "unix:///d")
+        self.assertNotIn("NOTIFY_SOCKET", environment)
+        self.assertEqual(sorted(more["childFDs"]), [0, 1, 2, BROKER])
+        self.assertNotEqual(
+            more["childFDs"][BROKER], self.reactor.adoptStreamConnection.call_args.args[0]
+        )
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
+    def test_launch_fails(self) -> None:
+        """One that cannot be started leaves nothing open."""
+        self.reactor.spawnProcess.side_effect = OSError
+        before = os.listdir("/proc/self/fd")
+        self.assertRaises(OSError, self.wiring.launch_broker, ProcessProtocol(), Mock())
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
+    def test_started_with_the_sockets(self) -> None:
+        """It is started when the sockets are bound: while there are privileges."""
+        assert self.wiring.minder is not None
+        self.reactor.spawnProcess.assert_not_called()
+        self.patch(self.wiring.plane, "listen", lambda https, http: [])
+        self.patch(tap, "inherited", lambda environ: {})
+        self.patch(tap, "bind", lambda listen: None)
+        self.wiring.bind()
+        self.assertEqual(self.reactor.spawnProcess.call_count, 1)
+        self.assertTrue(self.wiring.minder.able())
+
+    def test_reload(self) -> None:
+        """The broker reads again when a reload is over, not before."""
+        assert self.wiring.minder is not None
+        read: list[bool] = []
+        self.patch(self.wiring.minder.engine, "reload", lambda: read.append(True))
+        self.wiring.told("reloading")
+        self.assertEqual(read, [])
+        self.wiring.told("ready")
+        self.assertEqual(read, [True])
+
+    def test_opens(self) -> None:
+        """Whether Docker's socket can be opened is asked of the one that would be used."""
+        path = os.path.join(self.folder, "docker.sock")
+        for docker, environ in (("unix://" + path, {}), ("", {"DOCKER_HOST": "unix://" + path})):
+            with patch("os.access", return_value=True) as access:
+                self.assertTrue(opens(docker, environ))
+            self.assertEqual(access.call_args.args, (path, os.R_OK | os.W_OK))
+            self.assertFalse(opens(docker, environ))
+        self.assertFalse(opens("tcp://127.0.0.1:1", {}))
+
+    def test_without(self) -> None:
+        """Without the option there is none."""
+        path = self.write(GOOD)
+        wiring = Wiring(self.reactor, path, load(path), {})
+        self.assertIsNone(wiring.minder)
+        wiring.told("ready")
+
+    def test_a_loose_configuration(self) -> None:
+        """A configuration that others could write ends the start, where there is a broker."""
+        for on, ends in (("on", True), ("off", False)):
+            options = self.options(GOOD.replace("[hello", f"docker broker = {on}\n[hello"))
+            os.chmod(options["config"], 0o666)
+            errors = io.StringIO()
+            with patch("sys.stderr", errors):
+                if ends:
+                    self.assertRaises(SystemExit, makeService, options)
+                    self.assertIn(f"chmod go-w {options['config']}", errors.getvalue())
+                    self.assertEqual(len(errors.getvalue().splitlines()), 1)
+                else:
+                    makeService(options)
 
 
 def ask(port: int, data: bytes, authority: str = "") -> bytes:

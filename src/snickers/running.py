@@ -38,7 +38,7 @@ from snickers.interfaces import (
     Share,
 )
 
-NEEDS_RESTART = frozenset({"https", "http", "http2", "state", "docker"})
+NEEDS_RESTART = frozenset({"https", "http", "http2", "state", "docker", "docker_broker"})
 """Options of ``[snickers]`` that only a new start takes up."""
 
 

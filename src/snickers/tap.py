@@ -1,6 +1,7 @@
 """The wiring of the first process: from a configuration's path to the service that twistd runs.
 
-This module and `snickers.worker` are the only ones that name the real reactor and the environment.
+This module, `snickers.worker` and `snickers.broker` are the only ones that name the real reactor
+and the environment.
 It starts nothing: ``twistd`` forks, and sheds privileges, after `makeService` has returned.
 """
 
@@ -10,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,10 @@ from zope.interface import implementer
 from snickers import __version__
 from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
+from snickers.brokerage.brokered import Line
+from snickers.brokerage.guarded import unguarded
+from snickers.brokerage.minder import Minder
+from snickers.brokerage.wire import CONTROL as BROKER_CONTROL
 from snickers.config.parse import Loaded, load
 from snickers.config.values import Container, Passthrough, Process, Settings
 from snickers.containers.docker import DockerEngine
@@ -77,6 +82,13 @@ class StartFailed(Exception):
     """A daemon that cannot start: twistd gives the text to whoever waits in the foreground."""
 
 
+def opens(docker: str, environ: Mapping[str, str]) -> bool:
+    """Say whether this process may open Docker's socket; *docker* is what the settings say."""
+    url = docker or environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    path = url.removeprefix("unix://")
+    return path != url and os.access(path, os.R_OK | os.W_OK, effective_ids=True)
+
+
 def free_memory() -> int | None:
     """Return the bytes of memory that are available; takes some 30 µs."""
     try:
@@ -119,13 +131,22 @@ class Wiring:
         self.settings = settings
         self.sweep = Sweep(reactor)
         self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time)
+        self.minder = (
+            Minder(reactor, self.launch_broker, lambda: opens(settings.docker, environ))
+            if settings.docker_broker
+            else None
+        )
         self.lives = Lives(
             reactor,
             reactor,
             self.sweep,
             {
-                Container: DockerEngine(
-                    reactor, owner_of(settings.state), settings.docker, environment=environ
+                Container: (
+                    self.minder.engine
+                    if self.minder is not None
+                    else DockerEngine(
+                        reactor, owner_of(settings.state), settings.docker, environment=environ
+                    )
                 ),
                 Process: ProcessEngine(reactor, settings.state, environ),
             },
@@ -161,7 +182,7 @@ class Wiring:
             self.plane.certificates,
             self.lives,
             self.alarm,
-            lambda what: self.service.told(what),
+            self.told,
             time.time,
             lambda: {"version": __version__, "pid": os.getpid(), "config": path},
             lambda: time.sleep(SETTLE),
@@ -200,6 +221,15 @@ class Wiring:
         self.crew.reopen()
         return self.running.reload()
 
+    def told(self, what: str) -> None:
+        """Tell how a reload goes: the service manager, and the broker when there is something new.
+
+        The broker reads after this process has, so that it never knows less.
+        """
+        if what == "ready" and self.minder is not None:
+            self.minder.engine.reload()
+        self.service.told(what)
+
     def apply(self, change: Change) -> None:
         """Take what of ``[snickers]`` concerns the first process alone; see `IPlane`."""
         settings = change.settings
@@ -233,7 +263,31 @@ class Wiring:
         self.https_count = len(https)
         ports = self.plane.listen(https, http)
         self.crew.want(workers_of(self.settings) - 1)
+        if self.minder is not None:
+            self.minder.start()
         return [*ports, self.crew]
+
+    # The broker
+
+    def launch_broker(self, protocol: IProcessProtocol, line: Line) -> None:
+        """Start a broker with the privileges of this process."""
+        ours, theirs = socket.socketpair()
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            ours.setblocking(False)
+            self.reactor.spawnProcess(
+                protocol,
+                sys.executable,
+                # -P: nothing is imported from wherever this was started.
+                [sys.executable, "-P", "-m", "snickers.broker", self.path],
+                {k: v for k, v in os.environ.items() if k not in NOT_FOR_WORKERS},
+                childFDs={0: nothing, 1: "r", 2: "r", BROKER_CONTROL: theirs.fileno()},
+            )
+            self.reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Only(line))
+        finally:
+            os.close(nothing)
+            theirs.close()
+            ours.close()
 
     # Workers
 
@@ -289,6 +343,8 @@ class Wiring:
     def begin(self) -> None:
         """Have the configuration run that was read at the start."""
         self.running.begin(self.loaded)
+        if self.minder is not None:
+            self.minder.kept()
         sites = self.loaded.configuration.sites.values()
         if any(
             site.certificates == "internal" and not isinstance(site.kind, Passthrough)
@@ -350,6 +406,11 @@ def makeService(options: Options) -> FrontDoorService:
     loaded = load(path)
     if loaded.configuration.faults:
         _fail(*[str(fault) for fault in loaded.configuration.faults])
+    settings = loaded.configuration.settings
+    if settings is not None and settings.docker_broker:
+        words = unguarded(name for name, _ in loaded.stamp.seen)
+        if words:
+            _fail(f"{path}: {words}")
     environ = {**handed_over(), **os.environ}
     if environ.get("LISTEN_PID") == str(os.getpid()):
         # Meant for us, also when twistd goes on under another number.

@@ -2,8 +2,9 @@
 
 ``python -m snickers.worker`` is started by the first process and by nobody else: it inherits the
 listening sockets, the memory of the connections' numbers, and one end of the pair of sockets over
-which it is told everything else. This module and `snickers.tap` are the only ones that name the
-real reactor. It must never outlive the first process by more than what is still open needs.
+which it is told everything else. This module, `snickers.tap` and `snickers.broker` are the only
+ones that name the real reactor. It must never outlive the first process by more than what is still
+open needs.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
-from twisted.logger import LogEvent, Logger, formatEvent, globalLogBeginner
+from twisted.logger import Logger, globalLogBeginner
 from zope.interface import implementer
 
 from snickers.config.values import Settings
 from snickers.front_door import drained
 from snickers.interfaces import Change, IPlane
 from snickers.plane import Part, Plane, steady
+from snickers.printed import observer
 from snickers.stream import Sweep
 from snickers.workers.alarms import RemoteAlarm
 from snickers.workers.census import Counts
@@ -162,19 +164,6 @@ class WorkerPlane:
         """Open the access log anew."""
         if self.plane is not None:
             self.plane.access.reopen()
-
-
-def observer(output: TextIO) -> Any:
-    """Return what writes each event of the log as a line: when is said by the first process."""
-
-    def observe(event: LogEvent) -> None:
-        text = formatEvent(event)
-        if "log_failure" in event:
-            text += "\n" + event["log_failure"].getTraceback()
-        if text:
-            print(text, file=output, flush=True)
-
-    return observe
 
 
 def connect(reactor: Any, row: int, names: Sequence[str]) -> Duty:

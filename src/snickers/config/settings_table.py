@@ -170,10 +170,9 @@ def settings_options() -> Iterable[Option]:
         "docker broker",
         formats.SWITCH,
         "off",
-        "Let a process of its own hold Docker's socket, so that the front door need not.",
+        "Let a process of its own hold Docker's socket, so that the front door need not: Snickers "
+        "is started as root, and sheds that by `twistd --uid USER --gid GROUP`.",
         "on",
-        later=True,
-        attribute="",
     )
     yield option(
         "awake limit",

@@ -282,6 +282,8 @@ class Settings:
     """Addresses and networks that speak the PROXY protocol to us; ``"unix"``: unix sockets."""
     docker: str = ""
     """Where the engine is; empty: the environment's."""
+    docker_broker: bool = False
+    """Whether a process of its own speaks with the engine."""
     connections: int = 10000
     """Client connections open at once."""
     connections_per_address: int = 250
