@@ -886,7 +886,7 @@ class LivesTests(TestCase):
     def test_last_words_of_one_that_was_taken_back(self):
         """What a newcomer wrote is kept while the alarm that it failed is raised."""
         self.begin(container(wake="always"))
-        self.awake()
+        self.assertEqual(self.phase(), "awake")
         self.prober.passing = False
         self.lives.apply((), [container(image="lamp:8", wake="always")], ())
         self.turn()
