@@ -20,6 +20,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 import docker
 from twisted.internet import reactor
@@ -171,12 +172,18 @@ def make_image(name: str, *changes: str, size: int = 0) -> str:
         entry = tarfile.TarInfo("etc/passwd")
         entry.size = len(users)
         tar.addfile(entry, io.BytesIO(users))
+    archive.seek(0)
+    return imported(name, archive, "ENV PATH=/bin", *changes)
+
+
+def imported(name: str, archive: IO[bytes], *changes: str) -> str:
+    """Make *archive*, a tar of all its files, the image *name* until the run ends; return its id.
+
+    :param changes: lines of a Dockerfile.
+    """
     repository, _, tag = name.rpartition(":")
-    client().import_image_from_data(
-        archive.getvalue(),
-        repository,
-        tag,
-        changes=["ENV PATH=/bin", f"LABEL io.snickers.test={RUN}", *changes],
+    client().import_image_from_stream(
+        archive, repository, tag, changes=[f"LABEL io.snickers.test={RUN}", *changes]
     )
     _clean_images()
     return client().inspect_image(name)["Id"]
