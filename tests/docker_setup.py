@@ -131,7 +131,7 @@ def _dockerd(folder: str, *options: str) -> subprocess.Popen:
     return daemon
 
 
-def _busybox() -> bytes:
+def busybox() -> bytes:
     """Return a busybox that needs no libraries, or skip the test."""
     path = shutil.which("busybox")
     if path is None:
@@ -156,7 +156,7 @@ def make_image(name: str, *changes: str, size: int = 0) -> str:
     """
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        program = _busybox()
+        program = busybox()
         entry = tarfile.TarInfo("bin/busybox")
         entry.mode, entry.size = 0o755, len(program)
         tar.addfile(entry, io.BytesIO(program))
