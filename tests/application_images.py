@@ -3,8 +3,7 @@
 Each keeps to what its file in ``etc/applications`` relies on: the same port, user, folder of data,
 entry point and path of health as the public image. It holds the application itself, unchanged, and
 nothing that was installed on this host: packages of Debian are downloaded with all that they need
-and unpacked, those of Python are put beside. Needs ``apt-get`` on Debian 12, as it has been updated
-once; no root.
+and unpacked, those of Python are put beside. Needs ``apt-get`` on Debian 12; no root.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,7 +56,7 @@ set -e
 mkdir -p /storage/conf /storage/data
 cp -r /core/data/. /storage/data
 [ -e /storage/conf/dokuwiki.php ] || cp -r /core/conf/. /storage/conf
-exec php8.2 -d display_errors=0 -S 0.0.0.0:8080 -t /usr/share/dokuwiki
+exec php -d display_errors=0 -S 0.0.0.0:8080 -t /usr/share/dokuwiki
 """
 """The folders are laid out as the public image does it; the web server is PHP's own, not Apache."""
 
@@ -80,6 +79,7 @@ def dokuwiki() -> str:
             priority = text.partition("; priority=")[2].partition("\n")[0]
             (settings / f"{priority or 20}-{module.name}").write_text(text)
         web = root / "usr" / "share" / "dokuwiki"
+        (root / "usr" / "bin" / "php").symlink_to("php8.2")
         (root / "core").mkdir()
         for name, place in ("conf", "etc/dokuwiki"), ("data", "var/lib/dokuwiki/data"):
             shutil.move(root / place, root / "core" / name)
@@ -104,18 +104,7 @@ def _root(needed: str, alone: str = "") -> Iterator[Path]:
         raise SkipTest("The applications are made of Debian's packages, and there is no apt-get.")
     with tempfile.TemporaryDirectory(prefix="snickers-application-") as folder:
         archives = Path(folder, "archives")
-        (archives / "partial").mkdir(parents=True)
-        nothing = Path(folder, "status")
-        nothing.touch()
-        apt = [
-            *("apt-get", "--quiet=2", f"--option=Dir::Cache::Archives={archives}"),
-            *("--option=APT::Sandbox::User=root", "--option=Debug::NoLocking=1"),
-        ]
-        # As if nothing were installed here: then it finds all that they need.
-        empty = [f"--option=Dir::State::Status={nothing}", "--no-install-recommends"]
-        _run(*apt, *empty, "--download-only", "--yes", "install", *needed.split())
-        if alone:
-            _run(*apt, "download", *alone.split(), folder=archives)
+        _download(archives, needed.split(), alone.split())
         root = Path(folder, "root")
         for package in sorted(archives.glob("*.deb")):
             _run("dpkg-deb", "--extract", str(package), str(root))
@@ -125,12 +114,42 @@ def _root(needed: str, alone: str = "") -> Iterator[Path]:
         yield root
 
 
+def _download(archives: Path, needed: Sequence[str], alone: Sequence[str]) -> None:
+    """Have the packages for `_root` in *archives*, and nothing changed on this host."""
+    (archives / "partial").mkdir(parents=True)
+    nothing = archives.with_name("status")
+    nothing.touch()
+    apt = [
+        *("apt-get", "--quiet=2", f"--option=Dir::Cache::Archives={archives}"),
+        *("--option=Dir::Cache::pkgcache=", "--option=Dir::Cache::srcpkgcache="),
+        *("--option=APT::Sandbox::User=root", "--option=Debug::NoLocking=1"),
+        "--option=Acquire::Retries=3",
+    ]
+
+    def fetch() -> None:
+        # As if nothing were installed here: then it finds all that they need.
+        empty = [f"--option=Dir::State::Status={nothing}", "--no-install-recommends"]
+        _run(*apt, *empty, "--download-only", "--yes", "install", *needed)
+        if alone:
+            _run(*apt, "download", *alone, folder=archives)
+
+    try:
+        fetch()
+    except SkipTest:
+        # What this host knows of packages is old, or was removed: those of today, for this once.
+        lists = archives.with_name("lists")
+        (lists / "partial").mkdir(parents=True)
+        apt.append(f"--option=Dir::State::Lists={lists}")
+        _run(*apt, "update")
+        fetch()
+
+
 def _add_shell(root: Path) -> None:
     """Add a shell and what is called in scripts: a busybox that needs no libraries."""
     busybox = root / "bin" / "busybox"
     busybox.write_bytes(docker_setup.busybox())
     busybox.chmod(0o755)
-    for applet in "sh cp cat gzip ls mkdir mv rm tar".split():
+    for applet in ["sh", "cp", "cat", "gzip", "ls", "mkdir", "mv", "rm", "tar"]:
         path = busybox.with_name(applet)
         path.unlink(missing_ok=True)
         path.symlink_to("busybox")

@@ -6,15 +6,20 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
+import sqlite3
 import subprocess
 import tarfile
 from base64 import b64encode
+from collections.abc import Sequence
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlencode
 
-from twisted.trial.unittest import TestCase
+from docker.types import Mount
+from twisted.trial.unittest import SkipTest, TestCase
 
+from snickers.config.parse import parse
 from snickers.containers.engine import owner_of
 from tests import application_images, docker_setup
 from tests.live_setup import SETTINGS, WITHIN, Snickers
@@ -76,7 +81,15 @@ class Form(HTMLParser):
             self.fields[self._area] += data
 
 
-class ApplicationTestCase(TestCase):
+class RootTestCase(TestCase):
+    """Is left out where no folder can be given to the user of an application."""
+
+    def setUp(self) -> None:
+        if os.geteuid():
+            raise SkipTest("Only root can give a folder to another user.")
+
+
+class ApplicationTestCase(RootTestCase):
     """Has a Snickers that uses the catalogue, with one site."""
 
     host = "site.example"
@@ -119,17 +132,25 @@ pull = never
         (site,) = self.snickers.asked("status")["sites"]
         return site["state"]
 
-    def sleep(self) -> tarfile.TarFile:
-        """Put the site to sleep; return what its snapshot has packed."""
+    def sleep(self) -> dict[str, bytes]:
+        """Put the site to sleep; return the files that its snapshot has packed."""
         self.assertEqual(self.state(), "awake")
+        memory = docker_setup.client().stats(f"snickers-{self.host}", stream=False)["memory_stats"]
+        print(
+            "MEMORY",
+            self.id(),
+            memory["usage"] / 2**20,
+            memory.get("stats", {}).get("anon", 0) / 2**20,
+        )
+        self.assertLess(memory["usage"], memory["limit"] / 2)
         self.assertFalse((self.data / "snapshot.tar.gz").exists())
         done = self.snickers.command("sleep", self.host)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(self.state(), "asleep")
         self.assertFalse((self.data / "snapshot.new").exists())
-        archive = tarfile.open(self.data / "snapshot.tar.gz")
-        self.addCleanup(archive.close)
-        return archive
+        with tarfile.open(self.data / "snapshot.tar.gz") as archive:
+            files = [member for member in archive if member.isfile()]
+            return {member.name: archive.extractfile(member).read() for member in files}
 
 
 class RadicaleTests(ApplicationTestCase):
@@ -156,9 +177,8 @@ class RadicaleTests(ApplicationTestCase):
         answer, _ = self.ask("PUT", event, EVENT, Content_Type="text/calendar", **alice)
         self.assertEqual(answer.status, 201)
 
-        with self.sleep() as archive:
-            kept = archive.extractfile("collections/collection-root" + event).read()
-            self.assertIn(b"Roast the chestnuts", kept)
+        kept = self.sleep()
+        self.assertIn(b"Roast the chestnuts", kept["collections/collection-root" + event])
 
         answer, found = self.ask("REPORT", "/alice/chestnuts/", FIND_EVENTS, Depth="1", **alice)
         self.assertEqual(answer.status, 207)
@@ -170,9 +190,7 @@ class RadicaleTests(ApplicationTestCase):
 class DokuWikiTests(ApplicationTestCase):
     """``etc/applications/dokuwiki.ini``."""
 
-    def send(
-        self, path: str, form: dict[str, str], **fields: str
-    ) -> http.client.HTTPResponse:
+    def send(self, path: str, form: dict[str, str], **fields: str) -> http.client.HTTPResponse:
         """Send a form as a browser does; return the answer."""
         kind = "application/x-www-form-urlencoded"
         return self.ask("POST", path, urlencode(form), Content_Type=kind, **fields)[0]
@@ -218,13 +236,92 @@ class DokuWikiTests(ApplicationTestCase):
         # The wiki knows by what name and how its visitor has come.
         self.assertTrue(answer.headers["Location"].startswith(f"https://{self.host}/"))
 
-        with self.sleep() as archive:
-            kept = archive.extractfile("data/pages/chestnuts.txt").read()
-            self.assertEqual(kept.decode(), "====== Roasting ======\n\nWell **slit** first.\n")
-            self.assertIn(b"alice:", archive.extractfile("conf/users.auth.php").read())
-            self.assertNotIn("data/cache", archive.getnames())
+        kept = self.sleep()
+        self.assertEqual(
+            kept["data/pages/chestnuts.txt"], b"====== Roasting ======\n\nWell **slit** first.\n"
+        )
+        self.assertIn(b"alice:", kept["conf/users.auth.php"])
+        self.assertEqual([name for name in kept if name.startswith("data/cache/")], [])
 
         answer, page = self.ask("GET", "/doku.php?id=chestnuts")
         self.assertEqual(answer.status, 200)
         self.assertIn("Well <strong>slit</strong> first.", page)
         self.assertEqual(self.state(), "awake")
+
+
+class PhpTests(RootTestCase):
+    """What is said of applications that were not run, as far as PHP alone can show it."""
+
+    def run_inside(self, command: Sequence[str], user: str, *mounts: tuple[Path, str]) -> str:
+        """Run *command* in a container of PHP's, with nothing but *mounts*; return its id."""
+        client = docker_setup.client()
+        mounted = [Mount(inside, str(outside), "bind") for outside, inside in mounts]
+        host = client.create_host_config(
+            network_mode="none", cap_drop=["ALL"], mounts=mounted, init=True
+        )
+        image = application_images.dokuwiki()
+        made = client.create_container(
+            image, entrypoint=list(command), user=user, host_config=host
+        )["Id"]
+        self.addCleanup(client.remove_container, made, force=True)
+        client.start(made)
+        return made
+
+    def snapshot(self, application: str, folder: Path) -> None:
+        """Run the snapshot command of *application*, whose site has the folder *folder*."""
+        text = (CATALOGUE / f"{application}.ini").read_text()
+        site = f"[{application}.example]\napplication = {application}\n"
+        (found,) = parse([("/sites.ini", site), ("/application.ini", text)]).sites.values()
+        made = self.run_inside(found.kind.life.snapshot, found.kind.user, (folder, found.kind.data))
+        ended = docker_setup.client().wait(made, timeout=WITHIN)
+        self.assertEqual((ended["StatusCode"], docker_setup.client().logs(made)), (0, b""))
+
+    def look(self, application: str, database: str) -> None:
+        """See that the snapshot command of *application* copies a database that is in use."""
+        folder = Path(self.mktemp()).absolute()
+        path = folder / database
+        path.parent.mkdir(parents=True)
+        for each in (folder, *path.parent.parents, path.parent):
+            if each.is_relative_to(folder):
+                os.chown(each, 33, 33)
+        # Before there is one there is nothing to copy, and nothing wrong.
+        self.snapshot(application, folder)
+        self.assertEqual(os.listdir(path.parent), [])
+
+        for mode in ("wal", "delete"):
+            with closing(sqlite3.connect(path)) as used:
+                used.execute(f"pragma journal_mode = {mode}")
+                used.execute("create table if not exists chestnuts (kind)")
+                used.execute("insert into chestnuts values ('sweet')")
+                used.commit()
+                for each in path.parent.iterdir():
+                    os.chown(each, 33, 33)
+                used.execute("insert into chestnuts values ('not finished')")
+                if mode == "delete":
+                    used.rollback()
+                self.snapshot(application, folder)
+            copy = path.with_name(path.name + ".snapshot")
+            with closing(sqlite3.connect(copy)) as copied:
+                self.assertEqual(copied.execute("pragma integrity_check").fetchall(), [("ok",)])
+                rows = copied.execute("select kind from chestnuts").fetchall()
+            self.assertEqual(rows, [("sweet",)] * (1 if mode == "wal" else 2))
+            self.assertFalse(path.with_name(path.name + ".new").exists())
+
+    def test_nextcloud(self) -> None:
+        """Nextcloud's database is copied whole while it is used, without what is unfinished."""
+        self.look("nextcloud", "data/nextcloud.db")
+
+    def test_wordpress(self) -> None:
+        """So is that of WordPress."""
+        self.look("wordpress", "wp-content/database/.ht.sqlite")
+
+    def test_port_80(self) -> None:
+        """Who is not root and has no capability can listen on port 80, as those two do."""
+        serve = ["php", "-S", "0.0.0.0:80", "-t", "/tmp"]
+        made = self.run_inside(serve, "33:33")
+        said = b""
+        for piece in docker_setup.client().logs(made, stream=True, follow=True):
+            said += piece
+            if b"started" in said:
+                return
+        self.fail(said.decode())
