@@ -182,8 +182,10 @@ def imported(name: str, archive: IO[bytes], *changes: str) -> str:
     :param changes: lines of a Dockerfile.
     """
     repository, _, tag = name.rpartition(":")
+    # Not the file itself: of what has a length the client would say it, and send it in pieces.
+    pieces = iter(lambda: archive.read(2**20), b"")
     client().import_image_from_stream(
-        archive, repository, tag, changes=[f"LABEL io.snickers.test={RUN}", *changes]
+        pieces, repository, tag, changes=[f"LABEL io.snickers.test={RUN}", *changes]
     )
     _clean_images()
     return client().inspect_image(name)["Id"]
