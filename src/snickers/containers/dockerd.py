@@ -52,6 +52,9 @@ each answer."""
 SOON = 0.01
 """Seconds until a command is looked at again that has closed its output and not ended yet."""
 
+GO_ON_LOOKS = 40
+"""Looks, `SOON` apart, for a container that goes on and is still said to be paused."""
+
 SUBNET_TRIES = 8
 """Networks tried when somebody else takes one at the same time."""
 
@@ -373,7 +376,14 @@ class Dockerd:
             if after is None or not after.instance.running or after.instance.paused:
                 raise
             return after
-        return self._started(id)
+        after = self._started(id)
+        for _ in range(GO_ON_LOOKS):
+            if not after.instance.paused:
+                break
+            # Docker has let it go on, and may say so a moment later.
+            self._pause(SOON)
+            after = self._started(id)
+        return after
 
     def _kill_run(self, id: str, prepared: str) -> bool:
         """Kill a command in container *id*, with its children; say whether it runs no more."""
