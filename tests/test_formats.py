@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from snickers.config import formats
 from snickers.config.formats import Format, Place
+from snickers.config.values import Keep
 from snickers.config.wrong import NotYet, Wrong
 from tests.format_case import HERE, FormatCase
 
@@ -148,6 +149,28 @@ class FormatTests(FormatCase):
         self.reads(formats.health("tcp"), {"TCP": "tcp", "/up?x=1": "/up?x=1"})
         self.refuses(formats.health("tcp"), "write tcp or a path", "docker", "up", "/a b", "/ä")
 
+    def test_keep(self) -> None:
+        """A rule has each word at most once, a number behind each; or it is that all are kept."""
+        self.reads(
+            formats.KEEP,
+            {
+                "all": Keep(),
+                "last 3 daily 7 weekly 4": Keep(last=3, daily=7, weekly=4),
+                "Yearly 1\nmonthly 12 hourly 24": Keep(yearly=1, monthly=12, hourly=24),
+            },
+        )
+        for wrong in (
+            "3",
+            "last",
+            "last x",
+            "last 0",
+            "last -1",
+            "last 3 last 4",
+            "all 3",
+            "ever 1",
+        ):
+            self.refuses(formats.KEEP, "no part of such a rule", wrong)
+
     def test_texts(self) -> None:
         """A text keeps to its pattern; anything else is free but for the zero byte."""
         self.refuses(
@@ -175,6 +198,7 @@ class FormatTests(FormatCase):
                 *(formats.DECIMAL, formats.PATH, formats.GLOBS, formats.COMMAND, formats.VOLUMES),
                 *(formats.SITE_NAMES, formats.PROGRAM, formats.CAPABILITIES, formats.PATH_BELOW),
                 *(formats.PATH_INSIDE, formats.health("tcp"), formats.DURATION_OR_OFF),
+                formats.KEEP,
             ]
         ),
         st.one_of(

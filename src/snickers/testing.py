@@ -1,11 +1,16 @@
 """Fakes that pass the same contract tests as the real thing.
 
 `MemoryEngine` is an engine without servers; it passes ``tests/engine_contract.py`` as the
-engines with servers do. Nothing here is imported by a running Snickers.
+engines with servers do. `MemoryCopies` keeps copies of folders in memory; it passes
+``tests/copies_contract.py``. Nothing here is imported by a running Snickers.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +20,17 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from snickers.containers.engine import EngineAway, EngineFailed, fingerprint
-from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Ran
+from snickers.interfaces import (
+    Copy,
+    CopyFailed,
+    Declared,
+    Exit,
+    ICopies,
+    IEngine,
+    IEngineObserver,
+    Instance,
+    Ran,
+)
 
 
 @define(eq=False)
@@ -412,3 +427,114 @@ class MemoryEngine:
                 done.callback(result)
 
         self._clock.callLater(0, tell)
+
+
+@implementer(ICopies)
+class MemoryCopies:
+    """Copies that are forgotten with this object: in a folder of its own that nobody else knows.
+    Everything is done at once.
+
+    :param wall: seconds since the epoch.
+    :ivar calls: every call in order: ``(verb, site)``.
+    """
+
+    form = "memory"
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.damaged: set[str] = set()
+        """Ids of copies that are not as they were made."""
+        self._wall = wall
+        self._folder = tempfile.TemporaryDirectory(prefix="snickers-copies-")
+        self._copies: list[Copy] = []
+        self._failures: dict[str, list[CopyFailed]] = {}
+        self._held: dict[str, Deferred[None]] = {}
+
+    def fail(self, verb: str, words: str) -> None:
+        """Let the next call of *verb* fail."""
+        self._failures.setdefault(verb, []).append(CopyFailed(words))
+
+    def hold(self, verb: str) -> Deferred[None]:
+        """Let the next call of *verb* wait until what is returned fires."""
+        self._held[verb] = Deferred()
+        return self._held[verb]
+
+    def make(
+        self, site: str, folder: str, why: str, progress: Callable[[str], None]
+    ) -> Deferred[Copy]:
+        async def make() -> Copy:
+            await self._called("make", site)
+            progress("copying")
+            if not os.path.isdir(folder):
+                raise CopyFailed(f"{folder} is not there.")
+            # Never one that was another's before.
+            id = f"copy-{len(self.calls):04}"
+            shutil.copytree(folder, self._path(id), symlinks=True, ignore=_sockets)
+            size = sum(
+                os.lstat(os.path.join(above, name)).st_size
+                for above, _, names in os.walk(folder)
+                for name in names
+            )
+            copy = Copy(site, id, self._wall(), why, size)
+            self._copies.append(copy)
+            return copy
+
+        return Deferred.fromCoroutine(make())
+
+    def list(self, site: str) -> Deferred[Sequence[Copy]]:
+        async def found() -> Sequence[Copy]:
+            await self._called("list", site)
+            return [copy for copy in self._copies if copy.site == site]
+
+        return Deferred.fromCoroutine(found())
+
+    def restore(
+        self, site: str, id: str, folder: str, progress: Callable[[str], None]
+    ) -> Deferred[None]:
+        async def restore() -> None:
+            await self._called("restore", site)
+            progress("copying back")
+            if (site, id) not in {(copy.site, copy.id) for copy in self._copies}:
+                raise CopyFailed(f"There is no copy {id} of {site}.")
+            if os.path.lexists(folder):
+                raise CopyFailed(f"{folder} is there already.")
+            shutil.copytree(self._path(id), folder, symlinks=True)
+
+        return Deferred.fromCoroutine(restore())
+
+    def forget(
+        self, site: str, ids: Sequence[str], progress: Callable[[str], None]
+    ) -> Deferred[None]:
+        async def forget() -> None:
+            await self._called("forget", site)
+            for copy in [c for c in self._copies if c.site == site and c.id in ids]:
+                self._copies.remove(copy)
+                shutil.rmtree(self._path(copy.id))
+
+        return Deferred.fromCoroutine(forget())
+
+    def verify(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        async def verify() -> None:
+            await self._called("verify", site)
+            for copy in self._copies:
+                if copy.site == site and copy.id in self.damaged:
+                    raise CopyFailed(f"Copy {copy.id} is damaged.")
+
+        return Deferred.fromCoroutine(verify())
+
+    async def _called(self, verb: str, site: str) -> None:
+        self.calls.append((verb, site))
+        held = self._held.pop(verb, None)
+        if held is not None:
+            await held
+        failures = self._failures.get(verb)
+        if failures:
+            raise failures.pop(0)
+
+    def _path(self, id: str) -> str:
+        return os.path.join(self._folder.name, id)
+
+
+def _sockets(folder: str, names: Sequence[str]) -> list[str]:
+    modes = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
+    return [name for name, mode in modes.items() if stat.S_ISSOCK(mode)]

@@ -12,11 +12,13 @@ import os.path
 import re
 import shlex
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from typing import Generic, TypeVar
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from snickers.config.hosts import site_name
+from snickers.config.values import Keep
 from snickers.config.wrong import NotYet, Wrong
 
 T = TypeVar("T")
@@ -409,6 +411,37 @@ def _read_volumes(text: str, place: Place) -> tuple[str, ...]:
 
 
 VOLUMES: Format[tuple[str, ...]] = Format("list of volumes", _read_volumes, " ".join)
+
+
+_KEEP = tuple(field.name for field in fields(Keep))
+
+
+def _read_keep(text: str, place: Place) -> Keep:
+    found: dict[str, int] = {}
+    said = [word.lower() for word in text.split()]
+    if said == ["all"]:
+        return Keep()
+    for name, number in zip_longest(said[::2], said[1::2], fillvalue=""):
+        if (
+            name not in _KEEP
+            or name in found
+            or not re.fullmatch(r"[1-9]\d{0,4}", number, re.ASCII)
+        ):
+            raise Wrong(
+                f"{' '.join((name, number)).strip()!r} is no part of such a rule; write `all`, or "
+                f"each of {', '.join(_KEEP)} at most once, a number behind it, such as "
+                "last 3 daily 7 weekly 4"
+            )
+        found[name] = int(number)
+    return Keep(**found)
+
+
+def _show_keep(keep: Keep) -> str:
+    counts = [(name, getattr(keep, name)) for name in _KEEP]
+    return " ".join(f"{name} {count}" for name, count in counts if count) or "all"
+
+
+KEEP: Format[Keep] = Format("rule", _read_keep, _show_keep)
 
 
 def health(*words: str) -> Format[str]:

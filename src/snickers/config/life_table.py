@@ -22,6 +22,7 @@ def life_options() -> Iterable[Option]:
     """Return them all."""
     yield from _personal()
     yield from _life()
+    yield from _copies()
 
 
 def _personal() -> Iterable[Option]:
@@ -181,4 +182,28 @@ def _life() -> Iterable[Option]:
         "one does not pass its check within half of `wake within` (`swap`); or beside it first.",
         "swap",
         attribute="",
+    )
+
+
+def _copies() -> Iterable[Option]:
+    yield Option(
+        "copy when asleep",
+        _LIVES,
+        formats.SWITCH,
+        "off",
+        "Whether a copy of the site's own folder (DATA/HOST) is made each time its server has "
+        "fallen asleep, when nothing writes to it.",
+        "on",
+        "life.copy_when_asleep",
+    )
+    yield Option(
+        "keep snapshots",
+        _LIVES,
+        formats.KEEP,
+        "last 3 daily 7 weekly 4",
+        "Which copies of the site's own folder are kept when a new one has been made: the newest "
+        "(`last`), and the newest of so many hours, days, weeks, months or years that have one "
+        "(`hourly daily weekly monthly yearly`, in UTC); `all`: every one.",
+        "last 5 daily 14 monthly 6",
+        "life.keep_snapshots",
     )

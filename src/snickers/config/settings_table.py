@@ -52,6 +52,15 @@ def settings_options() -> Iterable[Option]:
         "/srv/domains",
     )
     yield option(
+        "snapshots directory",
+        formats.PATH,
+        "",
+        "Where copies of the sites' own folders are kept; empty: `snapshots` in `state`. Another "
+        "disk than that of `data` is better.",
+        "/backup/snickers",
+        empty="",
+    )
+    yield option(
         "include",
         formats.GLOBS,
         "",

@@ -68,6 +68,21 @@ class Listen:
 
 
 @frozen
+class Keep:
+    """Which copies are kept: as restic and borg understand the same words. All 0: every one."""
+
+    last: int = 0
+    """The newest, so many."""
+    hourly: int = 0
+    """The newest of each of so many hours that have any; and so on. Hours, days, weeks (from
+    Monday), months and years are those of UTC."""
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+
+
+@frozen
 class Lifecycle:
     """When a personal server runs, for the types ``container`` and ``process``."""
 
@@ -90,6 +105,9 @@ class Lifecycle:
     snapshot: tuple[str, ...] = ()
     """Run inside before every stop; without its success it is not stopped. Empty: nothing is."""
     snapshot_within: float = 300.0
+    copy_when_asleep: bool = False
+    """A copy of the site's own folder is made each time its server has fallen asleep."""
+    keep_snapshots: Keep = Keep(last=3, daily=7, weekly=4)
 
 
 CAPABILITIES = (
@@ -321,6 +339,8 @@ class Settings:
     """Processes that take connections; 0: one a core."""
     drain_within: float = 30.0
     """At the end: how long open exchanges are given."""
+    snapshots_directory: str = ""
+    """Where copies of sites' folders are kept; empty: the folder ``snapshots`` of `state`."""
     where: Where = field(default=Where("", 0), eq=False)
 
 

@@ -1,0 +1,75 @@
+"""Programs that are run for copies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from snickers.containers import tool
+from snickers.interfaces import CopyFailed
+
+
+class ToolTests(TestCase):
+    async def test_lines(self) -> None:
+        """Its lines come as they are written, of both outputs apart; the last needs no end."""
+        said: list[bytes] = []
+        errors: list[bytes] = []
+        command = ["sh", "-c", "echo one; printf two; echo three >&2; exit 5"]
+        ended = await tool.run(reactor, command, 10, line=said.append, error_line=errors.append)
+        self.assertEqual((said, errors), ([b"one", b"two"], [b"three"]))
+        self.assertEqual((ended.code, ended.said), (5, "three"))
+
+    async def test_surroundings(self) -> None:
+        """It works in the folder it is given, gives way to others, and knows of Snickers'
+        environment nothing but where programs are."""
+        folder = os.path.abspath(self.mktemp())
+        os.mkdir(folder)
+        said: list[bytes] = []
+        await tool.run(
+            reactor,
+            ["sh", "-c", "pwd; nice; env | sort"],
+            10,
+            folder,
+            {"MINE": "x"},
+            line=said.append,
+        )
+        self.assertEqual(said[0], folder.encode())
+        self.assertGreaterEqual(int(said[1]), 10)
+        names = {line.split(b"=")[0] for line in said[2:]} - {b"_", b"PWD", b"SHLVL", b"OLDPWD"}
+        self.assertEqual(names, {b"HOME", b"LANG", b"LC_ALL", b"MINE", b"PATH"})
+
+    async def test_missing(self) -> None:
+        """A program that is not there is said."""
+        self.patch(tool, "GENTLE", ("never-installed-either",))
+        running = tool.run(reactor, ["never-installed"], 10)
+        failure = await self.assertFailure(running, CopyFailed)
+        self.assertIn("never-installed cannot be run", str(failure))
+
+    async def test_late(self) -> None:
+        """What is not done in time is ended, with all that it began."""
+        mark = os.path.abspath(self.mktemp())
+        command = ["sh", "-c", f"(sleep 0.6; touch {mark}) & wait"]
+        failure = await self.assertFailure(tool.run(reactor, command, 0.2), CopyFailed)
+        self.assertIn("not done within 0.2 s", str(failure))
+        await deferLater(reactor, 0.6)
+        self.assertFalse(Path(mark).exists())
+
+    async def test_cancelled(self) -> None:
+        """So is what nobody waits for any more."""
+        mark = os.path.abspath(self.mktemp())
+        running = tool.run(reactor, ["sh", "-c", f"sleep 0.4; touch {mark}"], 10)
+        await deferLater(reactor, 0.1)
+        running.cancel()
+        await self.assertFailure(running, CancelledError)
+        await deferLater(reactor, 0.5)
+        self.assertFalse(Path(mark).exists())
+
+    def test_find(self) -> None:
+        """What is installed is found."""
+        self.assertIsNotNone(tool.find("sh"))
+        self.assertIsNone(tool.find("never-installed"))
