@@ -245,7 +245,7 @@ class FakeApi:
         return self.docker.nets.get(name)
 
     @_call
-    def make_network(self, name, subnet, labels):
+    def make_network(self, name, subnet, labels, internal=False):
         if name in self.docker.nets:
             raise Refused(409, f"network with name {name} already exists")
         self.docker.nets[name] = {
@@ -253,6 +253,7 @@ class FakeApi:
             "Name": name,
             "Labels": dict(labels),
             "IPAM": {"Config": [{"Subnet": subnet}]},
+            "Internal": internal,
         }
 
     @_call

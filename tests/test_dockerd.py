@@ -569,6 +569,13 @@ class NetworkTests(DockerdTestCase):
         self.start()
         self.assertEqual(self.subnet(), "10.213.0.32/28")
 
+    def test_internal(self) -> None:
+        """Networks lead elsewhere unless they are not to."""
+        self.start()
+        apart = Dockerd(FakeApi(self.docker), "apart", "10.213.0.0/16", internal=True)
+        apart.start(evolve(ALICE, site="bob.example"), "new", Errand())
+        self.assertEqual([net["Internal"] for net in self.docker.nets.values()], [False, True])
+
     def test_race(self) -> None:
         """A network that somebody takes at the same moment is left to them."""
         self.docker.refusals["make_network"] = [Refused(403, "Pool overlaps")] * 2

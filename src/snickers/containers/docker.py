@@ -82,6 +82,7 @@ class DockerEngine:
     :param url: where Docker is, such as ``unix:///var/run/docker.sock`` or ``tcp://HOST:2376``;
         empty: as *environment* says in ``DOCKER_HOST``.
     :param pool: the IPv4 network out of which each site gets a small one of its own.
+    :param internal: whether those lead nowhere but to this host.
     """
 
     def __init__(
@@ -91,9 +92,12 @@ class DockerEngine:
         url: str = "",
         pool: str = subnets.POOL,
         environment: Mapping[str, str] = os.environ,
+        internal: bool = False,
     ) -> None:
         self._reactor = reactor
-        self._connect: Callable[[], Dockerd] = lambda: _connect(url, environment, owner, pool)
+        self._connect: Callable[[], Dockerd] = lambda: _connect(
+            url, environment, owner, pool, internal
+        )
         self._turns = Turns()
         self._observer: IEngineObserver | None = None
         self._dockerd: Dockerd | None = None
@@ -568,7 +572,9 @@ def _unless_over(later: IDelayedCall) -> Callable[[T], T]:
     return over
 
 
-def _connect(url: str, environment: Mapping[str, str], owner: str, pool: str) -> Dockerd:
+def _connect(
+    url: str, environment: Mapping[str, str], owner: str, pool: str, internal: bool
+) -> Dockerd:
     """Begin a conversation with Docker."""
     # Not before: Docker's package takes a tenth of a second and 7 MB, which a host without
     # containers shall not pay.
@@ -576,4 +582,4 @@ def _connect(url: str, environment: Mapping[str, str], owner: str, pool: str) ->
     from snickers.containers.dockerd import Dockerd
 
     # The listener's connection, and one to spare, beside those of the calls.
-    return Dockerd(Api(url, THREADS + 2, environment), owner, pool)
+    return Dockerd(Api(url, THREADS + 2, environment), owner, pool, internal=internal)

@@ -278,14 +278,17 @@ class Api:
         """Return what Docker knows of the network; ``None``: there is none."""
         return self._look(self._client.inspect_network, name)
 
-    def make_network(self, name: str, subnet: str, labels: Mapping[str, str]) -> None:
-        """Make a bridge."""
+    def make_network(
+        self, name: str, subnet: str, labels: Mapping[str, str], internal: bool = False
+    ) -> None:
+        """Make a bridge; an *internal* one leads nowhere but to this host."""
         with self._in_words():
             self._client.create_network(
                 name,
                 driver="bridge",
                 ipam={"Driver": "default", "Config": [{"Subnet": subnet}]},
                 check_duplicate=True,
+                internal=internal,
                 labels=dict(labels),
             )
 

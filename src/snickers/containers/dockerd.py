@@ -74,6 +74,7 @@ class Dockerd:
     :param owner: whose containers these are, see `snickers.containers.engine.owner_of`.
     :param pool: the network out of which each site gets one.
     :param pause: waits for so many seconds.
+    :param internal: whether the networks that are made lead nowhere but to this host.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class Dockerd:
         owner: str,
         pool: str,
         pause: Callable[[float], object] = time.sleep,
+        internal: bool = False,
     ) -> None:
         self._api = api
         self._owner = owner
         self._pool = pool
         self._pause = pause
+        self._internal = internal
         self._meters: dict[str, str] = {}
         """Where the kernel counts the processor time of each container, as far as known."""
 
@@ -645,7 +648,7 @@ class Dockerd:
         name = recipe.name(site)
         if self._api.network(name) is not None:
             name = f"{name}.{self._owner[:6]}"  # Another Snickers, or somebody else, has one.
-        self._api.make_network(name, subnet, recipe.labels(site, self._owner))
+        self._api.make_network(name, subnet, recipe.labels(site, self._owner), self._internal)
         return name
 
 
