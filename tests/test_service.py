@@ -781,6 +781,18 @@ class LivesTests(TestCase):
         self.successResultOf(reading)
         self.assertEqual(lines, [b"hello\n"])
 
+    def test_run(self):
+        """A command is run by its engine; without a site or an engine that is said."""
+        self.begin(container(), process("b.example"))
+        self.awake()
+        self.host.results["dump",] = Ran(3, "no room")
+        running = self.lives.run("a.example", ("dump",), 5)
+        self.turn()
+        self.assertEqual(self.successResultOf(running), Ran(3, "no room"))
+        self.failureResultOf(self.lives.run("none.example", ("dump",), 5), LifeFailed)
+        self.lives._rosters[Process].engine = None
+        self.failureResultOf(self.lives.run("b.example", ("dump",), 5), LifeFailed)
+
     def test_one_broken_site(self):
         """A site whose declaration cannot be taken harms no other."""
         fingerprint = self.engine.fingerprint

@@ -36,6 +36,7 @@ from snickers.interfaces import (
     ILives,
     IWaiter,
     LifeFailed,
+    Ran,
     Refusal,
     Stage,
 )
@@ -277,6 +278,15 @@ class Lives:
         if life.roster.engine is None:
             return fail(LifeFailed(f"Nothing here runs a {life.roster.kind}."))
         return life.roster.engine.logs(site, tail, follow, receive)
+
+    def run(self, site: str, command: Sequence[str], within: float) -> Deferred[Ran]:
+        """As `IEngine.run`, for a site by name."""
+        life = self._lives.get(site)
+        if life is None:
+            return fail(_no_life(site))
+        if life.roster.engine is None:
+            return fail(LifeFailed(f"Nothing here runs a {life.roster.kind}."))
+        return life.roster.engine.run(site, command, within)
 
     def _ask(self, site: str, event: e.Event, progress: Progress) -> Deferred[None]:
         life = self._lives.get(site)

@@ -1,0 +1,388 @@
+"""Copies of the folders of sites that have a server of their own: made, restored, proved, pruned.
+
+One thing at a time is done for a site. What keeps the copies is behind `ICopies`; whether a server
+runs is asked of, and changed through, the lives. While a folder is exchanged for a restored one its
+server sleeps, and whoever asks for the site waits. What a folder held before is itself kept as a
+copy: it must never remove data of which there is no copy, and never leave a site's folder absent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredSemaphore,
+    TimeoutError,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from snickers.config.values import Site
+from snickers.containers import swap, tool
+from snickers.containers.engine import EngineAway, EngineFailed, Turns
+from snickers.containers.folder import InThread, Progress, clear, settle
+from snickers.containers.keep import given_up
+from snickers.containers.proof import Proof
+from snickers.interfaces import (
+    Copy,
+    CopyFailed,
+    IAlarm,
+    ICopies,
+    ISnapshots,
+    LifeFailed,
+    Ran,
+)
+
+ASKED = "asked for"
+ASLEEP = "fell asleep"
+BEFORE = "before a restore"
+LEFT = "left by a restore that was broken off"
+LATEST = "latest"
+BY_THEMSELVES = 2
+"""Copies that nobody waits for, made at once: when many fall asleep the disk is not theirs."""
+
+MARGIN = 60.0
+"""Seconds that a server may take to fall asleep beyond what its section allows it."""
+
+_AT_REST = ("asleep", "crashed")
+_log = Logger()
+
+
+class Servers(Protocol):
+    """What is needed of the lives: see `ILeases.stage`, `ILives` and `IEngine.run`."""
+
+    def stage(self, site: str) -> str: ...
+
+    def wake(self, site: str, progress: Progress) -> Deferred[None]: ...
+
+    def sleep(self, site: str, progress: Progress) -> Deferred[None]: ...
+
+    def run(self, site: str, command: Sequence[str], within: float) -> Deferred[Ran]: ...
+
+
+@implementer(ISnapshots)
+class Copies:
+    """Copies of all sites.
+
+    :param stores: where copies are kept; the first makes new ones, all are looked into.
+    :param sites: returns the configuration of a site, ``None`` where there is none.
+    """
+
+    def __init__(
+        self,
+        reactor: tool.IReactor,
+        in_thread: InThread,
+        stores: Callable[[], Sequence[ICopies]],
+        sites: Callable[[str], Site | None],
+        lives: Servers,
+        proof: Proof,
+        alarm: IAlarm,
+    ) -> None:
+        self._reactor = reactor
+        self._in_thread = in_thread
+        self._stores = stores
+        self._sites = sites
+        self._lives = lives
+        self._proof = proof
+        self._alarm = alarm
+        self._turns = Turns()
+        self._room = DeferredSemaphore(BY_THEMSELVES)
+        self._working: set[Deferred[Any]] = set()
+        self._lived: set[str] = set()
+        """Sites whose server was awake since the last copy that was made of itself."""
+        self._restoring: set[str] = set()
+        self._closed = False
+
+    def start(self, sites: Iterable[Site]) -> None:
+        """Put right what an end in the middle of a restore has left, before any server is started:
+        a few looks at the disk for each site. What else is to be done is done by and by."""
+        for site in sites:
+            if site.life is None or not site.data:
+                continue
+            folder = os.path.realpath(site.data)
+            try:
+                worthy, worthless = swap.recover(folder)
+            except OSError as error:
+                self._alarm.raised("snapshots", site.name, f"{folder}: {error.strerror}.")
+                continue
+            if worthy or worthless:
+                self._unasked(site.name, self._tidy)
+
+    def close(self) -> Deferred[Any]:
+        """End what is being done; fires when it has ended."""
+        self._closed = True
+        working = list(self._working)
+        for work in working:
+            work.cancel()
+        return DeferredList(working)
+
+    def moved(self, name: str) -> None:
+        """The server of a site may have fallen asleep: see `Lives.moved`."""
+        stage = self._lives.stage(name)
+        if stage == "awake":
+            self._lived.add(name)
+        elif stage in _AT_REST and name in self._lived:
+            self._lived.discard(name)
+            site = self._sites(name)
+            wanted = site is not None and site.life is not None and site.life.copy_when_asleep
+            if wanted and name not in self._restoring:
+                self._unasked(name, self._copy_asleep)
+
+    # ISnapshots
+
+    def snapshot(self, site: str, progress: Progress) -> Deferred[Copy]:
+        return self._in_turn(site, lambda s: self._snapshot(s, progress))
+
+    def snapshots(self, site: str) -> Deferred[Sequence[Copy]]:
+        async def listed() -> Sequence[Copy]:
+            return [copy for _, copy in await self._all(self._site(site))]
+
+        return Deferred.fromCoroutine(listed())
+
+    def restore(self, site: str, id: str, progress: Progress) -> Deferred[Copy]:
+        return self._in_turn(site, lambda s: self._restore(s, id, progress))
+
+    def prove(self, site: str, id: str, progress: Progress) -> Deferred[Copy]:
+        return self._in_turn(site, lambda s: self._prove(s, id, progress))
+
+    def verify(self, site: str, progress: Progress) -> Deferred[None]:
+        async def verify(s: Site) -> None:
+            for store in self._stores():
+                await store.verify(s.name, progress)
+
+        return self._in_turn(site, verify)
+
+    # How it is done
+
+    def _site(self, name: str) -> Site:
+        site = self._sites(name)
+        if site is None or site.life is None:
+            raise CopyFailed(f"There is no site {name} with a server of its own.")
+        return site
+
+    def _in_turn(self, name: str, act: Callable[[Site], Coroutine[Any, Any, Any]]) -> Deferred[Any]:
+        if self._closed:
+            return self._keep(Deferred.fromCoroutine(_ends()))
+
+        async def work() -> Any:
+            try:
+                return await act(self._site(name))
+            except (LifeFailed, EngineFailed, EngineAway) as problem:
+                raise CopyFailed(str(problem)) from None
+            except CancelledError:
+                raise CopyFailed("It was broken off, since Snickers ends.") from None
+            except OSError as error:
+                raise CopyFailed(f"{error.filename or name}: {error.strerror}.") from None
+
+        return self._keep(self._turns.run(name, lambda: Deferred.fromCoroutine(work())))
+
+    def _keep(self, work: Deferred[Any]) -> Deferred[Any]:
+        self._working.add(work)
+
+        def over(result: Any) -> Any:
+            self._working.discard(work)
+            return result
+
+        return work.addBoth(over)
+
+    def _unasked(self, name: str, act: Callable[[Site], Coroutine[Any, Any, Any]]) -> None:
+        """Do what nobody waits for; an alarm says when it failed."""
+
+        def failed(failure: Failure) -> None:
+            if not isinstance(failure.value, CopyFailed):
+                _log.failure("{site}: copies", failure, site=name)
+            if not self._closed:
+                self._alarm.raised("snapshots", name, failure.getErrorMessage())
+
+        def done(_: object) -> None:
+            self._alarm.cleared("snapshots", name)
+
+        work = self._room.run(self._in_turn, name, act)
+        work.addCallbacks(done, failed)
+
+    async def _all(self, site: Site) -> list[tuple[ICopies, Copy]]:
+        found = []
+        for store in self._stores():
+            found += [(store, copy) for copy in await store.list(site.name)]
+        return sorted(found, key=lambda each: each[1].time)
+
+    async def _find(self, site: Site, id: str) -> tuple[ICopies, Copy]:
+        copies = await self._all(site)
+        if not copies:
+            raise CopyFailed(f"There is no copy of {site.name}: make one by snapshot {site.name}.")
+        if id == LATEST:
+            return copies[-1]
+        exact = [each for each in copies if each[1].id == id]
+        like = exact or [each for each in copies if id and each[1].id.startswith(id)]
+        if len(like) == 1:
+            return like[0]
+        what = "There are several copies that begin with" if like else "There is no copy"
+        raise CopyFailed(f"{what} {id}; see them with: snickers snapshots {site.name}")
+
+    async def _make(self, site: Site, folder: str, why: str, progress: Progress) -> Copy:
+        if not await self._in_thread(os.path.isdir, folder):
+            raise CopyFailed(f"There is nothing to copy: {folder} is not there yet.")
+        store = self._stores()[0]
+        copy: Copy = await store.make(site.name, os.path.realpath(folder), why, progress)
+        try:
+            await self._prune(site, progress)
+        except CopyFailed as problem:
+            # The new one is what was asked for.
+            _log.warn("{site}: {words}", site=site.name, words=str(problem))
+        return copy
+
+    async def _prune(self, site: Site, progress: Progress) -> None:
+        assert site.life is not None
+        old = given_up([copy for _, copy in await self._all(site)], site.life.keep_snapshots)
+        if old:
+            progress("removing old copies")
+            for store in self._stores():
+                await store.forget(site.name, old, progress)
+
+    async def _copy_asleep(self, site: Site) -> None:
+        if self._lives.stage(site.name) in _AT_REST:
+            await self._make(site, site.data, ASLEEP, lambda words: None)
+
+    async def _snapshot(self, site: Site, progress: Progress) -> Copy:
+        await self._steady(site, progress)
+        assert site.life is not None
+        if site.life.snapshot and self._lives.stage(site.name) == "awake":
+            progress("its snapshot command runs")
+            ran = await self._lives.run(site.name, site.life.snapshot, site.life.snapshot_within)
+            if ran.code:
+                raise CopyFailed(
+                    f"Its snapshot command failed with status {ran.code}, so nothing was copied: "
+                    f"{ran.output}"
+                )
+        return await self._make(site, site.data, ASKED, progress)
+
+    async def _steady(self, site: Site, progress: Progress) -> None:
+        """Have its server be awake or at rest, or away from what is known."""
+        if self._lives.stage(site.name) not in ("awake", "away", "", *_AT_REST):
+            # About to be one of them: whoever waits for it shall not be turned away.
+            await self._lives.wake(site.name, progress)
+
+    async def _restore(self, site: Site, id: str, progress: Progress) -> Copy:
+        store, copy = await self._find(site, id)
+        folder = os.path.realpath(site.data)
+        await self._in_thread(swap.look, folder)
+        await self._in_thread(swap.recover, folder)
+        await self._tidy(site)
+        restoring, restored = (swap.beside(folder, w) for w in (swap.RESTORING, swap.RESTORED))
+        await store.restore(site.name, copy.id, restoring, progress)
+        await self._in_thread(os.rename, restoring, restored)
+        fresh = (await self._in_thread(os.lstat, restored)).st_ino
+        self._restoring.add(site.name)
+        try:
+            former = await self._exchange(site, folder, progress)
+        except BaseException:
+            if await self._in_thread(_is, restored, fresh):
+                # Nothing was exchanged: what is there is a copy of a copy.
+                await self._in_thread(os.rename, restored, restoring)
+                await clear(self._reactor, restoring)
+            raise
+        finally:
+            self._restoring.discard(site.name)
+        await settle(self._reactor, os.path.dirname(folder))
+        if former is not None:
+            progress("keeping what was there before")
+            try:
+                await self._store(site, former, BEFORE, progress)
+            except CopyFailed as problem:
+                progress(str(problem))
+                self._alarm.raised("snapshots", site.name, str(problem))
+        return copy
+
+    async def _exchange(self, site: Site, folder: str, progress: Progress) -> str | None:
+        """Exchange the folders while the server sleeps; return where the former one is."""
+        name = site.name
+        try:
+            await self._steady(site, progress)
+        except LifeFailed:
+            pass  # It may be the data that keeps it from waking.
+        awake = self._lives.stage(name) in ("awake", "starting", "checking")
+        former: list[str | None] = []
+
+        def exchange(_: object) -> None:
+            # In the very turn in which it is said that nothing runs: nobody can start it between.
+            former.append(swap.put_in_place(folder))
+
+        assert site.life is not None
+        life = site.life
+        within = life.drain_within + life.snapshot_within + life.stop_within + MARGIN
+        sleeping = self._lives.sleep(name, progress).addTimeout(within, self._reactor)
+        try:
+            await sleeping.addCallback(exchange)
+        except TimeoutError:
+            raise CopyFailed(
+                f"Its server was not asleep within {within:g} s, so nothing was exchanged. See "
+                f"what it does: snickers status {name}"
+            ) from None
+        finally:
+            if awake:
+                await self._wake(name, progress)
+        return former[0]
+
+    async def _wake(self, name: str, progress: Progress) -> None:
+        try:
+            await self._lives.wake(name, progress)
+        except LifeFailed as problem:
+            progress(f"not awake: {problem}")
+
+    async def _store(self, site: Site, folder: str, why: str, progress: Progress) -> None:
+        """Keep *folder* as a copy, and remove it then."""
+        try:
+            await self._make(site, folder, why, progress)
+        except CopyFailed as problem:
+            raise CopyFailed(
+                f"What was there before a restore could not be kept as a copy, so it stays in "
+                f"{folder}: {problem}"
+            ) from None
+        worthless = swap.beside(os.path.realpath(site.data), swap.RESTORING)
+        await self._in_thread(os.rename, folder, worthless)
+        await clear(self._reactor, worthless)
+
+    async def _tidy(self, site: Site) -> None:
+        """Keep what a restore that was broken off has left, and remove what is worth nothing."""
+        folder = os.path.realpath(site.data)
+        worthy, worthless = await self._in_thread(swap.recover, folder)
+        if swap.beside(folder, swap.PROVING) in worthless:
+            try:
+                await self._proof.clean(site)
+            except CopyFailed as problem:
+                _log.warn("{site}: a proof may be left: {why}", site=site.name, why=str(problem))
+        for each in worthless:
+            await clear(self._reactor, each)
+        for each in worthy:
+            await self._store(site, each, LEFT, lambda words: None)
+
+    async def _prove(self, site: Site, id: str, progress: Progress) -> Copy:
+        store, copy = await self._find(site, id)
+        folder = swap.beside(os.path.realpath(site.data), swap.PROVING)
+        await clear(self._reactor, folder)
+        await store.restore(site.name, copy.id, folder, progress)
+        try:
+            await self._proof.try_(site, folder, progress)
+        except CopyFailed as problem:
+            raise CopyFailed(f"Copy {copy.id} does not prove itself. {problem}") from None
+        finally:
+            await clear(self._reactor, folder)
+        return copy
+
+
+def _is(path: str, number: int) -> bool:
+    """Whether *path* is the folder with this inode."""
+    try:
+        return os.lstat(path).st_ino == number
+    except FileNotFoundError:
+        return False
+
+
+async def _ends() -> None:
+    raise CopyFailed("Snickers ends.")

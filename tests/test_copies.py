@@ -1,0 +1,559 @@
+"""Copies of sites' folders: what persons, the lives and the start ask for, and what comes of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from snickers.config.values import Container, Keep, Lifecycle, Site, Static
+from snickers.containers import copies as copies_module
+from snickers.containers import swap
+from snickers.containers.copies import Copies
+from snickers.containers.proof import Proof, declared
+from snickers.containers.service import Lives
+from snickers.interfaces import Copy, CopyFailed, ICopies, ISnapshots, Ran
+from snickers.testing import MemoryCopies, MemoryEngine
+from tests.copies_contract import copies_contract, ignore, write
+from tests.test_service import Alarm, Prober, Sweep, Waiter
+
+NAME = "alice.example"
+SNAPSHOT = ("snapshot",)
+
+
+class Wall:
+    """An hour later each time."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000.0
+
+    def __call__(self) -> float:
+        self.now += 3600
+        return self.now
+
+
+class MemoryFixture:
+    """`MemoryCopies`."""
+
+    def __init__(self, case: TestCase) -> None:
+        self.one = MemoryCopies(Wall())
+
+    def copies(self) -> MemoryCopies:
+        return self.one
+
+    def damage(self, id: str) -> None:
+        self.one.damaged.add(id)
+
+
+MemoryContract = copies_contract(MemoryFixture)
+
+
+class CopiesTests(TestCase):
+    """One site whose engine is `MemoryEngine`, whose copies are `MemoryCopies`; real folders."""
+
+    def setUp(self) -> None:
+        self.above = Path(self.mktemp()).absolute()
+        self.data = self.above / NAME
+        write(self.data, page="one")
+        self.engine = MemoryEngine(reactor)
+        self.host = self.engine.host
+        self.alarm = Alarm()
+        self.lives = Lives(None, reactor, Sweep(reactor), {Container: self.engine}, self.alarm)
+        self.prober = self.lives.prober = Prober()  # type: ignore[assignment]
+        self.lives.start()
+        self.addCleanup(self.lives.close)
+        self.store = MemoryCopies(Wall())
+        self.stores: list[ICopies] = [self.store]
+        self.apart = MemoryEngine(reactor)
+        self.copies = self.make_copies()
+        self.lives.moved = self.copies.moved
+        self.have(snapshot=SNAPSHOT)
+        self.said: list[str] = []
+
+    def make_copies(self) -> Copies:
+        def apart() -> MemoryEngine:
+            self.apart.closed = False
+            return self.apart
+
+        proof = Proof(apart, self.lives.prober, reactor.callLater)
+        copies = Copies(
+            reactor,
+            deferToThread,
+            lambda: self.stores,
+            lambda name: self.site if name == NAME else None,
+            self.lives,
+            proof,
+            self.alarm,
+        )
+        self.addCleanup(copies.close)
+        return copies
+
+    def have(self, **life: Any) -> None:
+        """Declare the site."""
+        first = not hasattr(self, "site")
+        kind = Container("lamp", data="/data", volumes=("/srv:/srv",), life=Lifecycle(**life))
+        self.site = Site(NAME, kind, data=str(self.data))
+        self.lives.apply([self.site] if first else [], [] if first else [self.site], [])
+
+    async def until(self, what: Any) -> None:
+        for _ in range(1000):
+            if what():
+                return
+            await deferLater(reactor, 0.005)
+        self.fail("It has not come about.")
+
+    async def stage(self, name: str) -> None:
+        await self.until(lambda: self.lives.stage(NAME) == name)
+
+    async def wake(self) -> None:
+        await self.stage("asleep")
+        await self.lives.wake(NAME, ignore)
+
+    def page(self) -> str:
+        return (self.data / "page").read_text()
+
+    def beside(self) -> list[str]:
+        return sorted(set(os.listdir(self.above)) - {NAME})
+
+    async def whys(self) -> list[str]:
+        return [copy.why for copy in await self.copies.snapshots(NAME)]
+
+    async def contents(self, copy: Copy) -> str:
+        out = self.mktemp()
+        await self.store.restore(NAME, copy.id, out, ignore)
+        return Path(out, "page").read_text()
+
+
+class MakingTests(CopiesTests):
+    """``snapshot`` and ``snapshots``."""
+
+    async def test_interface(self) -> None:
+        """They are what the control room asks."""
+        verifyObject(ISnapshots, self.copies)
+
+    async def test_asleep(self) -> None:
+        """The folder of a server that sleeps is copied as it is; the server is not woken."""
+        await self.stage("asleep")
+        copy = await self.copies.snapshot(NAME, self.said.append)
+        self.assertEqual(list(await self.copies.snapshots(NAME)), [copy])
+        self.assertEqual((copy.why, await self.contents(copy)), ("asked for", "one"))
+        self.assertIn("copying", self.said)
+        self.assertEqual(self.host.ran, [])
+        self.assertEqual(self.host.starts, 0)
+
+    async def test_awake(self) -> None:
+        """An awake server runs its ``snapshot`` command first, and runs on."""
+        await self.wake()
+        await self.copies.snapshot(NAME, self.said.append)
+        self.assertEqual(self.host.ran, [(NAME, SNAPSHOT)])
+        self.assertEqual(self.said[0], "its snapshot command runs")
+        self.assertEqual(self.lives.stage(NAME), "awake")
+
+    async def test_command_fails(self) -> None:
+        """Without its success nothing is copied, and its output is told."""
+        await self.wake()
+        self.host.results[SNAPSHOT] = Ran(3, "no room")
+        failure = await self.assertFailure(self.copies.snapshot(NAME, ignore), CopyFailed)
+        self.assertIn("status 3", str(failure))
+        self.assertIn("no room", str(failure))
+        self.assertEqual(await self.whys(), [])
+
+    async def test_no_folder(self) -> None:
+        """A site that has no folder yet has nothing to copy."""
+        os.rename(self.data, self.mktemp())
+        await self.stage("asleep")
+        failure = await self.assertFailure(self.copies.snapshot(NAME, ignore), CopyFailed)
+        self.assertIn("nothing to copy", str(failure))
+
+    async def test_no_server(self) -> None:
+        """A name that is no site's, or of a site without a server, has no copies."""
+        await self.assertFailure(self.copies.snapshots("bob.example"), CopyFailed)
+        self.site = Site(NAME, Static("/srv"))
+        await self.assertFailure(self.copies.snapshot(NAME, ignore), CopyFailed)
+
+    async def test_pruned(self) -> None:
+        """After each copy those are removed that the rule does not keep."""
+        await self.stage("asleep")
+        self.have(keep_snapshots=Keep(last=2))
+        made = [await self.copies.snapshot(NAME, ignore) for _ in range(3)]
+        self.assertEqual(list(await self.copies.snapshots(NAME)), made[1:])
+
+    async def test_pruning_fails(self) -> None:
+        """A new copy counts, also when old ones could not be removed."""
+        await self.stage("asleep")
+        self.have(keep_snapshots=Keep(last=1))
+        await self.copies.snapshot(NAME, ignore)
+        self.store.fail("forget", "The disk is read-only.")
+        copy = await self.copies.snapshot(NAME, ignore)
+        self.assertEqual(len(await self.copies.snapshots(NAME)), 2)
+        self.assertEqual((await self.copies.snapshots(NAME))[-1], copy)
+
+    async def test_all_stores(self) -> None:
+        """Copies made another way are listed and restored too; new ones are made the first way."""
+        await self.stage("asleep")
+        old = await self.copies.snapshot(NAME, ignore)
+        new_store = MemoryCopies(self.store._wall)
+        # Ids are each store's own.
+        new_store.calls.extend([("", "")] * 50)
+        self.stores.insert(0, new_store)
+        new = await self.copies.snapshot(NAME, ignore)
+        self.assertEqual(list(await self.copies.snapshots(NAME)), [old, new])
+        self.assertEqual([c.id for c in await new_store.list(NAME)], [new.id])
+        self.assertEqual((await self.copies.restore(NAME, old.id, ignore)).id, old.id)
+
+    async def test_one_at_a_time(self) -> None:
+        """Two for one site come one after the other."""
+        await self.stage("asleep")
+        held = self.store.hold("make")
+        first = self.copies.snapshot(NAME, ignore)
+        second = self.copies.snapshot(NAME, ignore)
+        await self.until(lambda: self.store.calls)
+        await deferLater(reactor, 0.02)
+        self.assertEqual(self.store.calls, [("make", NAME)])
+        held.callback(None)
+        await first
+        await second
+
+    async def test_verified(self) -> None:
+        """A damaged copy is told of."""
+        await self.stage("asleep")
+        copy = await self.copies.snapshot(NAME, ignore)
+        await self.copies.verify(NAME, ignore)
+        self.store.damaged.add(copy.id)
+        await self.assertFailure(self.copies.verify(NAME, ignore), CopyFailed)
+
+    async def test_end(self) -> None:
+        """The end of Snickers breaks off what is being done, and takes up nothing more."""
+        await self.stage("asleep")
+        self.store.hold("make")
+        making = self.copies.snapshot(NAME, ignore)
+        await self.until(lambda: self.store.calls)
+        failing = self.assertFailure(making, CopyFailed)
+        await self.copies.close()
+        self.assertIn("Snickers ends", str(await failing))
+        await self.assertFailure(self.copies.snapshot(NAME, ignore), CopyFailed)
+
+
+class AsleepTests(CopiesTests):
+    """``copy when asleep``."""
+
+    async def test_each_time(self) -> None:
+        """Each time its server has fallen asleep a copy is made, and not before it was awake."""
+        self.have(copy_when_asleep=True)
+        await self.stage("asleep")
+        await deferLater(reactor, 0.02)
+        self.assertEqual(self.store.calls, [])
+        for times in (1, 2):
+            await self.wake()
+            await self.lives.sleep(NAME, ignore)
+            await self.until(lambda n=times: self.store.calls.count(("make", NAME)) == n)
+        self.assertEqual(await self.whys(), ["fell asleep"] * 2)
+
+    async def test_off(self) -> None:
+        """By default none is."""
+        await self.wake()
+        await self.lives.sleep(NAME, ignore)
+        await deferLater(reactor, 0.02)
+        self.assertEqual(self.store.calls, [])
+
+    async def test_woken_meanwhile(self) -> None:
+        """One that was woken before its turn came is left for the next time."""
+        self.have(copy_when_asleep=True)
+        await self.wake()
+        held = self.store.hold("verify")
+        verifying = self.copies.verify(NAME, ignore)
+        await self.lives.sleep(NAME, ignore)
+        await self.lives.wake(NAME, ignore)
+        held.callback(None)
+        await verifying
+        await deferLater(reactor, 0.02)
+        self.assertEqual(await self.whys(), [])
+
+    async def test_fails(self) -> None:
+        """When it cannot be made there is an alarm, until one was made."""
+        self.have(copy_when_asleep=True)
+        self.store.fail("make", "The disk is full.")
+        await self.wake()
+        await self.lives.sleep(NAME, ignore)
+        await self.until(lambda: ("raised", "snapshots", NAME) in self.alarm.told)
+        await self.lives.wake(NAME, ignore)
+        await self.lives.sleep(NAME, ignore)
+        await self.until(lambda: ("cleared", "snapshots", NAME) in self.alarm.told)
+        self.assertEqual(await self.whys(), ["fell asleep"])
+
+
+class RestoringTests(CopiesTests):
+    """``restore``."""
+
+    async def copied(self) -> Copy:
+        """Make a copy, and have the data be another since."""
+        await self.stage("asleep")
+        copy = await self.copies.snapshot(NAME, ignore)
+        write(self.data, page="two", more="more")
+        return copy
+
+    async def test_asleep(self) -> None:
+        """The folder is as it was; what it held before is kept as a copy; the server sleeps on."""
+        copy = await self.copied()
+        self.assertEqual(await self.copies.restore(NAME, copy.id, self.said.append), copy)
+        self.assertEqual(self.page(), "one")
+        self.assertEqual(os.listdir(self.data), ["page"])
+        self.assertEqual(self.beside(), [])
+        kept = (await self.copies.snapshots(NAME))[-1]
+        self.assertEqual((kept.why, await self.contents(kept)), ("before a restore", "two"))
+        self.assertEqual(self.lives.stage(NAME), "asleep")
+        self.assertEqual(self.host.starts, 0)
+
+    async def test_awake(self) -> None:
+        """A server that was awake is put to sleep for a moment, and is awake again, anew."""
+        copy = await self.copied()
+        await self.wake()
+        await self.copies.restore(NAME, copy.id, ignore)
+        self.assertEqual((self.page(), self.lives.stage(NAME)), ("one", "awake"))
+        self.assertEqual(self.host.starts, 2)
+
+    async def test_requests_wait(self) -> None:
+        """Who comes meanwhile waits and is answered from the restored data; nobody is refused, and
+        no server ever runs while the folders are exchanged."""
+        copy = await self.copied()
+        await self.wake()
+        seen: list[tuple[bool, str]] = []
+        real = swap.put_in_place
+
+        def watched(folder: str) -> str | None:
+            running = self.host.running(NAME) is not None
+            former = real(folder)
+            seen.append((running, self.page()))
+            return former
+
+        self.patch(swap, "put_in_place", watched)
+        user = Waiter()
+        self.assertIsNotNone(self.lives.take(NAME, user))
+        restoring = self.copies.restore(NAME, copy.id, ignore)
+        await self.stage("draining")
+        waiter = Waiter()
+        self.assertIsNone(self.lives.take(NAME, waiter))
+        self.lives.give_back(NAME)
+        await restoring
+        self.assertEqual(waiter.kinds, ["leased"])
+        self.lives.give_back(NAME)
+        self.assertEqual(seen, [(False, "one")])
+
+    async def test_waiting_while_starting(self) -> None:
+        """Nor are those refused who waited for a start that was under way."""
+        copy = await self.copied()
+        self.engine.hold("start")
+        waiter = Waiter()
+        self.lives.take(NAME, waiter)
+        await self.stage("starting")
+        restoring = self.copies.restore(NAME, copy.id, ignore)
+        await deferLater(reactor, 0.02)
+        self.engine.release("start")
+        await self.until(lambda: waiter.answers)
+        self.assertEqual(waiter.kinds, ["leased"])
+        self.lives.give_back(NAME)
+        await restoring
+        self.assertEqual((self.page(), self.lives.stage(NAME)), ("one", "awake"))
+
+    async def test_chosen(self) -> None:
+        """A copy is named by its id, by a beginning that no other has, or as the latest."""
+        copy = await self.copied()
+        self.store.calls.extend([("", "")] * 10)
+        newer = await self.copies.snapshot(NAME, ignore)
+        failing = self.copies.restore(NAME, "copy-", ignore)
+        self.assertIn("several", str(await self.assertFailure(failing, CopyFailed)))
+        failing = self.copies.restore(NAME, "none", ignore)
+        self.assertIn("no copy none", str(await self.assertFailure(failing, CopyFailed)))
+        self.assertEqual((await self.copies.restore(NAME, newer.id[:-1], ignore)).id, newer.id)
+        self.assertEqual((await self.copies.restore(NAME, copy.id, ignore)).id, copy.id)
+        latest = await self.copies.restore(NAME, "latest", ignore)
+        self.assertEqual(latest.why, "before a restore")
+
+    async def test_none(self) -> None:
+        """Without any copy that is said, and how to make one."""
+        await self.stage("asleep")
+        failing = self.copies.restore(NAME, "latest", ignore)
+        self.assertIn("make one", str(await self.assertFailure(failing, CopyFailed)))
+
+    async def test_not_written_out(self) -> None:
+        """When a copy cannot be written out nothing has happened: the server was not touched."""
+        copy = await self.copied()
+        await self.wake()
+        self.store.fail("restore", "The disk is full.")
+        failing = self.copies.restore(NAME, copy.id, ignore)
+        self.assertIn("full", str(await self.assertFailure(failing, CopyFailed)))
+        self.assertEqual((self.page(), self.host.starts, self.beside()), ("two", 1, []))
+
+    async def test_not_stopped(self) -> None:
+        """When the server does not let itself be stopped the data stays as it is."""
+        copy = await self.copied()
+        await self.wake()
+        self.host.results[SNAPSHOT] = Ran(1, "no")
+        self.have(snapshot=SNAPSHOT)
+        failing = self.copies.restore(NAME, copy.id, ignore)
+        await self.assertFailure(failing, CopyFailed)
+        self.assertEqual((self.page(), self.beside()), ("two", []))
+        await self.stage("awake")
+
+    async def test_never_asleep(self) -> None:
+        """A server that does not end is not waited for without end, and nothing is exchanged, not
+        when it ends at last either."""
+        copy = await self.copied()
+        self.patch(copies_module, "MARGIN", 0.05)
+        self.have(drain_within=0.0, snapshot_within=0.0, stop_within=0.0)
+        await self.wake()
+        self.engine.hold("stop")
+        failing = self.copies.restore(NAME, copy.id, ignore)
+        await self.until(lambda: ("stop", NAME) in self.engine.calls)
+        await deferLater(reactor, 0.1)
+        self.engine.release("stop")
+        self.assertIn("was not asleep", str(await self.assertFailure(failing, CopyFailed)))
+        self.assertEqual((self.page(), self.beside()), ("two", []))
+
+    async def test_not_exchanged(self) -> None:
+        """When the folders cannot be exchanged the server is woken on what it had."""
+        copy = await self.copied()
+        await self.wake()
+
+        def refuse(folder: str) -> None:
+            raise CopyFailed("It is busy.")
+
+        self.patch(swap, "put_in_place", refuse)
+        failing = self.copies.restore(NAME, copy.id, ignore)
+        await self.assertFailure(failing, CopyFailed)
+        self.assertEqual((self.page(), self.beside()), ("two", []))
+        await self.stage("awake")
+
+    async def test_former_not_kept(self) -> None:
+        """When what was there before cannot be kept as a copy it stays as a folder, an alarm says
+        where, and the next restore keeps it first."""
+        copy = await self.copied()
+        self.store.fail("make", "The disk is full.")
+        await self.copies.restore(NAME, copy.id, self.said.append)
+        self.assertEqual(self.page(), "one")
+        self.assertEqual(self.beside(), [f".{NAME}.former"])
+        self.assertIn(("raised", "snapshots", NAME), self.alarm.told)
+        self.assertIn(f".{NAME}.former", self.said[-1])
+        self.store.fail("make", "The disk is full.")
+        await self.assertFailure(self.copies.restore(NAME, copy.id, ignore), CopyFailed)
+        await self.copies.restore(NAME, copy.id, ignore)
+        self.assertEqual(self.beside(), [])
+        texts = [await self.contents(each) for each in await self.copies.snapshots(NAME)]
+        self.assertEqual(texts, ["one", "two", "one"])
+
+    async def test_restored_is_not_copied_asleep(self) -> None:
+        """The sleep that a restore needs makes no copy of its own."""
+        copy = await self.copied()
+        self.have(copy_when_asleep=True)
+        await self.wake()
+        await self.copies.restore(NAME, copy.id, ignore)
+        self.assertEqual(await self.whys(), ["asked for", "before a restore"])
+
+    async def test_symbolic_link(self) -> None:
+        """A site's folder that is a link to elsewhere stays one; what it leads to is restored."""
+        elsewhere = Path(self.mktemp()).absolute()
+        elsewhere.mkdir()
+        self.data.rename(elsewhere / "real")
+        self.data.symlink_to(elsewhere / "real")
+        copy = await self.copied()
+        await self.copies.restore(NAME, copy.id, ignore)
+        self.assertTrue(self.data.is_symlink())
+        self.assertEqual(self.page(), "one")
+        self.assertEqual(os.listdir(elsewhere), ["real"])
+
+
+class StartTests(CopiesTests):
+    """What an end in the middle of a restore has left."""
+
+    async def test_killed(self) -> None:
+        """A folder that was moved away is in its place again at once, before anything is started;
+        what else there is of worth is kept as a copy, the rest is removed."""
+        os.rename(self.data, swap.beside(str(self.data), swap.FORMER))
+        write(Path(swap.beside(str(self.data), swap.RESTORED)), page="three")
+        write(Path(swap.beside(str(self.data), swap.RESTORING)), page="half")
+        write(Path(swap.beside(str(self.data), swap.PROVING)), page="half")
+        left = declared(self.site, swap.beside(str(self.data), swap.PROVING))
+        self.apart.host.start(left.site, "", 0.0)
+        self.copies.start([self.site, Site("static.example", Static("/srv"))])
+        self.assertEqual(self.page(), "one")
+        await self.until(lambda: not self.beside())
+        self.assertEqual(self.apart.host.servers, {})
+        (kept,) = await self.copies.snapshots(NAME)
+        self.assertEqual(kept.why, "left by a restore that was broken off")
+        self.assertEqual(await self.contents(kept), "three")
+
+    async def test_nothing_left(self) -> None:
+        """Usually there is nothing, and nothing is done."""
+        self.copies.start([self.site])
+        await deferLater(reactor, 0.02)
+        self.assertEqual((self.store.calls, self.apart.calls), ([], []))
+
+
+class ProvingTests(CopiesTests):
+    """``snapshot prove``."""
+
+    async def copied(self) -> Copy:
+        await self.stage("asleep")
+        return await self.copies.snapshot(NAME, ignore)
+
+    async def test_proved(self) -> None:
+        """A server lives from the copy, apart; nothing of it stays, and the site's own server has
+        not noticed."""
+        copy = await self.copied()
+        self.assertEqual(await self.copies.prove(NAME, "latest", self.said.append), copy)
+        self.assertEqual(self.apart.host.starts, 1)
+        self.assertEqual(self.apart.host.servers, {})
+        self.assertEqual((self.host.starts, self.beside()), (0, []))
+        self.assertIn("checking", self.said)
+
+    async def test_sick(self) -> None:
+        """A server that does not pass its check within ``wake within`` is no proof."""
+        await self.copied()
+        self.have(wake_within=0.05, health="/up")
+        self.prober.passing = False
+        failing = self.copies.prove(NAME, "latest", ignore)
+        failure = await self.assertFailure(failing, CopyFailed)
+        self.assertIn("did not pass its health check (/up) within 0.05 s", str(failure))
+        self.assertEqual((self.apart.host.servers, self.beside()), ({}, []))
+
+    async def test_ends(self) -> None:
+        """One that ends is no proof either, and how it ended and what it said is told."""
+        await self.copied()
+        self.prober.passing = False
+        failing = self.copies.prove(NAME, "latest", ignore)
+        await self.until(lambda: self.prober.open)
+        (name,) = self.apart.host.servers
+        self.apart.host.say(name, b"the database is broken")
+        self.apart.host.end(name, 3)
+        failure = await self.assertFailure(failing, CopyFailed)
+        self.assertIn("ended with status 3", str(failure))
+        self.assertIn("the database is broken", str(failure))
+
+    async def test_not_started(self) -> None:
+        """Nor is one that cannot be started."""
+        await self.copied()
+        self.apart.host.refused[f"{NAME}~proof"] = "There is no such image."
+        failing = self.copies.prove(NAME, "latest", ignore)
+        failure = await self.assertFailure(failing, CopyFailed)
+        self.assertIn("no such image", str(failure))
+        self.assertEqual(self.beside(), [])
+
+    async def test_engine_is_let_go(self) -> None:
+        """The engine is there for as long as a proof needs it."""
+        await self.copied()
+        await self.copies.prove(NAME, "latest", ignore)
+        self.assertTrue(self.apart.closed)
+
+    async def test_away(self) -> None:
+        """Without the engine that is said."""
+        await self.copied()
+        self.apart.host.away = "Docker is away."
+        failing = self.copies.prove(NAME, "latest", ignore)
+        self.assertIn("Docker is away.", str(await self.assertFailure(failing, CopyFailed)))
+        self.assertEqual(self.beside(), [])
