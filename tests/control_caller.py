@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.control.api import ControlService
-from tests.control_fake import FakeFrontDoor, FakeLives
+from tests.control_fake import FakeFrontDoor, FakeLives, FakeSnapshots
 
 
 class _Read:
@@ -65,7 +65,10 @@ class ApiCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.front_door = FakeFrontDoor()
         self.lives = FakeLives()
-        self.service = ControlService(Clock(), "/nowhere", self.front_door, self.lives)
+        self.snapshots = FakeSnapshots()
+        self.service = ControlService(
+            Clock(), "/nowhere", self.front_door, self.lives, self.snapshots
+        )
 
     def call(self, method: str, target: str) -> Caller:
         caller = Caller(self.service)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from snickers.interfaces import IFrontDoor, ILives
+from snickers.interfaces import Copy, IFrontDoor, ILives, ISnapshots
 
 ALICE = {
     "site": "alice.example",
@@ -70,7 +70,7 @@ class Call:
         self.asked = asked
         self.tell = tell
         self.cancelled = False
-        self.result: Deferred[None] = Deferred(self._cancel)
+        self.result: Deferred[Any] = Deferred(self._cancel)
 
     def _cancel(self, result: object) -> None:
         self.cancelled = True
@@ -114,5 +114,32 @@ class FakeLives:
         return self._call(receive, "logs", site, tail, follow)
 
 
+@implementer(ISnapshots)
+class FakeSnapshots:
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def _call(self, tell: Callable[..., None], *asked: Any) -> Deferred[Any]:
+        call = Call(asked, tell)
+        self.calls.append(call)
+        return call.result
+
+    def snapshot(self, site: str, progress: Callable[[str], None]) -> Deferred[Copy]:
+        return self._call(progress, "snapshot", site)
+
+    def snapshots(self, site: str) -> Deferred[Sequence[Copy]]:
+        return self._call(print, "snapshots", site)
+
+    def restore(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Copy]:
+        return self._call(progress, "restore", site, id)
+
+    def prove(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Copy]:
+        return self._call(progress, "prove", site, id)
+
+    def verify(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        return self._call(progress, "verify", site)
+
+
+verifyObject(ISnapshots, FakeSnapshots())
 verifyObject(IFrontDoor, FakeFrontDoor())
 verifyObject(ILives, FakeLives())

@@ -6,6 +6,7 @@ import json
 
 from twisted.internet.defer import Deferred, fail
 
+from snickers.interfaces import Copy, CopyFailed
 from tests.control_caller import ApiCase
 from tests.control_fake import LifeFailed
 
@@ -159,6 +160,67 @@ class LookingTests(ApiCase):
         first = len(caller.transport.value())
         caller.send("GET", "/status")
         self.assertEqual(len(caller.transport.value()), 2 * first)
+
+
+COPY = Copy("alice.example", "c1", 1000.0, "asked for", 5)
+
+
+class CopyTests(ApiCase):
+    """Copies of a site's own folder."""
+
+    def test_listed(self) -> None:
+        """The copies there are."""
+        caller = self.call("GET", "/sites/www.alice.example/snapshots")
+        self.assertEqual(self.snapshots.calls[0].asked, ("snapshots", "alice.example"))
+        self.snapshots.calls[0].result.callback([COPY])
+        self.assertEqual(
+            json.loads(caller.body())["copies"],
+            [
+                {
+                    "site": "alice.example",
+                    "id": "c1",
+                    "time": 1000.0,
+                    "why": "asked for",
+                    "size": 5,
+                }
+            ],
+        )
+
+    def test_not_listed(self) -> None:
+        """Why they cannot be listed is said in words, and is no mistake of Snickers."""
+        caller = self.call("GET", "/sites/alice.example/snapshots")
+        self.snapshots.calls[0].result.errback(CopyFailed("no restic"))
+        self.assertEqual(json.loads(caller.body()), {"site": "alice.example", "error": "no restic"})
+
+    def test_acting(self) -> None:
+        """What is asked, of which copy; progress; and which copy it was."""
+        for target, asked in (
+            ("snapshot", ("snapshot", "alice.example")),
+            ("restore?id=c1", ("restore", "alice.example", "c1")),
+            ("prove", ("prove", "alice.example", "latest")),
+            ("verify", ("verify", "alice.example")),
+        ):
+            caller = self.call("POST", f"/sites/alice.example/{target}")
+            call = self.snapshots.calls[-1]
+            self.assertEqual(call.asked, asked)
+            call.tell("copying")
+            call.result.callback(None if target == "verify" else COPY)
+            first, last = caller.lines()
+            self.assertEqual(first, {"progress": "copying"})
+            self.assertEqual(last["done"], True)
+            self.assertEqual(last.get("id"), None if target == "verify" else "c1")
+
+    def test_failing(self) -> None:
+        """A failure in words is the last line."""
+        caller = self.call("POST", "/sites/alice.example/restore?id=x")
+        self.snapshots.calls[0].result.errback(CopyFailed("There is no copy x."))
+        self.assertEqual(caller.lines(), [{"error": "There is no copy x."}])
+
+    def test_no_server(self) -> None:
+        """Only sites with a server of their own have copies."""
+        self.assertEqual(self.ask("GET", "/sites/blog.example/snapshots")[0], 409)
+        self.assertEqual(self.ask("POST", "/sites/blog.example/snapshot")[0], 409)
+        self.assertEqual(self.ask("GET", "/sites/alice.example/snapshot")[0], 405)
 
 
 class ActingTests(ApiCase):

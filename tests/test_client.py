@@ -26,7 +26,8 @@ from snickers.control.client import (
     Refused,
     short_path,
 )
-from tests.control_fake import FakeFrontDoor, FakeLives, LifeFailed
+from snickers.interfaces import Copy, CopyFailed
+from tests.control_fake import FakeFrontDoor, FakeLives, FakeSnapshots, LifeFailed
 
 PATIENCE = 20
 """Seconds after which a test that hangs has failed."""
@@ -219,7 +220,10 @@ class TogetherTests(Folder, TestCase):
         super().setUp()
         self.front_door = FakeFrontDoor()
         self.lives = FakeLives()
-        self.service = ControlService(reactor, self.path, self.front_door, self.lives)
+        self.snapshots = FakeSnapshots()
+        self.service = ControlService(
+            reactor, self.path, self.front_door, self.lives, self.snapshots
+        )
         self.service.startService()
         self.addCleanup(lambda: self.service.running and self.service.stopService())
         self.client = Client(self.path)
@@ -241,6 +245,30 @@ class TogetherTests(Folder, TestCase):
         asked = deferToThread(self.client.site, "alise.example")
         found = yield self.assertFailure(asked, Refused)
         self.assertEqual(str(found), "no site alise.example; did you mean alice.example?")
+
+    @inlineCallbacks
+    def test_snapshots(self):
+        """Copies cross it, and so do words when they cannot be listed."""
+        asked = deferToThread(self.client.snapshots, "alice.example")
+        yield self.until(lambda: self.snapshots.calls)
+        self.snapshots.calls[0].result.callback([Copy("alice.example", "c1", 5.0, "asked for")])
+        answer = yield asked
+        self.assertEqual([copy["id"] for copy in answer["copies"]], ["c1"])
+        asked = deferToThread(self.client.snapshots, "alice.example")
+        yield self.until(lambda: len(self.snapshots.calls) == 2)
+        self.snapshots.calls[1].result.errback(CopyFailed("restic is not installed"))
+        found = yield self.assertFailure(asked, Refused)
+        self.assertEqual(str(found), "restic is not installed")
+
+    @inlineCallbacks
+    def test_restore(self):
+        """Which copy is meant crosses it, and which it was."""
+        acting = deferToThread(lambda: list(self.client.act("restore", "alice.example", "c 1&")))
+        yield self.until(lambda: self.snapshots.calls)
+        self.assertEqual(self.snapshots.calls[0].asked, ("restore", "alice.example", "c 1&"))
+        self.snapshots.calls[0].result.callback(Copy("alice.example", "c1", 5.0, "asked for"))
+        seen = yield acting
+        self.assertEqual((seen[-1]["done"], seen[-1]["id"]), (True, "c1"))
 
     @inlineCallbacks
     def test_wake(self):

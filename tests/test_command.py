@@ -75,8 +75,11 @@ class FakeClient:
     def reload(self) -> Any:
         return self._answer("reload")
 
-    def act(self, verb: str, host: str) -> Iterator[Any]:
-        return self._pieces("act", verb, host)
+    def snapshots(self, host: str) -> Any:
+        return self._answer("snapshots", host)
+
+    def act(self, verb: str, host: str, id: str = "") -> Iterator[Any]:
+        return self._pieces("act", verb, host, *([id] if id else []))
 
     def logs(self, host: str, tail: int, follow: bool) -> Iterator[Any]:
         return self._pieces("logs", host, tail, follow)
@@ -308,6 +311,41 @@ class ServerTests(CommandCase):
             "a.example",
             "--now",
         )
+
+
+class CopyTests(CommandCase):
+    """snickers snapshot, snapshots, restore."""
+
+    def test_listed(self) -> None:
+        """A line for each copy, and JSON for programs."""
+        copy = {"id": "c1", "time": 400, "size": 5_300_000, "why": "asked for"}
+        answer = {"site": "a.example", "copies": [copy]}
+        self.assertEqual(self.run_command("snapshots", "a.example", snapshots=answer), 0)
+        self.assertIn("c1", self.out.said())
+        self.assertIn("5.3M", self.out.said())
+        self.assertEqual(self.client.asked, [("snapshots", "a.example")])
+
+    def test_acting(self) -> None:
+        """Which copy it is about is said, progress and result are shown."""
+        events = [{"progress": "copying"}, {"done": True, "id": "c1"}]
+        for words, asked, shown in (
+            (["snapshot", "a.example"], ("snapshot", "a.example"), "is kept as copy c1"),
+            (["restore", "a.example", "c1"], ("restore", "a.example", "c1"), "is as in copy c1"),
+            (
+                ["snapshot", "prove", "a.example"],
+                ("prove", "a.example"),
+                "copy c1 has proved itself: a server lives from it",
+            ),
+            (
+                ["snapshot", "verify", "a.example"],
+                ("verify", "a.example"),
+                "all copies are as they were made",
+            ),
+        ):
+            self.setUp()
+            self.assertEqual(self.run_command(*words, act=events), 0)
+            self.assertEqual(self.client.asked, [("act", *asked)])
+            self.assertEqual(self.out.said(), f"a.example: copying\na.example: {shown}\n")
 
 
 class LookingTests(CommandCase):

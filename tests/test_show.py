@@ -47,6 +47,45 @@ def status(*sites: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"version": "1.2.3", "pid": 7, "since": NOW - 7200, "sites": list(sites), **more}
 
 
+class CopyTests(SynchronousTestCase):
+    """Copies of a site's own folder."""
+
+    def test_copies(self) -> None:
+        """A line for each, with how old and how large it is; what is not known is a dash."""
+        answer = {
+            "site": "a.example",
+            "copies": [
+                {"id": "c1", "time": NOW - 7200, "size": 9_960_000, "why": "fell asleep"},
+                {"id": "c2\x1b", "time": None, "size": None, "why": "x"},
+                {"id": "c3", "time": NOW, "size": 512, "why": ""},
+                {"id": "c4", "time": NOW, "size": 2_500_000_000_000, "why": ""},
+            ],
+        }
+        self.assertEqual(
+            show.copies(answer, NOW),
+            [
+                "COPY    AGE  SIZE  WHY",
+                "c1       2h   10M  fell asleep",
+                "c2\\x1b    -     -  x",
+                "c3       0s  512B",
+                "c4       0s  2.5T",
+            ],
+        )
+
+    def test_none(self) -> None:
+        """Without any it is said how to make one."""
+        self.assertEqual(
+            show.copies({"site": "a.example", "copies": []}, NOW),
+            ["there is no copy yet; make one with: snickers snapshot a.example"],
+        )
+
+    @PROFILE
+    @given(answers)
+    def test_never_fails(self, answer: dict[str, Any]) -> None:
+        """Whatever a later version answers."""
+        self.assertNotRegex("".join(show.copies({**answer, "copies": [answer]}, NOW)), "\x1b")
+
+
 class SmallTests(SynchronousTestCase):
     """Lengths of time, options, columns."""
 

@@ -65,6 +65,27 @@ class Case:
         return options
 
 
+class CopiesTests(Case, SynchronousTestCase):
+    """Where copies are kept."""
+
+    def test_directory(self) -> None:
+        """In the state folder, or where the settings say, also when they change."""
+        wiring = Wiring(reactor, "", load(self.write(GOOD)), {})
+        self.assertEqual(wiring.snapshots_directory(), f"{self.folder}/state/snapshots")
+        settings = evolve(wiring.settings, snapshots_directory="/backup")
+        wiring.settings = settings
+        self.assertEqual(wiring.snapshots_directory(), "/backup")
+
+    def test_site(self) -> None:
+        """Sites are those of the running configuration, of which there is none at first."""
+        loaded = load(self.write(GOOD))
+        wiring = Wiring(reactor, "", loaded, {})
+        self.assertEqual((wiring.sites(), wiring.site("hello.localhost")), ([], None))
+        wiring.running.configuration = loaded.configuration
+        site = loaded.configuration.sites["hello.localhost"]
+        self.assertEqual((wiring.sites(), wiring.site("hello.localhost")), ([site], site))
+
+
 class MakeServiceTests(Case, SynchronousTestCase):
     """What happens before anything is started."""
 

@@ -41,6 +41,25 @@ class UsageTests(SynchronousTestCase):
             self.assertEqual(parse([verb]).verb, verb)
             self.assertIn("a.example", self.refused(verb, "a.example"))
 
+    def test_copies(self) -> None:
+        """What is to be done with copies, of which site, with which copy."""
+        for words, found in (
+            (["snapshot", "a.example"], ("snapshot", "a.example", "")),
+            (["snapshot", "prove", "a.example"], ("prove", "a.example", "")),
+            (["snapshot", "prove", "a.example", "c1"], ("prove", "a.example", "c1")),
+            (["snapshot", "verify", "a.example"], ("verify", "a.example", "")),
+            (["snapshot", "prove"], ("snapshot", "prove", "")),
+        ):
+            options = parse(words)
+            self.assertEqual((options.act, options.host, options.id), found)
+        options = parse(["restore", "a.example", "c1"])
+        self.assertEqual((options.host, options.id), ("a.example", "c1"))
+        self.assertEqual(parse(["snapshots", "a.example"]).host, "a.example")
+        self.assertIn("ID", self.refused("restore", "a.example"))
+        self.assertIn("HOST", self.refused("snapshots"))
+        self.assertIn("verify HOST", self.refused("snapshot"))
+        self.assertIn("a.example b", self.refused("snapshot", "a.example", "b"))
+
     def test_logs(self) -> None:
         """Logs have a length, and may be followed."""
         found = parse(["logs", "a"])

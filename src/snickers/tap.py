@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
@@ -28,20 +28,25 @@ from snickers.brokerage.guarded import unguarded
 from snickers.brokerage.minder import Minder
 from snickers.brokerage.wire import CONTROL as BROKER_CONTROL
 from snickers.config.parse import Loaded, load
-from snickers.config.values import Container, Passthrough, Process, Settings
+from snickers.config.values import Container, Passthrough, Process, Settings, Site
+from snickers.containers import restic
+from snickers.containers.archive import Archives
+from snickers.containers.copies import Copies
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import owner_of
 from snickers.containers.process import ProcessEngine
+from snickers.containers.proof import OWNER, Proof
 from snickers.containers.room import available
 from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.front_door import FrontDoorService, ListeningPort, Together
-from snickers.interfaces import Change, IPlane
+from snickers.interfaces import Change, ICopies, IPlane
 from snickers.listening import CannotListen, bind, handed_over, inherited
 from snickers.notify import Notifier
 from snickers.plane import Called, Plane, steady
 from snickers.running import Running
 from snickers.stream import Sweep
+from snickers.tls.threads import OwnThreads
 from snickers.welcome import welcome
 from snickers.workers.alarms import OwnAlarm
 from snickers.workers.crew import Crew
@@ -51,6 +56,8 @@ from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY, Only
 
 SETTLE = 0.2
 """Seconds in which an editor, or a copy over a network, writes on if it writes at all."""
+COPY_THREADS = 2
+"""Threads for what copies ask of the disk: all that takes long is done by programs."""
 NOT_FOR_WORKERS = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET")
 """Variables that are meant for the first process alone."""
 
@@ -170,7 +177,6 @@ class Wiring:
             self.tally,
             self.look,
         )
-        self.lives.moved = self.crew.changed
         self.plane = Plane(
             reactor, self.sweep, settings, self.lives, OwnAlarm(self.crew.messages, self)
         )
@@ -188,8 +194,14 @@ class Wiring:
             lambda: time.sleep(SETTLE),
             self.crew,
         )
+        self.copies = self._copies()
+        self.lives.moved = self.moved
         control = ControlService(
-            reactor, os.path.join(settings.state, "control.sock"), self.running, self.lives
+            reactor,
+            os.path.join(settings.state, "control.sock"),
+            self.running,
+            self.lives,
+            self.copies,
         )
         self.daemon = False
         """Whether twistd has gone to the background."""
@@ -200,7 +212,10 @@ class Wiring:
                 # First, since another Snickers may have it: nothing has been started by then.
                 Called(lambda: self.open_control(control), control.stopService),
                 *self.plane.parts,
+                self.copy_threads,
                 Called(self.begin, lambda: None),
+                # What a restore that was broken off has left is put right before a server starts.
+                Called(lambda: self.copies.start(self.sites()), self.copies.close),
                 Called(self.lives.start, self.lives.close),
                 self.plane.certificates,
                 Called(lambda: None, self.alarm.stop),
@@ -240,6 +255,48 @@ class Wiring:
             self.lives.keep_free = settings.keep_free
             self.service.look_every(settings.reload_every)
             self.crew.want(workers_of(settings) - 1)
+
+    # Servers and their folders
+
+    def moved(self, site: str) -> None:
+        """A server's life has moved on."""
+        self.crew.changed(site)
+        self.copies.moved(site)
+
+    def sites(self) -> list[Site]:
+        """Return those of the running configuration."""
+        configuration = self.running.configuration
+        return [] if configuration is None else list(configuration.sites.values())
+
+    def site(self, name: str) -> Site | None:
+        """Return one of them."""
+        configuration = self.running.configuration
+        return None if configuration is None else configuration.sites.get(name)
+
+    def snapshots_directory(self) -> str:
+        """Return where copies are kept."""
+        settings = self.settings
+        return settings.snapshots_directory or os.path.join(settings.state, "snapshots")
+
+    def _copies(self) -> Copies:
+        reactor, state, docker = self.reactor, self.settings.state, self.settings.docker
+        self.copy_threads = OwnThreads(reactor, COPY_THREADS, "copies")
+
+        def in_thread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+            return self.copy_threads.run(lambda: function(*arguments))
+
+        archives = Archives(reactor, in_thread, self.snapshots_directory, time.time)
+        deduplicated = restic.Restic(reactor, in_thread, self.snapshots_directory, time.time)
+
+        def stores() -> list[ICopies]:
+            return [deduplicated, archives] if restic.installed() else [archives, deduplicated]
+
+        def apart() -> DockerEngine:
+            owner = owner_of(state) + OWNER
+            return DockerEngine(reactor, owner, docker, environment=self.environ, internal=True)
+
+        proof = Proof(apart, self.lives.prober, reactor.callLater)
+        return Copies(reactor, in_thread, stores, self.site, self.lives, proof, self.alarm)
 
     # Listening
 

@@ -110,7 +110,8 @@ class Stream:
 
 
 class Progress(Stream):
-    """Lines of JSON: any number of ``progress``, then one ``done`` or ``error``.
+    """Lines of JSON: any number of ``progress``, then one ``done`` or ``error``. Beside ``done``
+    stands what came of it, where that is more than that it is done.
 
     What is being done goes on when the reader leaves: half a restart helps nobody.
     """
@@ -125,8 +126,8 @@ class Progress(Stream):
         if not self._over:
             self._request.write(encoded({"progress": words}))
 
-    def done(self, result: object) -> None:
-        self._close({"done": True})
+    def done(self, result: Mapping[str, Any] | None) -> None:
+        self._close({"done": True, **(result or {})})
 
     def failed(self, failure: Failure) -> None:
         if self._over or is_mistake(failure):

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import difflib
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from attrs import asdict
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -29,7 +30,7 @@ from snickers.config.hosts import site_name
 from snickers.config.wrong import Wrong
 from snickers.control.answers import Progress, Stream, Text, said, send
 from snickers.control.socketfile import ControlUnavailable, OwnersPort, listen
-from snickers.interfaces import IFrontDoor, ILives
+from snickers.interfaces import Copy, CopyFailed, IFrontDoor, ILives, ISnapshots
 
 __all__ = ["ControlService", "ControlUnavailable"]
 
@@ -39,7 +40,8 @@ LOG_TAIL_LIMIT = 1_000_000
 """More lines than anybody reads; a larger number is a slip of the finger."""
 _WHAT_THERE_IS = (
     "nothing is there; there are /status, /plan, /reload, /sites/HOST, and below it /wake, "
-    "/sleep, /restart, /update, /rollback, /logs"
+    "/sleep, /restart, /update, /rollback, /logs, /snapshot, /snapshots, /restore, /prove, "
+    "/verify"
 )
 _ACTS = {
     "wake": "wake",
@@ -68,10 +70,17 @@ class ControlService(Service):
     opened. `stopService` returns a Deferred that fires when it is closed and removed.
     """
 
-    def __init__(self, reactor: Any, path: str, front_door: IFrontDoor, lives: ILives) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        path: str,
+        front_door: IFrontDoor,
+        lives: ILives,
+        snapshots: ISnapshots,
+    ) -> None:
         self._reactor = reactor
         self._path = path
-        self.factory = _Factory(_Room(front_door, lives), reactor)
+        self.factory = _Factory(_Room(front_door, lives, snapshots), reactor)
         self._port: OwnersPort | None = None
 
     def startService(self) -> None:
@@ -128,10 +137,11 @@ class _Room(Resource):
     isLeaf = True
     _log = Logger(namespace="snickers.control")
 
-    def __init__(self, front_door: IFrontDoor, lives: ILives) -> None:
+    def __init__(self, front_door: IFrontDoor, lives: ILives, snapshots: ISnapshots) -> None:
         super().__init__()
         self._front_door = front_door
         self._lives = lives
+        self._snapshots = snapshots
         self._streams: set[Stream] = set()
 
     def close(self) -> None:
@@ -187,6 +197,12 @@ class _Room(Resource):
             case ["sites", host, "logs"]:
                 _allow(request, b"GET")
                 self._logs(request, host)
+            case ["sites", host, "snapshots"]:
+                _allow(request, b"GET")
+                self._list_copies(request, host)
+            case ["sites", host, "snapshot" | "restore" | "prove" | "verify" as verb]:
+                _allow(request, b"POST")
+                self._copy(request, host, verb)
             case _:
                 raise _Problem(404, _WHAT_THERE_IS)
 
@@ -248,6 +264,36 @@ class _Room(Resource):
         self._log.info("control: {verb} {site}", verb=verb, site=name)
         stream = Progress(request, self._streams)
         maybeDeferred(act, name, stream.step).addCallbacks(stream.done, stream.failed)
+
+    def _list_copies(self, request: Request, host: str) -> None:
+        name = self._server_of(host, "snapshots")
+
+        def answer(copies: Sequence[Copy]) -> dict[str, Any]:
+            return {"site": name, "copies": [asdict(copy) for copy in copies]}
+
+        def failed(failure: Failure) -> dict[str, Any]:
+            failure.trap(CopyFailed)
+            return {"site": name, "error": str(failure.value)}
+
+        self._later(request, lambda: self._snapshots.snapshots(name).addCallbacks(answer, failed))
+
+    def _copy(self, request: Request, host: str, verb: str) -> None:
+        id = _argument(request, b"id") or "latest"
+        name = self._server_of(host, verb)
+        copies = self._snapshots
+        acts: dict[str, Callable[[Callable[[str], None]], Deferred[Any]]] = {
+            "snapshot": lambda step: copies.snapshot(name, step),
+            "restore": lambda step: copies.restore(name, id, step),
+            "prove": lambda step: copies.prove(name, id, step),
+            "verify": lambda step: copies.verify(name, step),
+        }
+        self._log.info("control: {verb} {site}", verb=verb, site=name)
+        stream = Progress(request, self._streams)
+
+        def done(copy: Copy | None) -> None:
+            stream.done(None if copy is None else asdict(copy))
+
+        maybeDeferred(acts[verb], stream.step).addCallbacks(done, stream.failed)
 
     def _logs(self, request: Request, host: str) -> None:
         tail = _number(request, b"tail", LOG_TAIL, LOG_TAIL_LIMIT)

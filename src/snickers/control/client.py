@@ -116,13 +116,23 @@ class Client:
         """Have the configuration read anew and return what that changed."""
         return self._ask("POST", "/reload", RELOAD_WITHIN)
 
-    def act(self, verb: str, host: str) -> Iterator[dict[str, Any]]:
-        """``wake``, ``sleep`` or ``restart`` *host* and give each line of progress as it comes.
+    def snapshots(self, host: str) -> dict[str, Any]:
+        """Return the copies of *host*'s own folder."""
+        answer = self._ask("GET", f"/sites/{_quoted(host)}/snapshots", RELOAD_WITHIN)
+        if "error" in answer:
+            raise Refused(200, str(answer["error"]))
+        return answer
+
+    def act(self, verb: str, host: str, id: str = "") -> Iterator[dict[str, Any]]:
+        """``wake``, ``sleep`` or ``restart`` *host*; or with its copies ``snapshot``, ``restore``,
+        ``prove`` or ``verify``, the copy *id* where it is about one. Give each line of progress as
+        it comes.
 
         The last one has ``done`` or ``error``; a stream that ends without either is `Lost`.
         """
         pending = b""
-        for piece in self._stream("POST", f"/sites/{_quoted(host)}/{verb}"):
+        query = f"?{urlencode({'id': id})}" if id else ""
+        for piece in self._stream("POST", f"/sites/{_quoted(host)}/{verb}{query}"):
             *lines, pending = (pending + piece).split(b"\n")
             for line in lines:
                 event = self._read(line)

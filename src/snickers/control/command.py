@@ -39,6 +39,10 @@ _DONE = {
     "restart": "has restarted",
     "update": "is up to date",
     "rollback": "has its server of before back",
+    "snapshot": "is kept as copy {id}",
+    "restore": "is as in copy {id}",
+    "prove": "copy {id} has proved itself: a server lives from it",
+    "verify": "all copies are as they were made",
 }
 
 
@@ -130,6 +134,12 @@ class Command:
                 return self._logs()
             case "wake" | "sleep" | "restart" | "update" | "rollback":
                 return self._act(verb, self._options.host)
+            case "snapshot":
+                return self._act(self._options.act, self._options.host, self._options.id)
+            case "restore":
+                return self._act(verb, self._options.host, self._options.id)
+            case "snapshots":
+                return self._snapshots(self._options.host)
         raise Failed(f"{verb}: not available yet in this version ({__version__})")
 
     # The verbs
@@ -184,8 +194,16 @@ class Command:
             self._print(*present(answer, self._now(), self._style))
         return 0
 
-    def _act(self, verb: str, host: str) -> int:
-        events = self._client().act(verb, host)
+    def _snapshots(self, host: str) -> int:
+        answer = self._client().snapshots(host)
+        if self._options.json:
+            self._print_json(answer)
+        else:
+            self._print(*show.copies(answer, self._now(), self._style))
+        return 0
+
+    def _act(self, verb: str, host: str, id: str = "") -> int:
+        events = self._client().act(verb, host, id)
         try:
             with self._progress(host) as progress:
                 for event in events:
@@ -208,7 +226,7 @@ class Command:
         if self._options.json:
             return
         if event.get("done"):
-            progress.done(_DONE[verb])
+            progress.done(_DONE[verb].format(id=show.clean(event.get("id", ""))))
         elif "progress" in event:
             progress.step(show.clean(event["progress"]))
 

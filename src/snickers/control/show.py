@@ -61,6 +61,18 @@ PLAIN = Style()
 # Small things
 
 
+def _bytes(value: object) -> str:
+    size = _real(value)
+    if size is None:
+        return "-"
+    units = iter("BKMG")
+    unit = next(units)
+    while size >= 1000 and unit != "T":
+        size /= 1000
+        unit = next(units, "T")
+    return f"{size:.1f}{unit}" if size < 9.95 and unit != "B" else f"{size:.0f}{unit}"
+
+
 def clean(value: object) -> str:
     """Return *value* as text whose control characters are visible, not obeyed."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
@@ -304,6 +316,26 @@ def site(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
         lines.append("  what the server that failed wrote last:")
         lines += [f"    {line}" for line in clean_lines(answer["last_words"])]
     return lines
+
+
+def copies(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
+    """Return a line for each copy of a site's own folder, the oldest first."""
+    entries = _entries(answer, "copies")
+    if not entries:
+        site = clean(answer.get("site", ""))
+        return [f"there is no copy yet; make one with: snickers snapshot {site}"]
+    rows = [[style.paint(head, "dim") for head in ("COPY", "AGE", "SIZE", "WHY")]]
+    for entry in entries:
+        begun = _real(entry.get("time"))
+        rows.append(
+            [
+                clean(entry.get("id", "?")),
+                span(None if begun is None else now - begun),
+                _bytes(entry.get("size")),
+                clean(entry.get("why", "")),
+            ]
+        )
+    return table(rows, right=frozenset({1, 2}))
 
 
 def _certificate_rows(answer: Answer, now: float, style: Style) -> list[list[str]]:

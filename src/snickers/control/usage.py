@@ -26,8 +26,11 @@ VERBS = {
     "update": "put a newer image of HOST's server in its place; the old one comes back if it fails",
     "rollback": "have the server back that HOST had before the last update or change",
     "logs": "print what HOST's server wrote",
+    "snapshot": "copy HOST's own folder, or prove that a server lives from a copy, or verify all",
+    "snapshots": "list the copies of HOST's own folder",
+    "restore": "have HOST's own folder be as in the copy ID, or the latest",
 }
-LATER = ("snapshot", "snapshots", "restore", "certs", "renew", "teams", "top")
+LATER = ("certs", "renew", "teams", "top")
 """Verbs whose names are taken and whose work is still to come."""
 
 _SHAPES = {
@@ -38,6 +41,9 @@ _SHAPES = {
     "update": "update HOST",
     "rollback": "rollback HOST",
     "logs": "logs HOST [-f] [--tail N]",
+    "snapshot": "snapshot [prove|verify] HOST [ID]",
+    "snapshots": "snapshots HOST",
+    "restore": "restore HOST ID",
 }
 
 
@@ -48,8 +54,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """
     options = _top().parse_args(argv)
     if options.verb in VERBS:
-        _of_verb(options.verb).parse_args(options.rest, options)
+        parser = _of_verb(options.verb)
+        parser.parse_args(options.rest, options)
+        if options.verb == "snapshot":
+            options.act, options.host, options.id = _copying(parser, options.words)
     return options
+
+
+def _copying(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[str, str, str]:
+    """Return what ``snapshot`` is to do, of which site, with which copy."""
+    match list(words):
+        case [host]:
+            return "snapshot", host, ""
+        case ["prove", host, *ids] if len(ids) < 2:
+            return "prove", host, "".join(ids)
+        case ["verify", host]:
+            return "verify", host, ""
+    return parser.error(f"unrecognized arguments: {' '.join(words)}")
 
 
 def _top() -> argparse.ArgumentParser:
@@ -82,8 +103,16 @@ def _of_verb(verb: str) -> argparse.ArgumentParser:
     match verb:
         case "status":
             parser.add_argument("host", metavar="HOST", nargs="?", help="one site by its name")
-        case "wake" | "sleep" | "restart" | "update" | "rollback" | "logs":
+        case "wake" | "sleep" | "restart" | "update" | "rollback" | "logs" | "snapshots":
             parser.add_argument("host", metavar="HOST", help="the site's name")
+        case "restore":
+            parser.add_argument("host", metavar="HOST", help="the site's name")
+            parser.add_argument(
+                "id", metavar="ID", help="the copy's, as in snapshots, or its beginning, or latest"
+            )
+        case "snapshot":
+            parser.usage = "snickers snapshot HOST | prove HOST [ID] | verify HOST"
+            parser.add_argument("words", metavar="WORD", nargs="+", help="what to copy or to prove")
     if verb == "logs":
         parser.add_argument(
             "-f", "--follow", action="store_true", help="go on until Ctrl-C as more is written"
