@@ -26,8 +26,8 @@ from zope.interface.verify import verifyObject
 from snickers import tap
 from snickers.brokerage.wire import CONTROL as BROKER
 from snickers.config.parse import load
-from snickers.config.values import Settings
-from snickers.interfaces import Change
+from snickers.config.values import Container, Settings, Site
+from snickers.interfaces import Change, CopyFailed
 from snickers.tap import Options, Wiring, makeService, opens, steady
 from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY
 
@@ -75,6 +75,16 @@ class CopiesTests(Case, SynchronousTestCase):
         settings = evolve(wiring.settings, snapshots_directory="/backup")
         wiring.settings = settings
         self.assertEqual(wiring.snapshots_directory(), "/backup")
+
+    def test_proof_with_a_broker(self) -> None:
+        """Where a broker holds Docker no copy is proved past it, and that is said."""
+        wiring = Wiring(reactor, "", load(self.write(GOOD)), {})
+        wiring.settings = evolve(wiring.settings, docker_broker=True)
+        proving = wiring.copies._proof.try_(
+            Site("a.example", Container("lamp", data="/data")), "/copy", print
+        )
+        failure = self.failureResultOf(Deferred.fromCoroutine(proving), CopyFailed)
+        self.assertIn("docker broker = on", failure.getErrorMessage())
 
     def test_site(self) -> None:
         """Sites are those of the running configuration, of which there is none at first."""

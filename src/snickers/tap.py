@@ -40,7 +40,7 @@ from snickers.containers.room import available
 from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.front_door import FrontDoorService, ListeningPort, Together
-from snickers.interfaces import Change, ICopies, IPlane
+from snickers.interfaces import Change, CopyFailed, ICopies, IPlane
 from snickers.listening import CannotListen, bind, handed_over, inherited
 from snickers.notify import Notifier
 from snickers.plane import Called, Plane, steady
@@ -292,6 +292,11 @@ class Wiring:
             return [deduplicated, archives] if restic.installed() else [archives, deduplicated]
 
         def apart() -> DockerEngine:
+            if self.settings.docker_broker:
+                raise CopyFailed(
+                    "With docker broker = on this process may not use Docker, and the broker runs "
+                    "nothing but the sites themselves: restore the copy on another host to try it."
+                )
             owner = owner_of(state) + OWNER
             return DockerEngine(reactor, owner, docker, environment=self.environ, internal=True)
 
