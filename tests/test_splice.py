@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from typing import Any
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers import listening, splice
 from snickers.relay import Relay
-from snickers.splice import FEW, KEPT, PIPES, SIZE, Carried, Pipes, connect, join
+from snickers.splice import DO_WITHOUT, FEW, KEPT, PIPES, SIZE, Carried, Pipes, connect, join
 from snickers.stream import FLUSH_WITHIN, HIGH_WATER, READ_SIZE
 from tests.wires import Wires
 
@@ -63,13 +64,25 @@ class PipesTests(SynchronousTestCase):
         self.assertIs(Pipes().take(), None)
 
     def test_a_limit_of_all_pipes(self) -> None:
-        """A pipe that may not be large is a small one."""
+        """A pipe that may not be large is a small one; one of two pages is none."""
+        sizes = [65536, 8192, 65536]
 
-        def denied(*arguments: Any) -> Any:
-            raise PermissionError
+        def denied(descriptor: int, command: int, size: int = 0) -> int:
+            if command == fcntl.F_SETPIPE_SZ:
+                raise PermissionError
+            return sizes.pop(0)
 
         self.patch(splice.fcntl, "fcntl", denied)
-        self.assertIsNot(self.pipes.take(), None)
+        before = len(os.listdir("/proc/self/fd"))
+        taken = [self.pipes.take() for _ in range(3 + DO_WITHOUT)]
+        self.assertEqual(
+            [pipe is None for pipe in taken], [False, *(True for _ in range(1 + DO_WITHOUT)), False]
+        )
+        self.assertEqual(self.pipes.open, 2)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 4)
+        for pipe in taken:
+            if pipe is not None:
+                self.pipes.give(pipe)
 
     def test_reserve(self) -> None:
         """Their descriptors are among those that clients never get."""

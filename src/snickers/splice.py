@@ -34,6 +34,9 @@ KEPT = 8
 SIZE = 1 << 20
 """Bytes of a pipe, and of one turn: what a process without privileges may ask for. A MiB costs
 half of what it costs in 64 KiB."""
+DO_WITHOUT = 64
+"""How often who asks for a pipe gets none, without the operating system being asked, after that has
+refused one: to be refused costs five system calls, as much as what a pipe saves."""
 FEW = READ_SIZE // 4
 """A direction that gets fewer bytes at once gives its pipe back."""
 
@@ -45,19 +48,23 @@ splice: Any = getattr(os, "splice", None)
 
 
 class Pipe:
-    """A pipe with room for `SIZE` bytes, if the operating system gives that much."""
+    """A pipe with room for `SIZE` bytes, or for as many as the operating system gives."""
 
     __slots__ = ("held", "into", "out")
 
     def __init__(self) -> None:
-        """Raises `OSError` when there are no descriptors."""
+        """Raises `OSError` when there are no descriptors, or no room to speak of."""
         self.out, self.into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.held = 0
         """Bytes in it."""
         try:
             fcntl.fcntl(self.into, fcntl.F_SETPIPE_SZ, SIZE)
         except OSError:
-            pass  # all pipes of this user together have a limit, too: then it is a small one
+            # All pipes of this user together have a limit, too. Beyond it a new one has two pages
+            # (pipe-user-pages-soft of pipe(7)): through that, bytes are dearer than when copied.
+            if fcntl.fcntl(self.into, fcntl.F_GETPIPE_SZ) < READ_SIZE:
+                self.close()
+                raise
 
     def close(self) -> None:
         os.close(self.out)
@@ -70,18 +77,24 @@ class Pipes:
     def __init__(self, most: int = PIPES) -> None:
         self._most = most if splice is not None else 0
         self._idle: list[Pipe] = []
+        self._without = 0
+        """How many go without before one is made again."""
         self.open = 0
         """Pipes there are, idle ones included."""
 
     def take(self) -> Pipe | None:
-        """Return an empty pipe, or ``None``: there are as many as there may be."""
+        """Return an empty pipe, or ``None``: there are as many as there may be, or can be."""
         if self._idle:
             return self._idle.pop()
         if self.open >= self._most:
             return None
+        if self._without:
+            self._without -= 1
+            return None
         try:
             pipe = Pipe()
         except OSError:
+            self._without = DO_WITHOUT
             return None
         self.open += 1
         return pipe
