@@ -552,6 +552,13 @@ class OthersTests(RunningCase):
         self.assertEqual((nobody.share("a.example"), nobody.report()), (NOTHING, []))
         self.successResultOf(nobody.freshen())
 
+    def test_uses_told_late(self) -> None:
+        """A lease that a worker has given back since it told of it is no use less than none."""
+        said = {"state": "awake", "since": 1.0, "uses": 0, "waiting": 0, "detail": "", "id": ""}
+        self.lives.said = {"box.example": said}
+        self.others.shares["box.example"] = Share(uses=-1)
+        self.assertEqual(self.states()["box.example"]["uses"], 0)
+
     def test_status(self) -> None:
         """What they have of a site is added; who they are is said."""
         self.sites.by_name["a.example"].requests = 5

@@ -266,7 +266,13 @@ class Running:
         if old.life is None or _declaration(old) == _declaration(new):
             return 0
         state = self._lives.states().get(old.name)
-        return 0 if state is None else int(state["uses"]) + self._others.share(old.name).uses
+        return 0 if state is None else self._uses(old.name, state)
+
+    def _uses(self, name: str, state: Mapping[str, Any]) -> int:
+        """Return how many use the server of the site *name*, of whose life *state* is told. What a
+        worker has told last may be older than what it has leased: then less is known than nothing.
+        """
+        return max(0, int(state["uses"]) + self._others.share(name).uses)
 
     def _apply(self, fresh: Configuration) -> dict[str, Any]:
         """Make *fresh* run, as far as it is without fault; return what that changed."""
@@ -412,7 +418,7 @@ class Running:
             "since": since,
             "requests": live.requests + share.requests,
             "connections": len(live.connections) + share.connections,
-            "uses": 0 if life is None else life["uses"] + share.uses,
+            "uses": 0 if life is None else self._uses(live.name, life),
             "waiting": 0 if life is None else life["waiting"],
             "id": "" if life is None else life["id"],
             "image": "" if life is None else life.get("image", ""),
