@@ -33,7 +33,14 @@ what browsers wait with patience, and three retransmissions of a lost SYN."""
 LOOK_UP_EVERY = 30.0
 """Seconds an address is taken for true: what stub resolvers keep a typical answer for."""
 RESULTS = (
-    *("carried", "unreachable", "unresolved", "timeout", "busy", "disabled", "forbidden", "gone"),
+    "carried",
+    "unreachable",
+    "unresolved",
+    "timeout",
+    "busy",
+    "disabled",
+    "forbidden",
+    "gone",
 )
 CUT = "cut"
 """What the log says of a connection that was carried, and that one side left without closing it."""
