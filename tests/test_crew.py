@@ -19,10 +19,12 @@ from snickers.workers.census import Counts, Reporter
 from snickers.workers.crew import (
     ALARM,
     ALARM_AFTER,
+    ASK_EVERY,
     ENDS_WITHIN,
     FRESH_WITHIN,
     MORE,
     PAUSES,
+    SILENT,
     STEADY,
     Crew,
     Worker,
@@ -242,6 +244,16 @@ class EndedTests(CrewCase):
         self.assertEqual(self.alarm.now, set())
         self.assertEqual(self.logged("Worker 100 was ended by signal 11"), 1)
 
+    def test_all_at_once(self) -> None:
+        """However many that had started well end at once, all are replaced at once."""
+        self.start(6)
+        self.clock.advance(STEADY)
+        for process in self.processes[:]:
+            process.end(signal=9)
+        self.clock.advance(0)
+        self.assertEqual(self.living(), [1, 2, 3, 4, 5, 6])
+        self.assertEqual(self.alarm.now, set())
+
     def test_pauses(self) -> None:
         """Those that do not start well are replaced after growing pauses."""
         self.start(1)
@@ -327,6 +339,28 @@ class EndedTests(CrewCase):
         self.clock.advance(50)
         self.assertEqual((self.living(), self.crew.open), ([], 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stuck(self) -> None:
+        """One that does not answer for a minute is ended by force, and replaced; others are not,
+        nor is one that has answered late."""
+        stuck, slow, good = self.start(3)
+        for _ in range(SILENT):
+            self.clock.advance(ASK_EVERY)
+            good.pump.flush()
+        self.assertEqual([process.signals for process in self.processes], [[], [], []])
+        slow.pump.flush()
+        self.clock.advance(ASK_EVERY)
+        self.assertEqual([p.signals for p in self.processes], [["KILL"], [], []])
+        self.assertEqual(self.logged("Worker 100 has not answered for 60 s: it is ended"), 1)
+        self.assertEqual(stuck.told.count("Count"), 1)
+        stuck.end(signal=9)
+        self.clock.advance(0)
+        self.assertEqual(self.living(), [2, 3, 1])
+        for _ in range(10):
+            for process in self.processes:
+                process.pump.flush()
+            self.clock.advance(ASK_EVERY)
+        self.assertEqual([process.signals for process in self.processes[1:]], [[], [], []])
 
     def test_hung_up(self) -> None:
         """One that speaks no more and does not end is ended, and then replaced; one that ends by
@@ -463,7 +497,8 @@ class FreshTests(CrewCase):
         second.pump.flush()
         self.successResultOf(fresh)
         self.clock.advance(STEADY)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        asking = [process.protocol.asking for process in self.processes]
+        self.assertCountEqual(self.clock.getDelayedCalls(), asking)
 
     def test_stuck(self) -> None:
         """One that does not tell is not waited for; when it tells later, that harms nothing."""
@@ -511,6 +546,12 @@ class FreshTests(CrewCase):
         self.assertEqual(serving(), [False, False])
         self.crew.resume()
         self.assertEqual([row["serving"] for row in self.crew.report()], [False, False])
+        self.assertEqual(serving(), [True, True])
+        self.crew.pause()
+        self.crew.resume()
+        self.crew.pause()
+        self.assertEqual(serving(), [False, False])
+        self.crew.resume()
         self.assertEqual(serving(), [True, True])
         self.crew.want(1)
         self.assertEqual(serving(), [True, False])

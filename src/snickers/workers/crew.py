@@ -1,10 +1,11 @@
 """The workers: started, kept, replaced, and ended with the first process.
 
 Each is a process of its own on the same listening sockets, which it is given as descriptors. One
-that ends unasked is replaced, at once the first time, later each time after that; what it had
-leased is given back, and what it had counted is kept. To the service a crew is a listening port
-like another, and a set of connections like another: it accepts, stands by, drains and ends with
-them. It must never let a worker that cannot start keep the first process from serving.
+that ends unasked is replaced: at once if it had started well, or else later each time; one that
+does not answer any more is ended. What it had leased is given back, and what it had counted is
+kept. To the service a crew is a listening port like another, and a set of connections like
+another: it accepts, stands by, drains and ends with them. It must never let a worker that cannot
+start keep the first process from serving.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.error import ProcessDone
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.interfaces import IProcessProtocol
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -38,6 +39,12 @@ ENDS_WITHIN = 1.0
 """Seconds that a worker has to end after it has hung up."""
 MORE = 5.0
 """Seconds that a worker has to end after its connections have."""
+ASK_EVERY = 15.0
+"""Seconds between two questions whether a worker still answers."""
+SILENT = 4
+"""How often one may be found not to have answered before it is ended: a minute is more than a busy
+or swapping host makes it wait. Times, not seconds: when the first process itself was stopped for
+long, what they have answered meanwhile is read before it asks twice."""
 LONGEST_LINE = 16384
 """Bytes of a line that a worker prints: the rest is left out of the log."""
 ALARM = "worker"
@@ -70,6 +77,12 @@ class Worker(ProcessProtocol):
         self.ended: Deferred[None] = Deferred()
         self.steady: Any = None
         """The call that finds it has started well."""
+        self.asking: Any = None
+        """The call that asks whether it still answers."""
+        self._silent = 0
+        """How often it was found that it had not answered yet."""
+        self._wants: object = None
+        """The last wish that it accept, while that holds."""
         self._crew = crew
         self._printed: dict[int, bytes] = {}
         """By descriptor: the begin of a line."""
@@ -90,16 +103,42 @@ class Worker(ProcessProtocol):
 
     def accept(self) -> None:
         """Have it accept connections."""
+        wish = self._wants = object()
 
         def accepts(_: object) -> None:
-            self.serving = bool(self.desk.connected)
+            self.serving = self._wants is wish and bool(self.desk.connected)
 
         self.desk.accept().addCallback(accepts)
 
     def stand_by(self) -> None:
         """Have it accept no more."""
-        self.serving = False
+        self.serves_no_more()
         self.desk.stand_by()
+
+    def serves_no_more(self) -> None:
+        """It accepts nobody, whatever it has still to answer."""
+        self._wants = None
+        self.serving = False
+
+    def ask(self) -> None:
+        """See whether it still answers, from now on again and again; end one that is stuck: its
+        visitors wait for nothing, and what it has leased would never be given back."""
+        self.asking = None
+        if self._silent >= SILENT:
+            self.log.error(
+                "Worker {pid} has not answered for {seconds:g} s: it is ended",
+                pid=self.pid,
+                seconds=SILENT * ASK_EVERY,
+            )
+            self.signal("KILL")
+            return
+        self._silent += 1
+        if self._silent == 1:
+            self.desk.count().addCallback(self._answers)
+        self.asking = self._crew.clock.callLater(ASK_EVERY, self.ask)
+
+    def _answers(self, _: object) -> None:
+        self._silent = 0
 
     def _left(self) -> None:
         """It has hung up: it ends, or is stuck and has to be ended."""
@@ -111,8 +150,8 @@ class Worker(ProcessProtocol):
         try:
             assert self.transport is not None
             self.transport.signalProcess(name)
-        except Exception:
-            pass  # it has ended
+        except ProcessExitedAlready:
+            pass
 
     def printed(self, line: bytes) -> None:
         """Log what it printed."""
@@ -221,7 +260,7 @@ class Crew:
 
     def _dismiss(self, worker: Worker) -> None:
         worker.ending = True
-        worker.serving = False
+        worker.serves_no_more()
         self._leaving.add(worker)
         within = self._drain_within()
         worker.desk.drain(within)
@@ -253,6 +292,7 @@ class Crew:
             return
         self._workers[row] = worker
         worker.steady = self.clock.callLater(STEADY, self._started_well, worker)
+        worker.asking = self.clock.callLater(ASK_EVERY, worker.ask)
         worker.desk.apply(self._whole())
         if not self._paused:
             worker.accept()
@@ -270,8 +310,10 @@ class Crew:
 
     def lost(self, worker: Worker, reason: Failure) -> None:
         """*worker* has ended; called by itself."""
-        if worker.steady is not None:
-            worker.steady.cancel()
+        steady, asking = worker.steady, worker.asking
+        for call in (steady, asking):
+            if call is not None:
+                call.cancel()
         # What it has said last and was not read would be of nobody.
         worker.desk.hang_up()
         self.census.gone(worker)
@@ -285,15 +327,17 @@ class Crew:
         del self._workers[worker.row]
         if worker.ending or self._closed:
             return
-        self._failed(worker.row, _in_words(reason), worker.pid)
+        self._failed(worker.row, _in_words(reason), worker.pid, started_well=steady is None)
 
-    def _failed(self, row: int, words: str, pid: int = 0) -> None:
-        pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
-        self._failures += 1
+    def _failed(self, row: int, words: str, pid: int = 0, started_well: bool = False) -> None:
+        pause = 0.0
+        if not started_well:
+            pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
+            self._failures += 1
         self.log.warn(
             "Worker {pid} {words}; it is replaced in {pause:g} s", pid=pid, words=words, pause=pause
         )
-        if self._failures >= ALARM_AFTER:
+        if self._failures >= ALARM_AFTER and not started_well:
             self._told = True
             self._alarm.raised(
                 ALARM, "", f"workers do not stay alive: the last one {words}; the log says why"
