@@ -650,6 +650,14 @@ class WholeTests(RunningCase):
         self.assertEqual((whole.changed, whole.removed), ((), ()))
         self.assertEqual((whole.broken, whole.default), (("c.example",), "b.example"))
 
+    def test_what_waits_for_a_restart(self) -> None:
+        """Who starts later starts as we did, with what a restart is not needed for as it is now."""
+        self.begin()
+        self.reload(SETTINGS.replace("/s", "/t") + "http2 = off\nkeep alive = 7s\n" + A)
+        settings = self.running.whole().settings
+        assert settings is not None
+        self.assertEqual((settings.state, settings.http2, settings.keep_alive), ("/s", True, 7.0))
+
     def test_the_same(self) -> None:
         """Who takes it has what we have after all changes; it can be taken over and over."""
         self.begin()

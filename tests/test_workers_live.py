@@ -329,6 +329,23 @@ class WorkersTests(SynchronousTestCase):
             with held, self.assertRaises(OSError):
                 self.connect(self.pids[0], snickers, "files.localhost")
 
+    def test_a_new_one_is_as_the_first(self) -> None:
+        """What waits for a restart is not taken up by a worker that starts before that."""
+        snickers = self.begin()
+        snickers.settings = WORKERS + "http2 = off\n"
+        snickers.reload(FILES + BOX)
+        os.kill(self.pids[0], signal.SIGKILL)
+        until(
+            lambda: self.pids[0] not in [w["pid"] for w in snickers.asked("status")["workers"]],
+            "it is not replaced",
+        )
+        (new,) = set(self.workers(snickers)) - set(self.pids)
+        self.pids = self.workers(snickers)
+        snickers.trust.set_alpn_protocols(["h2", "http/1.1"])
+        for pid in (snickers.process.pid, new):
+            with self.connect(pid, snickers, "files.localhost") as sock:
+                self.assertEqual(sock.selected_alpn_protocol(), "h2")
+
     def test_standing_by(self) -> None:
         """Standing by, no process accepts: who comes waits in the queue until they accept again."""
         snickers = self.begin()

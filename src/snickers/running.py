@@ -318,7 +318,11 @@ class Running:
         if configuration is None:
             return Change()
         change = _change(None, configuration, difference(None, configuration))
-        return evolve(change, settings=configuration.settings)
+        settings, began = configuration.settings, self._began_with
+        if settings is not None and began is not None:
+            # What waits for a restart waits for one of all processes.
+            settings = evolve(settings, **{o: getattr(began, o) for o in NEEDS_RESTART})
+        return evolve(change, settings=settings)
 
     def _tell_restart(self, settings: Settings | None) -> None:
         """Raise an alarm while the file says what only a new start takes up."""
