@@ -694,6 +694,28 @@ class ConnectTests(TestCase):
         self.assertTrue(stream.getTcpNoDelay())
         self.assertEqual(stream.peer, b"127.0.0.1")
 
+    def test_much_at_once(self) -> None:
+        """What is written as soon as it is connected arrives whole, however much it is, whether or
+        not something was written before, and the end with it."""
+        data = bytes(range(251)) * 40_000
+        for early in (b"", b"early "):
+            self.protocol = Half()
+            made = self.protocol.connectionMade
+
+            def write(made: Any = made) -> None:
+                made()
+                self.protocol.transport.write(data)
+                self.protocol.transport.loseWriteConnection()
+
+            self.protocol.connectionMade = write  # type: ignore[method-assign]
+            stream = self.connect(self.listen())
+            if early:
+                stream.write(early)
+            self.turns.settle()
+            wire = self.accept()
+            self.assertTrue(wire.receive() == early + data, "something is missing")
+            self.assertTrue(wire.ended)
+
     def test_tcp6(self) -> None:
         """A numeric IPv6 address is connected to as such."""
         try:

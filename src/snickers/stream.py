@@ -535,7 +535,8 @@ class Stream:
         queue = self._queue
         if not self._established():
             return
-        if self._stalled:
+        if self._stalled or self._queue is not queue:
+            # That is for later, or the protocol has begun a queue of what was not sent at once.
             self._write_on()
             return
         self._queue = None
