@@ -13,7 +13,7 @@ from snickers import listening, splice
 from snickers.relay import Relay
 from snickers.splice import DO_WITHOUT, FEW, KEPT, PIPES, SIZE, Carried, Pipes, connect, join
 from snickers.stream import FLUSH_WITHIN, HIGH_WATER, READ_SIZE
-from tests.wires import Wires
+from tests.wires import Wire, Wires
 
 MUCH = os.urandom(1 << 20) * 3
 
@@ -161,6 +161,33 @@ class CarriedTests(SynchronousTestCase):
         self.client.end()
         self.server.end()
         self.assertOver()
+
+    def test_urgent_data(self) -> None:
+        """A byte of urgent data, at which splice(2) stops for good, holds nothing up, ends nothing
+        early, and has nobody run in circles."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            client = socket.create_connection(listening.getsockname())
+            ours, _ = listening.accept()
+        self.addCleanup(client.close)
+        ours.setblocking(False)
+        left = Carried(self.turns, ours, self.wires.sweep, b"127.0.0.1")
+        self.addCleanup(left.abortConnection)
+        self.right, self.server = self.wires.pair()
+        left.start()
+        self.right.start()
+        Relay(left, self.right, self.end)
+        join(left, self.right, self.pipes)
+        self.client = Wire(self.turns, client)
+        self.assertTrue(self.pump(MUCH) == MUCH)
+        left._bulk = True
+        client.send(b"!", socket.MSG_OOB)
+        client.send(b"after it")
+        client.shutdown(socket.SHUT_WR)
+        got = self.server.receive()
+        self.assertEqual((got, self.server.ended), (b"after it", True))
+        self.server.end()
+        self.turns.settle()
+        self.assertEqual((self.ended, self.pipes.open), (1, len(self.pipes._idle)))
 
     def test_a_slow_reader(self) -> None:
         """No more than a pipe is held for a reader that does not read, who then gets it all."""

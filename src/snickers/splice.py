@@ -146,8 +146,7 @@ class Carried(Stream):
             return
         if self._bulk and sink._queue is None:
             pipe = self._pipes.take()
-            if pipe is not None:
-                self._pour(pipe, sink)
+            if pipe is not None and self._pour(pipe, sink):
                 return
         try:
             data = self._socket.recv(READ_SIZE)
@@ -165,27 +164,31 @@ class Carried(Stream):
         if size == READ_SIZE:
             self._bulk = True
 
-    def _pour(self, pipe: Pipe, sink: Carried) -> None:
-        """Move what is there through *pipe*, which is empty, to *sink*, for which nothing waits."""
+    def _pour(self, pipe: Pipe, sink: Carried) -> bool:
+        """Move what is there through *pipe*, which is empty, to *sink*, for which nothing waits.
+
+        Return ``False`` where splice(2) gets nothing: that may be the end, or nothing at all, or
+        urgent data (RFC 9293 §3.8.5), at which it stops for good, and which only reading passes.
+        """
         try:
             count = splice(self._fd, pipe.into, SIZE, flags=_MODE)
         except BlockingIOError:
-            self._pipes.give(pipe)
-            return
+            count = 0
         except OSError:
             self._pipes.give(pipe)
             self._end(LOST)
-            return
+            return True
         if not count:
             self._pipes.give(pipe)
-            self._peer_ended()
-            return
+            self._bulk = False
+            return False
         self.received += count
         if count < FEW:
             self._bulk = False
         pipe.held = count
         if sink._take(pipe):
             self.pauseProducing()
+        return True
 
     def _take(self, pipe: Pipe) -> bool:
         """Send what *pipe* holds, at once as far as possible; whether some of it has to wait."""
