@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import socket
@@ -12,9 +11,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from snickers import worker
@@ -265,24 +262,3 @@ class ConnectedTests(WorkerCase):
         self.assertEqual(ignored, {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
         self.handlers[signal.SIGTERM](signal.SIGTERM, None)
         return self.reactor.stopped
-
-
-class ObserverTests(SynchronousTestCase):
-    """What a worker says in its log."""
-
-    def test_lines(self) -> None:
-        """Each event is its text, a failure with where it happened; one without text is none."""
-        output = io.StringIO()
-        observe = worker.observer(output)
-        log = Logger(observer=observe)
-        log.info("hello {name}", name="there")
-        observe({"log_format": ""})
-        self.assertEqual(output.getvalue(), "hello there\n")
-        try:
-            raise ZeroDivisionError("a fault")
-        except ZeroDivisionError:
-            log.failure("it failed", Failure())
-        lines = output.getvalue().strip().splitlines()
-        self.assertEqual(lines[1], "it failed")
-        self.assertIn("test_worker.py", output.getvalue())
-        self.assertEqual(lines[-1], "builtins.ZeroDivisionError: a fault")

@@ -29,7 +29,7 @@ from snickers.config.parse import load
 from snickers.config.values import Configuration
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import owner_of
-from snickers.printed import observer
+from snickers.printed import LOG, observer
 from snickers.workers.wire import Only
 
 log = Logger()
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run a broker: *arguments* are the path of the configuration."""
     from twisted.internet import reactor
 
-    globalLogBeginner.beginLoggingTo([observer(sys.stderr)], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([observer(LOG)], redirectStandardIO=False)
     running: Any = reactor
     # A clock that nobody can set.
     running.seconds = time.monotonic

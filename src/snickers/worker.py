@@ -24,7 +24,7 @@ from snickers.config.values import Settings
 from snickers.front_door import drained
 from snickers.interfaces import Change, IPlane
 from snickers.plane import Part, Plane, steady
-from snickers.printed import observer
+from snickers.printed import LOG, observer
 from snickers.stream import Sweep
 from snickers.workers.alarms import RemoteAlarm
 from snickers.workers.census import Counts
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run a worker: *arguments* are its row and the names of its sockets."""
     from twisted.internet import reactor
 
-    globalLogBeginner.beginLoggingTo([observer(sys.stderr)], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([observer(LOG)], redirectStandardIO=False)
     steady(reactor)
     connect(reactor, int(arguments[0]), arguments[1:])
     running: Any = reactor
