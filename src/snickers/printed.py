@@ -7,7 +7,7 @@ would stop its workers with it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from typing import Any
 
 from twisted.logger import LogEvent, formatEvent
 
@@ -15,7 +15,7 @@ LOG = 2
 """The descriptor of the pipe: where a program complains anyway, also before it has a log."""
 
 
-def observer(output: int) -> Callable[[LogEvent], None]:
+def observer(output: int) -> Any:
     """Return what writes each event of the log as a line to the descriptor *output*, which does not
     block from now on; when it was is said by the first process.
 
