@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+from threading import Event, Thread
 from xml.etree import ElementTree
 
+from bench import asleep, sleepers, wake
 from bench.loads import Load, Unanswered, Unspoken, read_report, urls
 from bench.plot import LEFT, WIDTH, plot, scale
 from bench.report import BEGIN, END, Measurement, Row, between_markers, rows, table
 from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.config.parse import parse
 
 REPORT = """\
 TLS Protocol: TLSv1.3
@@ -142,3 +148,76 @@ class PlotTests(SynchronousTestCase):
         for ratio in (0.01, 0.13, 1.0, 4.5, 100.0):
             self.assertLessEqual(LEFT, scale([ratio]).x(ratio))
             self.assertLess(scale([ratio]).x(ratio), WIDTH)
+
+
+class WakeTests(SynchronousTestCase):
+    """What waking is measured by."""
+
+    def test_row(self) -> None:
+        """The difference is that of each round, not that of medians of different rounds; rounds
+        that were disturbed do not count."""
+        pairs = [
+            wake.Pair(0.32, 0.30, 0.007),
+            wake.Pair(0.45, 0.44, 0.005),
+            wake.Pair(9.0, 0.31, 0.004),
+        ]
+        pairs += [wake.Pair(0.33, 0.30, 0.005), wake.Pair(0.335, 0.30, 0.006)]
+        self.assertEqual(
+            wake.row(wake.Case("k", "stopped"), pairs),
+            "| stopped | 300 ms | 335 ms | **30 ms** | 20 ms to 35 ms | 5 ms |",
+        )
+
+    def test_twins(self) -> None:
+        """Both sites of a case have the same server, and Snickers lets the second alone."""
+        for case in wake.CASES:
+            visited, by_hand = case.options
+            self.assertTrue(visited.startswith(by_hand))
+            self.assertEqual("pause after" in visited, case.paused)
+            self.assertNotIn("pause after", by_hand)
+        self.assertEqual(len({name for case in wake.CASES for name in case.sites}), 6)
+
+    def test_sites_are_right(self) -> None:
+        """Their sections are a configuration without a fault, and the server is what was meant."""
+        case = wake.Case("slow", "slow", needs=0.25)
+        name, _ = case.sites
+        text = sleepers.sections(
+            "unix:///docker.sock", "busybox:1", 443, Path("/here"), {name: case.options[0]}
+        )
+        found = parse([("/here/sites.ini", text)])
+        self.assertEqual(found.faults, ())
+        self.assertIn("sleep 0.25; exec httpd", found.sites[name].kind.command[2])
+
+    def test_asked_until_it_answers(self) -> None:
+        """Who starts a container by hand asks until there is an answer, and no longer."""
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            address = listening.getsockname()
+            refused = Event()
+
+            def serve() -> None:
+                refused.wait(30)
+                listening.listen()
+                listening.accept()[0].close()
+                connection, _ = listening.accept()
+                with connection:
+                    connection.sendall(connection.recv(100)[:3])
+
+            def pause(seconds: float) -> None:
+                refused.set()
+
+            thread = Thread(target=serve)
+            thread.start()
+            self.addCleanup(thread.join, 30)
+            wake.ask(address, pause)
+            self.assertTrue(refused.is_set())
+
+
+class AsleepTests(SynchronousTestCase):
+    """What sleeping sites are measured by."""
+
+    def test_row(self) -> None:
+        """A site's memory is what further ones have added; the first row has nothing before it."""
+        one = asleep.Measured(1, 50 * asleep.MB, 2)
+        more = asleep.Measured(1001, 50 * asleep.MB + 4_200_000, 0)
+        self.assertEqual(asleep.row(one, None), "| 1 | 50.0 MB | – | 2 |")
+        self.assertEqual(asleep.row(more, one), "| 1001 | 54.0 MB | **4.2 KB** | 0 |")

@@ -85,6 +85,26 @@ class StartTests(DockerdTestCase):
         self.assertNotEqual(second.run, first.run)
         self.assertEqual([seen.run for seen in errand.ended], [first.run])
 
+    def test_stopped_soon(self) -> None:
+        """What was stopped is started again after few questions: somebody waits for it."""
+        self.start()
+        self.dockerd.stop(SITE, 1, Errand())
+        self.docker.calls.clear()
+        self.start()
+        self.assertEqual(
+            self.docker.calls, ["containers", "container", "image", "start", "container"]
+        )
+
+    def test_network_gone_while_another_runs(self) -> None:
+        """What runs of another declaration does not end for one that has no network any more."""
+        shared = evolve(ALICE, kind=Container("lamp:7", network="shared"))
+        self.dockerd._api.make_network("shared", "10.9.0.0/28", {})
+        self.start("new", shared)
+        other = self.start("old").instance.id
+        self.docker.nets.clear()
+        self.assertRaises(EngineFailed, self.start, "new", shared)
+        self.assertEqual(self.alone("old")["Id"], other)
+
     def test_replaced(self) -> None:
         """What is of another fingerprint ends after the new one is made, before it starts."""
         first = self.start("old")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections import deque
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -85,6 +87,19 @@ class LivingTests(TestCase):
         self.life.arrive(1, Waiter())
         self.turn()
         return self.around.probes[-1][3]
+
+    def test_small(self):
+        """What a life that sleeps keeps for the time when it does not is small: there are thousands
+        that sleep."""
+        self.assertEqual(self.life.state.phase.value, "asleep")
+        other = self.make()
+        held = [(getattr(self.life, name), getattr(other, name)) for name in Living.__slots__]
+        own = sum(
+            sys.getsizeof(mine)
+            for mine, its in held
+            if mine is not its and isinstance(mine, dict | list | set | frozenset | deque)
+        )
+        self.assertLess(own, 1000)
 
     def test_moved(self):
         """Whoever wants to know where it answers, and how far it is, is told at each step, when

@@ -90,7 +90,7 @@ class ProbeTests(TestCase):
         self.successResultOf(probing)
 
     def test_pace(self):
-        """Attempts lag less than 25 ms behind in the first half second, never more than a
+        """Attempts lag less than 20 ms behind in the first half second, never more than a
         twentieth of the time waited, nor more than a second; there are not many."""
         probing = self.probe("tcp")
         start, last = self.reactor.seconds(), self.reactor.seconds()
@@ -100,7 +100,7 @@ class ProbeTests(TestCase):
             while self.tried == tried:
                 self.reactor.advance(0.001)
             now = self.reactor.seconds()
-            self.assertLess(now - last, min(1.01, 0.013 + (now - start) / 40))
+            self.assertLess(now - last, min(1.01, 0.007 + (now - start) / 40))
             last = now
         self.assertLess(self.tried, 300)
         probing.cancel()

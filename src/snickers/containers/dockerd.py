@@ -210,7 +210,10 @@ class Dockerd:
             if seen.image == image.id:
                 return self._serve_on(seen, before, errand)
         self._folder(declared, kind)
-        network = self._network(site, kind)
+        # One that is there is started again without a look at its network: somebody waits for it.
+        # What runs of another declaration must not end for one that then has no network.
+        looks = not alike or any(seen.instance.running for seen in before)
+        network = self._network(site, kind) if looks else ""
         errand.check()
         errand.say("starting")
         broken = []
@@ -219,6 +222,9 @@ class Dockerd:
                 if self._start_again(seen, before, errand):
                     return self._started(seen.instance.id)
                 broken.append(seen.instance.id)
+        if not network:
+            network = self._network(site, kind)
+            errand.check()
         init = self._api.init and recipe.wants_init(image.entrypoint)
         config = recipe.creation(
             declared, self._owner, fingerprint, image.id, image.digest, network, init

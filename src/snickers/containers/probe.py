@@ -29,11 +29,11 @@ lost while the network of a container was made, and the kernel repeats it only a
 SETTLE = 0.005
 """Seconds that a connection must stay open: a forwarder in front of a server that does not listen
 yet accepts and closes at once."""
-FIRST_PAUSE = 0.01
+FIRST_PAUSE = 0.004
 """Seconds between the first attempts: with `SETTLE`, what a start may be lengthened by."""
 GROWTH = 1.02
-"""Of the pauses: each is about 10 ms and a fiftieth of the time spent waiting, so that a start of
-less than a second is lengthened by less than 30 ms, and one of a minute takes 250 attempts."""
+"""Of the pauses: each is about 4 ms and a fiftieth of the time spent waiting, so that a start of
+less than a second is lengthened by less than 24 ms, and one of a minute takes 290 attempts."""
 LONGEST_PAUSE = 1.0
 ASKING_PAUSE = 0.25
 """Seconds, at least, between two questions to an engine: its own check runs far less often."""

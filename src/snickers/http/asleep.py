@@ -34,6 +34,8 @@ _UNLISTED = _by_path([ROBOTS])
 class AsleepAnswers:
     """The answers of one site: those that are listed, and `ROBOTS` unless that is among them."""
 
+    __slots__ = ("_answers",)
+
     def __init__(self, listed: Iterable[Asleep]) -> None:
         listed = tuple(listed)
         # One dictionary for all sites that list nothing, which are most.

@@ -166,6 +166,20 @@ def _answer_look(exchange: IExchange, stage: Stage) -> None:
 class PersonalHandler:
     """Passes every exchange on to the site's own server, when it is awake."""
 
+    __slots__ = (
+        "_asleep",
+        "_closed",
+        "_make_upstream",
+        "_most_waiting",
+        "_upstream",
+        "hold",
+        "leases",
+        "scripted",
+        "site",
+        "sweep",
+        "waiting",
+    )
+
     def __init__(
         self,
         site: str,

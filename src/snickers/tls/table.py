@@ -107,26 +107,27 @@ class Row:
     """What its owner has heard and was not told to be over."""
     version: int = 0
     """Another one: what is being loaded was asked for by an older configuration."""
-    _choices: dict[bytes, str] = field(factory=dict, init=False)
+    _choices: dict[bytes, str] | None = field(default=None, init=False)
+    """Made when somebody first asks for the site: most of thousands sleep."""
     _wildcards: bool = field(default=False, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._index()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names that may have a certificate of their own, the site's first."""
         return self.site.names if self.site.certificates == "files" else (self.site.name,)
 
-    def _index(self) -> None:
-        self._choices = {name.encode("ascii", "replace"): name for name in self.names}
+    def _index(self) -> dict[bytes, str]:
+        choices = {name.encode("ascii", "replace"): name for name in self.names}
+        self._choices = choices
         self._wildcards = any(name.startswith("*") for name in self.names)
+        return choices
 
     def choose(self, server_name: bytes) -> str:
         """Return the name whose certificate to show to one who asks for *server_name*."""
-        found = self._choices.get(server_name)
+        choices = self._choices or self._index()
+        found = choices.get(server_name)
         if found is None and self._wildcards:
-            found = self._choices.get(b"*." + server_name.partition(b".")[2])
+            found = choices.get(b"*." + server_name.partition(b".")[2])
         return self.site.name if found is None else found
 
     def change(self, site: Site) -> tuple[bool, list[str]]:
@@ -138,7 +139,7 @@ class Row:
         before, self.site = self.site, site
         if before.names == site.names and before.certificates == site.certificates:
             return False, []
-        self._index()
+        self._choices = None
         gone = [name for name in self.entries if name not in self.names]
         for name in gone:
             del self.entries[name]
