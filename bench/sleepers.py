@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
+from docker.errors import DockerException
 from tests import docker_setup
 from twisted.trial.unittest import SkipTest
 
@@ -106,7 +107,7 @@ def snickers(here: Machine, sites: Mapping[str, str]) -> Iterator[Asleep]:
     url = docker_url()
     try:
         image = docker_setup.image()
-    except SkipTest as reason:
+    except (SkipTest, DockerException) as reason:
         raise Missing(str(reason)) from None
     port, state = free_port(), here.folder / "state"
     config = here.folder / "sites.ini"

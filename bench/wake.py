@@ -27,6 +27,7 @@ from bench.client import connect, context, head_of
 from bench.machine import Machine, Missing
 from bench.sleepers import Asleep, server_after, snickers
 from snickers.containers import recipe
+from snickers.containers.dockerapi import seconds
 
 ROUNDS = 15
 LONGEST = 600
@@ -79,6 +80,9 @@ class Pair:
     by_hand: float
     awake: float = 0.0
     """The next visit, to what is awake: a handshake, and a request that is passed on."""
+    later: float = 0.0
+    """How much later the visitor's answer came, counted from when each one's process began: without
+    what Docker takes, which varies the most."""
 
 
 def row(case: Case, pairs: Sequence[Pair]) -> str:
@@ -86,10 +90,12 @@ def row(case: Case, pairs: Sequence[Pair]) -> str:
     middle half of them."""
     more = sorted(pair.visited - pair.by_hand for pair in pairs)
     quarter = len(more) // 4
+    later = "–" if case.paused else _ms(median(pair.later for pair in pairs))
     return (
         f"| {case.title} | {_ms(median(pair.by_hand for pair in pairs))} "
         f"| {_ms(median(pair.visited for pair in pairs))} | **{_ms(median(more))}** "
         f"| {_ms(more[quarter])} to {_ms(more[-1 - quarter])} "
+        f"| {later} "
         f"| {_ms(median(pair.awake for pair in pairs))} |"
     )
 
@@ -126,6 +132,7 @@ class Twins:
             self.visit(name)
         found = self._docker.inspect_container(recipe.name(self._twin))
         self._id = found["Id"]
+        self._ran = 0.0
         (network,) = found["NetworkSettings"]["Networks"].values()
         # It has a network for itself, so it gets the same address each time: who starts it by hand
         # is spared the question.
@@ -154,6 +161,7 @@ class Twins:
         began = time.perf_counter()
         begin(id)
         took = ask(self._address) - began
+        self._ran = self._running(id)
         docker.stop(id, timeout=1)
         return took
 
@@ -165,8 +173,16 @@ class Twins:
         else:
             self._asleep.sleep(self.visited)
         visited = self.visit(self.visited)
+        ran = self._running(recipe.name(self.visited))
         awake = self.visit(self.visited)
-        return Pair(visited, by_hand or self.by_hand(), awake)
+        by_hand = by_hand or self.by_hand()
+        return Pair(visited, by_hand, awake, 0.0 if self.case.paused else ran - self._ran)
+
+    def _running(self, container: str) -> float:
+        """Return the seconds for which it has run now."""
+        now = time.time()
+        state = self._docker.inspect_container(container)["State"]
+        return now - (seconds(state["StartedAt"]) or now)
 
 
 def main() -> int:
@@ -194,7 +210,8 @@ def main() -> int:
         except Missing as missing:
             print(f"bench: {missing}", file=sys.stderr)
             return 1
-    print("| asleep | by hand | a visit | more | middle half | awake |\n|---|---|---|---|---|---|")
+    print("| asleep | by hand | a visit | more | middle half | after the start | awake |")
+    print("|---|---|---|---|---|---|---|")
     for case in CASES:
         print(row(case, measured[case.key]))
     return 0

@@ -157,14 +157,14 @@ class WakeTests(SynchronousTestCase):
         """The difference is that of each round, not that of medians of different rounds; rounds
         that were disturbed do not count."""
         pairs = [
-            wake.Pair(0.32, 0.30, 0.007),
-            wake.Pair(0.45, 0.44, 0.005),
-            wake.Pair(9.0, 0.31, 0.004),
+            wake.Pair(0.32, 0.30, 0.007, 0.010),
+            wake.Pair(0.45, 0.44, 0.005, 0.011),
+            wake.Pair(9.0, 0.31, 0.004, 0.012),
         ]
-        pairs += [wake.Pair(0.33, 0.30, 0.005), wake.Pair(0.335, 0.30, 0.006)]
+        pairs += [wake.Pair(0.33, 0.30, 0.005, 0.009), wake.Pair(0.335, 0.30, 0.006, 0.013)]
         self.assertEqual(
             wake.row(wake.Case("k", "stopped"), pairs),
-            "| stopped | 300 ms | 335 ms | **30 ms** | 20 ms to 35 ms | 5 ms |",
+            "| stopped | 300 ms | 335 ms | **30 ms** | 20 ms to 35 ms | 11 ms | 5 ms |",
         )
 
     def test_twins(self) -> None:
