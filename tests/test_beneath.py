@@ -12,6 +12,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from snickers.http import beneath
 from snickers.http.beneath import open_beneath, openat2_works, walk_beneath
+from tests.descriptors import open_descriptors
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=300)
 READ = os.O_RDONLY | os.O_NONBLOCK
@@ -72,10 +73,10 @@ class BeneathMixin:
             os.close(descriptor)
 
     def refused(self, path: bytes) -> int | None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         with self.assertRaises(OSError) as caught:
             self.read(path)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(open_descriptors() - before, set())
         return caught.exception.errno
 
     def test_inside(self) -> None:

@@ -17,6 +17,7 @@ from snickers.config.values import Static
 from snickers.http import files
 from snickers.http.files import WHOLE, Folder, Found, Listing, Missing, Same, Slashless
 from snickers.http.paths import BadPath, Path, read_path
+from tests.descriptors import open_descriptors
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=400)
 LONG_AGO = 1_500_000_000
@@ -36,21 +37,16 @@ def write(root: str, path: str, data: bytes, modified: float | None = LONG_AGO) 
     return full
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 class LookTests(TestCase):
     """`Folder.look`."""
 
     def setUp(self) -> None:
         self.root = os.path.abspath(self.mktemp())
         os.mkdir(self.root)
-        self.open = descriptors()
+        self.open = open_descriptors()
 
     def tearDown(self) -> None:
-        # Fewer are fine: what earlier tests dropped may have been collected meanwhile.
-        self.assertLessEqual(descriptors(), self.open, "a descriptor was left open")
+        self.assertEqual(open_descriptors() - self.open, set(), "a descriptor was left open")
 
     def folder(self, **options: object) -> Folder:
         return evolve(Folder.of(Static(self.root, **options)), wall_ns=lambda: LATER_NS)

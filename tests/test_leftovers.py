@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from snickers.containers import leftovers
 from snickers.containers.leftovers import MARK, Leftovers
+from tests.descriptors import open_descriptors
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
@@ -159,11 +160,11 @@ class LeftoversTests(TestCase):
     async def test_cancelled(self) -> None:
         """When nobody waits any more nothing is held any more."""
         self.spawn("alice.example", STUBBORN)
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         ending = self.leftovers.end()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)
+        self.assertEqual(len(open_descriptors() - before), 1)
         ending.addErrback(lambda _: None).cancel()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(open_descriptors() - before, set())
 
     def test_no_proc(self) -> None:
         """Where there is no /proc nothing is found."""

@@ -20,6 +20,7 @@ from snickers.listening import Limits, bind
 from snickers.plane import ALPN, ALPN_2, Called, Plane, steady
 from snickers.stream import Sweep
 from snickers.tls.port import TLSPort
+from tests.descriptors import open_descriptors
 from tests.test_alarms import Alarm
 from tests.test_desk import Leases
 from tests.wires import Turns
@@ -48,10 +49,10 @@ class SettingsTests(SynchronousTestCase):
 
     def test_nothing_is_started(self) -> None:
         """Making one makes no thread, no descriptor and no file."""
-        threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        threads, descriptors = threading.active_count(), open_descriptors()
         plane = self.plane(access_log=os.path.abspath(self.mktemp()))
         self.assertEqual(threading.active_count(), threads)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), descriptors)
+        self.assertEqual(open_descriptors() - descriptors, set())
         self.assertFalse(os.path.exists(plane.settings.state))
         self.assertFalse(os.path.exists(plane.settings.access_log))
 

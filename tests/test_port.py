@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import Any
 
@@ -27,6 +26,7 @@ from snickers.tls.clienthello import (
 )
 from snickers.tls.port import TLSPort
 from snickers.tls.transport import TLSStream
+from tests.descriptors import open_descriptors
 
 from .test_clienthello import hello, openssl_hello, records, server_name
 from .test_stream import Half
@@ -531,7 +531,7 @@ class LimitTests(PortCase):
 
     def test_descriptors_are_not_leaked(self) -> None:
         """Whatever becomes of a connection, its descriptor is free afterwards."""
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         for data in (b"", b"GET / HTTP/1.1\r\n\r\n", openssl_hello(b"x.example"), b"\x16\x03"):
             wire = self.plain()
             if data:
@@ -539,4 +539,4 @@ class LimitTests(PortCase):
             wire.receive()
             wire.close()
         self.assertNothingOpen()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(open_descriptors() - before, set())

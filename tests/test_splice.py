@@ -13,6 +13,7 @@ from snickers import listening, splice
 from snickers.relay import Relay
 from snickers.splice import DO_WITHOUT, FEW, KEPT, PIPES, SIZE, Carried, Pipes, connect, join
 from snickers.stream import FLUSH_WITHIN, HIGH_WATER, READ_SIZE
+from tests.descriptors import open_descriptors
 from tests.wires import Wire, Wires
 
 MUCH = os.urandom(1 << 20) * 3
@@ -73,13 +74,13 @@ class PipesTests(SynchronousTestCase):
             return sizes.pop(0)
 
         self.patch(splice.fcntl, "fcntl", denied)
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         taken = [self.pipes.take() for _ in range(3 + DO_WITHOUT)]
         self.assertEqual(
             [pipe is None for pipe in taken], [False, *(True for _ in range(1 + DO_WITHOUT)), False]
         )
         self.assertEqual(self.pipes.open, 2)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 4)
+        self.assertEqual(len(open_descriptors() - before), 4)
         for pipe in taken:
             if pipe is not None:
                 self.pipes.give(pipe)

@@ -16,6 +16,7 @@ from snickers.http.files import WHOLE
 from snickers.http.openfile import PIECE
 from snickers.http.static import StaticHandler
 from snickers.interfaces import IHandler, IResponder
+from tests.descriptors import open_descriptors
 from tests.exchange_fake import RecordingExchange
 from tests.proxy_case import RecordingAlarm
 from tests.threads_fake import FakeThreads
@@ -39,11 +40,11 @@ class StaticTests(TestCase):
         self.threads = FakeThreads()
         self.clock = FakeClock()
         self.cache = FileCache()
-        self.open = len(os.listdir("/proc/self/fd"))
+        self.open = open_descriptors()
 
     def tearDown(self) -> None:
         self.threads.run_all()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), self.open, "a descriptor was left open")
+        self.assertEqual(open_descriptors() - self.open, set(), "a descriptor was left open")
 
     def handler(self, **options: object) -> StaticHandler:
         static = Static(self.root, **options)

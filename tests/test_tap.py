@@ -30,6 +30,7 @@ from snickers.config.values import Container, Settings, Site
 from snickers.interfaces import Change, CopyFailed
 from snickers.tap import Options, Wiring, makeService, opens, steady
 from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY
+from tests.descriptors import open_descriptors
 
 GOOD = """
 [snickers]
@@ -129,11 +130,11 @@ class MakeServiceTests(Case, SynchronousTestCase):
     def test_nothing_is_started(self) -> None:
         """Neither thread nor descriptor nor file is made: twistd forks after this."""
         options = self.options(GOOD)
-        threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        threads, descriptors = threading.active_count(), open_descriptors()
         service = makeService(options)
         verifyObject(IService, service)
         self.assertEqual(threading.active_count(), threads)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), descriptors)
+        self.assertEqual(open_descriptors() - descriptors, set())
         self.assertEqual(sorted(os.listdir(self.folder)), ["site", "sites.ini"])
 
     def test_time(self) -> None:
@@ -238,7 +239,7 @@ class WorkersTests(Case, SynchronousTestCase):
         tally = self.wiring.tally()
         self.addCleanup(tally.close)
         self.addCleanup(os.close, self.wiring._tally)
-        before = os.listdir("/proc/self/fd")
+        before = open_descriptors()
         variables = {"LISTEN_FDS": "2", "NOTIFY_SOCKET": "/run/n", "KEPT": "1"}
         with patch.dict(os.environ, variables):
             self.launch()
@@ -253,14 +254,14 @@ class WorkersTests(Case, SynchronousTestCase):
         self.assertEqual([descriptors[FIRST_FRONT + n] for n in (0, 1)], [self.front] * 2)
         ours = self.adopted.call_args.args[0]
         self.assertNotEqual(descriptors[CONTROL], ours)
-        self.assertEqual(os.listdir("/proc/self/fd"), before)
+        self.assertEqual(open_descriptors() - before, set())
 
     def test_launch_fails(self) -> None:
         """A worker that cannot be started leaves nothing open."""
         self.spawned.side_effect = OSError
-        before = os.listdir("/proc/self/fd")
+        before = open_descriptors()
         self.assertRaises(OSError, self.launch)
-        self.assertEqual(os.listdir("/proc/self/fd"), before)
+        self.assertEqual(open_descriptors() - before, set())
 
 
 class LaunchBrokerTests(Case, SynchronousTestCase):
@@ -277,7 +278,7 @@ class LaunchBrokerTests(Case, SynchronousTestCase):
     def test_launch(self) -> None:
         """It is given the path of the configuration and its end of the wire, and nothing else; it
         imports nothing from where Snickers was started."""
-        before = os.listdir("/proc/self/fd")
+        before = open_descriptors()
         with patch.dict(os.environ, {"NOTIFY_SOCKET": "/run/n", "DOCKER_HOST": "unix:///d"}):
             self.wiring.launch_broker(ProcessProtocol(), Mock())
         ((_, executable, arguments, environment), more) = self.reactor.spawnProcess.call_args
@@ -289,14 +290,14 @@ class LaunchBrokerTests(Case, SynchronousTestCase):
         self.assertNotEqual(
             more["childFDs"][BROKER], self.reactor.adoptStreamConnection.call_args.args[0]
         )
-        self.assertEqual(os.listdir("/proc/self/fd"), before)
+        self.assertEqual(open_descriptors() - before, set())
 
     def test_launch_fails(self) -> None:
         """One that cannot be started leaves nothing open."""
         self.reactor.spawnProcess.side_effect = OSError
-        before = os.listdir("/proc/self/fd")
+        before = open_descriptors()
         self.assertRaises(OSError, self.wiring.launch_broker, ProcessProtocol(), Mock())
-        self.assertEqual(os.listdir("/proc/self/fd"), before)
+        self.assertEqual(open_descriptors() - before, set())
 
     def test_started_with_the_sockets(self) -> None:
         """It is started when the sockets are bound: while there are privileges."""
