@@ -212,6 +212,16 @@ class AnnouncedTests(AnnouncedCase):
             self.connect(header("v1", ("192.0.2.1", 1), SERVER))
         self.assertEqual((len(self.streams), self.port.refused), (5, 2))
 
+    def test_drained(self) -> None:
+        """At the end a header that is still to come is not waited for long."""
+        self.connect()
+        self.turns.settle()
+        self.port.pause()
+        self.port.drain(1.0)
+        self.assertEqual(self.limits.open, 1)
+        self.turns.pass_time(1.5)
+        self.assertEqual((self.port.connections, self.limits.open), (set(), 0))
+
     def test_ends_with_all(self) -> None:
         """One that waits ends when all does."""
         self.connect()

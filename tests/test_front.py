@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from snickers.http.front import MAX_CROWD
+from snickers.http.front import GRACE, MAX_CROWD, Bounds
 from tests.front_case import GET, FrontCase, say
 
 
@@ -20,16 +22,88 @@ class FrontTests(FrontCase):
         self.assertEqual(self.front.date, b"Date: Thu, 01 Jan 1970 00:00:01 GMT")
 
     def test_drain(self) -> None:
-        """Draining closes idle connections at once, the others after their exchange."""
+        """At the end each connection has the answer that it waits for, or one more if it asks
+        soon; those that have been idle for longer are closed at once."""
+        self.handler.at_once = say(b"last")
         _, idle = self.connect()
+        self.turns.pass_time(GRACE + 1)
+        _, fresh = self.connect()
+        self.handler.at_once = None
         self.client.send(GET)
         self.front.drain()
         idle.receive()
         self.assertTrue(idle.ended)
-        say(b"last")(self.handler.exchange)
-        answer = self.client.receive()
-        self.assertIn(b"\r\nConnection: close\r\n", answer)
+        fresh.receive()
+        self.assertFalse(fresh.ended)
+        for client in (self.client, fresh):
+            if client is fresh:
+                client.send(GET)
+            say(b"last")(self.handler.exchange)
+            answer = client.receive()
+            self.assertIn(b"\r\nConnection: close\r\n", answer)
+            self.assertTrue(client.ended)
+
+    def test_drain_within_an_answer(self) -> None:
+        """A client that was promised another request has it, although all ends meanwhile."""
+        self.client.send(GET)
+        exchange = self.handler.exchange
+        exchange.answer(200, [], 10, b"12345", False)
+        self.assertNotIn(b"Connection: close", self.client.receive())
+        self.front.drain()
+        exchange.write(b"67890")
+        exchange.finish()
+        self.assertEqual((self.client.receive(), self.client.ended), (b"67890", False))
+        self.handler.at_once = say(b"last")
+        self.assertIn(b"\r\nConnection: close\r\n", self.ask(GET))
         self.assertTrue(self.client.ended)
+
+    def test_drain_and_nothing_comes(self) -> None:
+        """Connections on which nothing is asked hold the end up for a moment only, whether they
+        were there before or are opened now; one whose head is on its way has its time."""
+        self.handler.at_once = say(b"hello")
+        self.ask(GET)
+        _, fresh = self.connect()
+        _, begun = self.connect()
+        begun.send(GET[:-2])
+        self.front.drain()
+        _, new = self.connect()
+        idle = (self.client, fresh, new)
+        self.turns.pass_time(GRACE - 1)
+        for client in idle:
+            client.receive()
+        self.assertEqual([client.ended for client in idle], [False] * 3)
+        self.turns.pass_time(2)
+        for client in idle:
+            client.receive()
+        self.assertEqual([client.ended for client in idle], [True] * 3)
+        begun.send(GET[-2:])
+        self.assertIn(b"hello", begun.receive())
+        self.assertTrue(begun.ended)
+
+    def test_idle_within(self) -> None:
+        """A connection is kept as long as the settings say, at the end only for a moment."""
+        self.assertEqual(self.front.idle_within, 120.0)
+        self.front.draining = True
+        self.assertEqual(self.front.idle_within, GRACE)
+        self.front.bounds = Bounds(keep_alive=0.5)
+        self.assertEqual(self.front.idle_within, 0.5)
+
+    def test_last_moment(self) -> None:
+        """What was idle before the end has that much less left; nothing is kept for longer than it
+        would be anyhow, nor, where it would be for ever, for longer than a moment."""
+        self.turns.pass_time(100)
+        now = self.front.sweep.now
+        for deadline, kept_for, left in (
+            (now + 10, 10, GRACE),
+            (now + 9, 10, GRACE - 1),
+            (now + 1, 10, GRACE - 9),
+            (now + 0.5, 1, 0.5),
+            (now + 50, 10, GRACE),
+            (inf, inf, GRACE),
+            (now + 50, inf, -inf),
+        ):
+            with self.subTest(deadline=deadline - now, kept_for=kept_for):
+                self.assertEqual(self.front.last_moment(deadline, kept_for) - now, left)
 
     def test_crowd(self) -> None:
         """Each client has its own bound, who has no address none; nothing is kept of who left."""

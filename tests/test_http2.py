@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from snickers.http import frames as f
 from snickers.http import front as front_module
 from snickers.http.abuse import PERIOD
-from snickers.http.front import Bounds
+from snickers.http.front import GRACE, Bounds
 from snickers.http.hpack import Encoder
 from snickers.http.http2 import (
     CONNECTION_WINDOW,
+    FAREWELL,
     FREE_STREAMS,
     MAX_CUT,
     MAX_KNOWN_BYTES,
@@ -61,6 +62,8 @@ def ending(data: bytes) -> list[tuple[str, int, int]]:
 
 OPEN_POST = request(1, BLOCK, f.END_HEADERS)
 GET = request(1)
+KNOWN = f.frame(f.PING, f.ACK, 0, FAREWELL)
+"""What a client answers that has read the first GOAWAY of two."""
 
 CONNECTION_ERRORS: list[tuple[str, bytes, int]] = [
     # RFC 9113 §4.1, §4.2
@@ -654,20 +657,81 @@ class ConnectionTests(Front2Case):
         self.assertTrue(all(client.told[n].ended for n in (late, soon, later)))
 
     def test_drained(self) -> None:
-        """At the end an idle connection gets GOAWAY; a busy one finishes what it has begun."""
-        idle = self.raw_wire()
-        busy = self.raw_wire()
-        busy.send(GET)
+        """At the end a client is told to ask no more (RFC 9113 §6.8). What it has asked before it
+        says that it knows is answered; what it asks then is not, and is above what GOAWAY names."""
+        wire = self.raw_wire()
+        wire.send(GET)
         self.front.drain()
-        self.assertEqual(ending(idle.receive()), [("goaway", 0, f.NO_ERROR)])
-        self.assertTrue(idle.ended)
-        self.assertEqual(ending(busy.receive()), [("goaway", 1, f.NO_ERROR)])
-        self.assertFalse(busy.ended)
-        busy.send(request(3))
-        self.assertEqual(len(self.handler.exchanges), 1)
-        say(b"hello")(self.handler.exchange)
-        self.assertIn(b"hello", busy.receive())
-        self.assertTrue(busy.ended)
+        self.assertEqual(ending(wire.receive()), [("goaway", f.MAX_STREAM, f.NO_ERROR)])
+        wire.send(request(3) + KNOWN + request(5))
+        self.assertEqual(ending(wire.receive()), [("goaway", 3, f.NO_ERROR)])
+        self.assertEqual(len(self.handler.exchanges), 2)
+        for exchange in self.handler.exchanges:
+            self.assertFalse(wire.ended)
+            say(b"hello")(exchange)
+            self.assertIn(b"hello", wire.receive())
+        self.assertTrue(wire.ended)
+
+    def test_drained_while_idle(self) -> None:
+        """At the end an idle connection is closed as soon as its client knows, or has had time to
+        know; a client that says so without having been told ends nothing."""
+        for says in (KNOWN, b""):
+            with self.subTest(says=says):
+                self.front.draining = False
+                wire = self.raw_wire()
+                wire.send(KNOWN + GET)
+                say(b"hello")(self.handler.exchange)
+                self.assertEqual(ending(wire.receive()), [])
+                self.front.drain()
+                self.assertEqual(ending(wire.receive()), [("goaway", f.MAX_STREAM, f.NO_ERROR)])
+                self.assertFalse(wire.ended)
+                wire.send(says)
+                self.turns.pass_time(0 if says else GRACE + 1)
+                self.assertEqual(ending(wire.receive()), [("goaway", 1, f.NO_ERROR)])
+                self.assertTrue(wire.ended)
+
+    def test_drained_before_it_has_asked(self) -> None:
+        """At the end a connection on which nothing was asked may ask, if it does so soon, or if it
+        comes to be during the end; then it is told to ask no more."""
+        for before in (True, False):
+            with self.subTest(before=before):
+                self.front.draining = False
+                if before:
+                    wire = self.raw_wire()
+                    self.front.drain()
+                else:
+                    self.front.drain()
+                    wire = self.raw_wire()
+                self.assertEqual(ending(wire.receive()), [])
+                wire.send(GET)
+                self.assertEqual(ending(wire.receive()), [("goaway", f.MAX_STREAM, f.NO_ERROR)])
+                say(b"hello")(self.handler.exchange)
+                self.assertIn(b"hello", wire.receive())
+                self.assertFalse(wire.ended)
+                wire.send(KNOWN)
+                self.assertEqual(ending(wire.receive()), [("goaway", 1, f.NO_ERROR)])
+                self.assertTrue(wire.ended)
+
+    def test_drained_and_never_asked(self) -> None:
+        """A connection on which nothing is asked holds the end up for a moment at most."""
+        for before in (True, False):
+            with self.subTest(before=before):
+                self.front.draining = False
+                if before:
+                    wire = self.raw_wire()
+                    self.front.drain()
+                else:
+                    self.front.drain()
+                    wire = self.raw_wire()
+                self.turns.pass_time(GRACE + 1)
+                self.assertEqual(ending(wire.receive()), [("goaway", 0, f.NO_ERROR)])
+                self.assertTrue(wire.ended)
+        self.front.draining = False
+        wire = self.raw_wire()
+        self.turns.pass_time(GRACE + 1)
+        self.front.drain()
+        self.assertEqual(ending(wire.receive()), [("goaway", 0, f.NO_ERROR)])
+        self.assertTrue(wire.ended)
 
     def test_uploads_that_come_too_late(self) -> None:
         """A request that GOAWAY did not name any more is ignored with its body, and all that

@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from snickers.config.values import Listen, Settings
+from snickers.http.front import GRACE
 from snickers.listening import Limits, bind
 from snickers.plane import ALPN, ALPN_2, Called, Plane, steady
 from snickers.stream import Sweep
@@ -112,6 +113,33 @@ class SettingsTests(SynchronousTestCase):
             self.assertFalse(port.proxies.hold(b"198.51.100.1"))
         plane.apply_settings(evolve(plane.settings, proxy_protocol_from=()))
         self.assertEqual([port.proxies for port in ports], [None] * 3)
+
+    def test_end(self) -> None:
+        """What is open is what was accepted, usable or not yet; at the end all of it goes: in a
+        moment, or at once."""
+        for at_once in (False, True):
+            with self.subTest(at_once=at_once):
+                turns = Turns()
+                plane = make(self, turns)
+                plane.sweep.start()
+                plane.poller.start()
+                self.addCleanup(plane.poller.stop)
+                https, http = self.bound(), self.bound()
+                for port in plane.listen([https], [http]):
+                    port.startListening()
+                clients = [socket.create_connection(sock.getsockname()) for sock in (https, http)]
+                for client in clients:
+                    self.addCleanup(client.close)
+                turns.settle()
+                self.assertEqual(plane.open, 2)
+                for port in plane.ports:
+                    port.stopListening()
+                plane.drain()
+                self.assertEqual(plane.open, 2)
+                if at_once:
+                    plane.abort()
+                turns.pass_time(0.5 if at_once else GRACE + 3)
+                self.assertEqual(plane.open, 0)
 
     def test_port_numbers(self) -> None:
         """Where only a unix socket was handed over, the port is the one that is configured."""

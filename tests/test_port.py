@@ -342,6 +342,34 @@ class RefusalTests(PortCase):
         self.assertResult(timeout=2)
         self.assertNothingOpen()
 
+    def test_drained(self) -> None:
+        """At the end there is little time left for a hello and for a handshake, wherever it is;
+        what can be used already is left alone."""
+        used = self.client().shake()
+        self.plain().send(b"\x16\x03")
+        self.client().begin()
+        self.turns.settle()
+        self.port.pause()
+        self.port.drain(2.0)
+        self.turns.pass_time(1)
+        self.assertResult(ok=1)
+        self.turns.pass_time(2)
+        self.assertResult(ok=1, timeout=2)
+        ((stream, _),) = self.built
+        self.assertEqual(self.port.connections, {stream})
+        used.send(b"request")
+        self.assertEqual(stream.protocol.data, b"request")
+
+    def test_drained_in_time(self) -> None:
+        """A handshake that is quick is done as ever."""
+        wire = self.client().begin()
+        self.turns.settle()
+        self.port.pause()
+        self.port.drain(2.0)
+        wire.shake()
+        self.turns.pass_time(5)
+        self.assertResult(ok=1)
+
     def test_failing_handshake(self) -> None:
         """A handshake that fails is counted."""
         self.client().begin().close()
@@ -431,6 +459,18 @@ class ContextTests(PortCase):
         self.assertNothingOpen()
         self.context.callback(self.loaded)
         self.assertResult(timeout=1)
+
+    def test_drained(self) -> None:
+        """At the end it is not waited for long."""
+        self.client().begin()
+        self.turns.settle()
+        self.port.pause()
+        self.port.drain(2.0)
+        self.turns.pass_time(1)
+        self.assertResult()
+        self.turns.pass_time(2)
+        self.assertResult(timeout=1)
+        self.assertEqual((self.limits.open, self.port.connections), (0, set()))
 
     def test_failed_too_late(self) -> None:
         """The same for a failure."""

@@ -163,6 +163,11 @@ class Announcing:
         self._end()
         self._owner.unannounced(self._socket, self._proxy, reason)
 
+    def hurry(self, until: float) -> None:
+        """Wait no longer than *until*, in the sweep's time."""
+        self._limit = min(self._limit, until)
+        self.deadline = min(self.deadline, until)
+
     def expired(self) -> None:
         """The header took too long; called by the sweep."""
         self._refuse("it took too long")

@@ -357,6 +357,14 @@ class Port:
             sock.close()
         self._fd = -1
 
+    def drain(self, within: float) -> None:
+        """All ends: what is not yet a connection that can be used has so many seconds left to
+        become one."""
+        until = self.sweep.now + within
+        for connection in self.connections:
+            if not isinstance(connection, Stream):
+                connection.hurry(until)
+
     def look(self) -> None:
         """Accept what waits, although nobody was woken for it."""
         if self._listening:

@@ -379,6 +379,9 @@ class Carrying:
     def close_if_idle(self) -> None:
         """A connection of which we see only bytes is never known to be idle."""
 
+    def drain(self) -> None:
+        """It ends when its client or its server ends it."""
+
     # What the client's stream calls until there is a relay
 
     def dataReceived(self, data: bytes) -> None:

@@ -22,7 +22,7 @@ from snickers.announced import Proxies
 from snickers.config.values import Listen, Settings
 from snickers.http.accesslog import LogKeeper
 from snickers.http.connections import Connections
-from snickers.http.front import Bounds, Front
+from snickers.http.front import GRACE, Bounds, Front
 from snickers.http.http1 import Http1
 from snickers.http.http2 import Http2
 from snickers.http.kinds import HandlerMaker
@@ -207,6 +207,27 @@ class Plane:
         self._log_access()
         self.certificates.directory = settings.certificate_directory
         self._set_ports()
+
+    # The end
+
+    @property
+    def open(self) -> int:
+        """How many connections of clients are open, those included that cannot be used yet."""
+        return self.limits.open
+
+    def drain(self) -> None:
+        """Let all connections go, each when it has had its answer: see `Front.drain`. The ports
+        must not accept any more."""
+        for port in self.ports:
+            port.drain(GRACE)
+        self.front.drain()
+
+    def abort(self) -> None:
+        """End what is still open."""
+        self.front.abort()
+        for port in self.ports:
+            for connection in list(port.connections):
+                connection.abortConnection()
 
     # Listening
 

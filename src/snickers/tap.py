@@ -221,7 +221,7 @@ class Wiring:
                 Called(lambda: None, self.alarm.stop),
                 Called(lambda: None, self.crew.stop),
             ],
-            Together(self.plane.front, self.crew),
+            Together(self.plane, self.crew),
             self.running.watch,
             self.reload,
             settings.reload_every,

@@ -143,8 +143,8 @@ class WorkerPlane:
             return
         for port in plane.ports:
             port.stopListening()
-        plane.front.drain()
-        done: Deferred[Any] = drained(self._reactor, plane.front, within)
+        plane.drain()
+        done: Deferred[Any] = drained(self._reactor, plane, within)
         for part in reversed(self._started):
             done.addCallback(self._stop, part)
             done.addErrback(lambda failure: self.log.failure("stopping", failure=failure))
@@ -158,7 +158,7 @@ class WorkerPlane:
         """End what is open, and the process."""
         self.end(0.0)
         if self.plane is not None:
-            self.plane.front.abort()
+            self.plane.abort()
 
     def reopen(self) -> None:
         """Open the access log anew."""

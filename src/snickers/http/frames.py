@@ -39,6 +39,7 @@ NO_RFC7540_PRIORITIES = 9
 FRAME_SIZE = 16384
 """Bytes of the largest frame unless something else was agreed; what we take."""
 MAX_WINDOW = 2**31 - 1
+MAX_STREAM = 2**31 - 1
 WINDOW = 65535
 """Bytes of a window unless something else was agreed."""
 

@@ -23,6 +23,13 @@ connections: each may hold a descriptor, which are counted by the process, too, 
 alone are limited per address. (`workers` do not ask each other: that would be a message for each
 of these requests, and what they share is bounded by the servers' own descriptors.)"""
 
+GRACE = 2.0
+"""Seconds that a connection on which nothing is asked is kept after its last answer, or its
+beginning, when all ends: its next request may be on its way, and is answered as the last one. If it
+were closed at once, who sent that could not know whether it was heard (RFC 9112 §9.6). Mobile
+clients take half a second from a handshake to their request; browsers open some connections ahead
+of need and would hold an end up for ever."""
+
 _DIGITS = [b"%02x" % number for number in range(255, -1, -1)]
 """What the ids of a block end in; the first one is used last."""
 
@@ -79,8 +86,9 @@ class Front:
         self.bounds = bounds
         self.seconds = seconds
         self.connections: set[Any] = set()
-        """Each has ``close_if_idle()`` and a ``transport``."""
+        """Each has ``drain()`` and a ``transport``."""
         self.draining = False
+        """Whether each connection is to end with the answer that it has now, or gets next."""
         self.soon: Callable[[Callable[[], None]], None] = at_once
         """Calls when all that is ready now was looked at: see `snickers.poller.Poller.soon`."""
         self.access: Callable[[Any], None] | None = None
@@ -113,9 +121,10 @@ class Front:
         return ids.pop()
 
     @property
-    def open(self) -> int:
-        """How many connections are open."""
-        return len(self.connections)
+    def idle_within(self) -> float:
+        """Seconds that a connection is kept on which nothing is asked."""
+        keep_alive = self.bounds.keep_alive
+        return min(keep_alive, GRACE) if self.draining else keep_alive
 
     def note_refusal(self, site: LiveSite | None, peer: bytes, status: int, reason: str) -> None:
         """Log, once for each, a request that broke the rules: *status* is what it got, or would
@@ -146,11 +155,19 @@ class Front:
         else:
             del self._crowds[client]
 
+    def last_moment(self, deadline: float, kept_for: float) -> float:
+        """Return until when a connection is kept at the end that would be kept until *deadline*,
+        *kept_for* seconds after it became idle; in the sweep's time."""
+        now = self.sweep.now
+        since = deadline - kept_for if deadline < inf else now
+        return min(deadline, since + GRACE, now + GRACE)
+
     def drain(self) -> None:
-        """Let idle connections go; those with an exchange follow when it has ended."""
+        """Let connections go: those with an exchange when it has ended, those without one when they
+        have been idle for `GRACE`, or have had one more."""
         self.draining = True
         for connection in list(self.connections):
-            connection.close_if_idle()
+            connection.drain()
 
     def abort(self) -> None:
         """End what is still open."""

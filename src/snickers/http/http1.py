@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from snickers.http.chunked import BadChunk, ChunkReader
 from snickers.http.exchange import COMPLETE, FLOWING, HELD, NO_BODY, OPEN, Exchange
-from snickers.http.front import Front
+from snickers.http.front import GRACE, Front
 from snickers.http.pages import answer_error
 from snickers.http.request import Refused, Request, forwarding, no_request, read_request
 from snickers.http.sites import LiveSite
@@ -97,7 +97,10 @@ class Http1:
         if site is not None:
             site.connections.add(self)
         transport.registerProducer(self, True)
-        transport.deadline = front.sweep.now + front.bounds.head_within
+        bounds = front.bounds
+        transport.deadline = front.sweep.now + (
+            min(bounds.head_within, GRACE) if front.draining else bounds.head_within
+        )
 
     # What the transport calls
 
@@ -391,12 +394,7 @@ class Http1:
     def ended(self, keep: bool) -> None:
         """The exchange is over: go on with the next request, or close."""
         self.exchange = None
-        if (
-            not keep
-            or (self._half_closed and not self.buffer)
-            or self.front.draining
-            or self.body == FLOWING
-        ):
+        if not keep or (self._half_closed and not self.buffer) or self.body == FLOWING:
             self._closing = True
             self.transport.loseConnection()
             return
@@ -407,7 +405,7 @@ class Http1:
     def _next(self) -> None:
         """Wait for the next request, or take the one that has already come."""
         transport = self.transport
-        transport.deadline = self.front.sweep.now + self.front.bounds.keep_alive
+        transport.deadline = self.front.sweep.now + self.front.idle_within
         if self.buffer:
             transport.resumeProducing()
             if not self._processing:
@@ -442,6 +440,19 @@ class Http1:
         """Close a connection on which nothing is asked or being asked."""
         if self.exchange is None and not self.buffer:
             self.transport.loseConnection()
+
+    def drain(self) -> None:
+        """All ends: close the connection when it has been idle for `GRACE`. A request that comes
+        before is answered, and is the last one."""
+        if self.exchange is not None or self.buffer or self._slow:
+            return
+        front = self.front
+        transport = self.transport
+        asked = self._seen != 0
+        kept_for = front.bounds.keep_alive if asked else front.bounds.head_within
+        until = transport.deadline = front.last_moment(transport.deadline, kept_for)
+        if until <= front.sweep.now:
+            transport.loseConnection()
 
     def forwarding(self, authority: bytes) -> bytes:
         """Return the forwarding lines; kept, since a connection asks for one host mostly."""

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from snickers.http import frames as f
 from snickers.http.abuse import Patience
 from snickers.http.exchange2 import OPEN, SENDING, Exchange2
-from snickers.http.front import Front
+from snickers.http.front import GRACE, Front
 from snickers.http.hpack import Decoder, Encoder, HeaderError, HeadersTooLarge, Pairs
 from snickers.http.pages import answer_error
 from snickers.http.policy import client_of
@@ -49,6 +49,8 @@ MAX_KNOWN_BYTES = 32 * 1024
 """...and bytes of their heads: a few bytes that stand for many must not make us keep many."""
 MAX_UNREAD = 64 * 1024
 """Bytes that a client which takes nothing may make us say beside bodies, until we read no more."""
+FAREWELL = b"farewell"
+"""What the PING carries that is sent with the first GOAWAY of two."""
 MAX_EARLY = 64
 """Priorities kept for streams that have not begun."""
 SMALL_UPDATE = 1024
@@ -73,6 +75,7 @@ class Http2:
         "_early",
         "_encoder",
         "_failed",
+        "_farewell",
         "_forwarding",
         "_full",
         "_gone_away",
@@ -166,6 +169,8 @@ class Http2:
         """Whether nothing is read or sent any more."""
         self._leaving = False
         """Whether no new stream is taken."""
+        self._farewell = False
+        """Whether the client was told that there will be none."""
         self._gone_away = False
         self._full = self._mark = 0
         """Why the client took nothing when it was looked last, and what it had taken until then."""
@@ -175,7 +180,10 @@ class Http2:
         front.connections.add(self)
         site.connections.add(self)
         transport.registerProducer(self, True)
-        transport.deadline = front.sweep.now + front.bounds.head_within
+        bounds = front.bounds
+        transport.deadline = front.sweep.now + (
+            min(bounds.head_within, GRACE) if front.draining else bounds.head_within
+        )
         self.emit(
             f.settings(
                 {
@@ -529,6 +537,8 @@ class Http2:
         streams[number] = exchange
         if len(streams) == 1:
             self.transport.deadline = front.sweep.now + bounds.progress_within
+            if front.draining:
+                self._say_farewell()
         if refused is not None:
             self._log(refused.status, refused.reason)
             answer_error(exchange, refused.status)
@@ -663,6 +673,9 @@ class Http2:
         self._count_control()
         if not flags & f.ACK:
             self.emit(f.frame(f.PING, f.ACK, 0, payload))
+        elif payload == FAREWELL and self._farewell:
+            # What the client asked before it knew has come before this.
+            self.close_if_idle()
 
     def _goaway(self, flags: int, number: int, payload: bytes) -> None:
         self.close_if_idle()
@@ -741,7 +754,7 @@ class Http2:
             if self._leaving:
                 self.later(self._bye_if_idle)
             else:
-                self.transport.deadline = self.front.sweep.now + self.front.bounds.keep_alive
+                self.transport.deadline = self.front.sweep.now + self.front.idle_within
 
     def _of(self) -> Hashable:
         """Return whose connection it is."""
@@ -798,6 +811,30 @@ class Http2:
         if not self._gone_away:
             self._gone_away = True
             self.emit(f.go_away(self._last, f.NO_ERROR))
+
+    def _say_farewell(self) -> None:
+        """Tell the client that there will be no new stream soon; what is on its way by then is
+        still taken, until its answer to a PING says that it knows (§6.8)."""
+        if not self._farewell:
+            self._farewell = True
+            self.emit(f.go_away(f.MAX_STREAM, f.NO_ERROR) + f.frame(f.PING, 0, 0, FAREWELL))
+
+    def drain(self) -> None:
+        """All ends: have the client ask nothing more, and close when it knows and everything is
+        answered. A connection on which nothing was asked yet may ask within `GRACE`."""
+        if self._failed or self._leaving:
+            return
+        front = self.front
+        transport = self.transport
+        if self._last:
+            self._say_farewell()
+            if not self.streams:
+                transport.deadline = min(transport.deadline, front.sweep.now + GRACE)
+            return
+        until = front.last_moment(transport.deadline, front.bounds.head_within)
+        transport.deadline = until
+        if until <= front.sweep.now:
+            self._bye()
 
     def close_if_idle(self) -> None:
         """Take no new request; close when the last one is answered."""

@@ -204,6 +204,15 @@ class TLSPort(Port, Generic[T]):
         stream.deadline = deadline
         stream.start()
 
+    def drain(self, within: float) -> None:
+        until = self.sweep.now + within
+        for connection in self.connections:
+            if isinstance(connection, TLSStream):
+                if connection.protocol is None:
+                    connection.deadline = min(connection.deadline, until)
+            elif not isinstance(connection, Stream):
+                connection.hurry(until)
+
     def secured(self, stream: TLSStream) -> None:
         self.handshakes["ok"] += 1
         if stream.site is None:
@@ -350,6 +359,11 @@ class _Greeting:
         except Exception:
             self._port.not_begun(self._socket, self._peer)
 
+    def hurry(self, until: float) -> None:
+        """Wait no longer than *until*, in the sweep's time."""
+        self._limit = min(self._limit, until)
+        self.deadline = min(self.deadline, until)
+
     def expired(self) -> None:
         self._port.handshakes["timeout"] += 1
         self._port._drop(self._socket, self._peer, self)
@@ -417,6 +431,11 @@ class _Waiting:
         if self._end():
             self._port.handshakes["failed"] += 1
             self._port._answer(self._socket, self._peer, clienthello.INTERNAL_ERROR)
+
+    def hurry(self, until: float) -> None:
+        """Wait no longer than *until*, in the sweep's time."""
+        self._limit = min(self._limit, until)
+        self.deadline = min(self.deadline, until)
 
     def expired(self) -> None:
         if self._end():
