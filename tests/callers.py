@@ -27,13 +27,20 @@ class Lost(Exception):
 
 
 class Callers:
-    """Some visitors. *connect* returns a connection with TLS, and offers the protocol it is given;
-    all ask *host* for *path* and expect *body*."""
+    """Some visitors: all ask *host*, at *port* of this machine, for *path*, and expect *body*.
+    *trust* has the authorities that they trust."""
 
-    def __init__(
-        self, connect: Callable[[str], ssl.SSLSocket], host: str, path: str, body: bytes
-    ) -> None:
-        self._connect = connect
+    def __init__(self, port: int, trust: ssl.SSLContext, host: str, path: str, body: bytes) -> None:
+        self._port = port
+        self._contexts = {}
+        for protocol in ("h2", "http/1.1"):
+            context = ssl.create_default_context(
+                cadata=b"".join(trust.get_ca_certs(binary_form=True))
+            )
+            context.set_alpn_protocols([protocol])
+            self._contexts[protocol] = context
+        self._ports: dict[int, int] = {}
+        """Of each thread, the port of its connection."""
         self._host = host
         self._path = path
         self._body = body
@@ -42,8 +49,9 @@ class Callers:
         self.answered = {"fresh": 0, "kept": 0, "h2": 0}
         """How many requests were answered, of each kind of visitor."""
         self.connections = 0
-        self.lost: list[str] = []
-        """What went wrong, in words."""
+        self.lost: list[tuple[int, str]] = []
+        """What went wrong: the port of this end of the connection, 0 where there was none, and
+        words."""
 
     def start(self, fresh: int = 2, kept: int = 2, h2: int = 2) -> None:
         """Begin with so many visitors of each kind."""
@@ -66,15 +74,22 @@ class Callers:
 
     def _visit(self, kind: str, visit: Callable[[], None]) -> None:
         while not self._over.is_set():
+            self._ports[threading.get_ident()] = 0
             try:
                 visit()
             except Exception as problem:
-                self.lost.append(f"{kind}: {type(problem).__name__}: {problem}")
+                words = f"{kind}: {type(problem).__name__}: {problem}"
+                self.lost.append((self._ports[threading.get_ident()], words))
 
     def _open(self, protocol: str) -> ssl.SSLSocket:
-        sock = self._connect(protocol)
+        sock = socket.create_connection(("127.0.0.1", self._port), 60)
+        self._ports[threading.get_ident()] = sock.getsockname()[1]
         self.connections += 1
-        return sock
+        try:
+            return self._contexts[protocol].wrap_socket(sock, server_hostname=self._host)
+        except BaseException:
+            sock.close()
+            raise
 
     def _ask(self, sock: ssl.SSLSocket, count: int) -> HTTPResponse:
         try:
@@ -185,22 +200,3 @@ class _H2Visit:
             callers.answered["h2"] += 1
         elif isinstance(event, (StreamReset, ConnectionTerminated)):
             raise Lost(f"{event!r}")
-
-
-def connecting(port: int, host: str, trust: ssl.SSLContext) -> Callable[[str], ssl.SSLSocket]:
-    """Return what connects to *port* of this machine as a visitor of *host*."""
-    contexts: dict[str, ssl.SSLContext] = {}
-    roots = b"".join(trust.get_ca_certs(binary_form=True))
-    for protocol in ("h2", "http/1.1"):
-        contexts[protocol] = ssl.create_default_context(cadata=roots)
-        contexts[protocol].set_alpn_protocols([protocol])
-
-    def connect(protocol: str) -> ssl.SSLSocket:
-        sock = socket.create_connection(("127.0.0.1", port), 60)
-        try:
-            return contexts[protocol].wrap_socket(sock, server_hostname=host)
-        except BaseException:
-            sock.close()
-            raise
-
-    return connect

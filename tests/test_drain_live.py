@@ -1,43 +1,93 @@
 """Processes that leave while visitors never stop asking: no connection ends without its answer.
 
-A real Snickers whose number of workers changes again and again. What leaves has connections
-on which nothing was asked yet, has promised others that they may ask once more, and has requests in
+A real Snickers whose number of workers changes again and again. What leaves has connections on
+which nothing was asked yet, has promised others that they may ask once more, and has requests in
 its hands: all of them are answered, and by GOAWAY or ``Connection: close`` told to ask elsewhere.
+Where a worker is killed it is seen whose connections were lost: its own, and nobody else's.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.callers import Callers, connecting
+from tests.callers import Callers
 from tests.live_setup import SETTINGS, Snickers
+from tests.test_workers_live import until
 
 FILES = "[files.localhost]\ntype = static\nroot = site\n"
+WORKERS = SETTINGS + "workers = {}\n"
 RELOADS = 12
+KILLS = 6
+
+
+def clients_of(pid: int, port: int) -> set[int]:
+    """Return the ports of the clients whose connections to *port* the process *pid* has."""
+    inodes = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        target = os.readlink(entry)
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    found = set()
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, *rest = line.split()
+        if rest[6] in inodes and int(local.split(":")[1], 16) == port:
+            found.add(int(remote.split(":")[1], 16))
+    return found
 
 
 class DrainTests(SynchronousTestCase):
     """Workers come and go."""
 
-    def test_workers(self) -> None:
-        """However often there are more or fewer workers, every visitor has every answer."""
-        settings = SETTINGS + "workers = {}\n"
-        snickers = Snickers(self, FILES, settings.format(3))
+    def start(self) -> tuple[Snickers, Callers]:
+        snickers = Snickers(self, FILES, WORKERS.format(3))
         (snickers.folder / "site").mkdir()
         (snickers.folder / "site" / "index.html").write_text("hello")
-        connect = connecting(snickers.https, "files.localhost", snickers.trust)
-        callers = Callers(connect, "files.localhost", "/", b"hello")
+        callers = Callers(snickers.https, snickers.trust, "files.localhost", "/", b"hello")
         callers.start()
         self.addCleanup(callers.stop)
-        before = {entry["pid"] for entry in snickers.asked("status")["workers"]}
+        return snickers, callers
+
+    def workers(self, snickers: Snickers) -> list[int]:
+        """Return those that serve."""
+        found: list[dict[str, Any]] = snickers.asked("status")["workers"]
+        return [entry["pid"] for entry in found if entry["serving"]]
+
+    def test_dismissed(self) -> None:
+        """However often there are more or fewer workers, every visitor has every answer."""
+        snickers, callers = self.start()
+        before = set(self.workers(snickers))
         for number in islice(cycle((1, 3, 2, 1, 2, 3)), RELOADS):
-            snickers.settings = settings.format(number)
+            snickers.settings = WORKERS.format(number)
             snickers.reload(FILES)
-        after = {entry["pid"] for entry in snickers.asked("status")["workers"]}
+        after = set(self.workers(snickers))
         callers.stop()
         self.assertEqual(callers.lost, [])
         self.assertFalse(before & after)
         for kind, answered in callers.answered.items():
             self.assertGreater(answered, 100, kind)
+
+    def test_killed(self) -> None:
+        """A worker that is killed takes its own connections with it, and no others."""
+        snickers, callers = self.start()
+        its_own: set[int] = set()
+        for _ in range(KILLS):
+            pid = until(lambda: self.workers(snickers), "no worker serves")[-1]
+            # It accepts nothing more, so that what it has now is what it will be killed with.
+            os.kill(pid, signal.SIGSTOP)
+            until(lambda pid=pid: _stopped(pid), "it does not stop")
+            its_own |= clients_of(pid, snickers.https)
+            os.kill(pid, signal.SIGKILL)
+        callers.stop()
+        self.assertEqual([words for port, words in callers.lost if port not in its_own], [])
+        for kind, answered in callers.answered.items():
+            self.assertGreater(answered, 100, kind)
+
+
+def _stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
