@@ -94,6 +94,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "http2.rapid_reset",
         "http2.provoked_resets",
     ),
+    "the same, for a server that sleeps": ("service.cancelled_as_fast_as_they_come",),
     "CONTINUATION without end, HPACK bombs, huge lists": (
         "http2.continuations",
         "http2.hpack_bomb",
@@ -188,6 +189,12 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "a key that others can read": ("folders.others",),
     # Faults of our own house
+    "from a site's container: Docker's socket, another site": (
+        "docker.docker_unreachable",
+        "docker.networks",
+        "docker.bad_neighbours",
+        "site_reader.dockers_socket",
+    ),
     "Docker away, cut in the middle, misunderstood": (
         "docker.lost_first",
         "docker.stream_breaks",

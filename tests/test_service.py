@@ -310,6 +310,30 @@ class LivesTests(TestCase):
         self.assertEqual(waiter.kinds, ["leased"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_cancelled_as_fast_as_they_come(self):
+        """Requests for a sleeping server that are cancelled at once, however many, do not even
+        start it; cancelled while it starts, they leave nobody waiting, and it sleeps again."""
+        self.begin(container(idle_after=10))
+        for _ in range(1000):
+            waiter = Waiter()
+            self.lives.take("a.example", waiter)
+            self.lives.forget("a.example", waiter)
+        self.turn()
+        self.assertEqual(self.starts(), 0)
+        self.engine.hold("start")
+        waiters = [Waiter() for _ in range(1000)]
+        for waiter in waiters:
+            self.lives.take("a.example", waiter)
+        self.turn()
+        for waiter in waiters:
+            self.lives.forget("a.example", waiter)
+        self.turn()
+        state = self.lives.states()["a.example"]
+        self.assertEqual((state["waiting"], state["uses"]), (0, 0))
+        self.engine.release("start")
+        self.turn(30)
+        self.assertEqual((self.starts(), self.stops()), (1, 1))
+
     def test_unknown_site(self):
         """A request for a site that is gone is refused, in a later turn, unless it is forgotten."""
         self.begin()
