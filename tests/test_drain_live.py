@@ -14,9 +14,10 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from bench.visitors import Visitors
+from bench.witness import HELLO
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.callers import Callers
 from tests.live_setup import SETTINGS, Snickers
 from tests.test_workers_live import until
 
@@ -44,14 +45,14 @@ def clients_of(pid: int, port: int) -> set[int]:
 class DrainTests(SynchronousTestCase):
     """Workers come and go."""
 
-    def start(self) -> tuple[Snickers, Callers]:
+    def start(self) -> tuple[Snickers, Visitors]:
         snickers = Snickers(self, FILES, WORKERS.format(3))
         (snickers.folder / "site").mkdir()
-        (snickers.folder / "site" / "index.html").write_text("hello")
-        callers = Callers(snickers.https, snickers.trust, "files.localhost", "/", b"hello")
-        callers.start()
-        self.addCleanup(callers.stop)
-        return snickers, callers
+        (snickers.folder / "site" / "index.html").write_bytes(HELLO)
+        visitors = Visitors(snickers.https, snickers.trust, "files.localhost")
+        visitors.start(fresh=2, kept=2, h2=2)
+        self.addCleanup(visitors.stop)
+        return snickers, visitors
 
     def workers(self, snickers: Snickers) -> list[int]:
         """Return those that serve."""
@@ -60,21 +61,21 @@ class DrainTests(SynchronousTestCase):
 
     def test_dismissed(self) -> None:
         """However often there are more or fewer workers, every visitor has every answer."""
-        snickers, callers = self.start()
+        snickers, visitors = self.start()
         before = set(self.workers(snickers))
         for number in islice(cycle((1, 3, 2, 1, 2, 3)), RELOADS):
             snickers.settings = WORKERS.format(number)
             snickers.reload(FILES)
         after = set(self.workers(snickers))
-        callers.stop()
-        self.assertEqual(callers.lost, [])
+        visitors.stop()
+        self.assertEqual(visitors.lost, [])
         self.assertFalse(before & after)
-        for kind, answered in callers.answered.items():
-            self.assertGreater(answered, 100, kind)
+        for kind in ("fresh", "kept", "h2"):
+            self.assertGreater(visitors.answered[kind], 100, kind)
 
     def test_killed(self) -> None:
         """A worker that is killed takes its own connections with it, and no others."""
-        snickers, callers = self.start()
+        snickers, visitors = self.start()
         its_own: set[int] = set()
         for _ in range(KILLS):
             pid = until(lambda: self.workers(snickers), "no worker serves")[-1]
@@ -83,10 +84,10 @@ class DrainTests(SynchronousTestCase):
             until(lambda pid=pid: _stopped(pid), "it does not stop")
             its_own |= clients_of(pid, snickers.https)
             os.kill(pid, signal.SIGKILL)
-        callers.stop()
-        self.assertEqual([words for port, words in callers.lost if port not in its_own], [])
-        for kind, answered in callers.answered.items():
-            self.assertGreater(answered, 100, kind)
+        visitors.stop()
+        self.assertEqual([words for port, words in visitors.lost if port not in its_own], [])
+        for kind in ("fresh", "kept", "h2"):
+            self.assertGreater(visitors.answered[kind], 100, kind)
 
 
 def _stopped(pid: int) -> bool:
