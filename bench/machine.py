@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -118,6 +118,10 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def at_end(self, call: Callable[[], object]) -> None:
+        """Have *call* called when the block is left, before what was started earlier is ended."""
+        self._stack.callback(call)
 
     def start(
         self,

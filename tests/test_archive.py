@@ -35,7 +35,7 @@ class ArchiveFixture:
             file.write(bytes([byte[0] ^ 0xFF]))
 
 
-ArchiveContract = copies_contract(ArchiveFixture)
+CopiesContract = copies_contract(ArchiveFixture)
 
 
 class RealArchiveTests(RealCopies, TestCase):

@@ -51,7 +51,7 @@ class MemoryFixture:
         self.one.damaged.add(id)
 
 
-MemoryContract = copies_contract(MemoryFixture)
+CopiesContract = copies_contract(MemoryFixture)
 
 
 class CopiesTests(TestCase):

@@ -41,7 +41,7 @@ class ResticFixture:
                     file.write(b"damaged")
 
 
-ResticContract = copies_contract(ResticFixture)
+CopiesContract = copies_contract(ResticFixture)
 
 
 class RealResticTests(RealCopies, TestCase):

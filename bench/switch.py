@@ -1,0 +1,206 @@
+"""What visitors notice of a new version: ``python -m bench.switch [ROUNDS]``, some five minutes.
+
+Each arrangement is replaced by itself again and again, in its own way, while visitors of every kind
+never stop asking: HAProxy by a reload of its master, nginx by an upgrade of its binary, Snickers by
+a switch from one team to the other and its commit. Counted is what was lost: connections refused,
+reset, or closed before their answer. Nobody asks again for what was lost, as a browser would for
+some of it, so that it is seen. Loopback only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from pathlib import Path
+
+from attrs import frozen
+
+from bench import proxies
+from bench.machine import LOAD_CORE, PROXY_CORE, Machine, Missing, Server
+from bench.proxies import ECHO, TOP, Scene
+from bench.visitors import Visitors
+
+ROUNDS = 15
+VISITORS = {"fresh": 2, "kept": 2, "h2": 2, "upload": 2, "download": 2, "chat": 2}
+BETWEEN = 1.0
+"""Seconds of quiet after a replacement."""
+WITHIN = 60.0
+"""Seconds for one replacement."""
+LONGEST = 1800
+"""Seconds after which all of it ends, whatever happens."""
+
+
+class Stuck(Exception):
+    """A replacement did not come about."""
+
+
+def until(holds: object, words: str) -> None:
+    """Wait until *holds*, which is called, is true."""
+    assert callable(holds)
+    end = time.monotonic() + WITHIN
+    while not holds():
+        if time.monotonic() > end:
+            raise Stuck(words)
+        time.sleep(0.02)
+
+
+class Arrangement(ABC):
+    """Something that can be replaced while it runs."""
+
+    name: str
+    how: str
+    """In words, for the table."""
+
+    @abstractmethod
+    def start(self, machine: Machine, scene: Scene) -> int:
+        """Start it; return the port at which it serves `ECHO`."""
+
+    @abstractmethod
+    def replace(self) -> None:
+        """Replace it by itself; return when the new one serves and the old one accepts no more."""
+
+
+class HAProxy(Arrangement):
+    """A master that starts a new worker, and lets the old one finish."""
+
+    name = "HAProxy"
+    how = "`SIGUSR2` to the master, as `systemctl reload` does"
+
+    def start(self, machine: Machine, scene: Scene) -> int:
+        proxy = proxies.HAProxy(scene)
+        program, *_, config = proxy.command()
+        command = [program, "-W", "-f", config]
+        self.server = machine.start(self.name, command, PROXY_CORE)
+        self.server.wait_for(proxy.port)
+        return proxy.port
+
+    def replace(self) -> None:
+        before = set(_children(self.server))
+        os.kill(self.server.process.pid, signal.SIGUSR2)
+        until(lambda: set(_children(self.server)) - before, "there is no new worker")
+        time.sleep(1.0)  # it does not say when it accepts
+
+
+class Nginx(Arrangement):
+    """A master that starts a new one, which takes the sockets over."""
+
+    name = "nginx"
+    how = "`SIGUSR2`, then `SIGQUIT` to the old master, as its manual says"
+
+    def start(self, machine: Machine, scene: Scene) -> int:
+        proxy = proxies.Nginx(scene)
+        command = proxy.command()
+        config = Path(command[-1])
+        text = config.read_text().replace("daemon off;", "daemon on;")
+        config.write_text(text)
+        self.pid = proxy.path(".pid")
+        machine.start(self.name, command, PROXY_CORE).process.wait(WITHIN)
+        machine.at_end(self.stop)
+        until(self.pid.exists, "nginx has not started")
+        return proxy.port
+
+    def master(self) -> int:
+        return int(self.pid.read_text())
+
+    def stop(self) -> None:
+        os.kill(self.master(), signal.SIGTERM)
+
+    def replace(self) -> None:
+        old = self.master()
+        os.kill(old, signal.SIGUSR2)
+        until(lambda: self.pid.exists() and self.master() != old, "there is no new master")
+        time.sleep(1.0)  # its workers are started
+        os.kill(old, signal.SIGQUIT)
+        kept = self.pid.with_suffix(".pid.oldbin")
+        until(lambda: not kept.exists(), "the old master does not end")
+
+
+def _children(server: Server) -> list[int]:
+    return server.tree()[1:]
+
+
+@frozen
+class Result:
+    """What visitors noticed of one arrangement."""
+
+    name: str
+    how: str
+    replaced: int
+    answered: int
+    connections: int
+    lost: tuple[tuple[str, int], ...]
+    """Of each kind of visitor how many answers were lost."""
+
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+        total = sum(count for _, count in self.lost)
+        which = ", ".join(f"{count} {kind}" for kind, count in self.lost)
+        return (
+            f"| {self.name} | {self.how} | {self.replaced} | {self.connections:,} | "
+            f"{self.answered:,} | **{total}**{f' ({which})' if which else ''} |"
+        )
+
+
+TABLE = "| | how | times | connections | answers | lost |\n|---|---|---|---|---|---|"
+
+
+def measure(arrangement: Arrangement, rounds: int) -> Result:
+    """Replace *arrangement* so many times under load."""
+    with tempfile.TemporaryDirectory(prefix="snickers-bench-") as name:
+        folder = Path(name)
+        scene = proxies.make_scene(folder)
+        with Machine(folder) as machine:
+            witness = [sys.executable, "-m", "bench.witness", str(scene.echo)]
+            environment = {"PYTHONPATH": str(TOP)}
+            machine.start("witness", witness, LOAD_CORE, environment).wait_for(scene.echo)
+            port = arrangement.start(machine, scene)
+            visitors = Visitors(port, None, ECHO)
+            visitors.start(**VISITORS)
+            try:
+                time.sleep(BETWEEN)
+                for number in range(rounds):
+                    arrangement.replace()
+                    print(f"\r{arrangement.name}: {number + 1}/{rounds}", end="", file=sys.stderr)
+                    time.sleep(BETWEEN)
+            finally:
+                visitors.stop()
+                print(file=sys.stderr)
+    lost = Counter(words.partition(":")[0] for _, words in visitors.lost)
+    for words, count in Counter(words[:100] for _, words in visitors.lost).most_common(10):
+        print(f"  {count} x {words}", file=sys.stderr)
+    return Result(
+        arrangement.name,
+        arrangement.how,
+        rounds,
+        sum(visitors.answered.values()),
+        visitors.connections,
+        tuple(sorted(lost.items())),
+    )
+
+
+ALL: tuple[type[Arrangement], ...] = (HAProxy, Nginx)
+
+
+def main(arguments: list[str]) -> None:
+    """Print the table."""
+    signal.alarm(LONGEST)
+    rounds = int(arguments[0]) if arguments else ROUNDS
+    only = arguments[1:]
+    print(TABLE)
+    for kind in ALL:
+        if only and kind.name not in only:
+            continue
+        try:
+            print(measure(kind(), rounds).row, flush=True)
+        except Missing as missing:
+            print(f"{kind.name} is left out: {missing}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
