@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from snickers.interfaces import Copy, IFrontDoor, ILives, ISnapshots
+from snickers.interfaces import Copy, IFrontDoor, ILives, ISnapshots, Metrics
 
 ALICE = {
     "site": "alice.example",
@@ -47,12 +47,16 @@ class FakeFrontDoor:
         self.plans: list[Deferred[dict[str, Any]]] = []
         self.reloads: list[Deferred[dict[str, Any]]] = []
         self.stale: Deferred[None] | None = None
+        self.measured = Metrics({}, {}, {"sites": [], "reloads": {}}, {})
 
     def freshen(self) -> Deferred[None]:
         return succeed(None) if self.stale is None else self.stale
 
     def status(self) -> dict[str, Any]:
         return {"version": "1.2.3", "pid": 7, "faults": [], "alarms": [], "sites": self.sites}
+
+    def metrics(self) -> Metrics:
+        return self.measured
 
     def plan(self) -> Deferred[dict[str, Any]]:
         self.plans.append(Deferred())

@@ -266,10 +266,14 @@ class LogKeeperTests(FrontCase):
         return self.files[-1]
 
     def test_none(self) -> None:
-        """Where no file is named nothing is collected."""
-        self.keeper.apply("", "combined")
+        """Where no file is named what is over is counted, and no more."""
         self.assertIsNone(self.front.access)
+        self.keeper.apply("", "combined")
+        self.ask(GET)
         self.keeper.reopen()
+        self.assertEqual(self.live.traffic.codes, {})
+        self.turns.pass_time(1.5)
+        self.assertEqual(self.live.traffic.codes, {200: 1})
         self.successResultOf(self.keeper.close())
         self.assertEqual(self.files, [])
 
@@ -289,6 +293,8 @@ class LogKeeperTests(FrontCase):
         self.assertEqual([line[:1] for line in first.lines], [b"1", b"{"])
         self.assertEqual([line[:1] for line in second.lines], [b"{"])
         self.assertEqual((first.done, second.done), (["close"], ["close"]))
+        self.keeper.flush()
+        self.assertEqual(self.live.traffic.codes, {200: 4})
 
     def test_reopened(self) -> None:
         """What was collected before belongs into the file that was moved away."""

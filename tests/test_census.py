@@ -8,12 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.interfaces import NOTHING, Share
-from snickers.workers.census import NONE, Census, Counts, Reporter, read
+from snickers.interfaces import NO_TRAFFIC, NOTHING, Share, Traffic
+from snickers.workers.census import ALL, NONE, Census, Counts, Reporter, read
 
 QUICK = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 
 numbers = st.integers(0, 1 << 62)
+traffic = st.builds(
+    Traffic,
+    st.lists(st.tuples(st.integers(100, 599), numbers), max_size=3).map(tuple),
+    st.tuples(*[numbers] * len(NO_TRAFFIC.buckets)),
+    st.floats(0, 1e12),
+    numbers,
+    numbers,
+)
 counts = st.builds(
     Counts,
     numbers,
@@ -23,6 +31,8 @@ counts = st.builds(
     st.floats(0, 1e12),
     st.text(max_size=10),
     st.text(max_size=10),
+    traffic,
+    st.lists(st.tuples(st.sampled_from(["ok", "failed"]), numbers), max_size=2).map(tuple),
 )
 reports = st.dictionaries(st.sampled_from(["a", "b", "c.example"]), counts | st.just(NONE))
 
@@ -56,7 +66,7 @@ class ReporterTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """What is nothing of the kind is a `ValueError`, whatever it is."""
-        row = ["a", 1, 2, 3, 4, 5.0, "", ""]
+        row = ["a", 1, 2, 3, 4, 5.0, "", "", [], []]
         self.assertEqual(len(read(json.dumps([row]).encode())), 1)
         for wrong in (
             *(b"", b"{", b"\xff", b"5", b"null", b"[5]", b"[[]]", b'["abc"]', b'{"a": 1}'),
@@ -64,6 +74,10 @@ class ReporterTests(SynchronousTestCase):
             *(json.dumps([[*row[:n], value, *row[n + 1 :]]]).encode()
               for n in range(1, 6)
               for value in (None, "x", [], {}, -1, float("inf"), float("nan"))),
+            *(json.dumps([[*row[:8], value, []]]).encode()
+              for value in ("x", 5, None, [1], [[], [1], 0, 0, 0], [[], [-1] * 12, 0, 0, 0],
+                            [[[200, -1]], [0] * 12, 0, 0, 0], [[], [0] * 12, float("nan"), 0, 0])),
+            *(json.dumps([[*row[:9], value]]).encode() for value in (None, 5, [5], [["ok"]])),
         ):  # fmt: skip
             self.assertRaises(ValueError, read, wrong)
 
@@ -92,6 +106,26 @@ class CensusTests(SynchronousTestCase):
         self.assertEqual(self.census.share("a"), Share(11, 5, 8, None))
         self.assertEqual((self.census.connections(1), self.census.requests(1)), (3, 6))
         self.assertEqual((self.census.connections(3), self.census.requests(3)), (0, 0))
+
+    def test_traffic(self) -> None:
+        """What visitors have had is added up, too, and stays when a worker dies."""
+        one = Traffic(((200, 2), (404, 1)), (*(1, 2), *[0] * 10), 0.5, 10, 20)
+        other = Traffic(((200, 3), (500, 1)), (*(3, 1), *[0] * 10), 1.5, 1, 2)
+        both = Traffic(((200, 5), (404, 1), (500, 1)), (*(4, 3), *[0] * 10), 2.0, 11, 22)
+        self.census.counted(1, {"a": Counts(traffic=one)})
+        self.census.counted(2, {"a": Counts(traffic=other)})
+        self.assertEqual(self.census.share("a").traffic, both)
+        self.census.gone(1)
+        self.census.gone(2)
+        self.assertEqual(self.census.share("a").traffic, both)
+
+    def test_handshakes(self) -> None:
+        """So are the handshakes of all."""
+        self.assertEqual(self.census.handshakes(), {})
+        self.census.counted(1, {ALL: Counts(handshakes=(("ok", 2), ("failed", 1)))})
+        self.census.counted(2, {ALL: Counts(handshakes=(("ok", 3),))})
+        self.census.gone(1)
+        self.assertEqual(self.census.handshakes(), {"ok": 5, "failed": 1})
 
     def test_certificate(self) -> None:
         """The certificate is that of a worker who has loaded it."""

@@ -23,6 +23,7 @@ from snickers.interfaces import (
     IHandler,
     ILives,
     Share,
+    Traffic,
 )
 from snickers.livesites import LiveSites
 from snickers.running import Nobody, Running
@@ -531,6 +532,9 @@ class Others:
     def report(self) -> list[dict[str, Any]]:
         return [{"pid": 7}]
 
+    def handshakes(self) -> dict[str, int]:
+        return {"ok": 5, "failed": 1}
+
 
 class OthersTests(RunningCase):
     """Other processes have their part."""
@@ -551,6 +555,23 @@ class OthersTests(RunningCase):
         verifyObject(IColleagues, nobody)
         self.assertEqual((nobody.share("a.example"), nobody.report()), (NOTHING, []))
         self.successResultOf(nobody.freshen())
+
+    def test_metrics(self) -> None:
+        """What is measured is that of all processes, and is up to date."""
+        live = self.sites.by_name["a.example"]
+
+        def measured() -> dict[str, int]:
+            live.traffic.codes[200] = 3
+            return {"ok": 2, "timeout": 4}
+
+        self.running._measured = measured
+        self.others.shares["a.example"] = Share(traffic=Traffic(codes=((200, 4), (404, 1))))
+        metrics = self.running.metrics()
+        self.assertEqual(metrics.handshakes, {"ok": 7, "failed": 1, "timeout": 4})
+        self.assertEqual(metrics.sites["a.example"].codes, ((200, 7), (404, 1)))
+        self.assertEqual(set(metrics.sites), {"a.example", "b.example", "box.example"})
+        self.assertEqual(metrics.status, self.running.status())
+        self.assertEqual(metrics.lives, self.lives.said)
 
     def test_uses_told_late(self) -> None:
         """A lease that a worker has given back since it told of it is no use less than none."""

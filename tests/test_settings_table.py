@@ -29,9 +29,6 @@ class SettingsTableTests(SynchronousTestCase):
         later = {option.name for option in settings_options() if option.later}
         self.assertEqual(
             later,
-            {
-                *("acme directory", "acme email", "acme trust"),
-                "metrics",
-            },
+            {"acme directory", "acme email", "acme trust"},
         )
         self.assertTrue(all(not o.attribute for o in settings_options() if o.later))

@@ -20,7 +20,7 @@ from snickers.config.values import Listen, Settings
 from snickers.interfaces import Change, IPlane
 from snickers.listening import bind
 from snickers.workers.alarms import RemoteAlarm
-from snickers.workers.census import Counts, read
+from snickers.workers.census import ALL, Counts, read
 from snickers.workers.desk import Desk
 from snickers.workers.tally import Tally
 from snickers.workers.wire import Only
@@ -111,7 +111,7 @@ class WorkerPlaneTests(WorkerCase):
         self.plane.apply(self.change)
         self.assertEqual(self.plane.settings, self.change.settings)
         self.assertTrue(all(port.shared for port in self.plane.plane.ports))
-        self.assertEqual(self.plane.count(), {"hello.localhost": Counts()})
+        self.assertEqual(self.plane.count(), {ALL: Counts(), "hello.localhost": Counts()})
         self.plane.accept()
         secure = self.plane.plane.defer(self.plane.plane.authority.root, time.time())
         trust = self.plane.plane.authority.trust
@@ -155,7 +155,7 @@ class WorkerPlaneTests(WorkerCase):
         plane = self.plane.plane
         self.plane.apply(Change(removed=("hello.localhost",)))
         self.assertIs(self.plane.plane, plane)
-        self.assertEqual(self.plane.count(), {})
+        self.assertEqual(set(self.plane.count()), {ALL})
 
     def test_end_before_the_begin(self) -> Deferred[None]:
         """One that was told nothing ends at once, and only once."""

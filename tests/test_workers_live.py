@@ -23,6 +23,7 @@ from websockets.sync.client import connect as connect_websocket
 
 from tests.echo_server import BIG
 from tests.live_setup import ECHO, SETTINGS, WITHIN, Snickers, ask
+from tests.test_metrics import read as read_metrics
 
 WORKERS = SETTINGS + "workers = 3\ndrain within = 20s\n"
 BOX = f"[box.localhost]\ntype = process\ncommand = {ECHO}\nhealth = /\nenv.TITLE = box\n"
@@ -127,6 +128,38 @@ class WorkersTests(SynchronousTestCase):
         counts = {w["pid"]: w["requests"] for w in snickers.asked("status")["workers"]}
         self.assertEqual(counts, dict.fromkeys(self.pids, 2))
         self.assertIn("3 processes", snickers.command("status").stdout)
+
+    def test_metrics(self) -> None:
+        """What is measured is the sum of all processes, the one that was killed included."""
+        snickers = self.begin()
+        for pid in self.all:
+            with self.connect(pid, snickers, "files.localhost") as sock:
+                self.assertEqual(ask(sock, "files.localhost").read(), b"hello")
+                self.assertEqual(ask(sock, "files.localhost", "/none").status, 404)
+
+        def measured() -> dict[tuple[str, ...], float]:
+            with socket.socket(socket.AF_UNIX) as control:
+                control.connect(os.path.relpath(snickers.folder / "state" / "control.sock"))
+                control.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                answer = HTTPResponse(control)
+                answer.begin()
+                return read_metrics(answer.read())
+
+        site = "site=files.localhost"
+        before = measured()
+        self.assertEqual(before["snickers_requests_total", "code=200", site], 3)
+        self.assertEqual(before["snickers_requests_total", "code=404", site], 3)
+        self.assertEqual(before["snickers_request_seconds_count", site], 6)
+        self.assertGreater(before["snickers_bytes_total", "direction=out", site], 6 * 100)
+        self.assertGreaterEqual(before["snickers_tls_handshakes_total", "result=ok"], 3)
+        os.kill(self.pids[0], signal.SIGKILL)
+        until(lambda: self.pids[0] not in self.workers(snickers), "it is not replaced")
+        after = measured()
+        for key in (
+            ("snickers_requests_total", "code=200", site),
+            ("snickers_bytes_total", "direction=in", site),
+        ):
+            self.assertEqual(after[key], before[key], key)
 
     def test_woken(self) -> None:
         """A visitor of any process wakes a server, and all of them use the same one."""

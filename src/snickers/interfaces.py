@@ -503,6 +503,42 @@ class IPlane(Interface):
 # Other processes of the data plane (snickers.workers)
 
 
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds, the bounds of a histogram of answers: those that Prometheus' own clients have."""
+
+
+@frozen
+class Traffic:
+    """What visitors of a site have had so far. It may cross a process."""
+
+    codes: tuple[tuple[int, int], ...] = ()
+    """How many answers there were of each status."""
+    buckets: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
+    """How many took no longer than each of `BOUNDS`, and longer than the one before; the last:
+    longer than all."""
+    seconds: float = 0.0
+    """That they took together."""
+    received: int = 0
+    """Bytes from visitors, without TLS."""
+    sent: int = 0
+    """...and to them."""
+
+    def __add__(self, other: Traffic) -> Traffic:
+        codes = dict(self.codes)
+        for status, number in other.codes:
+            codes[status] = codes.get(status, 0) + number
+        return Traffic(
+            tuple(sorted(codes.items())),
+            tuple(a + b for a, b in zip(self.buckets, other.buckets, strict=True)),
+            self.seconds + other.seconds,
+            self.received + other.received,
+            self.sent + other.sent,
+        )
+
+
+NO_TRAFFIC = Traffic()
+
+
 @frozen
 class Share:
     """What other processes have of a site, together."""
@@ -513,6 +549,7 @@ class Share:
     """Uses of its server beyond those that its life counts."""
     certificate: Mapping[str, Any] | None = None
     """As `ICertificates.states` says it, where one of them has loaded it."""
+    traffic: Traffic = NO_TRAFFIC
 
 
 NOTHING = Share()
@@ -531,6 +568,9 @@ class IColleagues(Interface):
     def report() -> list[dict[str, Any]]:
         """Return for each ``pid``, ``since`` (epoch seconds), ``requests``, ``connections``, and
         ``serving``: whether it accepts connections."""
+
+    def handshakes() -> Mapping[str, int]:
+        """Return how many of their TLS handshakes ended how."""
 
 
 # Certificates (snickers.tls)
@@ -561,6 +601,19 @@ class IAlarm(Interface):
 # The running whole, for the control room (snickers.control)
 
 
+@frozen
+class Metrics:
+    """What is measured, for who draws curves of it; numbers since the start."""
+
+    sites: Mapping[str, Traffic]
+    handshakes: Mapping[str, int]
+    """How many TLS handshakes ended how."""
+    status: Mapping[str, Any]
+    """As `IFrontDoor.status` says it."""
+    lives: Mapping[str, Mapping[str, Any]]
+    """As `ILives.states` says it."""
+
+
 class IFrontDoor(Interface):
     """What the control room may ask of the running Snickers. Answers are JSON-able."""
 
@@ -572,6 +625,9 @@ class IFrontDoor(Interface):
         """Return ``{"version", "pid", "since", "config", "faults": [...], "alarms": [...],
         "sites": [{"site", "kind", "state", "since", "requests", "connections", "waiting",
         "certificate_days", "detail", ...}]}``."""
+
+    def metrics() -> Metrics:
+        """Return what is measured."""
 
     def plan() -> Deferred[dict[str, Any]]:
         """Fire with what a reload would do: ``{"added": [{"site", "kind"}], "changed": [{"site",

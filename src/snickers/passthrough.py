@@ -59,6 +59,8 @@ class LiveSite(Protocol):
     site: Site | None
     requests: int
     connections: set[Any]
+    traffic: Any
+    """Told with ``left(stream)`` when a connection is over."""
     carrier: Any
 
 
@@ -437,7 +439,10 @@ class Carrying:
 
     def _forget(self) -> None:
         self._passage.passages.connections.discard(self)
-        self._site.connections.discard(self)
+        site = self._site
+        if self in site.connections:
+            site.connections.remove(self)
+            site.traffic.left(self.transport)
 
 
 class _Reaching:

@@ -11,6 +11,7 @@ import os
 import resource
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, Protocol
@@ -207,6 +208,15 @@ class Plane:
         self._log_access()
         self.certificates.directory = settings.certificate_directory
         self._set_ports()
+
+    def measured(self) -> dict[str, int]:
+        """Bring the sites' traffic up to date; return how many TLS handshakes ended how."""
+        self.access.flush()
+        results: Counter[str] = Counter()
+        for port in self.ports:
+            if isinstance(port, TLSPort):
+                results.update(port.handshakes)
+        return dict(+results)
 
     # The end
 

@@ -7,6 +7,7 @@ exception goes on watching. This is also what the control room asks (`IFrontDoor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -35,10 +36,11 @@ from snickers.interfaces import (
     IFrontDoor,
     ILives,
     IPlane,
+    Metrics,
     Share,
 )
 
-NEEDS_RESTART = frozenset({"https", "http", "http2", "state", "docker", "docker_broker"})
+NEEDS_RESTART = frozenset({"https", "http", "http2", "state", "docker", "docker_broker", "metrics"})
 """Options of ``[snickers]`` that only a new start takes up."""
 
 
@@ -60,6 +62,9 @@ class Nobody:
 
     def report(self) -> list[dict[str, Any]]:
         return []
+
+    def handshakes(self) -> dict[str, int]:
+        return {}
 
 
 def _kind_name(site: Site) -> str:
@@ -121,11 +126,13 @@ class Running:
         about: Callable[[], Mapping[str, Any]],
         settle: Callable[[], None] = lambda: None,
         others: IColleagues | None = None,
+        measured: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """*load* blocks and is called through *in_thread* only. *sites* are those of this process,
         *plane* is the data plane of all of them, *others* says what the others have of it; *told*
         is told ``"reloading"`` and ``"ready"``; *about* says what is part of every status;
-        *settle* lets a moment pass, blocking, in a thread."""
+        *settle* lets a moment pass, blocking, in a thread; *measured* brings the sites' traffic
+        up to date, and returns how many TLS handshakes of this process ended how."""
         self._load = load
         self._in_thread = in_thread
         self._sites = sites
@@ -138,6 +145,7 @@ class Running:
         self._about = about
         self._settle = settle
         self._others: IColleagues = others or Nobody()
+        self._measured = measured
         self._lock = DeferredLock()
         self._began_with: Settings | None = None
         self._waits_for_restart = ""
@@ -382,6 +390,14 @@ class Running:
             "workers": self._others.report(),
             "sites": sites,
         }
+
+    def metrics(self) -> Metrics:
+        handshakes = Counter(self._measured())
+        handshakes.update(self._others.handshakes())
+        traffic = {}
+        for name, live in self._sites.by_name.items():
+            traffic[name] = live.traffic.total(live.connections) + self._others.share(name).traffic
+        return Metrics(traffic, handshakes, self.status(), self._lives.states())
 
     def _current_alarms(self) -> list[Any]:
         return list(getattr(self._alarm, "current", list)())

@@ -39,6 +39,7 @@ from snickers.containers.proof import OWNER, Proof
 from snickers.containers.room import available
 from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
+from snickers.control.metrics import MetricsService
 from snickers.front_door import FrontDoorService, ListeningPort, Together
 from snickers.interfaces import Change, CopyFailed, ICopies, IPlane
 from snickers.listening import CannotListen, bind, handed_over, inherited
@@ -193,6 +194,7 @@ class Wiring:
             lambda: {"version": __version__, "pid": os.getpid(), "config": path},
             lambda: time.sleep(SETTLE),
             self.crew,
+            lambda: self.plane.measured(),
         )
         self.copies = self._copies()
         self.lives.moved = self.moved
@@ -203,6 +205,9 @@ class Wiring:
             self.lives,
             self.copies,
         )
+        metrics = MetricsService(
+            reactor, lambda: [bind(listen) for listen in settings.metrics], self.running
+        )
         self.daemon = False
         """Whether twistd has gone to the background."""
         self.service = FrontDoorService(
@@ -210,7 +215,8 @@ class Wiring:
             self.bind,
             [
                 # First, since another Snickers may have it: nothing has been started by then.
-                Called(lambda: self.open_control(control), control.stopService),
+                Called(lambda: self.open(control), control.stopService),
+                Called(lambda: self.open(metrics), metrics.stopService),
                 *self.plane.parts,
                 self.copy_threads,
                 Called(self.begin, lambda: None),
@@ -421,11 +427,11 @@ class Wiring:
                 )
             )
 
-    def open_control(self, control: ControlService) -> None:
-        """Open the control socket; without one Snickers does not start."""
+    def open(self, service: ControlService | MetricsService) -> None:
+        """Open the control socket, or that for metrics; without them Snickers does not start."""
         try:
-            control.startService()
-        except ControlUnavailable as problem:
+            service.startService()
+        except (ControlUnavailable, CannotListen) as problem:
             self.fail(problem)
 
     def fail(self, problem: Exception) -> NoReturn:

@@ -27,7 +27,7 @@ from snickers.plane import Part, Plane, steady
 from snickers.printed import LOG, observer
 from snickers.stream import Sweep
 from snickers.workers.alarms import RemoteAlarm
-from snickers.workers.census import Counts
+from snickers.workers.census import ALL, Counts
 from snickers.workers.duty import Duty
 from snickers.workers.leases import RemoteLeases
 from snickers.workers.tally import Tally
@@ -103,7 +103,8 @@ class WorkerPlane:
             return {}
         uses = self.leases.uses()
         certificates = self.plane.certificates.states()
-        counted = {}
+        handshakes = tuple(sorted(self.plane.measured().items()))
+        counted = {ALL: Counts(handshakes=handshakes)}
         for name, live in self.plane.sites.by_name.items():
             used, leased = uses.get(name, (0, 0))
             certificate = certificates.get(name, {})
@@ -115,6 +116,7 @@ class WorkerPlane:
                 certificate.get("not_after", 0.0),
                 certificate.get("source", ""),
                 certificate.get("fault", ""),
+                live.traffic.total(live.connections),
             )
         return counted
 

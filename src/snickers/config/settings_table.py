@@ -151,11 +151,10 @@ def settings_options() -> Iterable[Option]:
         "metrics",
         addresses.ENDPOINTS,
         "",
-        "Where Prometheus may fetch metrics, besides the control socket.",
+        "Where Prometheus may fetch `/metrics`, besides the control socket. There is no password: "
+        "who reaches it sees the names of all sites. Changing it needs a restart.",
         "tcp:9100:interface=127.0.0.1",
         empty=(),
-        later=True,
-        attribute="",
     )
     yield option(
         "default site",

@@ -296,6 +296,8 @@ class Settings:
     """The file that gets a line for each request; empty: none."""
     access_log_format: str = "combined"
     """``"combined"`` or ``"json"``."""
+    metrics: tuple[Listen, ...] = ()
+    """Where what is measured can be fetched."""
     proxy_protocol_from: tuple[str, ...] = ()
     """Addresses and networks that speak the PROXY protocol to us; ``"unix"``: unix sockets."""
     docker: str = ""

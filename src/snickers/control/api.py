@@ -28,6 +28,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from snickers.config.hosts import site_name
 from snickers.config.wrong import Wrong
+from snickers.control import metrics
 from snickers.control.answers import Progress, Stream, Text, said, send
 from snickers.control.socketfile import ControlUnavailable, OwnersPort, listen
 from snickers.interfaces import Copy, CopyFailed, IFrontDoor, ILives, ISnapshots
@@ -39,8 +40,8 @@ LOG_TAIL = 100
 LOG_TAIL_LIMIT = 1_000_000
 """More lines than anybody reads; a larger number is a slip of the finger."""
 _WHAT_THERE_IS = (
-    "nothing is there; there are /status, /plan, /reload, /sites/HOST, and below it /wake, "
-    "/sleep, /restart, /update, /rollback, /logs, /snapshot, /snapshots, /restore, /prove, "
+    "nothing is there; there are /status, /metrics, /plan, /reload, /sites/HOST, and below it "
+    "/wake, /sleep, /restart, /update, /rollback, /logs, /snapshot, /snapshots, /restore, /prove, "
     "/verify"
 )
 _ACTS = {
@@ -181,6 +182,9 @@ class _Room(Resource):
             case ["status"]:
                 _allow(request, b"GET")
                 send(request, 200, self._status(_argument(request, b"site")))
+            case ["metrics"]:
+                _allow(request, b"GET")
+                metrics.send(request, self._front_door)
             case ["plan"]:
                 _allow(request, b"GET")
                 self._later(request, self._front_door.plan)

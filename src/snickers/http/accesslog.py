@@ -1,6 +1,7 @@
 """The access log: a line for each exchange that is over, as Apache and nginx write it, or as JSON.
 
 So has each connection that was carried unopened, of which only its ends and its size are known.
+Whether there is a log or not, exchanges are counted (`snickers.http.traffic`).
 
 Exchanges are collected as they are and become lines together, a few hundred at a time: so a
 request costs an addition to a list, and its own words are made once for all requests that are
@@ -9,7 +10,7 @@ alike. Must never lose what was collected when the log is moved, changed or ende
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import floor
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from snickers.http.front import Front
 from snickers.http.logforms import FORMS, Logged
+from snickers.http.traffic import count
 from snickers.stream import Sweep
 
 BATCH = 256
@@ -39,8 +41,48 @@ class KeptFile(File, Protocol):
     def close(self) -> Deferred[None]: ...
 
 
-class AccessLog:
-    """Collects exchanges that are over and writes a line for each to *file*.
+class Batches:
+    """Collects exchanges that are over, and has *count* called with some hundred at a time."""
+
+    def __init__(self, sweep: Sweep, count: Callable[[Sequence[Logged]], None]) -> None:
+        self._sweep = sweep
+        self._count = count
+        self._over: list[Logged] = []
+        self.deadline = sweep.now + EVERY
+        """When what was collected is written, by the sweep's clock."""
+        sweep.watch(self)
+
+    def add(self, exchange: Logged) -> None:
+        """Collect *exchange*, which is over."""
+        over = self._over
+        over.append(exchange)
+        if len(over) == BATCH:
+            self.flush()
+
+    def expired(self) -> None:
+        """Pass on what was collected; called by the sweep."""
+        self.deadline = self._sweep.now + EVERY
+        self.flush()
+
+    def flush(self) -> None:
+        """Pass on what was collected."""
+        over = self._over
+        if over:
+            self._over = []
+            self._count(over)
+            self._take(over)
+
+    def _take(self, over: Sequence[Logged]) -> None:
+        """Do more with what was collected."""
+
+    def close(self) -> None:
+        """Pass on what was collected, and collect no more."""
+        self._sweep.unwatch(self)
+        self.flush()
+
+
+class AccessLog(Batches):
+    """Writes a line for each of them to *file*, too.
 
     *form*: a key of `FORMS`; *wall* returns seconds since the epoch, *seconds* those of the clock
     that exchanges were timed with.
@@ -53,35 +95,15 @@ class AccessLog:
         sweep: Sweep,
         wall: Callable[[], float],
         seconds: Callable[[], float],
+        count: Callable[[Sequence[Logged]], None] = lambda over: None,
     ) -> None:
+        super().__init__(sweep, count)
         self._file = file
         self._form = FORMS[form]()
-        self._sweep = sweep
         self._wall = wall
         self._seconds = seconds
-        self._over: list[Logged] = []
-        self.deadline = sweep.now + EVERY
-        """When what was collected is written, by the sweep's clock."""
-        sweep.watch(self)
 
-    def add(self, exchange: Logged) -> None:
-        """Have *exchange*, which is over, logged."""
-        over = self._over
-        over.append(exchange)
-        if len(over) == BATCH:
-            self.flush()
-
-    def expired(self) -> None:
-        """Write what was collected; called by the sweep."""
-        self.deadline = self._sweep.now + EVERY
-        self.flush()
-
-    def flush(self) -> None:
-        """Write what was collected."""
-        over = self._over
-        if not over:
-            return
-        self._over = []
+    def _take(self, over: Sequence[Logged]) -> None:
         form = self._form
         pieces: list[bytes] = []
         epoch = self._wall() - self._seconds()
@@ -104,16 +126,11 @@ class AccessLog:
             pieces += form.line(exchange, time, known[1])
         self._file.write(b"".join(pieces))
 
-    def close(self) -> None:
-        """Write what was collected, and collect no more."""
-        self._sweep.unwatch(self)
-        self.flush()
-
 
 class LogKeeper:
-    """The access log that the settings ask for now, if any.
+    """The access log that the settings ask for now, if any; all exchanges are counted anyhow.
 
-    *open_file* makes the file of a path; *front* is given the log's `AccessLog.add`.
+    *open_file* makes the file of a path; *front* is given the log's `Batches.add`.
     """
 
     def __init__(
@@ -125,36 +142,49 @@ class LogKeeper:
         self._front = front
         self._wall = wall
         self._open_file = open_file
-        self._asked = ("", "")
-        self._log: AccessLog | None = None
+        self._asked: tuple[str, str] | None = None
+        """Nothing is counted before there is something."""
+        self._log: Batches | None = None
         self._file: KeptFile | None = None
 
     def apply(self, path: str, form: str) -> None:
         """Log to *path* in *form* from now on; ``""``: nowhere."""
         if (path, form) == self._asked:
             return
-        before, _ = self._asked
+        before, _ = self._asked or ("", "")
         self._asked = (path, form)
         if self._log is not None:
             self._log.close()
-            self._log = self._front.access = None
         if before != path and self._file is not None:
             self._file.close()
             self._file = None
+        front = self._front
         if path:
             file = self._file = self._file or self._open_file(path)
-            front = self._front
-            self._log = AccessLog(file, form, front.sweep, self._wall, front.seconds)
-            front.access = self._log.add
+            self._log = AccessLog(file, form, front.sweep, self._wall, front.seconds, self._count)
+        else:
+            self._log = Batches(front.sweep, self._count)
+        front.access = self._log.add
+
+    def _count(self, over: Sequence[Logged]) -> None:
+        count(over, self._front.sites.by_name)
+
+    def flush(self) -> None:
+        """Count and write what was collected."""
+        if self._log is not None:
+            self._log.flush()
 
     def reopen(self) -> None:
         """Open the file anew: it was moved away."""
-        if self._log is not None and self._file is not None:
-            self._log.flush()
+        if self._file is not None:
+            self.flush()
             self._file.reopen()
 
     def close(self) -> Deferred[None]:
         """Write what is left and log no more; fires when that is done."""
-        file = self._file
-        self.apply("", "")
+        file, self._file = self._file, None
+        log, self._log = self._log, None
+        self._asked = self._front.access = None
+        if log is not None:
+            log.close()
         return succeed(None) if file is None else file.close()

@@ -433,8 +433,10 @@ class Http1:
     def forget(self) -> None:
         """The connection is nobody's any more."""
         self.front.connections.discard(self)
-        if self.site is not None:
-            self.site.connections.discard(self)
+        site = self.site
+        if site is not None and self in site.connections:
+            site.connections.remove(self)
+            site.traffic.left(self.transport)
 
     def close_if_idle(self) -> None:
         """Close a connection on which nothing is asked or being asked."""

@@ -226,6 +226,7 @@ class Http2:
         self._end()
         self.front.connections.discard(self)
         self.site.connections.discard(self)
+        self.site.traffic.left(self.transport)
 
     def _end(self) -> None:
         """Nothing is read or sent any more."""

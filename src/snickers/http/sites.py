@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from snickers.config.values import Passthrough, Site
+from snickers.http.traffic import Tallied
 from snickers.interfaces import IHandler
 
 
@@ -23,6 +24,7 @@ class LiveSite:
         "name",
         "requests",
         "site",
+        "traffic",
         "unopened",
         "wild",
     )
@@ -38,7 +40,8 @@ class LiveSite:
         self.requests = 0
         """Of a site whose TLS is not opened here: the connections that were carried."""
         self.connections: set[Any] = set()
-        """Each has ``close_if_idle()``."""
+        """Each has ``close_if_idle()`` and a ``transport``."""
+        self.traffic = Tallied()
         self.unopened = False
         """Whether its TLS is not opened here: see `snickers.passthrough`."""
         self.carrier: Any = None

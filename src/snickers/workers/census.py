@@ -7,13 +7,14 @@ what it had counted is kept when it dies, so that no number ever goes back. Pure
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import astuple, evolve, frozen
 
-from snickers.interfaces import NOTHING, Share
+from snickers.interfaces import NO_TRAFFIC, NOTHING, Share, Traffic
 
 
 @frozen
@@ -31,9 +32,14 @@ class Counts:
     source: str = ""
     fault: str = ""
     """What is wrong with the certificate, in words."""
+    traffic: Traffic = NO_TRAFFIC
+    handshakes: tuple[tuple[str, int], ...] = ()
+    """How many TLS handshakes ended how: of `ALL` only."""
 
 
 NONE = Counts()
+ALL = ""
+"""In the place of a site's name: of the process as a whole."""
 
 
 class Reporter:
@@ -59,17 +65,42 @@ class Reporter:
                 found.not_after,
                 found.source,
                 found.fault,
+                _told(found.traffic),
+                found.handshakes,
             ]
             for site, found in news.items()
         ]
         return json.dumps(rows).encode()
 
 
+def _told(traffic: Traffic) -> list[Any]:
+    """Return what `_traffic` reads."""
+    return [] if traffic == NO_TRAFFIC else list(astuple(traffic, recurse=False))
+
+
+def _traffic(told: list[Any]) -> Traffic:
+    if not told:
+        return NO_TRAFFIC
+    codes, buckets, seconds, received, sent = told
+    numbers = [seconds, received, sent, *buckets, *(number for _, number in codes)]
+    if len(buckets) != len(NO_TRAFFIC.buckets) or not all(
+        isfinite(number) and number >= 0 for number in numbers
+    ):
+        raise ValueError(f"{told} cannot be")
+    return Traffic(
+        tuple((int(status), int(number)) for status, number in codes),
+        tuple(int(number) for number in buckets),
+        float(seconds),
+        int(received),
+        int(sent),
+    )
+
+
 def read(data: bytes) -> dict[str, Counts]:
     """Return what `Reporter.changed` told. Fails with `ValueError` for anything else."""
     found: dict[str, Counts] = {}
     try:
-        for site, *numbers, source, fault in json.loads(data):
+        for site, *numbers, source, fault, traffic, handshakes in json.loads(data):
             requests, connections, uses, leases, not_after = numbers
             if not (isfinite(not_after) and min(numbers) >= 0):
                 raise ValueError(f"{numbers} cannot be")
@@ -81,6 +112,8 @@ def read(data: bytes) -> dict[str, Counts]:
                 float(not_after),
                 str(source),
                 str(fault),
+                _traffic(traffic),
+                tuple((str(result), int(number)) for result, number in handshakes),
             )
     except (TypeError, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
@@ -92,8 +125,8 @@ class Census:
 
     def __init__(self) -> None:
         self._workers: dict[object, dict[str, Counts]] = {}
-        self._past: dict[str, int] = {}
-        """Requests that were answered by workers that are no more."""
+        self._past: dict[str, Counts] = {}
+        """Of workers that are no more: what they had done."""
 
     def counted(self, worker: object, news: Mapping[str, Counts]) -> None:
         """Take what *worker* has told; a site of which nothing is left was removed there."""
@@ -107,8 +140,13 @@ class Census:
     def gone(self, worker: object) -> None:
         """*worker* is no more; what it had done stays done."""
         for site, counts in self._workers.pop(worker, {}).items():
-            if counts.requests:
-                self._past[site] = self._past.get(site, 0) + counts.requests
+            if counts.requests or counts.traffic != NO_TRAFFIC or counts.handshakes:
+                past = self._past.get(site, NONE)
+                self._past[site] = Counts(
+                    requests=past.requests + counts.requests,
+                    traffic=past.traffic + counts.traffic,
+                    handshakes=_sum(past.handshakes, counts.handshakes),
+                )
 
     def removed(self, sites: Iterable[str]) -> None:
         """The configuration has *sites* no more: another one of the name begins at nothing."""
@@ -126,8 +164,9 @@ class Census:
     def share(self, site: str) -> Share:
         """Return what all workers have of *site*, together."""
         share = NOTHING
-        if site in self._past:
-            share = evolve(share, requests=self._past[site])
+        past = self._past.get(site)
+        if past is not None:
+            share = evolve(share, requests=past.requests, traffic=past.traffic)
         for kept in self._workers.values():
             counts = kept.get(site)
             if counts is not None:
@@ -136,8 +175,21 @@ class Census:
                     share.connections + counts.connections,
                     share.uses + counts.uses - counts.leases,
                     share.certificate or _certificate(counts),
+                    share.traffic + counts.traffic,
                 )
         return share
+
+    def handshakes(self) -> dict[str, int]:
+        """Return how many TLS handshakes of all workers ended how."""
+        each = [kept[ALL].handshakes for kept in self._workers.values() if ALL in kept]
+        return dict(_sum(self._past.get(ALL, NONE).handshakes, *each))
+
+
+def _sum(*each: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    total: Counter[str] = Counter()
+    for results in each:
+        total.update(dict(results))
+    return tuple(sorted(total.items()))
 
 
 def _certificate(counts: Counts) -> dict[str, Any] | None:

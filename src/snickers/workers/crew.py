@@ -435,6 +435,9 @@ class Crew:
     def share(self, site: str) -> Share:
         return self.census.share(site)
 
+    def handshakes(self) -> dict[str, int]:
+        return self.census.handshakes()
+
     def report(self) -> list[dict[str, Any]]:
         return [
             {

@@ -1,0 +1,161 @@
+"""What is measured, as Prometheus' own parser reads it."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from snickers.control.metrics import MetricsService, exposition
+from snickers.interfaces import BOUNDS, Metrics, Traffic
+from tests.control_fake import FakeFrontDoor
+
+ODD = 'odd"\\\n.example'
+METRICS = Metrics(
+    {
+        "a.example": Traffic(((200, 7), (404, 1)), (*(5, 2), *[0] * 9, 1), 20.5, 100, 2000),
+        ODD: Traffic(),
+    },
+    {"ok": 8, "timeout": 1},
+    {
+        "sites": [
+            {
+                "site": "a.example",
+                "state": "awake",
+                "connections": 3,
+                "certificate": {"not_after": 1.7e9},
+            },
+            {"site": ODD, "state": "broken", "connections": 0, "certificate": None},
+        ],
+        "reloads": {"ok": 2, "failed": 1},
+    },
+    {"a.example": {"wakes": {"ready": 4, "failed": 1}, "wake_seconds": 2.5}, "b.example": {}},
+)
+
+
+def read(text: bytes) -> dict[tuple[str, ...], float]:
+    """Return the samples by their name and the values of their labels."""
+    found = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            key = (sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items())))
+            assert key not in found, key
+            found[key] = sample.value
+    return found
+
+
+class ExpositionTests(SynchronousTestCase):
+    """The text."""
+
+    def setUp(self) -> None:
+        self.samples = read(exposition(METRICS))
+
+    def test_names(self) -> None:
+        """Everything has the name that users rely on."""
+        names = {name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum")
+                 for name, *_ in self.samples}  # fmt: skip
+        self.assertEqual(
+            names,
+            {
+                "snickers_requests_total",
+                "snickers_request_seconds",
+                "snickers_bytes_total",
+                "snickers_connections",
+                "snickers_site_state",
+                "snickers_wakes_total",
+                "snickers_wake_seconds",
+                "snickers_certificate_expiry_timestamp_seconds",
+                "snickers_reloads_total",
+                "snickers_tls_handshakes_total",
+            },
+        )
+
+    def test_values(self) -> None:
+        """Each number is where it belongs."""
+        a = "site=a.example"
+        for key, value in {
+            ("snickers_requests_total", "code=200", a): 7,
+            ("snickers_requests_total", "code=404", a): 1,
+            ("snickers_request_seconds_bucket", f"le={BOUNDS[0]}", a): 5,
+            ("snickers_request_seconds_bucket", f"le={BOUNDS[1]}", a): 7,
+            ("snickers_request_seconds_bucket", f"le={BOUNDS[-1]}", a): 7,
+            ("snickers_request_seconds_bucket", "le=+Inf", a): 8,
+            ("snickers_request_seconds_count", a): 8,
+            ("snickers_request_seconds_sum", a): 20.5,
+            ("snickers_bytes_total", "direction=in", a): 100,
+            ("snickers_bytes_total", "direction=out", a): 2000,
+            ("snickers_connections", a): 3,
+            ("snickers_site_state", a, "state=awake"): 1,
+            ("snickers_wakes_total", "result=ready", a): 4,
+            ("snickers_wakes_total", "result=failed", a): 1,
+            ("snickers_wake_seconds_count", a): 4,
+            ("snickers_wake_seconds_sum", a): 2.5,
+            ("snickers_wake_seconds_count", "site=b.example"): 0,
+            ("snickers_certificate_expiry_timestamp_seconds", "host=a.example"): 1.7e9,
+            ("snickers_reloads_total", "result=ok"): 2,
+            ("snickers_reloads_total", "result=failed"): 1,
+            ("snickers_tls_handshakes_total", "result=ok"): 8,
+            ("snickers_tls_handshakes_total", "result=timeout"): 1,
+        }.items():
+            self.assertEqual(self.samples.get(key), value, key)
+
+    def test_odd_names(self) -> None:
+        """A name is data, whatever it is made of."""
+        self.assertEqual(self.samples["snickers_connections", f"site={ODD}"], 0)
+
+
+class ServiceTests(TestCase):
+    """On sockets of its own."""
+
+    def setUp(self) -> None:
+        self.front_door = FakeFrontDoor()
+        self.front_door.measured = METRICS
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.setblocking(False)
+        self.port = sock.getsockname()[1]
+        self.service = MetricsService(reactor, lambda: [sock], self.front_door)
+        self.addCleanup(self.service.stopService)
+
+    def ask(self, path: str) -> Deferred[Any]:
+        def get() -> tuple[int, str, bytes]:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+                return answer.status, answer.headers["Content-Type"], answer.read()
+
+        return deferToThread(get)
+
+    async def test_asked(self) -> None:
+        """They are at ``/metrics`` while it runs, and nothing else is there."""
+        self.service.startService()
+        status, kind, body = await self.ask("/metrics")
+        self.assertEqual((status, body), (200, exposition(METRICS)))
+        self.assertTrue(kind.startswith("text/plain; version=0.0.4"))
+        for path in ("/", "/status"):
+            with self.assertRaises(OSError) as caught:
+                await self.ask(path)
+            self.assertEqual(getattr(caught.exception, "code", 404), 404, path)
+        await self.service.stopService()
+        with self.assertRaises(OSError):
+            await self.ask("/metrics")
+
+    async def test_broken(self) -> None:
+        """What cannot be measured is an error for who asks, and one in the log."""
+        self.front_door.measured = None  # type: ignore[assignment]
+        self.service.startService()
+        with self.assertRaises(OSError) as caught:
+            await self.ask("/metrics")
+        self.assertEqual(getattr(caught.exception, "code", None), 500)
+        self.assertTrue(self.flushLoggedErrors())
+
+    def test_cannot(self) -> None:
+        """What cannot be bound is said to who starts it."""
+
+        def fail() -> Any:
+            raise OSError("in use")
+
+        self.assertRaises(OSError, MetricsService(reactor, fail, self.front_door).startService)
