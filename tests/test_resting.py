@@ -55,6 +55,15 @@ class PauseTests(SynchronousTestCase):
         self.assertIs(life.state.phase, Phase.PAUSED)
         return life
 
+    def test_removed(self) -> None:
+        """A site that is removed takes nobody in any more while its server is being resumed for
+        its end."""
+        life = Dialogue(DUMPED, Phase.PAUSED)
+        life.hear(e.Removed())
+        self.assertIs(life.state.phase, Phase.RESUMING)
+        (refuse,) = life.hear(e.Arrived(1))
+        self.assertEqual((refuse.tickets, refuse.refusal.kind), ((1,), "stopping"))
+
     def test_and_back(self) -> None:
         """A request has it go on, and is answered as soon as it does."""
         life = self.paused()

@@ -45,6 +45,30 @@ class SwapTests(SynchronousTestCase):
         self.assertIn(e.Settle(), rest)
         self.assertEqual((life.state.good, life.state.before), (NEW, SERVER))
 
+    def test_doubted_while_preparing(self) -> None:
+        """A request that met the old server badly meanwhile has it looked at, and loses neither
+        the change nor who waits for it."""
+        life = Dialogue(LIFE, good=SERVER)
+        life.hear(e.Changed(LIFE, "new"))
+        probe, *_ = life.hear(e.Doubted(("127.0.0.1", 1)))
+        self.assertIsInstance(probe, e.Probe)
+        life.hear(e.HealthPassed)
+        (stop,) = life.hear(e.Prepared, True)
+        self.assertIsInstance(stop, e.Stop)
+
+    def test_the_old_one_crashes(self) -> None:
+        """A server that ends while it is made ready for its end has not failed as a newcomer: the
+        next start is the new one's."""
+        life = Dialogue(evolve(LIFE, snapshot=("dump",)), Phase.PAUSED, good=SERVER)
+        (resume,) = life.hear(e.Changed(evolve(LIFE, snapshot=("dump",)), "new"))
+        self.assertIsInstance(resume, e.Resume)
+        life.hear(e.Exited("one", "it ended"))
+        self.assertIs(life.state.phase, Phase.CRASHED)
+        life.pass_time(60)
+        (start,) = life.hear(e.Arrived(1))
+        self.assertIsInstance(start, e.Start)
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("new", ""))
+
     def comes_back(self, life: Dialogue, words: str) -> None:
         """Go on with a life that goes back: the old one answers who has waited."""
         self.assertIs(life.state.phase, Phase.REVERTING)

@@ -175,8 +175,12 @@ def due(state: State) -> float:
 
 def on_trial(s: State) -> bool:
     """Whether another server than the last good one is being tried."""
-    fresh = s.updating or (s.good is not None and s.fingerprint != s.good.fingerprint)
-    return s.good is not None and fresh and not s.gone and s.phase is not Phase.AWAKE
+    good = s.good
+    if good is None or s.gone or s.phase is Phase.AWAKE:
+        return False
+    # While what is to be replaced is still there, nothing else has been tried.
+    replaced = s.instance is None or s.instance.id != good.id
+    return replaced and (s.updating or s.fingerprint != good.fingerprint)
 
 
 def patience(s: State) -> float:

@@ -60,7 +60,7 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
     e.Arrived: (
         r.wait_away,       r.rouse,           r.wait,            r.wait,            r.lease,
         r.hold,            r.hold,            r.hold,            r.rebuff,          r.deny,
-        r.wait,            q.recall,          r.wait,            q.interrupt,       u.wait,
+        u.wait,            q.recall,          u.wait,            q.interrupt,       u.wait,
     ),
     e.Forgotten: (
         r.forget,          _,                 r.forget,          r.forget,          _,

@@ -131,7 +131,8 @@ def doubt(s: State, event: e.Doubted, now: float) -> Step:
     instance = s.instance
     if s.doubted or instance is None or instance.address != event.address:
         return s, ()
-    s = evolve(s, doubted=True, epoch=s.epoch + 1)
+    # In the same epoch: what is being prepared or inquired about meanwhile is still wanted.
+    s = evolve(s, doubted=True)
     look = (e.Look(s.epoch),) if s.engine else ()
     return s, (e.Probe(s.epoch, instance, brief=True), *look)
 
