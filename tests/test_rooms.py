@@ -49,6 +49,8 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.listening": ("snickers.announced", "snickers.config.values", "snickers.stream"),
     "snickers.welcome": ("snickers.config.values",),
     "snickers.tls": (*MEETING, "snickers.listening"),
+    # The same durable files.
+    "snickers.acme": (*MEETING, "snickers.tls.disk"),
     # A WebSocket after its 101 is a relay.
     "snickers.http": (*MEETING, "snickers.relay", "snickers.htpasswd"),
     "snickers.containers": MEETING,
