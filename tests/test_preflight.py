@@ -15,7 +15,7 @@ from snickers.acme import preflight as module
 from snickers.acme import reach
 from snickers.acme.caa import Record
 from snickers.acme.lookup import NoSuchName, Unanswered
-from snickers.acme.preflight import Findings, Preflight, preflight
+from snickers.acme.preflight import Findings, Preflight, preflight, ways
 from snickers.acme.reach import ELSEWHERE, NOTHING, OTHER, OURS, Reached
 from tests.dns_fake import FakeDNS
 from tests.pairs import make_pair
@@ -189,7 +189,7 @@ class CaaTests(PreflightCase):
         """Records for some challenges are held against those that may be used."""
         self.records["example"] = [Record(0, "issue", "letsencrypt.org;validationmethods=dns-01")]
         self.assertEqual(len(self.look(identities=IDENTITIES).faults), 1)
-        self.assertEqual(self.look(identities=IDENTITIES, challenge="dns-01"), Findings())
+        self.assertEqual(self.look(identities=IDENTITIES, ways=("dns-01",)), Findings())
 
     def test_account(self) -> None:
         """So are those for one account."""
@@ -213,7 +213,19 @@ class CaaTests(PreflightCase):
 
     def test_dns_01(self) -> None:
         """A name that is proven by the DNS need not lead anywhere."""
-        self.assertEqual(self.look("nowhere.example", challenge="dns-01"), Findings())
+        self.assertEqual(self.look("nowhere.example", ways=("dns-01",)), Findings())
+
+    def test_dns_01_as_well(self) -> None:
+        """Where the DNS is one of several ways, what is wrong with the others is a doubt."""
+        ways = ("http-01", "dns-01")
+        self.http[PUBLIC] = Reached(OTHER, "404")
+        self.names["private.example"] = ["10.0.0.1"]
+        found = self.look("a.example", "no.example", "private.example", ways=ways)
+        self.assertEqual(found.faults, ())
+        self.assertEqual(
+            [doubt.split(":")[0] for doubt in found.doubts],
+            ["a.example", "no.example", "private.example"],
+        )
 
 
 class ReachTests(PreflightCase):
@@ -250,8 +262,8 @@ class ReachTests(PreflightCase):
     def test_only_one(self) -> None:
         """A site that is proven in one way is looked at in that way alone."""
         self.http[PUBLIC] = Reached(OTHER, "404")
-        self.assertEqual(len(self.look(challenge="http-01").faults), 1)
-        self.assertEqual(self.look(challenge="tls-alpn-01"), Findings())
+        self.assertEqual(len(self.look(ways=("http-01",)).faults), 1)
+        self.assertEqual(self.look(ways=("tls-alpn-01",)), Findings())
         self.assertEqual([each[0] for each in self.asked], ["http", "tls"])
 
     def test_nobody(self) -> None:
@@ -289,7 +301,7 @@ class ReachTests(PreflightCase):
         """Where nobody makes certificates of challenges, only the plain port is looked at."""
         self.http[PUBLIC] = Reached(OTHER, "404")
         self.assertEqual(len(self.look(make=False).faults), 1)
-        self.assertEqual(self.look(make=False, challenge="tls-alpn-01"), Findings())
+        self.assertEqual(self.look(make=False, ways=("tls-alpn-01",)), Findings())
         self.assertEqual([each[0] for each in self.asked], ["http"])
 
     def test_order_in_flight(self) -> None:
@@ -314,7 +326,7 @@ class ReachTests(PreflightCase):
             return found
 
         self.by_tls = by_tls  # type: ignore[method-assign]
-        self.look(challenge="tls-alpn-01", left=["a.example.pem"])
+        self.look(ways=("tls-alpn-01",), left=["a.example.pem"])
         self.assertEqual(path.read_text(), "of an order")
 
 
@@ -370,8 +382,10 @@ class WholeTests(SynchronousTestCase):
         @frozen
         class Settings:
             state: str = self.mktemp()
+            http: tuple[str, ...] = ("tcp:80",)
             acme_resolver: str = f"127.0.0.1:{dns.port}"
             acme_trust: str = ""
+            acme_dns_hook: tuple[str, ...] = ()
 
         def faults(settings: Settings, **others: Any) -> Sequence[str]:
             return preflight(
@@ -390,4 +404,21 @@ class WholeTests(SynchronousTestCase):
         self.assertEqual(
             preflight(("x.example",), Settings(acme_trust="r"), "http-01")[0].split(":")[0],
             "x.example",
+        )
+
+    def test_ways(self) -> None:
+        """What a site says holds; else what this Snickers can do."""
+
+        @frozen
+        class Settings:
+            http: tuple[str, ...] = ()
+            acme_dns_hook: tuple[str, ...] = ()
+            state: str = ""
+            acme_resolver: str = ""
+            acme_trust: str = ""
+
+        self.assertEqual(ways("http-01", Settings()), ("http-01",))
+        self.assertEqual(ways("auto", Settings()), ("tls-alpn-01",))
+        self.assertEqual(
+            ways("auto", Settings(("tcp:80",), ("/hook",))), ("http-01", "tls-alpn-01", "dns-01")
         )

@@ -36,6 +36,7 @@ HTTP_PORT = 80
 HTTPS_PORT = 443
 """Where authorities ask (RFC 8555 section 8.3, RFC 8737 section 3)."""
 PATH = "/.well-known/acme-challenge/"
+WAYS = ("http-01", "tls-alpn-01")
 OURS_BEGINS = "preflight-"
 """How the names of our own tokens begin: an authority's are random."""
 OLD = 3600.0
@@ -53,10 +54,16 @@ class IsWanted(Protocol):
     def state(self) -> str: ...
 
     @property
+    def http(self) -> Sequence[object]: ...
+
+    @property
     def acme_resolver(self) -> str: ...
 
     @property
     def acme_trust(self) -> str: ...
+
+    @property
+    def acme_dns_hook(self) -> tuple[str, ...]: ...
 
 
 class IDns(Protocol):
@@ -120,18 +127,18 @@ class Preflight:
     def look(
         self,
         names: Sequence[str],
-        challenge: str = "auto",
+        ways: Sequence[str] = WAYS,
         identities: Sequence[str] = (),
         account: str = "",
         public: bool = True,
     ) -> Findings:
         """Return what is to be said of *names*.
 
-        *challenge*: that of the site, ``auto``, ``http-01``, ``tls-alpn-01`` or ``dns-01``;
-        *identities*: the authority's ``caaIdentities``; *account*: the URL of ours with it;
-        *public*: it asks from the internet, so that private addresses lead it nowhere.
+        *ways*: the challenges that may be used, of which one is enough; *identities*: the
+        authority's ``caaIdentities``; *account*: the URL of ours with it; *public*: it asks from
+        the internet, so that private addresses lead it nowhere.
         """
-        run = _Run(self, challenge, tuple(identities), account, public)
+        run = _Run(self, tuple(ways), tuple(identities), account, public)
         for name in names:
             try:
                 run.look_at(name)
@@ -146,13 +153,13 @@ class _Run:
     def __init__(
         self,
         owner: Preflight,
-        challenge: str,
+        ways: tuple[str, ...],
         identities: tuple[str, ...],
         account: str,
         public: bool,
     ) -> None:
         self._owner = owner
-        self._challenge = challenge
+        self._ways = ways
         self._identities = identities
         self._account = account
         self._public = public
@@ -169,15 +176,11 @@ class _Run:
 
     def look_at(self, name: str) -> None:
         wildcard = name.startswith("*.")
-        if wildcard:
-            methods: tuple[str, ...] = ("dns-01",)  # no other proves one (RFC 8555 section 7.4.1)
-        elif self._challenge == "auto":
-            methods = ("http-01", "tls-alpn-01")
-        else:
-            methods = (self._challenge,)
-        if methods != ("dns-01",):
-            self._look_for_addresses(name, methods)
-        self._look_for_caa(name, Asked(self._identities, methods, self._account, wildcard))
+        # No other way proves a wildcard (RFC 8555 section 7.4.1).
+        ways = ("dns-01",) if wildcard else self._ways
+        if ways != ("dns-01",):
+            self._look_for_addresses(name, ways)
+        self._look_for_caa(name, Asked(self._identities, ways, self._account, wildcard))
 
     # Whose it is to issue
 
@@ -204,12 +207,14 @@ class _Run:
 
     # Where it leads
 
-    def _look_for_addresses(self, name: str, methods: tuple[str, ...]) -> None:
+    def _look_for_addresses(self, name: str, ways: tuple[str, ...]) -> None:
         self._left()
+        # Where the DNS can prove it too, it need not lead here.
+        wrong = self.doubts if "dns-01" in ways else self.faults
         try:
             addresses = self._owner._dns.addresses(name)
         except NoSuchName:
-            self.faults.append(
+            wrong.append(
                 f"{name}: the DNS knows no such name: give it an A or AAAA record with an address "
                 "of this host"
             )
@@ -218,30 +223,32 @@ class _Run:
             self.doubts.append(f"{name}: where it leads: {error}")
             return
         if not addresses:
-            self.faults.append(
+            wrong.append(
                 f"{name}: the DNS has no address for it: give it an A or AAAA record with an "
                 "address of this host"
             )
             return
         private = [each for each in addresses if not ip_address(each).is_global]
         if private and self._public:
-            self.faults.append(
+            wrong.append(
                 f"{name}: leads to {_and(private)}, where nobody comes from the internet: its A "
                 "and AAAA records must be public addresses that lead to this host"
             )
             return
-        self._look_for_us(name, addresses, methods)
+        self._look_for_us(name, addresses, ways, wrong)
 
-    def _look_for_us(self, name: str, addresses: Sequence[str], methods: tuple[str, ...]) -> None:
+    def _look_for_us(
+        self, name: str, addresses: Sequence[str], ways: tuple[str, ...], wrong: list[str]
+    ) -> None:
         """Ask each address for what only we can answer."""
         owner = self._owner
         try:
             with _Token(owner) as token:
-                certificate = _Certificate(owner, name) if "tls-alpn-01" in methods else None
+                certificate = _Certificate(owner, name) if "tls-alpn-01" in ways else None
                 with certificate or _NOTHING:
                     for address in addresses:
-                        tries = self._tries(name, address, methods, token, certificate)
-                        self._judge(name, address, tries)
+                        tries = self._tries(name, address, ways, token, certificate)
+                        self._judge(name, address, tries, wrong)
         except OSError as error:
             self.doubts.append(
                 f"{name}: {error.filename or owner._folder} cannot be written to, so that no "
@@ -252,14 +259,14 @@ class _Run:
         self,
         name: str,
         address: str,
-        methods: tuple[str, ...],
+        ways: tuple[str, ...],
         token: _Token,
         certificate: _Certificate | None,
     ) -> list[tuple[int, Reached]]:
         """Return what was found at which port, until it is us."""
         owner = self._owner
         found: list[tuple[int, Reached]] = []
-        if "http-01" in methods:
+        if "http-01" in ways:
             port = owner._http_port
             reached = owner._by_http(
                 name, address, port, PATH + token.name, token.content, self._left()
@@ -274,14 +281,20 @@ class _Run:
             )
         return found
 
-    def _judge(self, name: str, address: str, tries: Sequence[tuple[int, Reached]]) -> None:
+    def _judge(
+        self,
+        name: str,
+        address: str,
+        tries: Sequence[tuple[int, Reached]],
+        wrong: list[str],
+    ) -> None:
         """Say what follows from what was found at *address*."""
         if not tries or tries[-1][1].what == OURS:
             return
         said = ", ".join(f"port {port}: {reached.how}" for port, reached in tries)
         whats = {reached.what for _, reached in tries}
         if whats == {OTHER} and self._owner._place(address) != reach.BEHIND:
-            self.faults.append(
+            wrong.append(
                 f"{name}: leads to {address}, where another server answers ({said}): have its A "
                 "and AAAA records lead to this host, or that server hand on "
                 f"http://{name}{PATH}"
@@ -380,6 +393,15 @@ _NOTHING = _Nothing()
 _log = Logger()
 
 
+def ways(challenge: str, settings: IsWanted) -> tuple[str, ...]:
+    """Return the challenges that may prove a site whose ``acme challenge`` is *challenge*."""
+    if challenge != "auto":
+        return (challenge,)
+    by_http = ("http-01",) if settings.http else ()
+    by_dns = ("dns-01",) if settings.acme_dns_hook else ()
+    return (*by_http, "tls-alpn-01", *by_dns)
+
+
 def preflight(
     names: Sequence[str],
     settings: IsWanted,
@@ -390,10 +412,10 @@ def preflight(
     http_port: int = HTTP_PORT,
     https_port: int = HTTPS_PORT,
 ) -> Sequence[str]:
-    """Return the faults of *names*, and log the doubts; arguments as in `Preflight.look`.
+    """Return the faults of *names*, and log the doubts.
 
-    An authority whose directory needs a root of its own (``acme trust``) is not taken for one on
-    the internet.
+    *challenge*: as the site says it; the others as in `Preflight.look`. An authority whose
+    directory needs a root of its own (``acme trust``) is not taken for one on the internet.
     """
     found = Preflight(
         Lookup(server_at(settings.acme_resolver)),
@@ -401,7 +423,7 @@ def preflight(
         make,
         http_port=http_port,
         https_port=https_port,
-    ).look(names, challenge, identities, account, public=not settings.acme_trust)
+    ).look(names, ways(challenge, settings), identities, account, not settings.acme_trust)
     for doubt in found.doubts:
         _log.info("preflight: {doubt}", doubt=doubt)
     return found.faults
