@@ -9,13 +9,13 @@ from typing import Any
 
 from attrs import frozen
 from cryptography.hazmat.primitives import serialization
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.acme import preflight as module
 from snickers.acme import reach
 from snickers.acme.caa import Record
 from snickers.acme.lookup import NoSuchName, Unanswered
-from snickers.acme.preflight import Findings, Preflight, preflight, ways
+from snickers.acme.preflight import BeforeOrders, Findings, Preflight, ways
 from snickers.acme.reach import ELSEWHERE, NOTHING, OTHER, OURS, Reached
 from tests.dns_fake import FakeDNS
 from tests.pairs import make_pair
@@ -57,6 +57,7 @@ class PreflightCase(SynchronousTestCase):
         self.http: dict[str, Reached] = {}
         self.tls: dict[str, Reached] = {}
         self.place = reach.DIRECT
+        self.own: set[str] = set()
         self.time = 1000.0
         self.took = 0.0
         self.asked: list[tuple[Any, ...]] = []
@@ -94,6 +95,7 @@ class PreflightCase(SynchronousTestCase):
             self.dns,
             str(self.folder),
             (lambda name, proof, now: PEM) if make else None,
+            self.own,
             self.by_http,
             self.by_tls,
             lambda address: self.place,
@@ -259,6 +261,25 @@ class ReachTests(PreflightCase):
         self.assertEqual(found.faults, ())
         self.assertIn("that may be the router alone", found.doubts[0])
 
+    def test_not_that_router(self) -> None:
+        """Where this Snickers reaches itself through its router, another address is another
+        server's, and it is a fault."""
+        self.place = reach.BEHIND
+        self.names["b.example"] = ["9.9.9.9"]
+        self.http["9.9.9.9"] = self.tls["9.9.9.9"] = Reached(OTHER, "404")
+        found = self.look("b.example")
+        self.assertEqual((len(found.faults), len(found.doubts)), (0, 1))
+        self.assertEqual(self.look("a.example"), Findings())
+        self.assertEqual(self.own, {PUBLIC})
+        found = self.look("b.example")
+        self.assertEqual((len(found.faults), len(found.doubts)), (1, 0))
+        # Of the other family nothing is known by that; nor where the address itself was ours.
+        self.names["b.example"] = ["2001:4860::8"]
+        self.http["2001:4860::8"] = self.tls["2001:4860::8"] = Reached(OTHER, "404")
+        self.assertEqual(self.look("b.example").faults, ())
+        self.http[PUBLIC] = self.tls[PUBLIC] = Reached(OTHER, "404")
+        self.assertEqual(self.look("a.example").faults, ())
+
     def test_only_one(self) -> None:
         """A site that is proven in one way is looked at in that way alone."""
         self.http[PUBLIC] = Reached(OTHER, "404")
@@ -361,7 +382,7 @@ class BoundsTests(PreflightCase):
     def test_folder(self) -> None:
         """A folder that cannot be written to is told as what it is, and faults no name."""
         self.folder.write_text("a file")
-        found = Preflight(self.dns, str(self.folder), None, self.by_http).look(["a.example"])
+        found = Preflight(self.dns, str(self.folder), by_http=self.by_http).look(["a.example"])
         self.assertEqual(found.faults, ())
         self.assertIn("no challenge could be looked for", found.doubts[0])
 
@@ -369,7 +390,7 @@ class BoundsTests(PreflightCase):
 class WholeTests(SynchronousTestCase):
     """With a DNS of its own, and nobody at the address."""
 
-    def test_preflight(self) -> None:
+    def test_before_orders(self) -> None:
         """Settings become a look: the resolver, the folder, and whether the authority is public."""
         dns = FakeDNS(
             self,
@@ -387,22 +408,22 @@ class WholeTests(SynchronousTestCase):
             acme_trust: str = ""
             acme_dns_hook: tuple[str, ...] = ()
 
+        before = BeforeOrders(http_port=1, https_port=1)
+
         def faults(settings: Settings, **others: Any) -> Sequence[str]:
-            return preflight(
-                ("a.example",), settings, identities=IDENTITIES, http_port=1, https_port=1, **others
-            )
+            return before(("a.example",), settings, identities=IDENTITIES, **others)
 
         public = faults(Settings())
         self.assertEqual(len(public), 2)
         self.assertIn("leads to 127.0.0.1, where nobody comes from the internet", public[0])
         self.assertIn("the CAA records of example forbid it", public[1])
-        said: list[str] = []
-        self.patch(module._log, "info", lambda text, doubt: said.append(doubt))
-        own = faults(Settings(acme_trust="root.pem"))
+        with capturedLogs() as logged:
+            own = faults(Settings(acme_trust="root.pem"))
+        said = [event["doubt"] for event in logged if "doubt" in event]
         self.assertEqual(own, public[1:])
         self.assertIn("which cannot be reached from here (port 1: refused)", said[0])
         self.assertEqual(
-            preflight(("x.example",), Settings(acme_trust="r"), "http-01")[0].split(":")[0],
+            before(("x.example",), Settings(acme_trust="r"), "http-01")[0].split(":")[0],
             "x.example",
         )
 

@@ -91,7 +91,8 @@ class Late(Exception):
 class Preflight:
     """Looks at names. *dns* is asked; *folder* is ``STATE/acme/challenges``.
 
-    *make* makes certificates for tls-alpn-01; ``None``: that is not looked at. *by_http*, *by_tls*
+    *make* makes certificates for tls-alpn-01; ``None``: that is not looked at. *own* are addresses
+    where this Snickers was found; more are put into it, and it may be shared. *by_http*, *by_tls*
     and *place* are those of `snickers.acme.reach`. *now* never goes back; *epoch* returns
     epoch seconds; *within* and *step* are seconds.
     """
@@ -101,6 +102,7 @@ class Preflight:
         dns: IDns,
         folder: str,
         make: Make | None = None,
+        own: set[str] | None = None,
         by_http: Callable[[str, str, int, str, bytes, float], Reached] = reach.by_http,
         by_tls: Callable[[str, str, int, bytes, float], Reached] = reach.by_tls,
         place: Callable[[str], str] = reach.place,
@@ -114,6 +116,7 @@ class Preflight:
         self._dns = dns
         self._folder = folder
         self._make = make
+        self._own = set() if own is None else own
         self._by_http = by_http
         self._by_tls = by_tls
         self._place = place
@@ -289,11 +292,14 @@ class _Run:
         wrong: list[str],
     ) -> None:
         """Say what follows from what was found at *address*."""
-        if not tries or tries[-1][1].what == OURS:
+        if not tries:
+            return
+        if tries[-1][1].what == OURS:
+            self._owner._own.add(address)
             return
         said = ", ".join(f"port {port}: {reached.how}" for port, reached in tries)
         whats = {reached.what for _, reached in tries}
-        if whats == {OTHER} and self._owner._place(address) != reach.BEHIND:
+        if whats == {OTHER} and self._can_tell(address):
             wrong.append(
                 f"{name}: leads to {address}, where another server answers ({said}): have its A "
                 "and AAAA records lead to this host, or that server hand on "
@@ -315,6 +321,15 @@ class _Run:
                 f"{name}: leads to {address}, which cannot be reached from here ({said}): whether "
                 "it can from the internet cannot be told"
             )
+
+    def _can_tell(self, address: str) -> bool:
+        """Whether somebody else's answer at *address* is not perhaps that of our own router."""
+        owner = self._owner
+        if owner._place(address) != reach.BEHIND:
+            return True
+        # Where it lets us reach ourselves, it does so by its own address, which is not this one.
+        version = ip_address(address).version
+        return any(own != address and ip_address(own).version == version for own in owner._own)
 
 
 def _and(words: Sequence[str]) -> str:
@@ -390,8 +405,6 @@ class _Nothing:
 
 _NOTHING = _Nothing()
 
-_log = Logger()
-
 
 def ways(challenge: str, settings: IsWanted) -> tuple[str, ...]:
     """Return the challenges that may prove a site whose ``acme challenge`` is *challenge*."""
@@ -402,28 +415,44 @@ def ways(challenge: str, settings: IsWanted) -> tuple[str, ...]:
     return (*by_http, "tls-alpn-01", *by_dns)
 
 
-def preflight(
-    names: Sequence[str],
-    settings: IsWanted,
-    challenge: str = "auto",
-    identities: Sequence[str] = (),
-    account: str = "",
-    make: Make | None = None,
-    http_port: int = HTTP_PORT,
-    https_port: int = HTTPS_PORT,
-) -> Sequence[str]:
-    """Return the faults of *names*, and log the doubts.
+class BeforeOrders:
+    """Looks before each order; remembers where this Snickers was found. *make* and the ports are
+    as in `Preflight`."""
 
-    *challenge*: as the site says it; the others as in `Preflight.look`. An authority whose
-    directory needs a root of its own (``acme trust``) is not taken for one on the internet.
-    """
-    found = Preflight(
-        Lookup(server_at(settings.acme_resolver)),
-        os.path.join(settings.state, "acme", "challenges"),
-        make,
-        http_port=http_port,
-        https_port=https_port,
-    ).look(names, ways(challenge, settings), identities, account, not settings.acme_trust)
-    for doubt in found.doubts:
-        _log.info("preflight: {doubt}", doubt=doubt)
-    return found.faults
+    _log = Logger()
+
+    def __init__(
+        self,
+        make: Make | None = None,
+        http_port: int = HTTP_PORT,
+        https_port: int = HTTPS_PORT,
+    ) -> None:
+        self._make = make
+        self._ports = http_port, https_port
+        self._own: set[str] = set()
+
+    def __call__(
+        self,
+        names: Sequence[str],
+        settings: IsWanted,
+        challenge: str = "auto",
+        identities: Sequence[str] = (),
+        account: str = "",
+    ) -> Sequence[str]:
+        """Return the faults of *names*, and log the doubts.
+
+        *challenge*: as the site says it; the others as in `Preflight.look`. An authority whose
+        directory needs a root of its own (``acme trust``) is not taken for one on the internet.
+        """
+        http_port, https_port = self._ports
+        found = Preflight(
+            Lookup(server_at(settings.acme_resolver)),
+            os.path.join(settings.state, "acme", "challenges"),
+            self._make,
+            self._own,
+            http_port=http_port,
+            https_port=https_port,
+        ).look(names, ways(challenge, settings), identities, account, not settings.acme_trust)
+        for doubt in found.doubts:
+            self._log.info("preflight: {doubt}", doubt=doubt)
+        return found.faults
