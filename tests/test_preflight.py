@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.acme import reach
 from snickers.acme.caa import Record
 from snickers.acme.lookup import NoSuchName, Unanswered
-from snickers.acme.preflight import BeforeOrders, Findings, Preflight, ways
+from snickers.acme.preflight import BeforeOrders, Findings, Preflight, is_public, ways
 from snickers.acme.reach import ELSEWHERE, NOTHING, OTHER, OURS, Reached
 from tests.dns_fake import FakeDNS
 from tests.pairs import make_pair
@@ -407,6 +407,7 @@ class WholeTests(SynchronousTestCase):
             acme_resolver: str = f"127.0.0.1:{dns.port}"
             acme_trust: str = ""
             acme_dns_hook: tuple[str, ...] = ()
+            acme_directory: str = "https://8.8.8.8/directory"
 
         before = BeforeOrders(http_port=1, https_port=1)
 
@@ -437,9 +438,44 @@ class WholeTests(SynchronousTestCase):
             state: str = ""
             acme_resolver: str = ""
             acme_trust: str = ""
+            acme_directory: str = ""
 
         self.assertEqual(ways("http-01", Settings()), ("http-01",))
         self.assertEqual(ways("auto", Settings()), ("tls-alpn-01",))
         self.assertEqual(
             ways("auto", Settings(("tcp:80",), ("/hook",))), ("http-01", "tls-alpn-01", "dns-01")
         )
+
+    def test_public(self) -> None:
+        """An authority on the internet is told from one of the house, and where that cannot be
+        told, nothing is held against private addresses."""
+
+        @frozen
+        class Settings:
+            acme_directory: str
+            acme_trust: str = ""
+            http: tuple[str, ...] = ()
+            acme_dns_hook: tuple[str, ...] = ()
+            state: str = ""
+            acme_resolver: str = ""
+
+        dns = FakeLookup(
+            {
+                "ca.example": [PUBLIC, "2001:4860::8"],
+                "inner.example": ["10.0.0.1"],
+                "silent.example": Unanswered("silent"),
+                "empty.example": [],
+            },
+            {},
+        )
+        for url, trust, found in (
+            ("https://ca.example:14000/dir", "", True),
+            ("https://ca.example/dir", "root.pem", False),
+            ("https://inner.example/dir", "", False),
+            ("https://silent.example/dir", "", False),
+            ("https://empty.example/dir", "", False),
+            ("https://none.example/dir", "", False),
+            ("https://8.8.8.8/dir", "", True),
+            ("https://[::1]:14000/dir", "", False),
+        ):
+            self.assertEqual(is_public(Settings(url, trust), dns), found, url)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -55,6 +56,9 @@ class IsWanted(Protocol):
 
     @property
     def http(self) -> Sequence[object]: ...
+
+    @property
+    def acme_directory(self) -> str: ...
 
     @property
     def acme_resolver(self) -> str: ...
@@ -415,6 +419,23 @@ def ways(challenge: str, settings: IsWanted) -> tuple[str, ...]:
     return (*by_http, "tls-alpn-01", *by_dns)
 
 
+def is_public(settings: IsWanted, dns: IDns) -> bool:
+    """Return whether the authority asks from the internet: not if its directory needs a root of its
+    own, or is at a private address itself, or that cannot be told."""
+    if settings.acme_trust:
+        return False
+    host = urlsplit(settings.acme_directory).hostname or ""
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        pass
+    try:
+        found = dns.addresses(host)
+    except (NoSuchName, Unanswered):
+        return False
+    return bool(found) and all(ip_address(each).is_global for each in found)
+
+
 class BeforeOrders:
     """Looks before each order; remembers where this Snickers was found. *make* and the ports are
     as in `Preflight`."""
@@ -441,18 +462,18 @@ class BeforeOrders:
     ) -> Sequence[str]:
         """Return the faults of *names*, and log the doubts.
 
-        *challenge*: as the site says it; the others as in `Preflight.look`. An authority whose
-        directory needs a root of its own (``acme trust``) is not taken for one on the internet.
+        *challenge*: as the site says it; the others as in `Preflight.look`.
         """
         http_port, https_port = self._ports
+        dns = Lookup(server_at(settings.acme_resolver))
         found = Preflight(
-            Lookup(server_at(settings.acme_resolver)),
+            dns,
             os.path.join(settings.state, "acme", "challenges"),
             self._make,
             self._own,
             http_port=http_port,
             https_port=https_port,
-        ).look(names, ways(challenge, settings), identities, account, not settings.acme_trust)
+        ).look(names, ways(challenge, settings), identities, account, is_public(settings, dns))
         for doubt in found.doubts:
             self._log.info("preflight: {doubt}", doubt=doubt)
         return found.faults
