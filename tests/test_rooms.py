@@ -52,6 +52,13 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     # A WebSocket after its 101 is a relay.
     "snickers.http": (*MEETING, "snickers.relay", "snickers.htpasswd"),
     "snickers.containers": MEETING,
+    # What a certificate is, how files are replaced, and how threads are asked.
+    "snickers.acme": (
+        *MEETING,
+        "snickers.tls.credentials",
+        "snickers.tls.disk",
+        "snickers.tls.threads",
+    ),
     # `snickers check` reads a configuration where no Snickers runs.
     "snickers.control": ("snickers", *MEETING, "snickers.config", "snickers.notify"),
     # A reload: the configuration as a whole against the rooms' interfaces.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ITCPTransport
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 from zope.interface.verify import verifyObject
 
 from snickers.stream import FLUSH_WITHIN, HIGH_WATER, LOST
@@ -217,6 +217,19 @@ class HandshakeTests(TLSCase):
         self.assertEqual(self.protocol.lost, [])
 
 
+class _NoGroups:
+    """OpenSSL's bindings without the call that sets groups, but for *others*."""
+
+    def __init__(self, real: Any, **others: Any) -> None:
+        self._real = real
+        self.__dict__.update(others)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "SSL_CTX_set1_curves_list":
+            raise AttributeError(name)
+        return getattr(self._real, name)
+
+
 class HardenTests(TLSCase):
     def shake(self, **others: Any) -> TLSWire:
         stream, wire = self.pair(**others)
@@ -248,6 +261,68 @@ class HardenTests(TLSCase):
         context.set_cipher_list(b"ECDHE-ECDSA-AES128-SHA")
         self.shake(client=context)
         self.assertEqual(self.owner.results, ["failed"])
+
+    def test_cipher_order(self) -> None:
+        """The order of ciphers is ours, whatever the client's; who has no AES in hardware, and so
+        puts ChaCha20 first, gets that."""
+        versions = (SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION)
+        context = client_context(versions=versions)
+        context.set_cipher_list(b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384")
+        wire = self.shake(client=context)
+        self.assertEqual(wire.tls.get_cipher_name(), "ECDHE-ECDSA-AES256-GCM-SHA384")
+        context = client_context()
+        context.set_tls13_ciphersuites(b"TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256")
+        self.assertEqual(self.shake(client=context).tls.get_cipher_name(), "TLS_AES_128_GCM_SHA256")
+        context = client_context()
+        context.set_tls13_ciphersuites(b"TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256")
+        self.assertEqual(
+            self.shake(client=context).tls.get_cipher_name(), "TLS_CHACHA20_POLY1305_SHA256"
+        )
+
+    def grouped(self, groups: bytes, **others: Any) -> str | None:
+        """Return the group that is agreed on with a client that knows *groups*; ``None``: none."""
+        if not hasattr(module.lib, "SSL_CTX_set1_curves_list"):
+            raise SkipTest("cryptography is too old to choose a client's groups")
+        context = client_context(**others)
+        self.assertEqual(module.lib.SSL_CTX_set1_curves_list(context._context, groups), 1)
+        self.owner.results.clear()
+        wire = self.shake(client=context)
+        return wire.tls.get_group_name() if self.owner.results == ["ok"] else None
+
+    def test_post_quantum(self) -> None:
+        """A client as it comes exchanges keys by X25519MLKEM768."""
+        wire = self.shake()
+        self.assertEqual(wire.tls.get_group_name(), "X25519MLKEM768")
+        self.assertEqual(self.stream._connection.get_group_name(), "X25519MLKEM768")
+
+    def test_post_quantum_preferred(self) -> None:
+        """So does one that likes another group better, and one that has only guessed another."""
+        for groups in (b"*X25519:*X25519MLKEM768", b"*X25519:X25519MLKEM768"):
+            self.assertEqual(self.grouped(groups), "X25519MLKEM768")
+
+    def test_classic_groups(self) -> None:
+        """A client that does not know it gets what is quick and sound, in 1.2 too."""
+        old = (SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION)
+        for groups, found in ((b"X25519:P-256", "x25519"), (b"P-256", "secp256r1")):
+            self.assertEqual(self.grouped(groups), found)
+            self.assertEqual(self.grouped(groups, versions=old), found)
+        self.assertEqual(self.grouped(b"P-384"), "secp384r1")
+
+    def test_odd_groups(self) -> None:
+        """What is slow, or unknown to the rest of the world, is not done."""
+        for groups in (b"X448", b"P-521", b"ffdhe2048", b"X448:P-521:ffdhe3072"):
+            self.assertIsNone(self.grouped(groups))
+
+    def test_groups_not_to_be_set(self) -> None:
+        """Bindings that lack the call, and an OpenSSL that does not know the words, do no harm."""
+        real = module.lib
+        for double in (_NoGroups(real), _NoGroups(real, SSL_CTX_set1_curves_list=lambda *_: 0)):
+            self.patch(module, "lib", double)
+            context = server_context.__wrapped__(b"http/1.1")
+            self.patch(module, "lib", real)
+            wire = self.shake(server=context)
+            self.assertEqual(wire.tls.get_group_name(), "X25519MLKEM768")
+        self.assertEqual(self.owner.results, ["ok", "ok"])
 
     def test_preference(self) -> None:
         """Of the protocols that both speak, the server's first is chosen."""

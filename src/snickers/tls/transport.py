@@ -39,6 +39,9 @@ CHUNKS = 8
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 §4.2)."""
 SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+GROUPS = b"?X25519MLKEM768/?X25519:?secp256r1:?secp384r1"
+"""For the key exchange, by OpenSSL's words: before the slash what no quantum computer opens later.
+A client that knows it and has only guessed another one is asked anew (RFC 8446 §4.1.4)."""
 
 _WANT_READ = lib.SSL_ERROR_WANT_READ
 _WANT_WRITE = lib.SSL_ERROR_WANT_WRITE
@@ -71,9 +74,9 @@ def make_fit(context: SSL.Context) -> None:
 def harden(context: SSL.Context, alpn: Sequence[bytes]) -> None:
     """Make of *context*, which has its certificate or will get it, a context of a server.
 
-    TLS 1.2 and 1.3, no compression, no renegotiation; of *alpn* the first one that the client
-    offers too is chosen by our preference, none if it offers none of them: who must refuse that
-    does so before the handshake.
+    TLS 1.2 and 1.3, no compression, no renegotiation; keys are exchanged by one of `GROUPS`; of
+    *alpn* the first one that the client offers too is chosen by our preference, none if it offers
+    none of them: who must refuse that does so before the handshake.
     """
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_max_proto_version(SSL.TLS1_3_VERSION)
@@ -87,6 +90,7 @@ def harden(context: SSL.Context, alpn: Sequence[bytes]) -> None:
     # that could be measured, since OpenSSL sends two useless ones even where they are forbidden.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     make_fit(context)
+    _limit_groups(context)
     preferred = tuple(alpn)
 
     def choose(connection: SSL.Connection, offered: list[bytes]) -> Any:
@@ -96,6 +100,18 @@ def harden(context: SSL.Context, alpn: Sequence[bytes]) -> None:
         return SSL.NO_OVERLAPPING_PROTOCOLS
 
     context.set_alpn_select_callback(choose)
+
+
+def _limit_groups(context: SSL.Context) -> None:
+    """Have *context* exchange keys by `GROUPS` alone.
+
+    What OpenSSL does of itself is as safe, and has the same preference: it also takes odd and slow
+    ones (X448, secp521r1, finite fields), which nobody needs. So it is left as it is where
+    cryptography's bindings do not have the call yet, or OpenSSL is too old for the words.
+    """
+    limit = getattr(lib, "SSL_CTX_set1_curves_list", None)
+    if limit is not None and limit(context._context, GROUPS) != 1:
+        lib.ERR_clear_error()
 
 
 class Secured(Protocol):

@@ -1,0 +1,1 @@
+"""Certificates from an authority on the network: ordered, proven, renewed, by themselves."""
