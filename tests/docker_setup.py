@@ -107,6 +107,9 @@ def _end(daemon: subprocess.Popen) -> None:
 def _dockerd(folder: str, *options: str) -> subprocess.Popen:
     """Start a dockerd that keeps everything in *folder*, and wait until it listens."""
     command = ["dockerd", f"--host=unix://{folder}/docker.sock", "--bridge=none", *options]
+    # The walls between networks are rules of the whole host: another engine's are taken down by one
+    # that begins to make its own.
+    command.append("--iptables=false")
     for option in ("data-root", "exec-root"):
         command.append(f"--{option}={folder}/{option}")
     daemon = subprocess.Popen(

@@ -603,7 +603,11 @@ class RealDockerTests(TestCase):
         for _ in range(50):
             answer = await Deferred.fromCoroutine(ask(bob.address, request)).addTimeout(5, reactor)
             self.assertIn(b"hi", answer)
-        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(30, reactor)
+
+        def ended() -> bool:
+            return self.site in [each.site for each in self.observer.exits]
+
+        await self.observer.until(ended).addTimeout(30, reactor)
         (end,) = [each for each in self.observer.exits if each.site == self.site]
         self.assertEqual((end.id, end.out_of_memory), (alice.id, True))
         answer = await Deferred.fromCoroutine(ask(bob.address, request)).addTimeout(5, reactor)
