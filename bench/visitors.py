@@ -2,8 +2,8 @@
 
 Each is what clients of its kind are: one opens a connection for each request, one keeps its
 connection for as long as it is told that it may, one does so over HTTP/2 with several requests at
-once; one uploads slowly, one downloads slowly, one chats over a WebSocket. None of them asks again
-for what was lost: here that is a failure. What they ask is a `bench.witness`.
+once; one uploads slowly, one downloads slowly, one chats over a WebSocket, one comes so rarely that
+it finds servers asleep. None of them asks again for what was lost: here that is a failure. What they ask is a `bench.witness`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ PIECES = 20
 """Pieces of an upload and of a download, messages of a chat."""
 PAUSE = 0.1
 """Seconds between two of them."""
+RARELY = 2.5
+"""Seconds in which a server that is left alone may fall asleep."""
 GOAWAY = 7
 """A frame's type (RFC 9113 §6.8)."""
 
@@ -64,6 +66,7 @@ class Visitors:
             "upload": self._upload,
             "download": self._download,
             "chat": self._chat,
+            "rare": self._rare,
         }
         self._ports: dict[int, int] = {}
         """Of each thread, the port of its connection."""
@@ -125,6 +128,13 @@ class Visitors:
             self._send(sock, "GET / HTTP/1.1")
             _read(sock, HELLO)
             self.answered["fresh"] += 1
+
+    def _rare(self) -> None:
+        with self._open() as sock:
+            self._send(sock, "GET / HTTP/1.1")
+            _read(sock, HELLO)
+            self.answered["rare"] += 1
+        self._over.wait(RARELY)
 
     def _kept(self) -> None:
         with self._open() as sock:

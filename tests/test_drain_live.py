@@ -81,7 +81,7 @@ class DrainTests(SynchronousTestCase):
             pid = until(lambda: self.workers(snickers), "no worker serves")[-1]
             # It accepts nothing more, so that what it has now is what it will be killed with.
             os.kill(pid, signal.SIGSTOP)
-            until(lambda pid=pid: _stopped(pid), "it does not stop")
+            until(lambda pid=pid: is_stopped(pid), "it does not stop")
             its_own |= clients_of(pid, snickers.https)
             os.kill(pid, signal.SIGKILL)
         visitors.stop()
@@ -90,5 +90,6 @@ class DrainTests(SynchronousTestCase):
             self.assertGreater(visitors.answered[kind], 100, kind)
 
 
-def _stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """Say whether the process *pid* is stopped by a signal."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
