@@ -3,7 +3,8 @@
 Each is what clients of its kind are: one opens a connection for each request, one keeps its
 connection for as long as it is told that it may, one does so over HTTP/2 with several requests at
 once; one uploads slowly, one downloads slowly, one chats over a WebSocket, one comes so rarely that
-it finds servers asleep. None of them asks again for what was lost: here that is a failure. What they ask is a `bench.witness`.
+it finds servers asleep. None of them asks again for what was lost: here that is a failure. What
+they ask is a `bench.witness`.
 """
 
 from __future__ import annotations
