@@ -149,12 +149,9 @@ def _serve(pair: Pair, now: float) -> Pair:
     assert live is not None
     began = now if live.serves is None else live.serves
     pair = pair.changed(evolve(live, serves=began))
-    return evolve(
-        pair,
-        stage=Stage.SERVING,
-        purpose=Purpose.NONE,
-        until=max(now, began + STEADY),
-    )
+    known = pair.good == live.team and now - began >= STEADY
+    until = math.inf if known else max(now, began + STEADY)
+    return evolve(pair, stage=Stage.SERVING, purpose=Purpose.NONE, until=until)
 
 
 def _hand_over(pair: Pair, purpose: Purpose, now: float) -> Step:
@@ -211,6 +208,10 @@ def _trial_of(before: Member, newcomer: Member) -> Trial:
 
 
 # Events in the life of a member
+
+
+def _is(member: Member | None, event: p.OfMember) -> bool:
+    return member is not None and member.id == event.id
 
 
 def _heard(pair: Pair, event: Any, now: float) -> Step:
@@ -294,6 +295,11 @@ def _taken_over(pair: Pair, now: float) -> Step:
     return pair, (p.End(before.id), p.Done(f"{team} serves; the one before it ends"))
 
 
+def _on_duty(pair: Pair, event: p.Took, now: float) -> Step:
+    pair, _ = _heard(pair, event, now)
+    return pair, (p.Clear(DUTY),) if _is(pair.live, event) else ()
+
+
 def _came_back(pair: Pair, event: p.Took, now: float) -> Step:
     pair, _ = _heard(pair, event, now)
     if pair.live is None or pair.live.id != event.id:
@@ -336,10 +342,6 @@ def _tried(pair: Pair, event: p.Counted, now: float) -> Step:
 def _ended(pair: Pair, event: p.Ended, now: float) -> Step:
     """One of those that were asked to end has, or nobody's end matters here."""
     return _gone(pair, event.id), ()
-
-
-def _is(member: Member | None, event: p.OfMember) -> bool:
-    return member is not None and member.id == event.id
 
 
 def _live_died(pair: Pair, event: p.Ended, now: float, after: str = "") -> Step:
@@ -450,7 +452,7 @@ def _steady(pair: Pair, event: p.Passed, now: float) -> Step:
     live = pair.live
     assert live is not None
     pair = evolve(pair, good=live.team, failures=0)
-    return pair, (p.Clear(ENDED), p.Clear(DUTY))
+    return pair, (p.Clear(ENDED),)
 
 
 def _never_proved(pair: Pair, event: p.Passed, now: float) -> Step:
@@ -613,8 +615,8 @@ _ROWS: Mapping[type[p.Event], tuple[Handler, ...]] = {
         _heard,        _heard,          _heard,          _heard,          _gave,
         _heard,        _heard,          _heard,          _heard,          _),
     p.Took: (
-        _heard,        _heard,          _heard,          _heard,          _heard,
-        _took,         _came_back,      _heard,          _heard,          _),
+        _heard,        _on_duty,        _on_duty,        _on_duty,        _heard,
+        _took,         _came_back,      _on_duty,        _heard,          _),
     p.Answered: (
         _heard,        _heard,          _heard,          _heard,          _heard,
         _heard,        _heard,          _measured,       _heard,          _),

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve, fields_dict, frozen
 
 from snickers.teams import pair as p
 from snickers.teams.machine import STEADY, step
@@ -102,14 +102,13 @@ def read(data: bytes) -> Record | None:
             serves = entry["serves"]
             if entry["team"] not in p.TEAMS:
                 raise ValueError
-            return Member(
-                **{
-                    **entry,
-                    "began": float(entry["began"]),
-                    "serves": None if serves is None else float(serves),
-                    "kill_at": math.inf,
-                }
-            )
+            told = {
+                **entry,
+                "began": float(entry["began"]),
+                "serves": None if serves is None else float(serves),
+                "kill_at": math.inf,
+            }
+            return Member(**_known(Member, told))
 
         until = told["until"]
         pair = Pair(
@@ -118,7 +117,7 @@ def read(data: bytes) -> Record | None:
             other=member(told["other"]),
             ending=tuple(one for one in map(member, told["ending"]) if one is not None),
             until=math.inf if until is None else float(until),
-            trial=Trial(**told["trial"]),
+            trial=Trial(**_known(Trial, told["trial"])),
             good=p.TEAMS[p.TEAMS.index(told["good"])],
             failures=int(told["failures"]),
             next_id=int(told["next_id"]),
@@ -127,6 +126,11 @@ def read(data: bytes) -> Record | None:
         return Record(pair, processes, names, str(told["boot"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _known(of: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what this version knows of what another one may have written down."""
+    return {name: told[name] for name in fields_dict(of) if name in told}
 
 
 def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
