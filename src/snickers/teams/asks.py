@@ -50,7 +50,9 @@ class Asking(LineOnlyReceiver):
         try:
             asked = json.loads(line)
             what = asked["do"]
-        except (ValueError, TypeError, KeyError):
+            if not isinstance(what, str):
+                raise TypeError
+        except (ValueError, TypeError, KeyError, RecursionError):
             self.failed('this is not a line of JSON such as {"do": "status"}')
             return
         if what == "status":

@@ -142,8 +142,13 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
     commands: list[Command] = []
     pair = recorded
     live, other = pair.live, pair.other
-    if pair.stage is Stage.TRIAL:
-        pair = evolve(pair, trial=evolve(pair.trial, spells=0))
+    if pair.stage is Stage.TRIAL and live is not None and other is not None:
+        pair = evolve(
+            pair,
+            live=evolve(live, accepts=True),
+            other=evolve(other, accepts=False),
+            trial=evolve(pair.trial, spells=0),
+        )
     elif pair.stage is Stage.TAKING and other is not None:
         # It was told to, whoever it was taken from had stood by: nobody is ended for that.
         other = evolve(other, accepts=True, serves=now)
@@ -154,15 +159,15 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
         pair = evolve(pair, stage=stage, live=other, other=live, until=math.inf)
         commands.append(p.Accept(other.id))
     elif live is not None and pair.stage is not Stage.DOWN:
-        if other is not None:
-            pair = evolve(pair, ending=(*pair.ending, evolve(other, accepts=False)), other=None)
-            commands += [p.StandBy(other.id), p.End(other.id)]
+        pair = _without_other(pair, commands)
         serves = now if live.serves is None else live.serves
         live = evolve(live, accepts=True, serves=serves)
         pair = evolve(pair, stage=Stage.SERVING, live=live, until=now)
         commands.append(p.Accept(live.id))
     else:
-        pair = evolve(pair, stage=Stage.DOWN, live=None, other=None, until=now)
+        pair = _without_other(pair, commands)
+        pair = _without_other(evolve(pair, live=None, other=live), commands)
+        pair = evolve(pair, stage=Stage.DOWN, until=now)
     pair = evolve(pair, purpose=Purpose.NONE, until=_until(pair, now))
     living = set(alive)
     for member in pair.members():
@@ -171,6 +176,15 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
             pair, more = step(pair, p.Ended(member.id, "ended while no keeper watched"), now)
             commands += more
     return pair, tuple(commands)
+
+
+def _without_other(pair: Pair, commands: list[Command]) -> Pair:
+    """Have the other one, if there is one, end."""
+    other = pair.other
+    if other is None:
+        return pair
+    commands += [p.StandBy(other.id), p.End(other.id)]
+    return evolve(pair, ending=(*pair.ending, evolve(other, accepts=False)), other=None)
 
 
 def _until(pair: Pair, now: float) -> float:

@@ -34,7 +34,7 @@ def believed(errors: int, answers: int) -> float:
     """
     if answers <= 0:
         return UNKNOWN
-    share = min(errors, answers) / answers
+    share = max(0, min(errors, answers)) / answers
     square = SURE * SURE
     spread = SURE * math.sqrt(share * (1 - share) / answers + square / (4 * answers * answers))
     return min(UNKNOWN, (share + square / (2 * answers) + spread) / (1 + square / answers))
