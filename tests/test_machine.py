@@ -21,6 +21,7 @@ from snickers.teams.machine import (
     LEAVE_WITHIN,
     PAUSES,
     PROVE_WITHIN,
+    SHORT_PAUSE,
     STEADY,
     TABLE,
     TAKE_WITHIN,
@@ -140,6 +141,16 @@ class StartTests(SynchronousTestCase):
                 ("red", 60.0),
             ],
         )
+
+    def test_short_pauses(self) -> None:
+        """One that had proven itself is never waited for long, however often it is killed."""
+        talk = Dialogue()
+        talk.tell(p.Passed())
+        for number in range(1, 20):
+            talk.tell(p.Proved(number))
+            talk.tell(p.Ended(number, "was ended by SIGKILL"))
+            talk.wait(SHORT_PAUSE)
+            self.assertEqual(talk.pair.stage, Stage.OPENING)
 
     def test_steady(self) -> None:
         """A team that has served for some minutes is good: its end is a first one again, and what

@@ -50,6 +50,9 @@ STEADY = 300.0
 """Seconds for which a team must serve until it counts as good: its first minutes."""
 PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds before each start in a row, the first one at once."""
+SHORT_PAUSE = 1.0
+"""Seconds at the most after the end of one that had proven itself: it can serve, and was killed or
+met something that it is not up to; visitors wait meanwhile."""
 ELSEWHERE = 2
 """Failures of the good team in a row after which the other one is tried in its place, by turns."""
 
@@ -121,10 +124,11 @@ def _open(pair: Pair, team: str, now: float) -> Step:
     return pair, (p.Say(f"{team}: is started, to serve"), spawn)
 
 
-def _down(pair: Pair, now: float) -> Step:
-    """Nobody serves: start one, at once or after a pause."""
+def _down(pair: Pair, now: float, served: bool = False) -> Step:
+    """Nobody serves: start one, at once or after a pause; *served*: the last one had."""
     failures = pair.failures + 1
     pause = PAUSES[min(failures, len(PAUSES)) - 1]
+    pause = min(pause, SHORT_PAUSE) if served else pause
     pair = evolve(
         pair, stage=Stage.DOWN, failures=failures, until=now + pause, purpose=Purpose.NONE
     )
@@ -348,12 +352,11 @@ def _live_died(pair: Pair, event: p.Ended, now: float, after: str = "") -> Step:
     """The one that serves has ended: another is started."""
     live = pair.live
     assert live is not None
-    served = live.serves is not None and now - live.serves >= STEADY
     pair = _gone(pair, event.id)
     words = f"{live.team} {event.words}{after}"
-    if served:
+    if live.serves is not None and now - live.serves >= STEADY:
         pair = evolve(pair, failures=0)
-    pair, commands = _down(pair, now)
+    pair, commands = _down(pair, now, live.serves is not None)
     return pair, (p.Raise(ENDED, words), p.Failed(words), *commands)
 
 
