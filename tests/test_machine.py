@@ -151,6 +151,8 @@ class StartTests(SynchronousTestCase):
             talk.tell(p.Ended(number, "was ended by SIGKILL"))
             talk.wait(SHORT_PAUSE)
             self.assertEqual(talk.pair.stage, Stage.OPENING)
+        # Neither is one that fails once after that.
+        self.assertIsInstance(talk.tell(p.Ended(20, "ended with status 1"))[-1], p.Spawn)
 
     def test_steady(self) -> None:
         """A team that has served for some minutes is good: its end is a first one again, and what

@@ -17,7 +17,7 @@ from snickers.teams.record import Process, Record, read, taken_up, without_membe
 
 BLUE = Member(1, "blue", 10.0, accepts=True, ready=True, duty=True, serves=12.0, version="1")
 RED = Member(2, "red", 500.0, accepts=False, ready=True)
-SERVING = Pair(Stage.SERVING, live=BLUE, next_id=2)
+SERVING = Pair(Stage.SERVING, live=BLUE, next_id=2, failures=2, unproven=1)
 TRIAL = Pair(
     Stage.TRIAL,
     live=evolve(RED, accepts=True, serves=510.0),

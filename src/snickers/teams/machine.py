@@ -127,10 +127,17 @@ def _open(pair: Pair, team: str, now: float) -> Step:
 def _down(pair: Pair, now: float, served: bool = False) -> Step:
     """Nobody serves: start one, at once or after a pause; *served*: the last one had."""
     failures = pair.failures + 1
-    pause = PAUSES[min(failures, len(PAUSES)) - 1]
-    pause = min(pause, SHORT_PAUSE) if served else pause
+    unproven = 0 if served else pair.unproven + 1
+    pause = min(SHORT_PAUSE, PAUSES[min(failures, len(PAUSES)) - 1])
+    if unproven:
+        pause = PAUSES[min(unproven, len(PAUSES)) - 1]
     pair = evolve(
-        pair, stage=Stage.DOWN, failures=failures, until=now + pause, purpose=Purpose.NONE
+        pair,
+        stage=Stage.DOWN,
+        failures=failures,
+        unproven=unproven,
+        until=now + pause,
+        purpose=Purpose.NONE,
     )
     if pause:
         return pair, (p.Say(f"{_next_team(pair)}: is started in {pause:g} s"),)
@@ -355,7 +362,7 @@ def _live_died(pair: Pair, event: p.Ended, now: float, after: str = "") -> Step:
     pair = _gone(pair, event.id)
     words = f"{live.team} {event.words}{after}"
     if live.serves is not None and now - live.serves >= STEADY:
-        pair = evolve(pair, failures=0)
+        pair = evolve(pair, failures=0, unproven=0)
     pair, commands = _down(pair, now, live.serves is not None)
     return pair, (p.Raise(ENDED, words), p.Failed(words), *commands)
 
@@ -454,7 +461,7 @@ def _never_opened(pair: Pair, event: p.Passed, now: float) -> Step:
 def _steady(pair: Pair, event: p.Passed, now: float) -> Step:
     live = pair.live
     assert live is not None
-    pair = evolve(pair, good=live.team, failures=0)
+    pair = evolve(pair, good=live.team, failures=0, unproven=0)
     return pair, (p.Clear(ENDED),)
 
 
@@ -538,18 +545,18 @@ def _prove(pair: Pair, team: str, purpose: Purpose, now: float) -> Step:
 
 def _switch_down(pair: Pair, event: p.AskedSwitch, now: float) -> Step:
     """The good team fails again and again: a person says which one to start instead."""
-    pair = evolve(pair, good=p.opponent(pair.good), failures=0)
+    pair = evolve(pair, good=p.opponent(pair.good), failures=0, unproven=0)
     return _open(pair, pair.good, now)
 
 
 def _start_now(pair: Pair, event: p.AskedRestart, now: float) -> Step:
-    return _open(evolve(pair, failures=0), pair.good, now)
+    return _open(evolve(pair, failures=0, unproven=0), pair.good, now)
 
 
 def _commit(pair: Pair, event: p.Event, now: float) -> Step:
     live, before = pair.live, pair.other
     assert live is not None and before is not None  # noqa: PT018
-    pair = evolve(_dismiss(pair, before), good=live.team, failures=0)
+    pair = evolve(_dismiss(pair, before), good=live.team, failures=0, unproven=0)
     words = f"{live.team} stays; {before.team} finishes what it has open, and ends"
     return _serve(pair, now), (
         p.End(before.id),

@@ -120,7 +120,9 @@ class Pair:
     """The team that is started when none serves: the last one that was committed or proved
     itself by time."""
     failures: int = 0
-    """Ends in a row of those that should have served."""
+    """Ends in a row of those that should have served, each in its first minutes..."""
+    unproven: int = 0
+    """...and of those that had not even proven themselves."""
     commit_after: float = math.inf
     """Seconds without alarms after which a newcomer stays."""
     next_id: int = 1

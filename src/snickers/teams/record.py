@@ -75,6 +75,7 @@ def write(record: Record) -> bytes:
                 "trial": asdict(pair.trial),
                 "good": pair.good,
                 "failures": pair.failures,
+                "unproven": pair.unproven,
                 "next_id": pair.next_id,
                 "until": pair.until if math.isfinite(pair.until) else None,
             },
@@ -120,6 +121,7 @@ def read(data: bytes) -> Record | None:
             trial=Trial(**_known(Trial, told["trial"])),
             good=p.TEAMS[p.TEAMS.index(told["good"])],
             failures=int(told["failures"]),
+            unproven=int(told["unproven"]),
             next_id=int(told["next_id"]),
         )
         names = tuple(str(name) for name in told["names"])
