@@ -30,6 +30,8 @@ from snickers.teams.machine import (
 )
 from snickers.teams.pair import Pair, Stage, due
 
+HEARD = ("proved", "gave", "took", "ended", "stopping")
+
 
 class Dialogue:
     """A pair on a clock: tell it what happens, and read what it does."""
@@ -180,6 +182,15 @@ class StartTests(SynchronousTestCase):
         self.assertEqual(talk.pair.good, "blue")
         talk.wait(STEADY)
         self.assertEqual(talk.pair.good, "red")
+
+    def test_asked_to_end(self) -> None:
+        """A lone team that somebody asks to end is followed at once, while it finishes what it
+        has open, however often that is."""
+        talk = Dialogue().serving()
+        for number in range(1, 9):
+            self.assertEqual(talk.tell(p.Stopping(number))[-1], p.Spawn(number + 1, "blue", False))
+            talk.tell(p.Proved(number + 1))
+        self.assertEqual(len(talk.pair.ending), 8)
 
     def test_switch_while_down(self) -> None:
         """While the good team fails again and again a person can have the other one started."""
@@ -333,6 +344,21 @@ class TrialTests(SynchronousTestCase):
         talk.tell(p.Took(1))
         self.assertEqual((talk.pair.stage, talk.pair.good), (Stage.SERVING, "blue"))
 
+    def test_newcomer_is_asked_to_end(self) -> None:
+        """By somebody else's signal: the one before accepts at once, not when it has ended."""
+        talk = Dialogue().trial()
+        self.assertEqual(talk.tell(p.Stopping(2))[0], p.Accept(1))
+        self.assertEqual(talk.tell(p.Took(1)), [p.Done("blue serves, alone")])
+        self.assertEqual(talk.pair.ending[0].id, 2)
+        self.assertEqual(talk.tell(p.Ended(2, "ended by itself")), [])
+        self.assertEqual(talk.pair.ending, ())
+
+    def test_one_before_is_asked_to_end(self) -> None:
+        """By somebody else's signal: it is not counted on any more."""
+        talk = Dialogue().trial()
+        talk.tell(p.Stopping(1))
+        self.assertEqual((talk.pair.stage, talk.pair.other), (Stage.SERVING, None))
+
     def test_one_before_dies(self) -> None:
         """The newcomer goes on alone; it is good when it has served for some minutes."""
         talk = Dialogue().trial()
@@ -435,6 +461,8 @@ class World(RuleBasedStateMachine):
         before = self.pair
         if isinstance(event, p.Ended):
             self.accepting.pop(event.id, None)
+        if isinstance(event, p.Stopping):
+            self.accepting[event.id] = False
         self.pair, commands = step(before, event, self.now)
         asked = isinstance(event, p.Asked) and not isinstance(event, p.AskedEnd)
         for command in commands:
@@ -482,7 +510,7 @@ class World(RuleBasedStateMachine):
             self.feed(p.Passed())
         self.now = end
 
-    @rule(which=st.integers(0, 9), what=st.sampled_from(["proved", "gave", "took", "ended"]))
+    @rule(which=st.integers(0, 9), what=st.sampled_from(HEARD))
     def heard(self, which: int, what: str) -> None:
         ids = sorted(self.accepting)
         if not ids:
@@ -497,6 +525,8 @@ class World(RuleBasedStateMachine):
                 self.feed(p.Took(id))
             case "ended":
                 self.feed(p.Ended(id, "ended"))
+            case "stopping":
+                self.feed(p.Stopping(id))
 
     @rule(
         which=st.integers(0, 9),

@@ -25,7 +25,8 @@ class EventsTests(SynchronousTestCase):
         """Every line of the protocol is an event of the member that sent it, in its order."""
         data = (
             b"X_SNICKERS_VERSION=0.3.1\nREADY=1\nSTATUS=serving 5 sites\nX_SNICKERS_DUTY=1\n"
-            b"X_SNICKERS_ANSWERS=120 7\nX_SNICKERS_OPEN=12\nX_SNICKERS_ALARMS=2\nX_SNICKERS_DUTY=0"
+            b"X_SNICKERS_ANSWERS=120 7\nX_SNICKERS_OPEN=12\nX_SNICKERS_ALARMS=2\nX_SNICKERS_DUTY=0\n"
+            b"STOPPING=1"
         )
         self.assertEqual(
             events(4, data),
@@ -38,6 +39,7 @@ class EventsTests(SynchronousTestCase):
                 p.Counted(4, open=12),
                 p.Counted(4, alarms=2),
                 p.Gave(4),
+                p.Stopping(4),
             ],
         )
 
@@ -46,7 +48,7 @@ class EventsTests(SynchronousTestCase):
         data = (
             b"X_SNICKERS_MOOD=good\nX_SNICKERS_ANSWERS=1\nX_SNICKERS_ANSWERS=-1 2\n"
             b"X_SNICKERS_OPEN=\xb2\nX_SNICKERS_OPEN=" + b"9" * 100 + b"\nREADY=0\n"
-            b"X_SNICKERS_DUTY=2\n\xff\xfe\n=\nRELOADING=1\nSTOPPING=1\nREADY=1\n"
+            b"X_SNICKERS_DUTY=2\n\xff\xfe\n=\nRELOADING=1\nSTOPPING=0\nREADY=1\n"
         )
         self.assertEqual(events(1, data), [p.Proved(1)])
 

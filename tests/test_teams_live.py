@@ -211,6 +211,24 @@ class KillTests(Case):
         self.assertEqual(counts["refused"] + counts["late"], 0)
         self.assertGreater(counts["answered"], 0)
 
+    def test_asked_to_end(self) -> None:
+        """Who is asked to end by somebody's SIGTERM is followed while it still finishes what it
+        has open: by the one that stands by, or by another process of its team."""
+        kept = self.kept()
+        kept.mode("red", drains=20)
+        kept.mode("blue", drains=20)
+        kept.done("switch")
+        os.kill(kept.status()["live"]["pid"], signal.SIGTERM)
+        self.assertEqual(kept.team(), "blue")
+        until(lambda: kept.status()["ending"], "it does not end")
+        # The stand-in that serves was started before it was to drain so long.
+        before = kept.status()["live"]["pid"]
+        kept.done("restart")
+        until(lambda: kept.status()["live"]["pid"] != before, "no restart")
+        os.kill(kept.status()["live"]["pid"], signal.SIGTERM)
+        self.assertEqual(kept.team(), "blue")
+        self.assertGreater(len(kept.status()["ending"]), 1)
+
     def test_good_team_fails(self) -> None:
         """When the good team cannot be started any more the other one serves, with an alarm."""
         kept = self.kept()

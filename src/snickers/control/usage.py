@@ -132,7 +132,6 @@ def _of_verb(verb: str) -> argparse.ArgumentParser:
                 "act",
                 metavar="ACT",
                 nargs="?",
-                default="",
                 type=_team_act,
                 help=", ".join(f"{act}: {does}" for act, does in TEAM_ACTS.items()),
             )

@@ -102,7 +102,13 @@ def _dismiss(pair: Pair, member: Member, kill_at: float = math.inf) -> Pair:
     )
 
 
-def _gone(pair: Pair, id: int) -> Pair:
+def _gone(pair: Pair, event: p.Ended | p.Stopping) -> Pair:
+    """Return the pair without the one that has ended, or with it among those that end."""
+    id = event.id
+    if isinstance(event, p.Stopping):
+        member = pair.member(id)
+        assert member is not None
+        return _dismiss(pair, member, member.kill_at)
     return evolve(
         pair,
         live=None if pair.live is not None and pair.live.id == id else pair.live,
@@ -187,8 +193,9 @@ def _take(pair: Pair, now: float) -> Step:
     return pair, (p.Say(f"{other.team}: takes over"), p.Accept(other.id))
 
 
-def _return(pair: Pair, words: str, now: float) -> Step:
-    """The other one has failed: the live one accepts again, if it is there."""
+def _return(pair: Pair, words: str, now: float, served: bool = False) -> Step:
+    """The other one has failed: the live one accepts again, if it is there; *served*: the other
+    one had, before."""
     commands: list[Command] = []
     failed = pair.other
     if failed is not None:
@@ -198,7 +205,7 @@ def _return(pair: Pair, words: str, now: float) -> Step:
         commands.append(p.End(failed.id))
     live = pair.live
     if live is None:
-        pair, more = _down(pair, now)
+        pair, more = _down(pair, now, served)
         return pair, (*commands, p.Raise(ENDED, words), p.Failed(words), *more)
     pair = pair.changed(evolve(live, accepts=True))
     pair = evolve(pair, stage=Stage.RETURNING, until=now + TAKE_WITHIN)
@@ -350,32 +357,37 @@ def _tried(pair: Pair, event: p.Counted, now: float) -> Step:
 # Ends
 
 
-def _ended(pair: Pair, event: p.Ended, now: float) -> Step:
+def _ended(pair: Pair, event: p.Ended | p.Stopping, now: float) -> Step:
     """One of those that were asked to end has, or nobody's end matters here."""
-    return _gone(pair, event.id), ()
+    return _gone(pair, event), ()
 
 
-def _live_died(pair: Pair, event: p.Ended, now: float, after: str = "") -> Step:
+def _live_died(pair: Pair, event: p.Ended | p.Stopping, now: float, after: str = "") -> Step:
     """The one that serves has ended: another is started."""
     live = pair.live
     assert live is not None
-    pair = _gone(pair, event.id)
+    pair = _gone(pair, event)
     words = f"{live.team} {event.words}{after}"
+    served = live.serves is not None
     if live.serves is not None and now - live.serves >= STEADY:
         pair = evolve(pair, failures=0, unproven=0)
-    pair, commands = _down(pair, now, live.serves is not None)
+    if served and isinstance(event, p.Stopping):
+        # Somebody has asked it to end: that is no failure.
+        pair, commands = _start(pair, None, now)
+    else:
+        pair, commands = _down(pair, now, served)
     return pair, (p.Raise(ENDED, words), p.Failed(words), *commands)
 
 
-def _died_serving(pair: Pair, event: p.Ended, now: float) -> Step:
+def _died_serving(pair: Pair, event: p.Ended | p.Stopping, now: float) -> Step:
     if not _is(pair.live, event):
         return _ended(pair, event, now)
     return _live_died(pair, event, now)
 
 
-def _died_proving(pair: Pair, event: p.Ended, now: float) -> Step:
+def _died_proving(pair: Pair, event: p.Ended | p.Stopping, now: float) -> Step:
     if _is(pair.other, event):
-        return _proof_failed(_gone(pair, event.id), pair.other, event.words, now)
+        return _proof_failed(_gone(pair, event), pair.other, event.words, now)
     if not _is(pair.live, event):
         return _ended(pair, event, now)
     newcomer = pair.other
@@ -393,41 +405,43 @@ def _proof_failed(pair: Pair, other: Member | None, words: str, now: float) -> S
     return _serve(pair, now), (p.Failed(words),)
 
 
-def _died_yielding(pair: Pair, event: p.Ended, now: float) -> Step:
+def _died_yielding(pair: Pair, event: p.Ended | p.Stopping, now: float) -> Step:
     if _is(pair.other, event):
         assert pair.other is not None
-        team = pair.other.team
-        return _return(_gone(pair, event.id), f"{team} {event.words} as it was to take over", now)
+        team, served = pair.other.team, pair.other.serves is not None
+        words = f"{team} {event.words} as it was to take over"
+        return _return(_gone(pair, event), words, now, served)
     if _is(pair.live, event):
-        return _take(_gone(pair, event.id), now)
+        return _take(_gone(pair, event), now)
     return _ended(pair, event, now)
 
 
-def _died_taking(pair: Pair, event: p.Ended, now: float) -> Step:
+def _died_taking(pair: Pair, event: p.Ended | p.Stopping, now: float) -> Step:
     if _is(pair.other, event):
         assert pair.other is not None
-        team = pair.other.team
-        return _return(_gone(pair, event.id), f"{team} {event.words} as it took over", now)
+        team, served = pair.other.team, pair.other.serves is not None
+        words = f"{team} {event.words} as it took over"
+        return _return(_gone(pair, event), words, now, served)
     # Without the one before, too, it goes on.
     return _ended(pair, event, now)
 
 
-def _died_in_trial(pair: Pair, event: p.Ended, now: float) -> Step:
+def _died_in_trial(pair: Pair, event: p.Ended | p.Stopping, now: float) -> Step:
     if _is(pair.other, event):
         assert pair.other is not None and pair.live is not None  # noqa: PT018
         words = f"{pair.other.team}, which stood by, {event.words}: no rollback is possible now"
-        return _serve(_gone(pair, event.id), now), (p.Say(words),)
+        return _serve(_gone(pair, event), now), (p.Say(words),)
     if not _is(pair.live, event):
         return _ended(pair, event, now)
     assert pair.live is not None and pair.other is not None  # noqa: PT018
     words = f"{pair.live.team} {event.words} on trial: {pair.other.team} has taken over again"
-    pair = evolve(_gone(pair, event.id), purpose=Purpose.ROLLBACK)
+    pair = evolve(_gone(pair, event), purpose=Purpose.ROLLBACK)
     pair, commands = _take(pair, now)
     return pair, (*commands, p.Raise(TAKEN_BACK, words))
 
 
-def _died_leaving(pair: Pair, event: p.Ended, now: float) -> Step:
-    return _leave(_gone(pair, event.id), now)
+def _died_leaving(pair: Pair, event: p.Ended | p.Stopping, now: float) -> Step:
+    return _leave(_gone(pair, event), now)
 
 
 # Time
@@ -637,6 +651,9 @@ _ROWS: Mapping[type[p.Event], tuple[Handler, ...]] = {
         _heard,        _heard,          _heard,          _heard,          _heard,
         _heard,        _heard,          _heard,          _heard,          _),
     p.Ended: (
+        _ended,        _died_serving,   _died_serving,   _died_proving,   _died_yielding,
+        _died_taking,  _died_serving,   _died_in_trial,  _died_leaving,   _),
+    p.Stopping: (
         _ended,        _died_serving,   _died_serving,   _died_proving,   _died_yielding,
         _died_taking,  _died_serving,   _died_in_trial,  _died_leaving,   _),
     p.AskedSwitch: (

@@ -50,6 +50,8 @@ def events(id: int, data: bytes) -> list[p.Event]:
         match name:
             case "READY" if value == "1":
                 told.append(p.Proved(id))
+            case "STOPPING" if value == "1":
+                told.append(p.Stopping(id))
             case "X_SNICKERS_DUTY" if value in ("0", "1"):
                 told.append(p.Took(id) if value == "1" else p.Gave(id))
             case "X_SNICKERS_ANSWERS":

@@ -217,6 +217,14 @@ class Ended(OfMember):
 
 
 @frozen
+class Stopping(OfMember):
+    """It accepts no more, finishes what it has open and ends, whoever asked for that
+    (``STOPPING=1``)."""
+
+    words: str = "was asked to end"
+
+
+@frozen
 class Asked(Event):
     """A person asks for something."""
 
@@ -249,7 +257,7 @@ class AskedEnd(Asked):
 
 
 EVENTS = (
-    *(Passed, Proved, Gave, Took, Answered, Counted, Described, Ended),
+    *(Passed, Proved, Gave, Took, Answered, Counted, Described, Ended, Stopping),
     *(AskedSwitch, AskedRestart, AskedCommit, AskedRollback, AskedEnd),
 )
 

@@ -93,12 +93,7 @@ def team_arguments(config: str, user: str, group: str) -> list[str]:
     """Return what the program of a team gets."""
     arguments = ["--nodaemon", "--pidfile="]
     if user:
-        arguments += [
-            "--uid",
-            user,
-            "--gid",
-            group or grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name,
-        ]
+        arguments += ["--uid", user, "--gid", group or str(pwd.getpwnam(user).pw_gid)]
     return [*arguments, "snickers", "--config", config]
 
 
