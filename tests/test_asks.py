@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,8 +28,12 @@ class AsksTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.keeper: Any = Keeper()
         self.asked: list[tuple[str, Asking]] = []
+        self.written: Deferred[None] = succeed(None)
         self.asks = Asks(
-            self.keeper, lambda: {"stage": "serving"}, lambda *asked: self.asked.append(asked)
+            self.keeper,
+            lambda: {"stage": "serving"},
+            lambda *asked: self.asked.append(asked),
+            lambda: self.written,
         )
 
     def connect(self) -> tuple[Asking, StringTransport]:
@@ -60,6 +65,16 @@ class AsksTests(SynchronousTestCase):
             self.answers(transport), [{"progress": "red: is started"}, {"done": "red serves"}]
         )
         self.assertTrue(transport.disconnecting)
+
+    def test_done_when_written(self) -> None:
+        """Nobody hears that something is done before the next keeper would know of it."""
+        self.written = Deferred()
+        protocol, transport = self.connect()
+        protocol.dataReceived(b'{"do": "commit"}\n')
+        protocol.done("red stays")
+        self.assertEqual(transport.value(), b"")
+        self.written.callback(None)
+        self.assertEqual(self.answers(transport), [{"done": "red stays"}])
 
     def test_gone(self) -> None:
         """One who hangs up is told nothing more."""

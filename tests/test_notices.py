@@ -25,8 +25,8 @@ class EventsTests(SynchronousTestCase):
         """Every line of the protocol is an event of the member that sent it, in its order."""
         data = (
             b"X_SNICKERS_VERSION=0.3.1\nREADY=1\nSTATUS=serving 5 sites\nX_SNICKERS_DUTY=1\n"
-            b"X_SNICKERS_ANSWERS=120 7\nX_SNICKERS_OPEN=12\nX_SNICKERS_ALARMS=2\nX_SNICKERS_DUTY=0\n"
-            b"STOPPING=1"
+            b"X_SNICKERS_ANSWERS=120 7\nX_SNICKERS_OPEN=12\nX_SNICKERS_ALARMS=2\n"
+            b"X_SNICKERS_DUTY=0\nSTOPPING=1"
         )
         self.assertEqual(
             events(4, data),

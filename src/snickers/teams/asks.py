@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineOnlyReceiver
@@ -72,7 +73,8 @@ class Asking(LineOnlyReceiver):
         self._say({"progress": words})
 
     def done(self, words: str) -> None:
-        self._say({"done": words})
+        # Not before a later keeper would know of it, too.
+        self._desk.written().addCallback(lambda _: self._say({"done": words}))
 
     def failed(self, words: str) -> None:
         self._say({"failed": words})
@@ -87,7 +89,8 @@ class Asking(LineOnlyReceiver):
 class Asks(Factory):
     """Hears those who ask.
 
-    *status* returns what is answered to that; *ask* takes what else is asked, and by whom.
+    *status* returns what is answered to that; *ask* takes what else is asked, and by whom;
+    *written* returns a Deferred that fires when what is so now is written down.
     """
 
     noisy = False
@@ -97,10 +100,12 @@ class Asks(Factory):
         keeper: Keeper,
         status: Callable[[], dict[str, Any]],
         ask: Callable[[str, Asking], None],
+        written: Callable[[], Deferred[None]],
     ) -> None:
         self.keeper = keeper
         self.status = status
         self.ask = ask
+        self.written = written
         self.here: set[Asking] = set()
         """Who is connected."""
 

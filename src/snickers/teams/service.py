@@ -198,7 +198,7 @@ class KeeperService(Service):
         self._written: list[Deferred[None]] = []
         self._ending = False
         self.keeper = Keeper(reactor, wall, self._launch, began, alarm, self._changed, self._tell)
-        self.asks = Asks(self.keeper, self.status, self.ask)
+        self.asks = Asks(self.keeper, self.status, self.ask, self.written)
 
     # Starting
 
