@@ -80,15 +80,19 @@ class Team:
         if "lasts" in self.mode:
             self.until = time.monotonic() + float(str(self.mode["lasts"]))
 
+    def give_up(self) -> None:
+        self.accepts = self.wants_duty = self.duty = False
+        fcntl.flock(self.lock, fcntl.LOCK_UN)
+        self.tell("X_SNICKERS_DUTY=0", "STATUS=standing by")
+
     def obey(self, number: int) -> None:
         if number == signal.SIGUSR2:
             self.accept()
         elif number == signal.SIGUSR1 and not self.mode.get("keeps"):
-            self.accepts = self.wants_duty = self.duty = False
-            fcntl.flock(self.lock, fcntl.LOCK_UN)
-            self.tell("X_SNICKERS_DUTY=0", "STATUS=standing by")
+            self.give_up()
         elif number == signal.SIGTERM:
-            self.accepts = False
+            # Whoever takes over must not wait for the last of its connections.
+            self.give_up()
             self.ending = True
             self.until = time.monotonic() + float(str(self.mode.get("drains", 0)))
             for front in self.fronts:
