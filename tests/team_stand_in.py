@@ -5,7 +5,7 @@ takes and gives up duty by a real lock, and does wrong what ``DIR/mode`` (JSON) 
 
 ``version``; ``ends``: an exit status instead of getting ready; ``silent``: never ready; ``keeps``:
 does not give duty up; ``errs``: answers everything with 500; ``lasts``: seconds until it ends by
-itself once it accepts; ``drains``: seconds that its end takes.
+itself once it accepts; ``drains``: seconds that its end takes; ``faults``: what ``check`` finds.
 """
 
 from __future__ import annotations
@@ -155,8 +155,20 @@ class Team:
         sock.close()
 
 
-if __name__ == "__main__":
-    if sys.argv[1:3] == ["--nodaemon", "--pidfile="]:
-        Team().run()
-    else:
+def main() -> None:
+    """Be a team's ``twistd``."""
+    if sys.argv[1:3] != ["--nodaemon", "--pidfile="]:
         raise SystemExit(f"odd arguments: {sys.argv[1:]}")
+    Team().run()
+
+
+def check() -> None:
+    """Be a team's ``snickers``, of which only ``check`` is needed."""
+    if sys.argv[1] != "--config" or sys.argv[3:] != ["check"]:
+        raise SystemExit(f"odd arguments: {sys.argv[1:]}")
+    words = _mode().get("faults")
+    raise SystemExit(f"{sys.argv[2]}:1: {words}" if words else 0)
+
+
+if __name__ == "__main__":
+    main()

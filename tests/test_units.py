@@ -16,8 +16,8 @@ from snickers.teams.tap import Options
 UNITS = Path(__file__).parent.parent / "etc" / "systemd"
 WAYS = ("binding", "sockets")
 EXPOSED = 2.5
-"""What `systemd-analyze security` may find at the most, of 10: below 3 it calls OK; a front door
-cannot do without the network, which alone is 1.4."""
+"""What `systemd-analyze security` may find at the most, of 10; a front door cannot do without the
+network, which is most of it."""
 
 
 class Unit(RawConfigParser):
