@@ -180,7 +180,9 @@ class DeployTests(SynchronousTestCase):
 
     def test_switch_fails(self) -> None:
         """What the keeper says is said."""
-        self.keeper.refuses = "red ended with status 3 before it had proven itself; blue goes on"
+        self.keeper.refuses = (
+            "red ended with status 3 before it had proven itself (see the log); blue goes on"
+        )
         self.assertEqual(str(self.failed()), f"switch: {self.keeper.refuses}")
 
     def test_taken_back(self) -> None:

@@ -98,8 +98,8 @@ class DeployTests(SynchronousTestCase):
             (done.returncode, done.stderr),
             (
                 1,
-                "snickers: deploy: switch: blue ended with status 4 before it had proven itself; "
-                "red goes on\n",
+                "snickers: deploy: switch: blue ended with status 4 before it had proven itself "
+                "(see the log); red goes on\n",
             ),
         )
         self.assertEqual(kept.team(), "red")

@@ -176,7 +176,10 @@ class KeeperTests(SynchronousTestCase):
         self.serving()
         asker = Asker()
         self.keeper.ask("switch", asker)
-        words = "red cannot be started: nothing is there before it had proven itself; blue goes on"
+        words = (
+            "red cannot be started: nothing is there before it had proven itself (see the log); "
+            "blue goes on"
+        )
         self.assertEqual(asker.told[-1], ("failed", words))
         self.assertEqual(self.keeper.pair.stage, Stage.SERVING)
 

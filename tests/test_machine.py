@@ -223,7 +223,7 @@ class SwitchTests(SynchronousTestCase):
         self.assertEqual((talk.pair.stage, done[0]), (Stage.SERVING, p.End(2)))
         self.assertEqual(talk.wait(KILL_AFTER), [p.Kill(2)])
         talk = Dialogue().proving()
-        words = "red ended with status 1 before it had proven itself; blue goes on"
+        words = "red ended with status 1 before it had proven itself (see the log); blue goes on"
         self.assertEqual(talk.tell(p.Ended(2, "ended with status 1")), [p.Failed(words)])
 
     def test_live_one_dies_meanwhile(self) -> None:

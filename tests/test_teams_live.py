@@ -89,7 +89,9 @@ class ChangeTests(Case):
         kept.mode("red", ends=3)
         with kept.crowd() as counts:
             words = kept.failed("switch")
-        self.assertEqual(words, "red ended with status 3 before it had proven itself; blue goes on")
+        self.assertEqual(
+            words, "red ended with status 3 before it had proven itself (see the log); blue goes on"
+        )
         self.assertEqual(set(counts), {"answered"})
 
     def test_nothing_installed(self) -> None:

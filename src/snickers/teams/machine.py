@@ -401,7 +401,7 @@ def _died_proving(pair: Pair, event: p.Ended | p.Stopping, now: float) -> Step:
 def _proof_failed(pair: Pair, other: Member | None, words: str, now: float) -> Step:
     assert other is not None and pair.live is not None  # noqa: PT018
     live = pair.live.team
-    words = f"{other.team} {words} before it had proven itself; {live} goes on"
+    words = f"{other.team} {words} before it had proven itself (see the log); {live} goes on"
     return _serve(pair, now), (p.Failed(words),)
 
 
