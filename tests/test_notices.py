@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.notify import Notifier
 from snickers.teams import pair as p
-from snickers.teams.notices import AT_ONCE, CannotHear, Ear, events, listen
+from snickers.teams.notices import AT_ONCE, CannotHear, Ear, check, events, listen
 
 
 class EventsTests(SynchronousTestCase):
@@ -116,11 +116,13 @@ class EarTests(SynchronousTestCase):
         """Only its owner can send; what a killed keeper left is replaced."""
         self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
         listen(self.path).close()
+        listen(self.path, True).close()
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o666)
 
     def test_long_path(self) -> None:
         """A path that no team could name is refused in words."""
         with self.assertRaises(CannotHear) as caught:
-            listen("/tmp/" + "x" * 120)
+            check("/tmp/" + "x" * 120)
         self.assertIn("too long for a socket's path by 18 bytes", str(caught.exception))
 
     def test_no_folder(self) -> None:

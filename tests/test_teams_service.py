@@ -83,14 +83,46 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(sorted(os.listdir(self.folder / "teams")), ["keeper.json", "keeper.lock"])
 
     def test_of_the_teams_user(self) -> None:
-        """With a user for the teams the folder, and what they must reach, is that one's."""
-        owned: list[tuple[str, int, int]] = []
-        self.patch(os, "chown", lambda path, uid, gid: owned.append((path, uid, gid)))
+        """With a user for the teams the folder is that one's, as they write there, too."""
+        owned: list[tuple[int, int]] = []
+        self.patch(os, "fchown", lambda descriptor, uid, gid: owned.append((uid, gid)))
         state = State(str(self.folder), (12, 34))
         state.open()
         self.addCleanup(state.close)
-        state.own("/x/notify.sock")
-        self.assertEqual(owned, [(str(self.folder / "teams"), 12, 34), ("/x/notify.sock", 12, 34)])
+        self.assertEqual((owned, state.shared), ([(12, 34)], True))
+
+    def test_of_somebody_else(self) -> None:
+        """A folder that belongs to another user is not used."""
+        self.patch(os, "geteuid", lambda: 4711)
+        with self.assertRaises(CannotKeep) as caught:
+            self.state.open()
+        self.assertIn("belongs to another user", str(caught.exception))
+        self.state.close()
+
+    def test_links(self) -> None:
+        """No link is followed, neither to be read nor to be written, and none is the folder."""
+        self.state.open()
+        self.addCleanup(self.state.close)
+        victim = Path(self.mktemp()).absolute()
+        victim.write_text("precious")
+        for name in ("keeper.json", "keeper.json.new"):
+            (self.folder / "teams" / name).symlink_to(victim)
+        self.assertEqual(self.state.read(), b"")
+        self.state.write(b"new")
+        self.assertEqual((victim.read_text(), self.state.read()), ("precious", b"new"))
+        other = Path(self.mktemp()).absolute()
+        other.mkdir()
+        (other / "teams").symlink_to(self.folder / "teams")
+        with self.assertRaises(CannotKeep):
+            State(str(other)).open()
+
+    def test_written_by_others(self) -> None:
+        """What somebody else has put there says nothing: it would say whom to signal."""
+        self.state.open()
+        self.addCleanup(self.state.close)
+        self.state.write(b"one")
+        self.patch(os, "geteuid", lambda: 4711)
+        self.assertEqual(self.state.read(), b"")
 
 
 class ServiceTests(SynchronousTestCase):
@@ -150,7 +182,7 @@ class ServiceTests(SynchronousTestCase):
                 return found
 
     def test_binds(self) -> None:
-        """Where nothing is handed over the addresses of the configuration are bound."""
+        """What is not handed over is bound, as the configuration says."""
         self.service.privilegedStartService()
         (front,) = self.service.status()["sockets"]
         self.assertEqual(front, "https")

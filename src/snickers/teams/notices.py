@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -74,25 +75,35 @@ class CannotHear(Exception):
     """The socket of notices cannot be made; the text says why and what would be right."""
 
 
-def listen(path: str) -> socket.socket:
+def check(path: str) -> None:
+    """Raise `CannotHear` if teams could not name a socket at *path*."""
+    excess = len(os.fsencode(path)) - PATH_LIMIT
+    if excess > 0:
+        raise CannotHear(
+            f"{path} is too long for a socket's path by {excess} bytes; give [snickers] state a "
+            "shorter one"
+        )
+
+
+def listen(path: str, shared: bool = False) -> socket.socket:
     """Return a datagram socket at *path*, for its owner alone; raises `CannotHear`.
 
-    Whatever lies there is replaced: who calls this holds the keeper's lock.
+    Whatever lies there is replaced: who calls this holds the keeper's lock. Where it is *shared*
+    everybody who reaches the folder may send to it: who is a team is known by the process.
     """
-    if len(os.fsencode(path)) > PATH_LIMIT:
-        raise CannotHear(
-            f"{path} is too long for a socket's path by {len(os.fsencode(path)) - PATH_LIMIT} "
-            "bytes; give [snickers] state a shorter one"
-        )
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        # Linux gives the file the mode of the socket that is bound to it.
-        os.fchmod(sock.fileno(), 0o600)
-        if os.path.lexists(path):
+        # Linux gives the file the mode of the socket that is bound to it, less the umask.
+        os.fchmod(sock.fileno(), 0o666 if shared else 0o600)
+        with suppress(FileNotFoundError):
             os.unlink(path)
-        sock.bind(path)
+        before = os.umask(0 if shared else 0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
     except OSError as problem:
         sock.close()
         raise CannotHear(f"cannot listen at {path}: {problem.strerror}") from None

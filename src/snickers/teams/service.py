@@ -14,7 +14,9 @@ import fcntl
 import os
 import signal
 import socket
+import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -58,25 +60,44 @@ class CannotKeep(Exception):
 
 
 class State:
-    """The keeper's folder in the state folder: ``STATE/teams``."""
+    """The keeper's folder in the state folder: ``STATE/teams``.
+
+    The teams write there, too, and with *owner* they are another user than the keeper, who may be
+    root: so the folder is opened once and everything reached through its descriptor, no link is
+    followed, and only what the keeper itself has written is believed.
+    """
 
     def __init__(self, state: str, owner: tuple[int, int] | None = None) -> None:
         self.folder = os.path.join(state, "teams")
         self._owner = owner
+        self._descriptor = -1
         self._lock = -1
 
     def path(self, name: str) -> str:
-        """Return the path of the file *name*."""
+        """Return the path of the file *name*, for others."""
         return os.path.join(self.folder, name)
+
+    def own_path(self, name: str) -> str:
+        """Return a path of the file *name* that leads into this very folder, for this process."""
+        return f"/proc/self/fd/{self._descriptor}/{name}"
+
+    @property
+    def shared(self) -> bool:
+        """Whether the teams are another user than the keeper."""
+        return self._owner is not None
 
     def open(self) -> None:
         """Have the folder, and hold its lock as long as this process lives; raises `CannotKeep`."""
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            if self._owner is not None:
-                os.chown(self.folder, *self._owner)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self.folder, flags)
+            self._claim()
             self._lock = os.open(
-                self.path("keeper.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+                "keeper.lock",
+                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o600,
+                dir_fd=self._descriptor,
             )
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -86,45 +107,59 @@ class State:
             ) from None
         except OSError as problem:
             raise CannotKeep(
-                f"cannot use {problem.filename or self.folder}: {problem.strerror}; [snickers] "
-                "state must be a folder in which the keeper may make files"
+                f"cannot use {self.folder}: {problem.strerror}; [snickers] state must be a folder "
+                "in which the keeper may make files"
             ) from None
+
+    def _claim(self) -> None:
+        """Have the folder belong to the user of the teams; raises `CannotKeep` if it cannot."""
+        owner = os.fstat(self._descriptor).st_uid
+        if self._owner is None:
+            wanted = os.geteuid()
+        else:
+            wanted = self._owner[0]
+            if owner == os.geteuid():
+                os.fchown(self._descriptor, *self._owner)
+                owner = wanted
+        if owner != wanted:
+            raise CannotKeep(
+                f"{self.folder} belongs to another user (uid {owner}): run the keeper as that "
+                "one, or remove the folder while no team runs"
+            )
 
     def close(self) -> None:
         """Let go of the lock."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-    def own(self, path: str) -> None:
-        """Have *path* belong to the user of the teams."""
-        if self._owner is not None:
-            os.chown(path, *self._owner)
+        for descriptor in (self._lock, self._descriptor):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._lock = self._descriptor = -1
 
     def read(self) -> bytes:
         """Return what the last keeper has written down; nothing, if there is nothing."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            with open(self.path("keeper.json"), "rb") as file:
-                return file.read(1 << 20)
+            descriptor = os.open("keeper.json", flags, dir_fd=self._descriptor)
         except OSError:
             return b""
+        with open(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            # It says whom to signal: what others may have put there says nothing.
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+                return b""
+            return file.read(1 << 20)
 
     def write(self, data: bytes) -> None:
         """Write it down durably. Blocks."""
-        path = self.path("keeper.json")
-        descriptor = os.open(
-            f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-        )
-        with open(descriptor, "wb") as file:
+        folder, new = self._descriptor, "keeper.json.new"
+        with suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(new, flags, 0o600, dir_fd=folder), "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(descriptor)
-        os.rename(f"{path}.new", path)
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            os.fsync(file.fileno())
+        os.rename(new, "keeper.json", src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
 
 
 def boot() -> str:
@@ -212,21 +247,17 @@ class KeeperService(Service):
                     " (LISTEN_FDNAMES) must be https or http",
                     name=name,
                 )
-            self._fronts = [
-                (name, sock) for name in ("https", "http") for sock in given.get(name, ())
-            ]
-            if not self._fronts:
-                self._bind()
+            for name in ("https", "http"):
+                self._fronts += [(name, sock) for sock in given.get(name, ())]
+            for name, listen in self._configured.addresses:
+                if name not in given:
+                    self._fronts.append((name, bind(listen)))
         except CannotListen as problem:
             for _, sock in self._fronts:
                 sock.close()
             self._fronts = []
             # Teams of a keeper that was killed may hold them: that is looked for first.
             self._cannot = str(problem)
-
-    def _bind(self) -> None:
-        for name, listen in self._configured.addresses:
-            self._fronts.append((name, bind(listen)))
 
     def startService(self) -> None:
         super().startService()
@@ -246,11 +277,12 @@ class KeeperService(Service):
         if not self._fronts:
             self._fronts = self._taken_from(left, processes)
         become_subreaper()
-        path = self._state.path("notify.sock")
-        self._ear = notices.Ear(self._reactor, notices.listen(path), self.keeper.heard)
-        self._state.own(path)
+        notices.check(self._state.path("notify.sock"))
+        sock = notices.listen(self._state.own_path("notify.sock"), self._state.shared)
+        self._ear = notices.Ear(self._reactor, sock, self.keeper.heard)
         self._ear.start()
-        self._port = listen_for_asks(self._reactor, self._state.path("keeper.sock"), self.asks)
+        own = self._state.own_path("keeper.sock")
+        self._port = listen_for_asks(self._reactor, own, self.asks)
         self._reaping.start(REAP_EVERY, now=False)
         self._reactor.callWhenRunning(self._running, left, processes)
 
