@@ -602,7 +602,7 @@ class PromisesTests(SynchronousTestCase):
         run_state_machine_as_test(
             World,
             settings=settings(
-                max_examples=300,
+                max_examples=200,
                 stateful_step_count=60,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

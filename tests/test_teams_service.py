@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -261,6 +262,20 @@ class ServiceTests(SynchronousTestCase):
         self.addCleanup(self.service._state.close)
         self.service.renew()
         self.assertEqual(self.replaced, [])
+        self.threads.fake.run_all()
+        self.assertEqual(len(self.replaced), 1)
+
+    def test_not_while_teams_change_over(self) -> None:
+        """What teams say meanwhile must be heard: it waits until nothing goes on."""
+        self.service._state.open()
+        self.addCleanup(self.service._state.close)
+        pair = self.service.keeper.pair
+        self.service.keeper.pair = evolve(pair, stage=Stage.YIELDING)
+        self.service.renew()
+        self.threads.fake.run_all()
+        self.assertEqual(self.replaced, [])
+        self.service.keeper.pair = pair
+        self.reactor.advance(1.0)
         self.threads.fake.run_all()
         self.assertEqual(len(self.replaced), 1)
 

@@ -51,6 +51,11 @@ from snickers.tls.threads import Threads
 REAP_EVERY = 1.0
 """Seconds between two looks for children that teams have left behind."""
 
+RENEW_AGAIN = 1.0
+"""Seconds until a newer keeper is tried again while teams change over."""
+QUIET = (Stage.DOWN, Stage.SERVING, Stage.TRIAL)
+"""The stages in which nothing is on its way between the keeper and a team."""
+
 Front = tuple[str, socket.socket]
 """A listening socket, and the name it is handed over by."""
 
@@ -478,6 +483,10 @@ class KeeperService(Service):
         self.written().addCallback(lambda _: self._replaced())
 
     def _replaced(self) -> None:
+        if self.keeper.pair.stage not in QUIET:
+            # What teams say in between would be heard by nobody.
+            self._reactor.callLater(RENEW_AGAIN, self._renew, "")
+            return
         try:
             self._replace(self._fronts)
         except OSError as problem:

@@ -98,7 +98,10 @@ def team_arguments(config: str, user: str, group: str) -> list[str]:
 
 
 def replace(fronts: Sequence[Front]) -> None:
-    """Have a newer keeper go on in this very process, with the same sockets; raises `OSError`."""
+    """Have a newer keeper go on in this very process, with the same sockets.
+
+    Raises `OSError` as long as this one can go on.
+    """
     if not os.access(sys.executable, os.X_OK):
         raise OSError(0, f"{sys.executable} cannot be run")
     variables = {k: v for k, v in os.environ.items() if not k.startswith("LISTEN_")}
@@ -107,10 +110,17 @@ def replace(fronts: Sequence[Front]) -> None:
     # Copies out of the way first: what lies from FIRST on is the reactor's, and is not needed by
     # the time it is overwritten.
     moved = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, HIGH) for _, sock in fronts]
-    for index, descriptor in enumerate(moved):
-        os.dup2(descriptor, FIRST + index)
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], variables)
+    try:
+        for index, descriptor in enumerate(moved):
+            os.dup2(descriptor, FIRST + index)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], variables)
+    except OSError as problem:
+        # The reactor's own descriptors are gone. Whoever is started next takes up the teams.
+        print(
+            f"the newer keeper cannot be run: {problem.strerror}", file=sys.__stderr__, flush=True
+        )
+        os._exit(1)
 
 
 def sound(path: str) -> None:
