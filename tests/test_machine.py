@@ -283,13 +283,12 @@ class SwitchTests(SynchronousTestCase):
         self.assertIsInstance(talk.tell(p.AskedRollback())[0], p.Refuse)
 
     def test_old_one_still_ends(self) -> None:
-        """No process is started in a folder where one still finishes what it has open."""
+        """A team can be switched to while a former process of it finishes what it has open."""
         talk = Dialogue().trial()
         talk.tell(p.AskedCommit())
-        words = "blue still finishes what it has open; again when it has ended"
-        self.assertEqual(talk.tell(p.AskedSwitch()), [p.Refuse(words)])
-        talk.tell(p.Ended(1, "ended by itself"))
         self.assertEqual(talk.tell(p.AskedSwitch()), [p.Spawn(3, "blue", True)])
+        self.assertEqual(talk.tell(p.Ended(1, "ended by itself")), [])
+        self.assertEqual(talk.tell(p.Proved(3)), [p.StandBy(2)])
 
     def test_restart(self) -> None:
         """Another process of the live team takes over, and the one before it ends at once."""

@@ -65,7 +65,6 @@ class ChangeTests(Case):
         self.assertEqual(kept.team(), "red")
         kept.done("rollback")
         self.assertEqual(kept.team(), "blue")
-        self.settle(kept)
         kept.done("switch")
         self.assertIn("red stays", kept.done("commit"))
         told = self.settle(kept)

@@ -139,6 +139,7 @@ class Deploy:
             )
         self.team = next(team for team in ("blue", "red") if team != live["team"])
         if any(member["team"] == self.team for member in status.get("ending") or ()):
+            # It may still load a part of itself from there.
             raise DeployFailed(
                 "teams", f"{self.team} still finishes what it has open; again when it has ended"
             )
