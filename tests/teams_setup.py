@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from twisted.trial.unittest import SkipTest
+
 from tests import team_stand_in
 from tests.live_setup import HAND_OVER, TWISTD, WITHIN
 
@@ -37,6 +39,16 @@ def until(holds: Callable[[], Any], words: str) -> Any:
             return found
         assert time.monotonic() < deadline, words
         time.sleep(0.01)
+
+
+def need_tracing() -> None:
+    """Skip a test that takes sockets from another process where that is not allowed."""
+    try:
+        scope = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip()
+    except OSError:
+        scope = "0"
+    if os.geteuid() != 0 and scope != "0":
+        raise SkipTest("the kernel lets nobody but root look into other processes: run as root")
 
 
 class Kept:

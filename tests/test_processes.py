@@ -28,6 +28,7 @@ from snickers.teams.processes import (
     spawn,
     take_up,
 )
+from tests.teams_setup import need_tracing
 
 SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
 
@@ -164,6 +165,7 @@ class TakenUpTests(SynchronousTestCase):
 
     def test_sockets(self) -> None:
         """The sockets of a team that a killed keeper left can be had from it."""
+        need_tracing()
         front = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(front.close)
         script = f"import os, time; os.dup2({front.fileno()}, 3); print(flush=True); time.sleep(60)"

@@ -21,7 +21,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.live_setup import SNICKERS, WITHIN
-from tests.teams_setup import Kept, until
+from tests.teams_setup import Kept, need_tracing, until
 
 ROUNDS = 30
 """Switches, rollbacks and kills under load."""
@@ -293,6 +293,7 @@ class KeeperTests(Case):
     def test_killed(self) -> None:
         """A keeper that is killed leaves its teams serving; the next one takes them up, with
         their sockets, in a trial too, and nobody notices."""
+        need_tracing()
         kept = self.kept()
         kept.done("switch")
         before = kept.status()
@@ -319,6 +320,7 @@ class KeeperTests(Case):
 
     def test_killed_with_a_team(self) -> None:
         """When a team died while there was no keeper the next one sees to it."""
+        need_tracing()
         kept = self.kept()
         kept.done("switch")
         told = kept.status()
