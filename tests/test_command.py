@@ -15,6 +15,7 @@ from snickers.config.values import Configuration, Fault, Settings, Site, Static,
 from snickers.control import command
 from snickers.control.client import Denied, Lost, NotRunning, Refused
 from snickers.control.command import Command, main, state_anyway
+from snickers.control.keeper_client import NoKeeper
 
 FAULT = Fault(Where("etc/sites.ini", 5), "b.example", "port", "must be a number")
 STATIC = Site(name="a.example", kind=Static(root="/srv"))
@@ -78,6 +79,9 @@ class FakeClient:
     def snapshots(self, host: str) -> Any:
         return self._answer("snapshots", host)
 
+    def change(self, what: str) -> Iterator[Any]:
+        return self._pieces("change", what)
+
     def act(self, verb: str, host: str, id: str = "") -> Iterator[Any]:
         return self._pieces("act", verb, host, *([id] if id else []))
 
@@ -108,6 +112,8 @@ class CommandCase(SynchronousTestCase):
             connect=self.client,
             now=lambda: 1000.0,
             elapsed=lambda: 0.0,
+            reach=self.client,
+            sleep=lambda seconds: None,
         )
         return made.run(argv)
 
@@ -463,6 +469,92 @@ class ActingTests(CommandCase):
         self.assertEqual(
             self.err.said(), "snickers: no longer waiting; wake a.example goes on without you\n"
         )
+
+
+class TeamsTests(CommandCase):
+    """snickers teams, and deploy."""
+
+    answer = {
+        "stage": "serving",
+        "words": "blue serves",
+        "live": {"id": 1, "team": "blue", "pid": 7, "version": "1", "since": 940.0},
+        "other": None,
+        "ending": [],
+        "folders": {"blue": "/nonexistent/blue", "red": "/nonexistent/red"},
+    }
+    changes = [{"progress": "red: is started"}, {"done": "red serves"}]
+
+    def test_shown(self) -> None:
+        """Which is live, since when, what each folder holds, and what a switch would do; the
+        keeper's socket is in the state folder."""
+        self.assertEqual(self.run_command("teams", status=self.answer), 0)
+        self.assertEqual(self.client.path, "/state/teams/keeper.sock")
+        said = self.out.said()
+        self.assertIn("blue  live     60s    7  1", said)
+        self.assertIn("nothing installed /nonexistent/red", said)
+        self.assertIn("switch: starts red", said)
+
+    def test_json(self) -> None:
+        """With --json the answer itself, and what the folders hold."""
+        self.run_command("teams", "--json", status=self.answer)
+        told = json.loads(self.out.said())
+        self.assertEqual(told["held"]["red"], {"version": "", "commit": "", "changed": False})
+        self.assertEqual(told["words"], "blue serves")
+
+    def test_changed(self) -> None:
+        """Each step is a line, and so is the end."""
+        for act in ("switch", "commit", "rollback", "restart"):
+            self.assertDone(
+                "teams: red: is started\nteams: red serves\n", "teams", act, change=self.changes
+            )
+            self.assertEqual(self.client.asked, [("change", act)])
+        self.run_command("teams", "switch", "--json", change=self.changes)
+        self.assertEqual([json.loads(x) for x in self.out.said().splitlines()], self.changes)
+
+    def test_failed(self) -> None:
+        """What the keeper could not do is said in its words, with status 1."""
+        changes = [{"progress": "red: is started"}, Refused(200, "red ended; blue goes on")]
+        why = "snickers: teams switch: red ended; blue goes on\n"
+        self.assertFails(why, "teams", "switch", change=changes)
+        self.assertFails(why, "teams", "switch", "--json", change=changes)
+        self.assertEqual(
+            json.loads(self.out.said().splitlines()[-1]), {"failed": "red ended; blue goes on"}
+        )
+
+    def test_no_keeper(self) -> None:
+        """Without a keeper the words say what one is."""
+        problem = NoKeeper("no keeper listens at x")
+        self.assertFails("snickers: no keeper listens at x\n", "teams", status=problem)
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends the waiting and says that the rest goes on."""
+        changes = [{"progress": "red: is started"}, KeyboardInterrupt()]
+        self.assertEqual(self.run_command("teams", "switch", change=changes), 130)
+        self.assertEqual(
+            self.err.said(), "snickers: no longer waiting; teams switch goes on without you\n"
+        )
+
+    def test_deploy_failed(self) -> None:
+        """A step that fails is named, behind the last lines of what it said."""
+        why = (
+            "snickers: deploy: fetch: /nonexistent/red is no checkout of git's; make it one (git "
+            "clone), or give --from WHEEL\n"
+        )
+        self.assertFails(why, "deploy", status=self.answer)
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(os.path.join(folder, ".git"))
+        answer = {**self.answer, "folders": {"blue": "/nonexistent/blue", "red": folder}}
+        self.assertEqual(self.run_command("deploy", "--from", "x", status=answer), 1)
+        *lines, last = self.err.said().splitlines()
+        self.assertIn("  fatal: not a git repository", lines[0])
+        self.assertIn("snickers: deploy: fetch: git could not fetch (git -C", last)
+        self.assertEqual(self.run_command("deploy", "--json", "--from", "x", status=answer), 1)
+        told = json.loads(self.out.said().splitlines()[-1])
+        self.assertEqual(told["step"], "fetch")
+
+    def test_deploy_interrupted(self) -> None:
+        """Ctrl-C in the middle has a status of its own."""
+        self.assertEqual(self.run_command("deploy", status=KeyboardInterrupt()), 130)
 
 
 class LogsTests(CommandCase):

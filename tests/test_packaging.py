@@ -1,4 +1,4 @@
-"""The wheel: it ships Snickers and its one plugin, and an installed one is found by twistd."""
+"""The wheel: it ships Snickers and its plugins, and installed ones are found by twistd."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers import __version__
 
 CHECKOUT = Path(__file__).parent.parent
-PLUGIN = "twisted/plugins/snickers_plugin.py"
+PLUGINS = {
+    "twisted/plugins/snickers_plugin.py",
+    "twisted/plugins/snickers_teams.py",
+}
 
 FIND = """
 import os, sys
@@ -25,9 +28,10 @@ checkout = CHECKOUT_PLUGINS
 twisted.plugins.__path__[:] = [path for path in twisted.plugins.__path__ if path != checkout]
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
-(found,) = (plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "snickers")
-# Finding it loads nothing of Snickers.
-print(found.tapname, found.module, "snickers" in sys.modules)
+found = [made for made in getPlugins(IServiceMaker) if made.tapname.startswith("snickers")]
+# Finding them loads nothing of Snickers.
+for made in sorted(found, key=lambda made: made.tapname):
+    print(made.tapname, made.module, "snickers" in sys.modules)
 import snickers
 print(os.path.dirname(os.path.dirname(snickers.__file__)))
 """.replace("CHECKOUT_PLUGINS", repr(str(CHECKOUT / "src" / "twisted" / "plugins")))
@@ -69,13 +73,13 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(self.wheel.name, f"snickers-{__version__}-py3-none-any.whl")
 
     def test_contents(self) -> None:
-        """All modules and the mark that they are typed; of ``twisted`` only the plugin."""
+        """All modules and the mark that they are typed; of ``twisted`` only the plugins."""
         source = CHECKOUT / "src" / "snickers"
         modules = {f"snickers/{path.relative_to(source)}" for path in source.rglob("*.py")}
-        self.assertEqual(set(self.names), {*modules, "snickers/py.typed", PLUGIN})
+        self.assertEqual(set(self.names), {*modules, "snickers/py.typed", *PLUGINS})
 
     def test_found_when_installed(self) -> None:
-        """Twistd lists the plugin of an installed wheel, outside of the checkout."""
+        """Twistd lists the plugins of an installed wheel, outside of the checkout."""
         folder = Path(self.mktemp()).absolute()
         site, elsewhere = folder / "site", folder / "elsewhere"
         elsewhere.mkdir(parents=True)
@@ -91,7 +95,15 @@ class WheelTests(SynchronousTestCase):
             check=False,
         )
         self.assertEqual(found.stderr, "")
-        self.assertEqual(found.stdout.split("\n"), ["snickers snickers.tap False", str(site), ""])
+        self.assertEqual(
+            found.stdout.split("\n"),
+            [
+                "snickers snickers.tap False",
+                "snickers-teams snickers.teams.tap False",
+                str(site),
+                "",
+            ],
+        )
 
     def test_command(self) -> None:
         """The ``snickers`` command is declared, and its function exists."""

@@ -105,14 +105,26 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.alarm": ("snickers.interfaces", "snickers.alarm_command"),
     "snickers.alarm_command": (),
     "snickers.front_door": ("snickers.notify",),
+    # Small: the keeper stays while what it runs comes and goes.
+    "snickers.teams": (
+        *MEETING,
+        "snickers",
+        "snickers.alarm",
+        "snickers.alarm_command",
+        "snickers.config",
+        "snickers.control.socketfile",
+        "snickers.listening",
+        "snickers.notify",
+        "snickers.tls.threads",
+    ),
     "snickers.poller": (),
     # The fakes fail as the real engines do.
     "snickers.testing": (*MEETING, "snickers.containers.engine"),
 }
 """What each room may import besides itself; `snickers.tap` may import everything."""
 
-WIRINGS = ("snickers.tap", "snickers.worker", "snickers.broker")
-"""The first process', a worker's and the broker's: they name the real reactor."""
+WIRINGS = ("snickers.tap", "snickers.worker", "snickers.broker", "snickers.teams.tap")
+"""The first process', a worker's, the broker's and the keeper's: they name the real reactor."""
 
 PURE = (
     "snickers.config.ini",

@@ -8,7 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers import __version__
-from snickers.control.usage import LATER, VERBS, parse
+from snickers.control.usage import LATER, TEAM_ACTS, VERBS, WATCH, parse
 
 
 class UsageTests(SynchronousTestCase):
@@ -40,6 +40,18 @@ class UsageTests(SynchronousTestCase):
         for verb in ("check", "plan", "reload"):
             self.assertEqual(parse([verb]).verb, verb)
             self.assertIn("a.example", self.refused(verb, "a.example"))
+
+    def test_teams(self) -> None:
+        """What teams are to do, and what is to be deployed."""
+        self.assertEqual(parse(["teams"]).act, None)
+        for act in TEAM_ACTS:
+            self.assertEqual(parse(["teams", act]).act, act)
+        self.assertIn("there are switch, commit", self.refused("teams", "swap"))
+        found = parse(["deploy"])
+        self.assertEqual((found.source, found.watch, found.commit), ("", WATCH, True))
+        found = parse(["deploy", "--from", "v2", "--watch", "5m", "--no-commit"])
+        self.assertEqual((found.source, found.watch, found.commit), ("v2", 300.0, False))
+        self.assertIn("'5x' is not a duration", self.refused("deploy", "--watch", "5x"))
 
     def test_copies(self) -> None:
         """What is to be done with copies, of which site, with which copy."""

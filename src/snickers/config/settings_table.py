@@ -201,6 +201,14 @@ def settings_options() -> Iterable[Option]:
         empty=None,
     )
     yield option(
+        "commit after",
+        formats.duration(1.0, never=True),
+        "never",
+        "Blue and red: how long a new team serves, without alarms, until the one before it ends by "
+        "itself; `never`: when `snickers teams commit` says so.",
+        "1h",
+    )
+    yield option(
         "workers",
         formats.WORKERS,
         "1",

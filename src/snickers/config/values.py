@@ -339,6 +339,8 @@ class Settings:
     """Bytes of memory that shall stay available."""
     workers: int = 1
     """Processes that take connections; 0: one a core."""
+    commit_after: float = math.inf
+    """Of two teams: how long a new one serves without alarms until the one before it ends."""
     drain_within: float = 30.0
     """At the end: how long open exchanges are given."""
     snapshots_directory: str = ""

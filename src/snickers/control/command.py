@@ -18,12 +18,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
+from attrs import asdict
+
 from snickers import __version__
 from snickers.config.values import Configuration, Fault, Settings
-from snickers.control import show
+from snickers.control import show, show_teams
 from snickers.control.client import Client, ControlFailed, NotRunning
+from snickers.control.deploy import Deploy, DeployFailed, Wanted
+from snickers.control.keeper_client import SOCKET as KEEPER
+from snickers.control.keeper_client import KeeperClient
 from snickers.control.logcleaner import LogCleaner
 from snickers.control.progress import IProgress, Line, Lines
+from snickers.control.team_folders import look
 from snickers.control.usage import parse
 
 SOCKET = "control.sock"
@@ -69,8 +75,9 @@ def _load(path: str) -> Configuration:
 class Command:
     """One run of the command.
 
-    *load* reads a configuration; *connect* makes a client of a socket's path; *now* is seconds
-    since the epoch and *elapsed* seconds since anything.
+    *load* reads a configuration; *connect* makes a client of a socket's path, and *reach* one of
+    the keeper's; *now* is seconds since the epoch and *elapsed* seconds since anything, *sleep*
+    lets some pass.
     """
 
     def __init__(
@@ -82,6 +89,8 @@ class Command:
         connect: Callable[[str], Client] = Client,
         now: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
+        reach: Callable[[str], KeeperClient] = KeeperClient,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._out = out
         self._err = err
@@ -90,6 +99,8 @@ class Command:
         self._connect = connect
         self._now = now
         self._elapsed = elapsed
+        self._reach = reach
+        self._sleep = sleep
         self._terminal = out.isatty() and environ.get("TERM") != "dumb"
         self._style = show.Style(colour=self._terminal and not environ.get("NO_COLOR"))
         self._options = argparse.Namespace()
@@ -140,6 +151,10 @@ class Command:
                 return self._act(verb, self._options.host, self._options.id)
             case "snapshots":
                 return self._snapshots(self._options.host)
+            case "teams":
+                return self._change(self._options.act) if self._options.act else self._teams()
+            case "deploy":
+                return self._deploy()
         raise Failed(f"{verb}: not available yet in this version ({__version__})")
 
     # The verbs
@@ -230,6 +245,66 @@ class Command:
         elif "progress" in event:
             progress.step(show.clean(event["progress"]))
 
+    def _teams(self) -> int:
+        answer = self._keeper().status()
+        given = answer.get("folders")
+        folders = given if isinstance(given, Mapping) else {}
+        held = {team: look(str(folder)) for team, folder in folders.items()}
+        if self._options.json:
+            found = {team: asdict(holds) for team, holds in held.items()}
+            self._print_json({**answer, "held": found})
+        else:
+            words = {team: f"{holds.words()} {folders[team]}" for team, holds in held.items()}
+            self._print(*show_teams.teams(answer, words, self._now(), self._style))
+        return 0
+
+    def _change(self, act: str) -> int:
+        try:
+            with self._progress("teams") as progress:
+                for answer in self._keeper().change(act):
+                    self._told(answer, progress)
+        except KeyboardInterrupt:
+            self._complain(f"snickers: no longer waiting; teams {act} goes on without you")
+            return 130
+        except ControlFailed as problem:
+            if self._options.json:
+                self._print_event({"failed": str(problem)})
+            raise Failed(f"teams {act}: {problem}") from problem
+        return 0
+
+    def _told(self, answer: Mapping[str, Any], progress: IProgress) -> None:
+        if self._options.json:
+            self._print_event(answer)
+        elif "done" in answer:
+            progress.done(show.clean(answer["done"]))
+        elif "progress" in answer:
+            progress.step(show.clean(answer["progress"]))
+
+    def _deploy(self) -> int:
+        options = self._options
+        wanted = Wanted(options.source, options.watch, options.commit)
+        with self._progress("deploy") as progress:
+            deploy = Deploy(
+                self._keeper(),
+                os.path.abspath(self._config),
+                wanted,
+                lambda words: self._told({"progress": words}, progress),
+                self._sleep,
+                self._elapsed,
+            )
+            try:
+                self._told({"done": deploy.do()}, progress)
+                return 0
+            except DeployFailed as problem:
+                failed: DeployFailed = problem
+        # Behind the line of progress, which ends with the context.
+        if options.json:
+            told = {"failed": str(failed), "step": failed.step, "lines": failed.lines}
+            self._print_event(told)
+        for line in failed.lines:
+            self._complain(f"  {show.clean(line)}")
+        raise Failed(f"deploy: {failed}")
+
     def _logs(self) -> int:
         options = self._options
         pieces = self._client().logs(options.host, options.tail, options.follow)
@@ -290,6 +365,9 @@ class Command:
 
     def _client(self) -> Client:
         return self._connect(self._options.socket or os.path.join(self._state(), SOCKET))
+
+    def _keeper(self) -> KeeperClient:
+        return self._reach(self._options.socket or os.path.join(self._state(), KEEPER))
 
     def _state(self) -> str:
         configuration = self._configuration()

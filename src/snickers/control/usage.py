@@ -29,9 +29,21 @@ VERBS = {
     "snapshot": "copy HOST's own folder, or prove that a server lives from a copy, or verify all",
     "snapshots": "list the copies of HOST's own folder",
     "restore": "have HOST's own folder be as in the copy ID, or the latest",
+    "teams": "show blue and red, or have them change over: switch, commit, rollback, restart",
+    "deploy": "install a newer Snickers in the folder that is not live, check it, switch to it",
 }
-LATER = ("certs", "renew", "teams", "top")
+LATER = ("certs", "renew", "top")
 """Verbs whose names are taken and whose work is still to come."""
+
+TEAM_ACTS = {
+    "switch": "the other team takes over, on trial",
+    "commit": "the newcomer stays",
+    "rollback": "the one before takes over again",
+    "restart": "a new process of the live team takes over",
+}
+"""What ``teams`` can have them do."""
+WATCH = 60.0
+"""Seconds a newcomer is watched: most visitors have come by in that time."""
 
 _SHAPES = {
     "status": "status [HOST]",
@@ -44,6 +56,8 @@ _SHAPES = {
     "snapshot": "snapshot [prove|verify] HOST [ID]",
     "snapshots": "snapshots HOST",
     "restore": "restore HOST ID",
+    "teams": "teams [ACT]",
+    "deploy": "deploy [--from REF|WHEEL]",
 }
 
 
@@ -113,6 +127,36 @@ def _of_verb(verb: str) -> argparse.ArgumentParser:
         case "snapshot":
             parser.usage = "snickers snapshot HOST | prove HOST [ID] | verify HOST"
             parser.add_argument("words", metavar="WORD", nargs="+", help="what to copy or to prove")
+        case "teams":
+            parser.add_argument(
+                "act",
+                metavar="ACT",
+                nargs="?",
+                type=_team_act,
+                help=", ".join(f"{act}: {does}" for act, does in TEAM_ACTS.items()),
+            )
+        case "deploy":
+            parser.add_argument(
+                "--from",
+                dest="source",
+                metavar="REF|WHEEL",
+                default="",
+                help="a branch, tag or commit to check out, or a wheel to install "
+                "(default: the newest of the folder's branch)",
+            )
+            parser.add_argument(
+                "--watch",
+                metavar="TIME",
+                type=_time,
+                default=WATCH,
+                help="how long the newcomer is watched before it stays (60s)",
+            )
+            parser.add_argument(
+                "--no-commit",
+                dest="commit",
+                action="store_false",
+                help="leave it on trial: 'snickers teams commit' has it stay",
+            )
     if verb == "logs":
         parser.add_argument(
             "-f", "--follow", action="store_true", help="go on until Ctrl-C as more is written"
@@ -156,6 +200,22 @@ def _verb(text: str) -> str:
     near = difflib.get_close_matches(text, known, n=1)
     meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
     raise argparse.ArgumentTypeError(f"{text!r} is not known; {meant}")
+
+
+def _team_act(text: str) -> str:
+    if text in TEAM_ACTS:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not known; there are {', '.join(TEAM_ACTS)}")
+
+
+def _time(text: str) -> float:
+    from snickers.config.formats import Place, duration
+    from snickers.config.wrong import Wrong
+
+    try:
+        return duration().read(text, Place("/"))
+    except Wrong as wrong:
+        raise argparse.ArgumentTypeError(str(wrong)) from None
 
 
 def _lines(text: str) -> int:

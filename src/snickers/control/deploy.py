@@ -1,0 +1,276 @@
+"""``snickers deploy``: a new version into the folder that is not live, and from there to the door.
+
+Fetch, install, check against the live configuration, switch, watch, commit: one after the other,
+and what fails ends it there, with the last lines of what was said. Nothing here touches the folder
+or the process that serves; until the switch nobody has noticed, and after it the keeper takes a
+newcomer back by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from snickers.control.client import ControlFailed
+from snickers.control.keeper_client import KeeperClient
+from snickers.control.team_folders import is_checkout, look
+
+LAST = 12
+"""Lines of a failed step that are shown: enough for pip's and git's own words on what to do."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at a newcomer that is watched."""
+
+
+class DeployFailed(Exception):
+    """A step failed: the text says which and why; `lines` are the last of what it printed."""
+
+    def __init__(self, step: str, words: str, lines: Sequence[str] = ()) -> None:
+        super().__init__(f"{step}: {words}")
+        self.step = step
+        self.lines = tuple(lines[-LAST:])
+
+
+class Run(Protocol):
+    """Runs a program."""
+
+    def __call__(self, command: Sequence[str], folder: str) -> tuple[int, str]:
+        """Run *command* in *folder*; return its exit status and all it printed."""
+
+
+def run(command: Sequence[str], folder: str) -> tuple[int, str]:
+    """Run *command* in *folder*; see `Run`."""
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        # The folder's own Python must not find this one's modules, or ask a person anything.
+        if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    }
+    environ |= {"GIT_TERMINAL_PROMPT": "0", "PIP_NO_INPUT": "1"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    except OSError as problem:
+        return 127, f"{command[0]}: {problem.strerror}"
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
+@frozen
+class Wanted:
+    """What is to be deployed, and how."""
+
+    source: str = ""
+    """A branch, tag or commit; or the path of a wheel; empty: the newest of the branch."""
+    watch: float = 60.0
+    """Seconds to watch the newcomer before it stays."""
+    commit: bool = True
+    """Whether it stays after that, or a person decides."""
+
+    @property
+    def wheel(self) -> bool:
+        """Whether the source is a wheel."""
+        return self.source.endswith(".whl")
+
+
+class Deploy:
+    """One deployment.
+
+    *config* is the live configuration, *step* is called with words as it goes on, *sleep* waits so
+    many seconds, *elapsed* is seconds since anything.
+    """
+
+    def __init__(
+        self,
+        keeper: KeeperClient,
+        config: str,
+        wanted: Wanted,
+        step: Callable[[str], None],
+        sleep: Callable[[float], None],
+        elapsed: Callable[[], float],
+        runs: Run = run,
+    ) -> None:
+        self._keeper = keeper
+        self._config = config
+        self._wanted = wanted
+        self._step = step
+        self._sleep = sleep
+        self._elapsed = elapsed
+        self._runs = runs
+        self.team = ""
+        """Which team it goes to."""
+        self._folder = ""
+
+    def do(self) -> str:
+        """Do all of it and return how it has ended; raises `DeployFailed` or `ControlFailed`."""
+        self._choose(self._keeper.status())
+        self._fetch()
+        self._install()
+        self._check()
+        self._switch()
+        newcomer = self._watch()
+        if not self._wanted.commit:
+            return f"{self.team} serves {newcomer}, on trial: 'snickers teams commit' has it stay"
+        self._commit()
+        return f"{self.team} serves {newcomer} and stays"
+
+    # Which folder
+
+    def _choose(self, status: Mapping[str, Any]) -> None:
+        live, other = status.get("live"), status.get("other")
+        if live is None:
+            words = status.get("words", "no team serves")
+            raise DeployFailed("teams", f"{words}; bring one up first ('snickers teams')")
+        if other is not None or status.get("stage") != "serving":
+            words = status.get("words", "teams are changing over")
+            raise DeployFailed(
+                "teams",
+                f"{words}; 'snickers teams commit' or 'snickers teams rollback' first",
+            )
+        self.team = next(team for team in ("blue", "red") if team != live["team"])
+        if any(member["team"] == self.team for member in status.get("ending") or ()):
+            # It may still load a part of itself from there.
+            raise DeployFailed(
+                "teams", f"{self.team} still finishes what it has open; again when it has ended"
+            )
+        self._folder = status["folders"][self.team]
+
+    def _must(self, step: str, words: str, command: Sequence[str]) -> str:
+        """Run *command*; fail with *words* and what it said."""
+        status, said = self._runs(command, self._folder)
+        if status != 0:
+            shown = " ".join(command)
+            raise DeployFailed(
+                step, f"{words} ({shown}: exit status {status})", said.strip().splitlines()
+            )
+        return said.strip()
+
+    # The steps
+
+    def _fetch(self) -> None:
+        wanted, folder = self._wanted, self._folder
+        if wanted.wheel:
+            if not os.path.isfile(wanted.source):
+                raise DeployFailed("fetch", f"{wanted.source}: there is no such wheel")
+            os.makedirs(folder, exist_ok=True)
+            return
+        if not is_checkout(folder):
+            raise DeployFailed(
+                "fetch",
+                f"{folder} is no checkout of git's; make it one (git clone), or give --from WHEEL",
+            )
+        self._step(f"{self.team}: fetching into {folder}")
+        git = ["git", "-C", folder]
+        if wanted.source:
+            self._must("fetch", "git could not fetch", [*git, "fetch", "--tags", "--prune"])
+            # A branch means what it is there, not where this checkout left it.
+            status, _ = self._runs(
+                [*git, "rev-parse", "--verify", "--quiet", f"origin/{wanted.source}^{{commit}}"],
+                folder,
+            )
+            at = wanted.source if status else f"origin/{wanted.source}"
+            self._must(
+                "fetch",
+                f"{wanted.source} could not be checked out",
+                [*git, "checkout", "--detach", at],
+            )
+        else:
+            status, _ = self._runs([*git, "symbolic-ref", "--quiet", "HEAD"], folder)
+            if status != 0:
+                raise DeployFailed(
+                    "fetch", f"{folder} is on no branch: say what is wanted with --from REF"
+                )
+            self._must("fetch", "git could not pull", [*git, "pull", "--ff-only"])
+
+    def _install(self) -> None:
+        folder = self._folder
+        python = os.path.join(folder, ".venv", "bin", "python")
+        if not os.access(python, os.X_OK):
+            self._step(f"{self.team}: making {folder}/.venv")
+            base = getattr(sys, "_base_executable", sys.executable)
+            self._must(
+                "install",
+                "the virtual environment could not be made",
+                [base, "-m", "venv", os.path.join(folder, ".venv")],
+            )
+        self._step(f"{self.team}: installing")
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        source = os.path.abspath(self._wanted.source) if self._wanted.wheel else folder
+        failed = "pip could not install it"
+        self._must("install", failed, [*pip, "--upgrade", source])
+        if self._wanted.wheel:
+            # A wheel of a version that is there already would be passed over.
+            self._must("install", failed, [*pip, "--force-reinstall", "--no-deps", source])
+        # Twisted remembers which plugins there are; who runs the teams may not write there.
+        plugins = "from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))"
+        self._runs([python, "-c", plugins], folder)
+
+    def _check(self) -> None:
+        self._step(f"{self.team}: checking {self._config} with {look(self._folder).words()}")
+        snickers = os.path.join(self._folder, ".venv", "bin", "snickers")
+        self._must(
+            "check",
+            "the new version does not take the live configuration",
+            [snickers, "--config", self._config, "check"],
+        )
+
+    def _switch(self) -> None:
+        try:
+            for answer in self._keeper.change("switch"):
+                if "progress" in answer:
+                    self._step(str(answer["progress"]))
+        except ControlFailed as problem:
+            raise DeployFailed("switch", str(problem)) from None
+
+    def _watch(self) -> str:
+        """Watch the newcomer; return its version."""
+        status = self._keeper.status()
+        newcomer = self._on_trial(status, None)
+        began = self._elapsed()
+        while (passed := self._elapsed() - began) < self._wanted.watch:
+            left = self._wanted.watch - passed
+            live = status["live"]
+            self._step(
+                f"{self.team}: watched for {left:.0f} s more; {live['answers']} answers, "
+                f"{live['errors']} errors, {live['alarms']} alarms"
+            )
+            self._sleep(min(LOOK_EVERY, left))
+            status = self._keeper.status()
+            self._on_trial(status, newcomer)
+        return str(status["live"]["version"]) or look(self._folder).words()
+
+    def _on_trial(self, status: Mapping[str, Any], newcomer: int | None) -> int:
+        live = status.get("live")
+        if live is None or live["team"] != self.team or newcomer not in (None, live["id"]):
+            words = status.get("taken_back") or status.get("words") or "it does not serve any more"
+            raise DeployFailed("watch", str(words))
+        return int(live["id"])
+
+    def _commit(self) -> None:
+        status = self._keeper.status()
+        if status.get("stage") == "serving":
+            # It was committed meanwhile: by itself, or by another person.
+            return
+        live = status["live"]
+        if live["alarms"] > status["other"]["alarms"]:
+            raise DeployFailed(
+                "commit",
+                f"{self.team} has alarms that the team before it has not ('snickers status'); it "
+                "serves on trial: 'snickers teams commit' or 'snickers teams rollback'",
+            )
+        try:
+            for answer in self._keeper.change("commit"):
+                if "progress" in answer:
+                    self._step(str(answer["progress"]))
+        except ControlFailed as problem:
+            raise DeployFailed("commit", str(problem)) from None

@@ -1,0 +1,97 @@
+"""What ``snickers teams`` shows: which team is live, since when, and what a verb would do.
+
+Pure: an answer of the keeper's and what the folders hold come in, lines go out. It must never fail
+on an answer of another version of the keeper, which may lack a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from snickers.control.show import PLAIN, Answer, Style, alarm, clean, span, table
+
+TEAMS = ("blue", "red")
+
+
+def teams(
+    answer: Answer, folders: Mapping[str, str], now: float, style: Style = PLAIN
+) -> list[str]:
+    """Return the lines; *folders*: what each team's folder holds, in words."""
+    lines = [style.paint(clean(answer.get("words", "?")), "bold"), ""]
+    heads = ("TEAM", "STATE", "SINCE", "PID", "RUNS", "OPEN", "ANSWERS", "ERRORS", "FOLDER HAS")
+    rows = [[style.paint(head, "dim") for head in heads]]
+    for team in TEAMS:
+        members = _members(answer, team)
+        for state, member in members or [("-", {})]:
+            rows.append(_row(team, state, member, folders.get(team, ""), now, style))
+    lines += table(rows, right=frozenset({2, 3, 5, 6, 7}))
+    lines.append("")
+    lines += would(answer, folders)
+    if answer.get("taken_back"):
+        lines += ["", style.paint(f"taken back: {clean(answer['taken_back'])}", "red")]
+    alarms = answer.get("alarms")
+    if isinstance(alarms, list) and alarms:
+        lines += ["", style.paint("alarms of the keeper:", "red")]
+        lines += [f"  {line}" for entry in alarms for line in alarm(entry)]
+    return lines
+
+
+def _members(answer: Answer, team: str) -> list[tuple[str, Answer]]:
+    """Return the processes of *team*, each with its state."""
+    found: list[tuple[str, Answer]] = []
+    live, other = answer.get("live"), answer.get("other")
+    stage = answer.get("stage")
+    if isinstance(live, Mapping) and live.get("team") == team:
+        found.append(("starts" if stage == "opening" else "live", live))
+    if isinstance(other, Mapping) and other.get("team") == team:
+        found.append(("proves itself" if stage == "proving" else "stands by", other))
+    ending = answer.get("ending")
+    for member in ending if isinstance(ending, list) else []:
+        if isinstance(member, Mapping) and member.get("team") == team:
+            found.append(("ends", member))
+    return found
+
+
+def _row(team: str, state: str, member: Answer, folder: str, now: float, style: Style) -> list[str]:
+    since = member.get("live_since") if state == "live" else None
+    since = member.get("since") if since is None else since
+    colour = {"live": "green", "stands by": "yellow", "ends": "dim"}.get(state, "yellow")
+    return [
+        clean(team),
+        style.paint(state, colour) if member else state,
+        span(now - since) if isinstance(since, int | float) else "-",
+        clean(member.get("pid") or "-"),
+        clean(member.get("version") or "-"),
+        *(clean(member.get(key, "-")) for key in ("open", "answers", "errors")),
+        clean(folder),
+    ]
+
+
+def would(answer: Answer, folders: Mapping[str, str]) -> list[str]:
+    """Return what the verbs would do now."""
+    live = _team(answer.get("live"))
+    other = _team(answer.get("other"))
+    stage = answer.get("stage")
+    if stage == "serving" and live in TEAMS:
+        newcomer = TEAMS[1 - TEAMS.index(live)]
+        return [
+            f"switch: starts {newcomer} ({clean(folders.get(newcomer, '?'))}) to stand by, has it "
+            f"prove itself, and then take over; {live} stands by until commit or rollback"
+        ]
+    if stage == "trial":
+        lines = [
+            f"commit: {live} stays; {other} finishes what it has open, and ends",
+            f"rollback: {other} takes over again; {live} finishes what it has open, and ends",
+        ]
+        left: Any = answer.get("commits_in")
+        if isinstance(left, int | float):
+            lines.append(f"without alarms it is committed by itself in {span(left)}")
+        return lines
+    if stage == "proving":
+        return [f"rollback: {other} ends before it has taken over; {live} goes on"]
+    return ["nothing can be asked for right now"]
+
+
+def _team(member: object) -> str:
+    return clean(member.get("team", "")) if isinstance(member, Mapping) else ""

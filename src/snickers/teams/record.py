@@ -1,0 +1,203 @@
+"""What a keeper leaves behind for the next one: who runs, who serves, and which team is good.
+
+Pure: text in, values out. A record that cannot be read is as good as none, so
+reading never fails; a member it names is only believed in by who has looked whether that very
+process still runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import asdict, evolve, fields_dict, frozen
+
+from snickers.teams import pair as p
+from snickers.teams.machine import STEADY, step
+from snickers.teams.pair import Command, Member, Pair, Purpose, Stage, Step, Trial
+
+FORMAT = 1
+"""Raised when a record of before cannot be understood any more."""
+
+
+@frozen
+class Process:
+    """Which process a member is."""
+
+    pid: int
+    began: int
+    """Ticks since the boot: see `snickers.teams.processes.began`."""
+
+
+@frozen
+class Record:
+    """What was going on."""
+
+    pair: Pair
+    processes: Mapping[int, Process]
+    """By the members' numbers."""
+    names: tuple[str, ...]
+    """Of the listening sockets, in order, as the teams were handed them."""
+    boot: str
+    """Which boot of the host it was."""
+
+
+def write(record: Record) -> bytes:
+    """Return the text of *record*: times are those of the boot's own clock, which goes on."""
+    pair = record.pair
+
+    def member(one: Member | None) -> dict[str, Any] | None:
+        if one is None:
+            return None
+        process = record.processes.get(one.id)
+        told = {
+            **asdict(one),
+            "kill_at": None,
+            "process": None if process is None else asdict(process),
+        }
+        # What changes every second is told again by the team itself.
+        for name in ("answers", "errors", "open"):
+            del told[name]
+        return told
+
+    return (
+        json.dumps(
+            {
+                "format": FORMAT,
+                "boot": record.boot,
+                "names": record.names,
+                "stage": pair.stage.value,
+                "live": member(pair.live),
+                "other": member(pair.other),
+                "ending": [member(one) for one in pair.ending],
+                "trial": asdict(pair.trial),
+                "good": pair.good,
+                "failures": pair.failures,
+                "unproven": pair.unproven,
+                "next_id": pair.next_id,
+                "until": pair.until if math.isfinite(pair.until) else None,
+            },
+            indent=1,
+        ).encode()
+        + b"\n"
+    )
+
+
+def read(data: bytes) -> Record | None:
+    """Return what *data* says; ``None`` where it says nothing usable."""
+    try:
+        told = json.loads(data)
+        if told["format"] != FORMAT:
+            return None
+        processes: dict[int, Process] = {}
+
+        def member(entry: dict[str, Any] | None) -> Member | None:
+            if entry is None:
+                return None
+            entry = dict(entry)
+            process = entry.pop("process")
+            if process is not None:
+                processes[int(entry["id"])] = Process(int(process["pid"]), int(process["began"]))
+            serves = entry["serves"]
+            if entry["team"] not in p.TEAMS:
+                raise ValueError
+            told = {
+                **entry,
+                "began": float(entry["began"]),
+                "serves": None if serves is None else float(serves),
+                "kill_at": math.inf,
+            }
+            return Member(**_known(Member, told))
+
+        until = told["until"]
+        pair = Pair(
+            stage=Stage(told["stage"]),
+            live=member(told["live"]),
+            other=member(told["other"]),
+            ending=tuple(one for one in map(member, told["ending"]) if one is not None),
+            until=math.inf if until is None else float(until),
+            trial=Trial(**_known(Trial, told["trial"])),
+            good=p.TEAMS[p.TEAMS.index(told["good"])],
+            failures=int(told["failures"]),
+            unproven=int(told["unproven"]),
+            next_id=int(told["next_id"]),
+        )
+        names = tuple(str(name) for name in told["names"])
+        return Record(pair, processes, names, str(told["boot"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _known(of: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what this version knows of what another one may have written down."""
+    return {name: told[name] for name in fields_dict(of) if name in told}
+
+
+def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
+    """Return the pair of a keeper that finds what another one left, and what to do.
+
+    *alive*: the members whose processes still run. What was under way is led back to where the
+    live one serves: what its messages said meanwhile, nobody has heard.
+    """
+    commands: list[Command] = []
+    pair = recorded
+    live, other = pair.live, pair.other
+    if pair.stage is Stage.TRIAL and live is not None and other is not None:
+        pair = evolve(
+            pair,
+            live=evolve(live, accepts=True),
+            other=evolve(other, accepts=False),
+            trial=evolve(pair.trial, spells=0),
+        )
+    elif pair.stage is Stage.TAKING and other is not None:
+        # It was told to, whoever it was taken from had stood by: nobody is ended for that.
+        other = evolve(other, accepts=True, serves=now)
+        if live is not None:
+            commands.append(p.StandBy(live.id))
+            live = evolve(live, accepts=False)
+        stage = Stage.SERVING if live is None else Stage.TRIAL
+        pair = evolve(pair, stage=stage, live=other, other=live, until=math.inf)
+        commands.append(p.Accept(other.id))
+    elif live is not None and pair.stage is not Stage.DOWN:
+        pair = _without_other(pair, commands)
+        serves = now if live.serves is None else live.serves
+        live = evolve(live, accepts=True, serves=serves)
+        pair = evolve(pair, stage=Stage.SERVING, live=live, until=now)
+        commands.append(p.Accept(live.id))
+    else:
+        pair = _without_other(pair, commands)
+        pair = _without_other(evolve(pair, live=None, other=live), commands)
+        pair = evolve(pair, stage=Stage.DOWN, until=now)
+    pair = evolve(pair, purpose=Purpose.NONE, until=_until(pair, now))
+    living = set(alive)
+    for member in pair.members():
+        if member.id not in living:
+            commands = [c for c in commands if getattr(c, "id", None) != member.id]
+            pair, more = step(pair, p.Ended(member.id, "ended while no keeper watched"), now)
+            commands += more
+    return pair, tuple(commands)
+
+
+def _without_other(pair: Pair, commands: list[Command]) -> Pair:
+    """Have the other one, if there is one, end."""
+    other = pair.other
+    if other is None:
+        return pair
+    commands += [p.StandBy(other.id), p.End(other.id)]
+    return evolve(pair, ending=(*pair.ending, evolve(other, accepts=False)), other=None)
+
+
+def _until(pair: Pair, now: float) -> float:
+    """A team is good after its time only: the clock of that begins with what is known."""
+    live = pair.live
+    if pair.stage is Stage.SERVING and live is not None and live.serves is not None:
+        return max(now, live.serves + STEADY)
+    return pair.until
+
+
+def without_members(left: Record) -> Record:
+    """Return what still holds of a record when none of its processes can run any more."""
+    pair = Pair(good=left.pair.good, next_id=left.pair.next_id)
+    return Record(pair, {}, left.names, left.boot)

@@ -1,0 +1,279 @@
+"""A deployment: each step in its order, each failure told with what was said, the live team left
+alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.control.client import Refused
+from snickers.control.deploy import LAST, Deploy, DeployFailed, Wanted, run
+from snickers.control.keeper_client import KeeperClient
+from tests.test_team_folders import metadata
+
+BLUE = {"id": 1, "team": "blue", "version": "1.0", "answers": 900, "errors": 1, "alarms": 0}
+RED = {"id": 2, "team": "red", "version": "2.0", "answers": 0, "errors": 0, "alarms": 0}
+NEWEST = Wanted()
+
+
+class Keeper:
+    """A keeper whose teams do as they are told, unless a test says otherwise."""
+
+    def __init__(self, folders: dict[str, str]) -> None:
+        self.now: dict[str, Any] = {
+            "stage": "serving",
+            "words": "blue serves",
+            "live": BLUE,
+            "other": None,
+            "ending": [],
+            "taken_back": "",
+            "folders": folders,
+        }
+        self.asked: list[str] = []
+        self.refuses = ""
+
+    def status(self) -> dict[str, Any]:
+        return dict(self.now)
+
+    def change(self, what: str) -> Iterator[dict[str, Any]]:
+        self.asked.append(what)
+        if self.refuses:
+            raise Refused(200, self.refuses)
+        yield {"progress": f"{what}ing"}
+        if what == "switch":
+            self.now |= {"stage": "trial", "live": RED, "other": BLUE}
+        else:
+            self.now |= {"stage": "serving", "other": None}
+        yield {"done": "done"}
+
+
+class DeployTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        root = Path(self.mktemp()).absolute()
+        self.folders = {team: str(root / team) for team in ("blue", "red")}
+        self.red = root / "red"
+        (self.red / ".git").mkdir(parents=True)
+        python = self.red / ".venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text("")
+        python.chmod(0o755)
+        self.keeper = Keeper(self.folders)
+        self.steps: list[str] = []
+        self.ran: list[str] = []
+        self.fails: dict[str, str] = {}
+        self.slept = 0.0
+        self.sleeping: Callable[[], None] = lambda: None
+
+    def runs(self, command: Sequence[str], folder: str) -> tuple[int, str]:
+        self.assertEqual(folder, self.folders["red"])
+        words = " ".join(command).replace(str(self.red), "RED")
+        self.ran.append(words)
+        for part, said in self.fails.items():
+            if part in words:
+                return 1, said
+        return 0, ""
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self.sleeping()
+
+    def deploy(self, wanted: Wanted = NEWEST) -> str:
+        deploy = Deploy(
+            cast("KeeperClient", self.keeper),
+            "/etc/sites.ini",
+            wanted,
+            self.steps.append,
+            self.sleep,
+            lambda: self.slept,
+            self.runs,
+        )
+        return deploy.do()
+
+    def failed(self, wanted: Wanted = NEWEST) -> DeployFailed:
+        with self.assertRaises(DeployFailed) as caught:
+            self.deploy(wanted)
+        return caught.exception
+
+    def test_whole(self) -> None:
+        """The newest of the branch is pulled, installed, checked, switched to, watched and
+        committed."""
+        self.assertEqual(self.deploy(), "red serves 2.0 and stays")
+        self.assertEqual(
+            [words for words in self.ran if "getPlugins" not in words],
+            [
+                "git -C RED symbolic-ref --quiet HEAD",
+                "git -C RED pull --ff-only",
+                "RED/.venv/bin/python -m pip --disable-pip-version-check install --quiet "
+                "--upgrade RED",
+                "RED/.venv/bin/snickers --config /etc/sites.ini check",
+            ],
+        )
+        self.assertEqual(self.keeper.asked, ["switch", "commit"])
+        self.assertEqual(self.slept, 60.0)
+        self.assertEqual(self.steps[0], f"red: fetching into {self.red}")
+        self.assertIn("red: watched for 60 s more; 0 answers, 0 errors, 0 alarms", self.steps)
+
+    def test_a_branch_or_tag(self) -> None:
+        """A branch is what it is at the origin; a tag or commit is itself."""
+        self.deploy(Wanted("next", 0))
+        self.assertIn("git -C RED checkout --detach origin/next", self.ran)
+        self.ran.clear()
+        self.keeper = Keeper(self.folders)
+        self.fails = {"origin/v2^{commit}": ""}
+        self.deploy(Wanted("v2", 0))
+        self.assertEqual(
+            self.ran[:3],
+            [
+                "git -C RED fetch --tags --prune",
+                "git -C RED rev-parse --verify --quiet origin/v2^{commit}",
+                "git -C RED checkout --detach v2",
+            ],
+        )
+
+    def test_a_wheel(self) -> None:
+        """A wheel needs no checkout, and is installed although its version may be there."""
+        wheel = self.red.parent / "snickers-2.0-py3-none-any.whl"
+        wheel.write_text("")
+        (self.red / ".git").rmdir()
+        self.deploy(Wanted(str(wheel), 0))
+        self.assertFalse(any("git" in words for words in self.ran))
+        self.assertIn(f"--upgrade {wheel}", self.ran[0])
+        self.assertIn(f"--force-reinstall --no-deps {wheel}", self.ran[1])
+        self.keeper = Keeper(self.folders)
+        found = self.failed(Wanted("/nonexistent.whl"))
+        self.assertEqual(str(found), "fetch: /nonexistent.whl: there is no such wheel")
+
+    def test_new_environment(self) -> None:
+        """A folder without a virtual environment is given one."""
+        (self.red / ".venv" / "bin" / "python").unlink()
+        self.deploy(Wanted(watch=0))
+        self.assertTrue(any(words.endswith(" -m venv RED/.venv") for words in self.ran))
+
+    def test_nothing_to_fetch(self) -> None:
+        """A folder that is no checkout, or is on no branch, needs to be told what is wanted."""
+        self.fails = {"symbolic-ref": ""}
+        self.assertIn("say what is wanted with --from REF", str(self.failed()))
+        (self.red / ".git").rmdir()
+        self.assertIn("is no checkout of git's", str(self.failed()))
+        self.assertEqual(self.keeper.asked, [])
+
+    def test_step_fails(self) -> None:
+        """Each step that fails ends it there, with the last lines of what was said; nothing has
+        been switched."""
+        said = "\n".join(f"line {number}" for number in range(40))
+        for part, step in (
+            ("pull", "fetch"),
+            ("pip", "install"),
+            ("check", "check"),
+        ):
+            self.fails = {f" {part}": said}
+            found = self.failed()
+            self.assertEqual(found.step, step)
+            self.assertIn("exit status 1", str(found))
+            self.assertEqual(found.lines, tuple(said.splitlines()[-LAST:]))
+        self.assertEqual(self.keeper.asked, [])
+
+    def test_switch_fails(self) -> None:
+        """What the keeper says is said."""
+        self.keeper.refuses = (
+            "red ended with status 3 before it had proven itself (see the log); blue goes on"
+        )
+        self.assertEqual(str(self.failed()), f"switch: {self.keeper.refuses}")
+
+    def test_taken_back(self) -> None:
+        """A newcomer that is taken back while it is watched ends it, with the reason."""
+
+        def taken_back() -> None:
+            if self.slept >= 3:
+                words = "red erred; blue takes over again"
+                self.keeper.now |= {"stage": "serving", "live": BLUE, "taken_back": words}
+
+        self.sleeping = taken_back
+        self.assertEqual(str(self.failed()), "watch: red erred; blue takes over again")
+        self.assertEqual(self.keeper.asked, ["switch"])
+
+    def test_another_process(self) -> None:
+        """A newcomer that was replaced by another process of its team has failed, too."""
+
+        def replaced() -> None:
+            self.keeper.now |= {"live": {**RED, "id": 3}, "words": "red is being started"}
+
+        self.sleeping = replaced
+        self.assertEqual(str(self.failed()), "watch: red is being started")
+
+    def test_alarms(self) -> None:
+        """With alarms that the team before has not, nothing is committed: a person has to say."""
+
+        def alarm() -> None:
+            self.keeper.now |= {"live": {**RED, "alarms": 1}}
+
+        self.sleeping = alarm
+        found = self.failed()
+        self.assertEqual(found.step, "commit")
+        self.assertIn("'snickers teams rollback'", str(found))
+        self.assertEqual(self.keeper.asked, ["switch"])
+
+    def test_no_commit(self) -> None:
+        """Without commit it stays on trial."""
+        words = self.deploy(Wanted(watch=5, commit=False))
+        self.assertIn("on trial", words)
+        self.assertEqual(self.keeper.asked, ["switch"])
+
+    def test_committed_meanwhile(self) -> None:
+        """By `commit after`, or by somebody: then there is nothing left to do."""
+
+        def committed() -> None:
+            self.keeper.now |= {"stage": "serving", "other": None}
+
+        self.sleeping = committed
+        self.assertEqual(self.deploy(), "red serves 2.0 and stays")
+        self.assertEqual(self.keeper.asked, ["switch"])
+
+    def test_not_now(self) -> None:
+        """While nobody serves, one is on trial, or the folder's last process still ends, nothing
+        is touched."""
+        for now, words in (
+            ({"live": None, "words": "no team serves"}, "bring one up first"),
+            ({"stage": "trial", "other": RED, "words": "on trial"}, "'snickers teams commit'"),
+            ({"ending": [RED]}, "red still finishes what it has open"),
+        ):
+            self.keeper = Keeper(self.folders)
+            self.keeper.now |= now
+            found = self.failed()
+            self.assertEqual(found.step, "teams")
+            self.assertIn(words, str(found))
+        self.assertEqual(self.ran, [])
+
+    def test_what_is_installed(self) -> None:
+        """What is checked is said by its version."""
+        metadata(self.red, "2.0.1")
+        (self.red / ".git").rmdir()
+        wheel = self.red.parent / "a.whl"
+        wheel.write_text("")
+        self.deploy(Wanted(str(wheel), 0))
+        self.assertIn("red: checking /etc/sites.ini with 2.0.1", self.steps)
+
+
+class RunTests(SynchronousTestCase):
+    def test_run(self) -> None:
+        """Both outputs, the status, the folder; no keeper's modules, no questions."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        script = (
+            "import os, sys; print(os.getcwd()); print(os.environ.get('PYTHONPATH'),"
+            " os.environ['GIT_TERMINAL_PROMPT'], sys.stdin.read(), file=sys.stderr); sys.exit(4)"
+        )
+        self.patch(os, "environ", {"PYTHONPATH": "/x"})
+        self.assertEqual(
+            run([sys.executable, "-uc", script], str(folder)), (4, f"{folder}\nNone 0 \n")
+        )
+
+    def test_not_there(self) -> None:
+        """A program that is not there is a failure like others."""
+        status, said = run(["/nonexistent/pip"], "/")
+        self.assertEqual((status, said), (127, "/nonexistent/pip: No such file or directory"))

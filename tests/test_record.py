@@ -1,0 +1,168 @@
+"""What a keeper leaves behind, and how another one goes on with it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.teams import pair as p
+from snickers.teams.machine import STEADY
+from snickers.teams.pair import Member, Pair, Purpose, Stage, Trial
+from snickers.teams.record import Process, Record, read, taken_up, without_members, write
+
+BLUE = Member(1, "blue", 10.0, accepts=True, ready=True, duty=True, serves=12.0, version="1")
+RED = Member(2, "red", 500.0, accepts=False, ready=True)
+SERVING = Pair(Stage.SERVING, live=BLUE, next_id=2, failures=2, unproven=1)
+TRIAL = Pair(
+    Stage.TRIAL,
+    live=evolve(RED, accepts=True, serves=510.0),
+    other=evolve(BLUE, accepts=False),
+    until=4110.0,
+    trial=Trial(1000, 3, 1),
+    next_id=3,
+)
+NOW = 600.0
+
+
+def record(pair: Pair) -> Record:
+    processes = {m.id: Process(100 + m.id, 11 * m.id) for m in pair.members()}
+    return Record(pair, processes, ("https", "http"), "boot")
+
+
+class TextTests(SynchronousTestCase):
+    def test_back(self) -> None:
+        """What was written is read, but for what a team tells again by itself."""
+        for pair in (SERVING, TRIAL, evolve(TRIAL, ending=(evolve(RED, id=9),))):
+            self.assertEqual(read(write(record(pair))), record(pair))
+        busy = evolve(SERVING, live=evolve(BLUE, answers=7, errors=1, open=3))
+        self.assertEqual(read(write(record(busy))), record(SERVING))
+
+    def test_of_a_later_version(self) -> None:
+        """What a later keeper writes besides is left out; another format is not guessed at."""
+        told = json.loads(write(record(SERVING)))
+        told["mood"] = told["live"]["mood"] = told["trial"]["mood"] = "good"
+        self.assertEqual(read(json.dumps(told).encode()), record(SERVING))
+        told["format"] = 2
+        self.assertIsNone(read(json.dumps(told).encode()))
+
+    @given(st.binary(max_size=100), st.integers(0, 400))
+    def test_damaged(self, data: bytes, at: int) -> None:
+        """A record that is damaged anywhere is none, or one of known teams; it never fails."""
+        whole = write(record(TRIAL))
+        for text in (data, whole[:at] + data + whole[at + len(data) :], whole[:at]):
+            found = read(text)
+            if found is not None:
+                self.assertIn(found.pair.good, p.TEAMS)
+
+    def test_after_a_boot(self) -> None:
+        """Which team is good outlives a boot; no process does."""
+        left = without_members(record(evolve(TRIAL, good="red")))
+        self.assertEqual(left.pair, Pair(good="red", next_id=3))
+
+
+class TakenUpTests(SynchronousTestCase):
+    def test_serving(self) -> None:
+        """One that serves goes on, and is told so once more."""
+        pair, commands = taken_up(SERVING, [1], NOW)
+        self.assertEqual((pair.stage, pair.live), (Stage.SERVING, BLUE))
+        self.assertEqual(pair.until, max(NOW, 12.0 + STEADY))
+        self.assertEqual(commands, (p.Accept(1),))
+
+    def test_trial(self) -> None:
+        """A trial goes on: both are as they were, and nobody is told anything."""
+        pair, commands = taken_up(TRIAL, [1, 2], NOW)
+        self.assertEqual((pair, commands), (evolve(TRIAL, purpose=Purpose.NONE), ()))
+
+    def test_trial_whose_newcomer_died(self) -> None:
+        """The one that stands by takes over."""
+        pair, commands = taken_up(TRIAL, [1], NOW)
+        self.assertEqual(pair.stage, Stage.TAKING)
+        self.assertIn(p.Accept(1), commands)
+
+    def test_proving(self) -> None:
+        """A newcomer that was proving itself ends: what it said meanwhile nobody has heard."""
+        pair, commands = taken_up(
+            evolve(SERVING, stage=Stage.PROVING, other=RED, next_id=3), [1, 2], NOW
+        )
+        self.assertEqual((pair.stage, pair.other), (Stage.SERVING, None))
+        self.assertEqual(commands, (p.StandBy(2), p.End(2), p.Accept(1)))
+
+    def test_in_the_middle(self) -> None:
+        """Whoever was to stand by accepts again, when the other had not been told to."""
+        yielding = evolve(
+            SERVING, stage=Stage.YIELDING, live=evolve(BLUE, accepts=False), other=RED, next_id=3
+        )
+        pair, commands = taken_up(yielding, [1, 2], NOW)
+        self.assertEqual(pair.live, BLUE)
+        self.assertEqual(commands, (p.StandBy(2), p.End(2), p.Accept(1)))
+
+    def test_at_the_end(self) -> None:
+        """A newcomer that had been told to accept does; who stood by goes on standing by."""
+        taking = evolve(
+            SERVING,
+            stage=Stage.TAKING,
+            live=evolve(BLUE, accepts=False),
+            other=evolve(RED, accepts=True),
+            next_id=3,
+        )
+        pair, commands = taken_up(taking, [1, 2], NOW)
+        self.assertEqual(pair.stage, Stage.TRIAL)
+        self.assertEqual(pair.live and (pair.live.id, pair.live.accepts), (2, True))
+        self.assertEqual(commands, (p.StandBy(1), p.Accept(2)))
+        pair, commands = taken_up(taking, [2], NOW)
+        self.assertEqual(pair.stage, Stage.SERVING)
+        self.assertEqual(commands[0], p.Accept(2))
+
+    def test_nobody(self) -> None:
+        """When nobody is left one is started at once."""
+        for left, alive in ((SERVING, []), (TRIAL, []), (Pair(), [])):
+            pair, commands = taken_up(left, alive, NOW)
+            if pair.stage is Stage.DOWN:
+                self.assertLessEqual(pair.until, NOW)
+            else:
+                self.assertEqual(pair.stage, Stage.OPENING)
+                self.assertTrue(any(isinstance(c, p.Spawn) for c in commands))
+
+    @given(
+        st.sampled_from(list(Stage)),
+        st.booleans(),
+        st.booleans(),
+        st.sets(st.sampled_from([1, 2, 3])),
+    )
+    def test_whatever_was_left(
+        self, stage: Stage, live: bool, other: bool, alive: set[int]
+    ) -> None:
+        """Whatever was going on: one at the most accepts, those who are known are alive, and
+        nobody that does not run is told anything."""
+        left = Pair(
+            stage,
+            live=BLUE if live else None,
+            other=RED if other else None,
+            ending=(evolve(RED, id=3),),
+            until=math.inf,
+            next_id=4,
+        )
+        pair, commands = taken_up(left, alive, NOW)
+        began = pair.next_id - 1
+        accepting = {BLUE.id} & alive if live else set()
+        there = {3, *([1] if live else []), *([2] if other else [])} & alive
+        for command in commands:
+            match command:
+                case p.Spawn(id, _, stand_by):
+                    alive = {*alive, id}
+                    accepting = accepting if stand_by else accepting | {id}
+                case p.Accept(id):
+                    self.assertIn(id, alive)
+                    accepting = accepting | {id}
+                case p.StandBy(id) | p.End(id) | p.Kill(id):
+                    self.assertIn(id, alive)
+                    accepting = accepting - {id}
+        self.assertLessEqual(sum(member.accepts for member in pair.members()), 1)
+        spawned = set(range(4, began + 1))
+        self.assertEqual({member.id for member in pair.members()}, there | spawned)
+        self.assertLessEqual({m.id for m in pair.members() if m.accepts}, accepting | {1})

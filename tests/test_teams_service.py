@@ -1,0 +1,305 @@
+"""The keeper as a service: its folder, its sockets, what it tells, how it is renewed and ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.alarm import Alarm
+from snickers.alarm_command import AlarmCommand
+from snickers.config.values import Listen
+from snickers.teams.configured import Configured, Misconfigured
+from snickers.teams.pair import Stage
+from snickers.teams.service import CannotKeep, Front, KeeperService, State
+from tests.threads_fake import FakeThreads
+
+
+class Threads:
+    """A pool that runs what it is given when a test says so."""
+
+    def __init__(self) -> None:
+        self.fake = FakeThreads()
+        self.started = False
+
+    def start(self) -> None:
+        self.started = True
+
+    def stop(self) -> None:
+        self.started = False
+
+    def run(self, function: Callable[[], Any]) -> Deferred[Any]:
+        return self.fake.defer(function)
+
+
+class StateTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.state = State(str(self.folder))
+
+    def test_owners(self) -> None:
+        """The folder is its owner's alone."""
+        self.state.open()
+        self.addCleanup(self.state.close)
+        self.assertEqual(stat.S_IMODE((self.folder / "teams").stat().st_mode), 0o700)
+
+    def test_one(self) -> None:
+        """Only one keeper has it at a time; one that ends lets go of it."""
+        self.state.open()
+        with self.assertRaises(CannotKeep) as caught:
+            State(str(self.folder)).open()
+        self.assertIn("another keeper runs", str(caught.exception))
+        self.state.close()
+        other = State(str(self.folder))
+        other.open()
+        other.close()
+
+    def test_unusable(self) -> None:
+        """A state that is no folder is told of."""
+        self.folder.write_text("")
+        with self.assertRaises(CannotKeep) as caught:
+            self.state.open()
+        self.assertIn("[snickers] state must be a folder", str(caught.exception))
+
+    def test_written(self) -> None:
+        """What is written is read, by its owner alone; nothing is read where nothing is."""
+        self.assertEqual(self.state.read(), b"")
+        self.state.open()
+        self.addCleanup(self.state.close)
+        self.state.write(b"one")
+        self.state.write(b"two")
+        self.assertEqual(self.state.read(), b"two")
+        path = self.folder / "teams" / "keeper.json"
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertEqual(sorted(os.listdir(self.folder / "teams")), ["keeper.json", "keeper.lock"])
+
+    def test_of_the_teams_user(self) -> None:
+        """With a user for the teams the folder is that one's, as they write there, too."""
+        owned: list[tuple[int, int]] = []
+        self.patch(os, "fchown", lambda descriptor, uid, gid: owned.append((uid, gid)))
+        state = State(str(self.folder), (12, 34))
+        state.open()
+        self.addCleanup(state.close)
+        self.assertEqual((owned, state.shared), ([(12, 34)], True))
+
+    def test_of_somebody_else(self) -> None:
+        """A folder that belongs to another user is not used."""
+        self.patch(os, "geteuid", lambda: 4711)
+        with self.assertRaises(CannotKeep) as caught:
+            self.state.open()
+        self.assertIn("belongs to another user", str(caught.exception))
+        self.state.close()
+
+    def test_links(self) -> None:
+        """No link is followed, neither to be read nor to be written, and none is the folder."""
+        self.state.open()
+        self.addCleanup(self.state.close)
+        victim = Path(self.mktemp()).absolute()
+        victim.write_text("precious")
+        for name in ("keeper.json", "keeper.json.new"):
+            (self.folder / "teams" / name).symlink_to(victim)
+        self.assertEqual(self.state.read(), b"")
+        self.state.write(b"new")
+        self.assertEqual((victim.read_text(), self.state.read()), ("precious", b"new"))
+        other = Path(self.mktemp()).absolute()
+        other.mkdir()
+        (other / "teams").symlink_to(self.folder / "teams")
+        with self.assertRaises(CannotKeep):
+            State(str(other)).open()
+
+    def test_written_by_others(self) -> None:
+        """What somebody else has put there says nothing: it would say whom to signal."""
+        self.state.open()
+        self.addCleanup(self.state.close)
+        self.state.write(b"one")
+        self.patch(os, "geteuid", lambda: 4711)
+        self.assertEqual(self.state.read(), b"")
+
+
+class ServiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.mkdtemp(prefix="snickers-service-")
+        self.addCleanup(shutil.rmtree, folder)
+        self.folder = Path(folder)
+        self.reactor: Any = MemoryReactorClock()
+        self.threads = Threads()
+        self.failed: list[str] = []
+        self.replaced: list[Sequence[Front]] = []
+        self.wrong = ""
+        self.configured = Configured(
+            (Listen("tcp", "127.0.0.1", 0),), (), str(self.folder), (), 60.0
+        )
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.manager.close)
+        self.manager.setblocking(False)
+        self.manager.bind(str(self.folder / "manager"))
+        self.alarm = Alarm(AlarmCommand(self.reactor), lambda: 5.0)
+        self.service = self.make({"NOTIFY_SOCKET": str(self.folder / "manager")})
+
+    def make(self, environ: dict[str, str]) -> KeeperService:
+        return KeeperService(
+            self.reactor,
+            lambda: 1e9,
+            environ,
+            self.configured,
+            self.reading,
+            {"blue": "/nonexistent/blue", "red": "/nonexistent/red"},
+            ["snickers"],
+            State(str(self.folder)),
+            self.alarm,
+            self.threads,
+            self.replace,
+            lambda: succeed(self.wrong),
+            self.failed.append,
+            {"keeper_version": "9"},
+        )
+
+    def reading(self) -> Configured:
+        if self.configured.commit_after < 0:
+            raise Misconfigured(["sites.ini:3: no"])
+        return self.configured
+
+    def replace(self, fronts: Sequence[Front]) -> None:
+        self.replaced.append(fronts)
+        if len(self.replaced) > 1:
+            raise OSError(2, "No such file or directory")
+
+    def told(self) -> list[str]:
+        found = []
+        while True:
+            try:
+                found.append(self.manager.recv(4096).decode())
+            except BlockingIOError:
+                return found
+
+    def test_binds(self) -> None:
+        """What is not handed over is bound, as the configuration says."""
+        self.service.privilegedStartService()
+        (front,) = self.service.status()["sockets"]
+        self.assertEqual(front, "https")
+        for _, sock in self.service._fronts:
+            sock.close()
+
+    def test_cannot_bind(self) -> None:
+        """An address that is taken ends the start in words, when no team of a former keeper has
+        it."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            self.configured = Configured(
+                (Listen("tcp", "127.0.0.1", port),), (), str(self.folder), (), 60.0
+            )
+            service = self.make({})
+            service.privilegedStartService()
+            service.startService()
+        (words,) = self.failed
+        self.assertIn("another server listens there", words)
+        self.assertFalse(self.threads.started)
+
+    def test_tells_the_manager(self) -> None:
+        """Ready when a team serves for the first time; what is going on each time it changes."""
+        self.service._tell(Stage.OPENING, "blue is being started")
+        self.assertEqual(self.told(), ["STATUS=blue is being started"])
+        self.service._tell(Stage.SERVING, "blue serves")
+        self.assertEqual(self.told(), ["READY=1", "STATUS=blue serves"])
+        self.service._tell(Stage.TRIAL, "red serves")
+        self.assertEqual(self.told(), ["STATUS=red serves"])
+
+    def test_writes_the_newest(self) -> None:
+        """What changes while something is being written is written next, as it is then; who waits
+        for it is told after that."""
+        self.service._state.open()
+        self.addCleanup(self.service._state.close)
+        for good in ("blue", "red"):
+            self.service.keeper.pair = type(self.service.keeper.pair)(good=good)
+            self.service._changed()
+        written = self.service.written()
+        self.assertEqual(len(self.threads.fake.waiting), 1)
+        self.threads.fake.run()
+        self.assertIn(b'"good": "blue"', self.service._state.read())
+        self.assertNoResult(written)
+        self.threads.fake.run()
+        self.assertIn(b'"good": "red"', self.service._state.read())
+        self.successResultOf(written)
+        self.assertEqual(self.threads.fake.waiting, [])
+
+    def test_cannot_write(self) -> None:
+        """A disk that is full is told of, and no reason to stop."""
+        written = self.service.written()
+        self.threads.fake.run_all()
+        self.successResultOf(written)
+        (error,) = self.flushLoggedErrors() or [None]
+        self.assertIsNone(error)
+
+    def test_switch_reads_the_configuration(self) -> None:
+        """What the file says of alarms and of committing is read before a switch; when it cannot
+        be read what was known holds."""
+        asked: list[str] = []
+        self.patch(self.service.keeper, "ask", lambda what, asker: asked.append(what))
+        self.service.ask("switch", cast("Any", None))
+        self.assertEqual(asked, [])
+        self.threads.fake.run_all()
+        self.assertEqual((asked, self.service.keeper.commit_after), (["switch"], 60.0))
+        self.configured = Configured((), (), "", (), -1.0)
+        self.service.ask("switch", cast("Any", None))
+        self.threads.fake.run_all()
+        self.assertEqual((asked, self.service.keeper.commit_after), (["switch"] * 2, 60.0))
+        self.service.ask("commit", cast("Any", None))
+        self.assertEqual(asked[-1], "commit")
+
+    def test_renewed(self) -> None:
+        """A newer keeper takes the place of this one when it is sound, and all is written."""
+        self.service._state.open()
+        self.addCleanup(self.service._state.close)
+        self.service.renew()
+        self.assertEqual(self.replaced, [])
+        self.threads.fake.run_all()
+        self.assertEqual(len(self.replaced), 1)
+
+    def test_not_while_teams_change_over(self) -> None:
+        """What teams say meanwhile must be heard: it waits until nothing goes on."""
+        self.service._state.open()
+        self.addCleanup(self.service._state.close)
+        pair = self.service.keeper.pair
+        self.service.keeper.pair = evolve(pair, stage=Stage.YIELDING)
+        self.service.renew()
+        self.threads.fake.run_all()
+        self.assertEqual(self.replaced, [])
+        self.service.keeper.pair = pair
+        self.reactor.advance(1.0)
+        self.threads.fake.run_all()
+        self.assertEqual(len(self.replaced), 1)
+
+    def test_not_sound(self) -> None:
+        """One that would not start does not, and an alarm says why, until one is sound."""
+        self.wrong = "ImportError: no"
+        self.service.renew()
+        self.assertEqual(self.replaced, [])
+        (alarm,) = self.service.status()["alarms"]
+        self.assertIn("ImportError: no", alarm["message"])
+        self.wrong = ""
+        self.service.renew()
+        self.assertEqual(self.service.status()["alarms"], [])
+
+    def test_cannot_be_replaced(self) -> None:
+        """When it does not work out in the end, this one goes on."""
+        self.replaced.append(())
+        self.service.renew()
+        self.threads.fake.run_all()
+        self.assertEqual(len(self.replaced), 2)
+        self.assertEqual(self.service.status()["keeper_version"], "9")
+
+    def test_status(self) -> None:
+        """What is kept, beside what the keeper knows."""
+        status = self.service.status()
+        self.assertEqual(status["folders"]["red"], "/nonexistent/red")
+        self.assertEqual(status["stage"], "down")
