@@ -7,6 +7,7 @@ version cannot.
 
 from __future__ import annotations
 
+import base64
 import datetime
 import http.client
 import json
@@ -352,7 +353,11 @@ class Front:
         payload = self._payload(body)
         if kind == "order-plz" and payload.get("replaces") in self.replaced:
             said = json.dumps(
-                {"type": "urn:ietf:params:acme:error:alreadyReplaced", "detail": "no", "status": 409}
+                {
+                    "type": "urn:ietf:params:acme:error:alreadyReplaced",
+                    "detail": "no",
+                    "status": 409,
+                }
             ).encode()
             self._send(handler, 409, {"Content-Type": "application/problem+json"}, said)
             return
@@ -374,8 +379,6 @@ class Front:
 
     @staticmethod
     def _payload(body: bytes) -> dict[str, Any]:
-        import base64
-
         try:
             text = json.loads(body)["payload"]
             said = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

@@ -107,7 +107,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.refused(counts, "a.example", at=until + 1), 0)
 
     def test_paused(self) -> None:
-        """What the authority says holds: for a set of names, or for all; the longest wait counts."""
+        """What the authority says holds, for a set of names or for all; the longest wait counts."""
         counts = with_pause(Counts(), ["a.example"], NOW + 60)
         self.assertEqual(self.refused(counts, "a.example"), NOW + 60)
         self.assertEqual(self.refused(counts, "b.example"), 0)

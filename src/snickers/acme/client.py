@@ -16,7 +16,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import certifi
-import josepy
 import requests
 from acme import errors, messages
 from acme.client import ClientNetwork
@@ -26,6 +25,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID
 from josepy import b64
+from josepy.errors import DeserializationError
+from josepy.json_util import JSONObjectWithFields
+from josepy.json_util import field as json_field
+from josepy.jwa import ES256
+from josepy.jwk import JWKEC
+from josepy.util import ComparableECKey
 from requests.adapters import HTTPAdapter
 
 from snickers.acme.order import Status
@@ -125,7 +130,7 @@ class _Adapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        super().init_poolmanager(*args, **more, ssl_context=self._context)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **more, ssl_context=self._context)
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         conn.cert_reqs = "CERT_REQUIRED"
@@ -149,7 +154,7 @@ def trusting(path: str) -> ssl.SSLContext:
 class _NewOrder(messages.NewOrder):
     """An order that may say which certificate it renews (RFC 9773 section 5)."""
 
-    replaces: str | None = josepy.field("replaces", omitempty=True)
+    replaces: str | None = json_field("replaces", omitempty=True)
 
 
 def new_key() -> str:
@@ -205,11 +210,12 @@ def kind_of_problem(code: str, status: int) -> str:
     """Return the kind of failure that an error *code* (RFC 8555 section 6.7) with *status* is."""
     if code == "rateLimited" or status == 429:
         return "limited"
-    if code in ("accountDoesNotExist", "orderNotReady") or status == 404:
+    if code == "accountDoesNotExist" or status == 404:
         return "lost"
     if code == "alreadyReplaced" or status == 409:
         return "replaced"
-    if code in ("serverInternal", "badNonce") or status >= 500:
+    # An order that is not ready yet, though it was shown as ready, will be.
+    if code in ("serverInternal", "badNonce", "orderNotReady") or status >= 500:
         return "away"
     return "refused"
 
@@ -235,14 +241,14 @@ def _epoch(text: Any) -> float:
 class Identity:
     """Who asks: an account's key, and its URL where the authority has given one."""
 
-    key: josepy.JWKEC = field(repr=False)
+    key: JWKEC = field(repr=False)
     url: str = ""
 
     @classmethod
     def of(cls, pem: str, url: str) -> Identity:
         """Return the identity of an account whose key is *pem*."""
         private = serialization.load_pem_private_key(pem.encode(), None)
-        return cls(josepy.JWKEC(key=josepy.ComparableECKey(private)), url)  # type: ignore[arg-type]
+        return cls(JWKEC(key=ComparableECKey(private)), url)  # type: ignore[arg-type]
 
     def proof(self, token: str) -> str:
         """Return the key authorization for *token* (RFC 8555 section 8.1)."""
@@ -269,7 +275,7 @@ class Client:
         self._net = ClientNetwork(
             identity.key,
             self._registration(identity.url) if identity.url else None,
-            alg=josepy.ES256,
+            alg=ES256,
             user_agent=AGENT,
             timeout=WITHIN,
         )
@@ -283,6 +289,13 @@ class Client:
             self._places: dict[str, Any] = dict(said)
             for place in ("newNonce", "newAccount", "newOrder"):
                 self._places[place]
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """What CAA records call the authority (RFC 8555 section 9.7.6), as far as it says."""
+        meta = self._places.get("meta")
+        said = meta.get("caaIdentities") if isinstance(meta, dict) else None
+        return tuple(map(str, said)) if isinstance(said, list) else ()
 
     def close(self) -> None:
         """Let go of its connections."""
@@ -475,7 +488,7 @@ class Client:
             raise AuthorityFailed("replaced", f"{asked}it was renewed before") from error
         except messages.Error as error:
             raise self._problem(asked, error, names_alone) from error
-        except (errors.Error, josepy.DeserializationError) as error:
+        except (errors.Error, DeserializationError) as error:
             raise self._no_problem(asked) from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise AuthorityFailed(
@@ -506,7 +519,7 @@ class Client:
         return None if last is None else seconds_of(last.headers.get("Retry-After"), self._wall())
 
 
-class _Nothing(josepy.JSONObjectWithFields):
+class _Nothing(JSONObjectWithFields):
     """An empty object, which says that a challenge may be looked at (RFC 8555 section 7.5.1)."""
 
     def __bool__(self) -> bool:

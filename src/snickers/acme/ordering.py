@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from snickers.acme.challenges import Challenges, ProofFailed
-from snickers.acme.client import Authorization, AuthorityFailed, Client, Offered, Seen, request_for
+from snickers.acme.client import AuthorityFailed, Authorization, Client, Offered, Seen, request_for
 from snickers.acme.ledger import Ledger
 from snickers.acme.order import Act, Answer, Order, Status, Step, act
 from snickers.acme.store import Store
@@ -87,8 +87,8 @@ class Ordering:
         *renewal*: a certificate for the same names was had before. *say* is told each step in
         words. *slow* runs what may take minutes. *stored* is awaited when the certificate is in its
         place, before the order is forgotten; ``None``: this is a rehearsal, of which nothing is
-        kept, neither the order nor what comes of it. Raises `AuthorityFailed`, `ProofFailed`, `StoreFailed`,
-        `CertificateUnavailable`.
+        kept, neither the order nor what comes of it. Raises `AuthorityFailed`, `ProofFailed`,
+        `StoreFailed`, `CertificateUnavailable`.
         """
         await _Course(self, client, renewal, say, in_thread, slow, stored).run(order)
 
@@ -96,7 +96,7 @@ class Ordering:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        await deferLater(self._clock, seconds)  # type: ignore[arg-type]
+        await deferLater(self._clock, seconds)
 
     def now(self) -> float:
         """Return the epoch seconds."""
@@ -148,7 +148,8 @@ class _Course:
             try:
                 seen = await self._do(todo, seen)
             except AuthorityFailed as failed:
-                if failed.kind == "lost" and self._order.step is Step.OPEN:
+                if failed.kind in ("lost", "refused") and self._order.step is Step.OPEN:
+                    # Nothing will come of it any more.
                     await self._end(lost=True)
                 raise
 
@@ -219,9 +220,7 @@ class _Course:
         if failed.kind == "limited" and not self._rehearsal:
             names = () if failed.whole else order.names
             until = now + (PAUSE if failed.retry_after is None else failed.retry_after)
-            await self._in_thread(
-                "pause", self._ledger.paused, order.directory, names, until, now
-            )
+            await self._in_thread("pause", self._ledger.paused, order.directory, names, until, now)
 
     async def _prove(self, seen: Seen) -> None:
         said: list[str] = []
@@ -244,7 +243,15 @@ class _Course:
             await run("answer", self._o._challenges.put, answer, self._o.now())
         for _, url in todo:
             if url:
-                await self._ask("challenge", self._client.answer, url)
+                await self._have_looked_at(url)
+
+    async def _have_looked_at(self, url: str) -> None:
+        try:
+            await self._ask("challenge", self._client.answer, url)
+        except AuthorityFailed as failed:
+            # One that was told before a restart may have been decided meanwhile.
+            if failed.kind != "refused":
+                raise
 
     def _choose(self, wanted: Authorization) -> Offered:
         challenge = "dns-01" if wanted.wildcard else self._order.challenge
@@ -265,8 +272,6 @@ class _Course:
                 # It may have come through: see, and do it again only if not.
                 await self._pause(failed)
                 return Seen(seen.url, Status.UNKNOWN)
-            if failed.kind == "refused":
-                await self._end(lost=True)
             raise
 
     async def _wait(self, seen: Seen) -> Seen:

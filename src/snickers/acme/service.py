@@ -50,6 +50,8 @@ BUSY_PAUSE = 30.0
 """Seconds after which a site is looked at again that another process is ordering for."""
 ASK_FAILED = 3600.0
 """Seconds after which a window is asked for again that could not be had."""
+AWAY_FOR = 600.0
+"""Seconds for which an authority does not answer before a person hears of it."""
 SKEW = 600.0
 """Seconds by which this host's clock may differ from an authority's: certificates are dated back by
 an hour, so this still leaves time to tell."""
@@ -65,9 +67,10 @@ AUTHORITY = "authority"
 CLOCK = "clock"
 """The alarm of a clock that is wrong."""
 
-Preflight = Callable[[Sequence[str], Settings], Sequence[str]]
-"""Called, blocking, with names; returns what is wrong with them, in words, so that an authority
-would refuse; nothing: go on."""
+Preflight = Callable[[Sequence[str], Settings, str, Sequence[str], str], Sequence[str]]
+"""Called, blocking, with names, the settings, the site's ``acme challenge``, what CAA records call
+the authority, and the URL of the account with it; returns what is wrong with the names, in words,
+so that the authority would refuse; nothing: go on."""
 Progress = Callable[[str], None]
 
 
@@ -88,6 +91,17 @@ class _Failed(Exception):
         super().__init__(words)
         self.kind = kind
         self.wait = wait
+
+
+_EXPECTED = (
+    AuthorityFailed,
+    ProofFailed,
+    StoreFailed,
+    CertificateUnavailable,
+    OSError,
+    _Failed,
+)
+"""What an order may fail by; their words are for a person."""
 
 
 @define(eq=False)
@@ -112,6 +126,10 @@ class _Row:
     expiry_told: float = 0.0
     key_told: str = ""
     busy_until: float = 0.0
+    looked: bool = False
+    """The preflight has been made in this attempt."""
+    due: tuple[Known, Site, float] | None = None
+    """When the next try is, for whom."""
     going: list[Deferred[Any]] = field(factory=list)
     """What runs in threads for its order."""
 
@@ -136,8 +154,9 @@ def _acme_settings(settings: Settings) -> tuple[object, ...]:
 class Acme:
     """The certificates of all sites with ``certificates = acme``.
 
-    *reactor* times looks and waits; *threads* runs what is asked of authorities and the disk, *slow*
-    the preflight and the program that writes into the DNS; both are started and stopped with this.
+    *reactor* times looks and waits; *threads* runs what is asked of authorities and the disk,
+    *slow* the preflight and the program that writes into the DNS; both are started and stopped with
+    this.
     *settings* returns those that hold now; *wall* returns epoch seconds; *replaced* is called with
     the name of a site whose certificate's file was replaced. *preflight* and *dns* are as
     `Preflight` and `snickers.acme.challenges.Dns`; ``None``: there is none. *at* is called before
@@ -180,8 +199,9 @@ class Acme:
         self._rows: dict[str, _Row] = {}
         self._running = False
         self._asking = 0
-        self._away: set[str] = set()
-        """Directories of authorities that a person was told are away."""
+        self._away: dict[str, float] = {}
+        """Directories of authorities that do not answer, and since when (epoch seconds)."""
+        self._away_told = False
         self._clock_told = False
         self._store_fault = ""
         self._held: tuple[object, ...] = ()
@@ -294,9 +314,9 @@ class Acme:
 
     # Looking
 
-    def _look_soon(self) -> None:
+    def _look_soon(self, after: float = 0.0) -> None:
         if self._running and (self._soon is None or not self._soon.active()):
-            self._soon = self._reactor.callLater(0, self._look_safely)
+            self._soon = self._reactor.callLater(after, self._look_safely)
 
     def _look_safely(self) -> None:
         try:
@@ -334,10 +354,13 @@ class Acme:
             return False
         if row.forced:
             return True
-        known = row.known
         if row.hurry:
-            known = evolve(known, memory=evolve(known.memory, failures=0))
-        return plan.next_try(row.site, known, now) <= now
+            known = evolve(row.known, memory=evolve(row.known.memory, failures=0))
+            return plan.next_try(row.site, known, now) <= now
+        if row.due is None or row.due[0] is not row.known or row.due[1] is not row.site:
+            # Asked at every look, of every site: what does not change is not found out again.
+            row.due = (row.known, row.site, plan.next_try(row.site, row.known, now))
+        return row.due[2] <= now
 
     def _read_slice(self, rows: Sequence[_Row]) -> None:
         for row in rows:
@@ -356,9 +379,9 @@ class Acme:
         def failed(failure: Failure) -> None:
             for row in rows:
                 row.reading = False
-            if failure.check(StoreFailed):
+            if isinstance(failure.value, StoreFailed):
                 self._tell_store_fault(failure.getErrorMessage())
-            elif not failure.check(ThreadsStopped):
+            elif not isinstance(failure.value, ThreadsStopped):
                 self._log.failure("reading certificates", failure)
 
         done.addCallbacks(found, failed)
@@ -371,7 +394,11 @@ class Acme:
         for name in names:
             kept = self._store.certificate(name)
             in_flight = self._store.order(name) is not None
-            found.append((Known(kept.credentials, self._store.memory(name), in_flight), kept.fault))
+            memory = self._store.memory(name)
+            if kept.credentials and memory.identity != identity_of(kept.credentials.chain[0]):
+                # Somebody else has put it there: whose window that would be is not known.
+                memory = evolve(memory, identity="", window=None)
+            found.append((Known(kept.credentials, memory, in_flight), kept.fault))
         return found
 
     # What a person hears
@@ -415,7 +442,7 @@ class Acme:
         memory, name = row.known.memory, row.site.name
         if memory.kind in row.told or not plan.to_tell(memory, lacking):
             return
-        if memory.kind == "away" and self._away:
+        if memory.kind == "away" and self._away_told:
             return  # one authority away is one alarm, not one for each site
         row.told[memory.kind] = memory.fault
         self._alarm.raised(
@@ -425,16 +452,17 @@ class Acme:
             f"`snickers renew {name}` tries now",
         )
 
-    def _tell_away(self, directory: str, words: str) -> None:
-        if directory not in self._away:
-            self._away.add(directory)
-            self._alarm.raised(AUTHORITY, "", f"an authority does not answer: {words}")
+    def _is_away(self, directory: str, words: str) -> None:
+        since = self._away.setdefault(directory, self._wall())
+        if not self._away_told and self._wall() - since >= AWAY_FOR:
+            self._away_told = True
+            self._alarm.raised(AUTHORITY, "", f"no answer for {AWAY_FOR / 60:.0f} minutes: {words}")
 
     def _came_back(self, directory: str) -> None:
-        if directory in self._away:
-            self._away.discard(directory)
-            if not self._away:
-                self._alarm.cleared(AUTHORITY, "")
+        self._away.pop(directory, None)
+        if self._away_told and not self._away:
+            self._away_told = False
+            self._alarm.cleared(AUTHORITY, "")
 
     def _tell_skew(self, client: Client) -> None:
         skew = client.skew
@@ -476,7 +504,7 @@ class Acme:
             if row.asking:
                 row.asking = False
                 self._asking -= 1
-            if isinstance(result, Failure) and not result.check(ThreadsStopped):
+            if isinstance(result, Failure) and not isinstance(result.value, ThreadsStopped):
                 self._log.failure("asking when to renew {site}", result, site=row.site.name)
 
         done.addBoth(over)
@@ -533,10 +561,11 @@ class Acme:
             row.attempt = None
             row.step = "waiting"
             if isinstance(result, Failure):
-                if self._running and not result.check(CancelledError, ThreadsStopped):
+                if self._running and not isinstance(result.value, CancelledError | ThreadsStopped):
                     self._log.failure("{site}: ordering", result, site=row.site.name)
                 self._answer(row, CertificateUnavailable(f"{row.site.name}: not done"))
-            self._look_soon()
+            # Not for each of many that end together.
+            self._look_soon(0.1)
 
         done.addBoth(over)
 
@@ -577,7 +606,7 @@ class Acme:
         name, forced = row.site.name, row.forced
         lock = await self._in_thread(row, "lock", self._lock, name)
         if lock is None:
-            row.busy_until = self._wall() + BUSY_PAUSE
+            row.busy_until, row.forced = self._wall() + BUSY_PAUSE, False
             self._answer(
                 row, CertificateUnavailable(f"{name}: another process is ordering it just now")
             )
@@ -615,7 +644,7 @@ class Acme:
         [(row.known, fault)] = await self._in_thread(row, "read", self._read_known, [site.name])
         self._tell_key(row, fault)
         now = self._wall()
-        hurry, row.hurry, row.forced = row.hurry, False, False
+        hurry, row.hurry, row.forced, row.looked = row.hurry, False, False, False
         known = row.known
         if hurry:
             known = evolve(known, memory=evolve(known.memory, failures=0))
@@ -627,15 +656,14 @@ class Acme:
             return
         try:
             await self._have_certificate(row, site)
-        except (
-            AuthorityFailed,
-            ProofFailed,
-            StoreFailed,
-            CertificateUnavailable,
-            OSError,
-            _Failed,
-        ) as error:
+        except (CancelledError, ThreadsStopped):
+            raise
+        except _EXPECTED as error:
             await self._has_failed(row, site, error)
+        except Exception as error:
+            # A fault of ours must not become a storm: it counts like any other failure.
+            self._log.failure("{site}: ordering", site=site.name)
+            await self._has_failed(row, site, _Failed("fault", f"a fault of Snickers: {error!r}"))
         else:
             self._answer(row, None)
 
@@ -673,17 +701,49 @@ class Acme:
         words = plan.impossible(site, settings)
         if words:
             raise _Failed("setting", words)
-        if settings.acme_preflight and self._preflight is not None:
-            self._say(row, "looking whether its names can be proven")
-            faults = await self._slowly(row, "preflight", self._preflight, site.names, settings)
-            if faults:
-                raise _Failed("preflight", "; ".join(faults))
-        staging = plan.staging_of(settings)
-        if row.known.memory.rehearse and staging:
-            self._say(row, "rehearsing")
-            await self._by_challenges(row, site, settings, staging, rehearsal=True)
-            await self._remember(row, evolve(row.known.memory, rehearse=False))
+        await self._rehearse(row, site, settings)
         await self._by_authorities(row, site, settings)
+
+    async def _rehearse(self, row: _Row, site: Site, settings: Settings) -> None:
+        """Try where failures do not count, after one that did."""
+        staging = plan.staging_of(settings)
+        if not (row.known.memory.rehearse and staging):
+            return
+        self._say(row, "rehearsing")
+        try:
+            challenge = await self._by_challenges(row, site, settings, staging, rehearsal=True)
+        except AuthorityFailed as failed:
+            if failed.kind not in ("away", "limited", "refused"):
+                raise
+            return  # nothing was found out
+        memory = evolve(row.known.memory, rehearse=False, challenge=challenge)
+        row.known = evolve(row.known, memory=memory)
+        await self._in_thread(row, "remember", self._store.remember, site.name, memory)
+
+    async def _look_first(self, row: _Row, site: Site, settings: Settings, client: Client) -> None:
+        """Have what can be known beforehand found out before the authority is asked."""
+        if row.looked or not settings.acme_preflight or self._preflight is None:
+            return
+        row.looked = True
+        self._say(row, "looking whether its names can be proven")
+        try:
+            faults = await self._slowly(
+                row,
+                "preflight",
+                self._preflight,
+                site.names,
+                settings,
+                site.acme_challenge,
+                client.identities,
+                client.identity.url,
+            )
+        except CancelledError:
+            raise
+        except Exception:
+            self._log.failure("{site}: the preflight; the order goes on", site=site.name)
+            return
+        if faults:
+            raise _Failed("preflight", "; ".join(faults))
 
     async def _by_authorities(self, row: _Row, site: Site, settings: Settings) -> None:
         """Order from the first authority that gives."""
@@ -707,13 +767,13 @@ class Acme:
         settings: Settings,
         directory: str,
         rehearsal: bool = False,
-    ) -> None:
-        """Order from one authority, proving by what works."""
+    ) -> str:
+        """Order from one authority, proving by what works; return what that was."""
         ways = plan.challenges(site, settings, row.known.memory.challenge)
         for index, challenge in enumerate(ways):
             try:
                 await self._order(row, site, settings, directory, challenge, rehearsal)
-                return
+                return challenge
             except (AuthorityFailed, ProofFailed) as failed:
                 proof = isinstance(failed, ProofFailed) or failed.kind == "proof"
                 if not proof or index == len(ways) - 1:
@@ -724,6 +784,7 @@ class Acme:
                     error=str(failed),
                     next=ways[index + 1],
                 )
+        raise AssertionError("there is always a way")
 
     async def _order(
         self,
@@ -737,6 +798,8 @@ class Acme:
         """Place an order, and once more when the authority has forgotten who we are."""
         for again in (True, False):
             client, terms = await self._open(row, settings, directory)
+            if not rehearsal:
+                await self._look_first(row, site, settings, client)
             replaces = ""
             known = row.known
             if (
@@ -789,16 +852,14 @@ class Acme:
         row.known = evolve(row.known, in_flight=False)
         return False
 
-    async def _open(
-        self, row: _Row, settings: Settings, directory: str
-    ) -> tuple[Client, Terms]:
+    async def _open(self, row: _Row, settings: Settings, directory: str) -> tuple[Client, Terms]:
         self._say(row, f"asking {directory}")
         terms = self._terms(settings, directory)
         try:
             client = await self._in_thread(row, "account", self._accounts.open, directory, terms)
         except AuthorityFailed as failed:
             if failed.kind == "away":
-                self._tell_away(directory, str(failed))
+                self._is_away(directory, str(failed))
             raise
         self._came_back(directory)
         self._tell_skew(client)
@@ -865,10 +926,6 @@ class Acme:
                 self._replaced(row.site.name)
             except Exception:
                 self._log.failure("{site}: telling of its certificate", site=row.site.name)
-
-    async def _remember(self, row: _Row, memory: Memory) -> None:
-        row.known = evolve(row.known, memory=memory)
-        await self._in_thread(row, "remember", self._store.remember, row.site.name, memory)
 
     def _say(self, row: _Row, words: str) -> None:
         row.step = words

@@ -265,5 +265,3 @@ class Store:
 
 def _failed(path: str, error: OSError) -> StoreFailed:
     return StoreFailed(f"{error.filename or path}: cannot be kept: {error.strerror}")
-
-
