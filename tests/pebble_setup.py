@@ -266,20 +266,22 @@ class Answering:
 class Front:
     """Stands in front of *pebble*, at `directory`.
 
-    *asked* counts what was answered with success, by the first part of the path. *trouble* is
-    called with each path; what it returns, a status, is answered instead, 0: nothing ever is. With
-    *suggests*, the certificate's name to a window and seconds to ask again, it has ARI.
+    `asked` counts what was answered with success, by the first part of the path. With `renewal` it
+    suggests when to renew.
     """
 
     def __init__(self, pebble: Pebble) -> None:
         self.pebble = pebble
         self.asked: Counter[str] = Counter()
+        self.created: Counter[str] = Counter()
+        """Of those what was new to the authority."""
         self.orders: list[dict[str, Any]] = []
         """What was asked for in each order that was placed."""
         self.renewal: Callable[[str], tuple[float, float, int]] | None = None
         """The window's two epoch seconds and the Retry-After for a certificate's identity."""
         self.trouble: Callable[[str], tuple[int, dict[str, str], bytes] | None] = lambda path: None
-        """What is answered instead: status, fields, body; ``None``: what pebble does."""
+        """Called with each path: what is answered instead, status, fields, body, with status 0 that
+        the connection is closed; ``None``: what pebble does."""
         self.replaced: set[str] = set()
         self._context = ssl.create_default_context(cafile=pebble.trust)
         self._local = threading.local()
@@ -364,6 +366,7 @@ class Front:
         status, fields, data = self._forward(handler, body)
         if status < 300:
             self.asked[kind] += 1
+            self.created[kind] += status == 201
             if kind == "order-plz":
                 self.orders.append(payload)
                 self.replaced.add(payload.get("replaces", ""))

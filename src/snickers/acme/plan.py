@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, field, frozen
 
 from snickers.acme import renewal
-from snickers.acme.store import Memory
+from snickers.acme.renewal import Window
 from snickers.config.values import Settings, Site
 from snickers.tls.credentials import Credentials
 
@@ -26,6 +26,31 @@ QUIET = 3
 """Failures in a row that are not told of while time mends them: the authority was away, or had
 enough."""
 SELF_MENDING = frozenset(["away", "limited", "lost"])
+
+
+@frozen
+class Memory:
+    """What is to be known of a site after a restart."""
+
+    failures: int = 0
+    """In a row."""
+    next: float = 0.0
+    """Epoch seconds before which nothing is tried; of no account when nothing has failed."""
+    fault: str = ""
+    """Why the last try has failed, in words."""
+    kind: str = ""
+    """What kind of failure that was."""
+    rehearse: bool = False
+    """The next try is to be made where failures do not count."""
+    challenge: str = ""
+    """By which names were proven last."""
+    authority: str = ""
+    """The directory of the authority that has signed the certificate."""
+    identity: str = ""
+    """The certificate that the window is for, as RFC 9773 calls it."""
+    window: Window | None = None
+    ask_at: float = 0.0
+    """Epoch seconds at which the window is to be asked for."""
 
 
 @frozen

@@ -28,9 +28,9 @@ from snickers.acme.client import AuthorityFailed, Client, identity_of, new_key
 from snickers.acme.ledger import Ledger
 from snickers.acme.order import Order, usable
 from snickers.acme.ordering import Ordering, take_away
-from snickers.acme.plan import Known
+from snickers.acme.plan import Known, Memory
 from snickers.acme.renewal import ask_pause
-from snickers.acme.store import Lock, Memory, Store, StoreFailed
+from snickers.acme.store import Lock, Store, StoreFailed
 from snickers.config.values import Passthrough, Settings, Site
 from snickers.interfaces import IAlarm, IRenewer
 from snickers.tls.credentials import CertificateUnavailable, Credentials, spoken
@@ -553,17 +553,20 @@ class Acme:
 
     def _begin(self, row: _Row) -> None:
         """Try to have a certificate for *row*."""
-        row.attempt = done = Deferred.fromCoroutine(self._attempt(row))
-        if done.called:
-            row.attempt = None
+        row.step = "beginning"
+        done = Deferred.fromCoroutine(self._attempt(row))
+        if not done.called:
+            row.attempt = done
 
-        def over(result: object) -> None:
+        def over(result: CertificateUnavailable | Failure | None) -> None:
             row.attempt = None
             row.step = "waiting"
             if isinstance(result, Failure):
                 if self._running and not isinstance(result.value, CancelledError | ThreadsStopped):
                     self._log.failure("{site}: ordering", result, site=row.site.name)
-                self._answer(row, CertificateUnavailable(f"{row.site.name}: not done"))
+                result = CertificateUnavailable(f"{row.site.name}: the order was broken off")
+            # At last, since who is told may ask for the next one at once.
+            self._answer(row, result)
             # Not for each of many that end together.
             self._look_soon(0.1)
 
@@ -602,17 +605,15 @@ class Acme:
         going.addBoth(over)
         return shown
 
-    async def _attempt(self, row: _Row) -> None:
+    async def _attempt(self, row: _Row) -> CertificateUnavailable | None:
+        """Return why there is no certificate, ``None`` when there is one."""
         name, forced = row.site.name, row.forced
         lock = await self._in_thread(row, "lock", self._lock, name)
         if lock is None:
             row.busy_until, row.forced = self._wall() + BUSY_PAUSE, False
-            self._answer(
-                row, CertificateUnavailable(f"{name}: another process is ordering it just now")
-            )
-            return
+            return CertificateUnavailable(f"{name}: another process is ordering it just now")
         try:
-            await self._try(row, forced)
+            return await self._try(row, forced)
         finally:
             self._release(row, lock)
 
@@ -638,7 +639,7 @@ class Acme:
         for one in going:
             one.addBoth(ended)
 
-    async def _try(self, row: _Row, forced: bool) -> None:
+    async def _try(self, row: _Row, forced: bool) -> CertificateUnavailable | None:
         """Try, with the lock held."""
         site, before = row.site, row.known.credentials
         [(row.known, fault)] = await self._in_thread(row, "read", self._read_known, [site.name])
@@ -652,22 +653,21 @@ class Acme:
             # Another process has done it meanwhile.
             if _serial(before) != _serial(known.credentials):
                 self._told_replaced(row)
-            self._answer(row, None)
-            return
+            return None
         try:
             await self._have_certificate(row, site)
         except (CancelledError, ThreadsStopped):
             raise
         except _EXPECTED as error:
-            await self._has_failed(row, site, error)
+            return await self._has_failed(row, site, error)
         except Exception as error:
             # A fault of ours must not become a storm: it counts like any other failure.
             self._log.failure("{site}: ordering", site=site.name)
-            await self._has_failed(row, site, _Failed("fault", f"a fault of Snickers: {error!r}"))
-        else:
-            self._answer(row, None)
+            fault = _Failed("fault", f"a fault of Snickers: {error!r}")
+            return await self._has_failed(row, site, fault)
+        return None
 
-    async def _has_failed(self, row: _Row, site: Site, error: Exception) -> None:
+    async def _has_failed(self, row: _Row, site: Site, error: Exception) -> CertificateUnavailable:
         words = str(error)
         self._log.info("{site}: no certificate: {error}", site=site.name, error=words)
         kind = getattr(error, "kind", "proof" if isinstance(error, ProofFailed) else "store")
@@ -691,7 +691,7 @@ class Acme:
             if self._rows.get(site.name) is row:
                 lacking = not plan.covers(row.known.credentials, site.names, self._wall())
                 self._tell_failure(row, lacking)
-        self._answer(row, CertificateUnavailable(f"{site.name}: {words}"))
+        return CertificateUnavailable(f"{site.name}: {words}")
 
     async def _have_certificate(self, row: _Row, site: Site) -> None:
         settings = self._settings()

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from attrs import asdict, field, frozen
 
 from snickers.acme.order import Order, from_text, to_text
+from snickers.acme.plan import Memory
 from snickers.acme.renewal import Window
 from snickers.tls.credentials import (
     CertificateUnavailable,
@@ -42,31 +43,6 @@ class Kept:
     credentials: Credentials | None = None
     fault: str = ""
     """Why there is none although there is a file, or what is wrong with it, in words."""
-
-
-@frozen
-class Memory:
-    """What is to be known of a site after a restart."""
-
-    failures: int = 0
-    """In a row."""
-    next: float = 0.0
-    """Epoch seconds before which nothing is tried; of no account when nothing has failed."""
-    fault: str = ""
-    """Why the last try has failed, in words."""
-    kind: str = ""
-    """What kind of failure that was."""
-    rehearse: bool = False
-    """The next try is to be made where failures do not count."""
-    challenge: str = ""
-    """By which names were proven last."""
-    authority: str = ""
-    """The directory of the authority that has signed the certificate."""
-    identity: str = ""
-    """The certificate that the window is for, as RFC 9773 calls it."""
-    window: Window | None = None
-    ask_at: float = 0.0
-    """Epoch seconds at which the window is to be asked for."""
 
 
 @frozen
