@@ -190,10 +190,11 @@ class Pebble:
 
 
 class Answering:
-    """Answers challenges from the files in *folder*, ``challenges`` of the state's ``acme``."""
+    """Answers challenges from the files in *folder*, ``challenges`` of the state's ``acme``, and in
+    what is put into `folders` later."""
 
     def __init__(self, folder: Path, http_port: int, https_port: int) -> None:
-        self.folder = folder
+        self.folders = [folder]
         self.asked: Counter[str] = Counter()
         self.deaf: set[str] = set()
         """Challenges that are not answered."""
@@ -203,11 +204,10 @@ class Answering:
             def do_GET(self) -> None:
                 outer.asked["http-01"] += 1
                 token = self.path.removeprefix("/.well-known/acme-challenge/")
-                path = outer.folder / "http-01" / token
                 try:
                     if "http-01" in outer.deaf or "/" in token:
                         raise OSError
-                    data, status = path.read_bytes(), 200
+                    data, status = outer.find("http-01", token).read_bytes(), 200
                 except OSError:
                     data, status = b"", 404
                 self.send_response(status)
@@ -226,6 +226,11 @@ class Answering:
         self._secure = socket.create_server(("127.0.0.1", https_port), backlog=512)
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def find(self, kind: str, name: str) -> Path:
+        """Where an answer is, or would be."""
+        paths = [folder / kind / name for folder in self.folders]
+        return next((path for path in paths if path.exists()), paths[0])
+
     def _accept(self) -> None:
         while True:
             try:
@@ -241,7 +246,7 @@ class Answering:
         def chosen(secure: ssl.SSLObject, name: str | None, _: object) -> int | None:
             mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             mine.set_alpn_protocols(["acme-tls/1"])
-            path = self.folder / "tls-alpn-01" / f"{name}.pem"
+            path = self.find("tls-alpn-01", f"{name}.pem")
             if "tls-alpn-01" in self.deaf or not path.exists():
                 return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
             mine.load_cert_chain(path)

@@ -114,7 +114,7 @@ class _Row:
     """Whether its files were read."""
     reading: bool = False
     step: str = "waiting"
-    attempt: Deferred[None] | None = None
+    attempt: Deferred[Any] | None = None
     hurry: bool = False
     """Something has changed: the next try does not wait for the pause after a failure."""
     forced: bool = False
@@ -663,8 +663,8 @@ class Acme:
         except Exception as error:
             # A fault of ours must not become a storm: it counts like any other failure.
             self._log.failure("{site}: ordering", site=site.name)
-            fault = _Failed("fault", f"a fault of Snickers: {error!r}")
-            return await self._has_failed(row, site, fault)
+            ours = _Failed("fault", f"a fault of Snickers: {error!r}")
+            return await self._has_failed(row, site, ours)
         return None
 
     async def _has_failed(self, row: _Row, site: Site, error: Exception) -> CertificateUnavailable:
