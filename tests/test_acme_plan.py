@@ -58,6 +58,16 @@ class NextTests(SynchronousTestCase):
         memory = Memory(window=Window(NOW - 10, NOW - 5))
         self.assertTrue(NOW - 10 <= self.next(credentials=credentials(), memory=memory) <= NOW - 5)
 
+    def test_suggested_again(self) -> None:
+        """An authority that always suggests the past is not asked on and on: the second time it is
+        a twentieth of the life, and at the most twelve hours, until the next."""
+        memory = Memory(window=Window(0.0, 1.0), suggested=True)
+        for life, wait in ((90 * DAY, DAY / 2), (5 * DAY, DAY / 4)):
+            made = credentials(begin=NOW, end=NOW + life)
+            self.assertEqual(self.next(credentials=made, memory=memory), NOW + wait)
+            first = evolve(memory, suggested=False)
+            self.assertLess(self.next(credentials=made, memory=first), NOW)
+
     def test_after_failure(self) -> None:
         """After a failure nothing is tried before its pause is over, whatever is lacking."""
         memory = Memory(failures=1, next=NOW + 300)

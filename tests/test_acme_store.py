@@ -153,7 +153,9 @@ class OrderTests(StoreCase):
 class MemoryTests(StoreCase):
     def test_memory(self) -> None:
         """What is known of a site outlives a restart; what cannot be read is nothing known."""
-        memory = Memory(2, 1e9, "x", "proof", True, "http-01", CA, "id", Window(1.0, 2.0), 3.0)
+        memory = Memory(
+            2, 1e9, "x", "proof", True, "http-01", CA, "id", Window(1.0, 2.0), 3.0, True
+        )
         self.assertEqual(self.store.memory("a.example"), Memory())
         self.store.remember("a.example", memory)
         self.assertEqual(self.store.memory("a.example"), memory)

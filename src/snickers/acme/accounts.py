@@ -7,6 +7,7 @@ blocks: call it in a thread.
 
 from __future__ import annotations
 
+import re
 import ssl
 import stat
 import threading
@@ -21,6 +22,7 @@ from snickers.tls.disk import Stamp, locked, read, stamp
 
 IDLE = 60.0
 """Seconds after which a conversation that rests is begun anew: its connection is likely gone."""
+BASE64URL = re.compile(r"[A-Za-z0-9_-]+=*", re.ASCII)
 KEPT = 16
 """Conversations that rest, at the most."""
 
@@ -38,7 +40,7 @@ class Terms:
 
 def read_external(path: str) -> tuple[str, str]:
     """Return the key identifier and the key in the file *path*."""
-    right = "one line `KID KEY` would be right"
+    right = "one line `KID KEY`, the key in base64url, would be right"
     try:
         content = read(path)
     except OSError as error:
@@ -50,7 +52,7 @@ def read_external(path: str) -> tuple[str, str]:
             "refused", f"acme external account: others can read {path}: chmod 600 {path}"
         )
     words = content.data.decode("utf-8", "replace").split()
-    if len(words) != 2:
+    if len(words) != 2 or BASE64URL.fullmatch(words[1]) is None:
         raise AuthorityFailed("refused", f"acme external account: {path}: {right}")
     return words[0], words[1]
 

@@ -311,16 +311,9 @@ class Client:
         with self._failing("an account"):
             binding = None
             if external is not None:
-                try:
-                    binding = messages.ExternalAccountBinding.from_data(
-                        self.identity.key.public_key(),
-                        *external,
-                        messages.Directory(self._places),
-                    )
-                except (ValueError, TypeError):
-                    raise AuthorityFailed(
-                        "refused", "acme external account: its key is not base64url"
-                    ) from None
+                binding = messages.ExternalAccountBinding.from_data(
+                    self.identity.key.public_key(), *external, messages.Directory(self._places)
+                )
             wanted = messages.NewRegistration.from_data(
                 email=email or None,
                 external_account_binding=binding,

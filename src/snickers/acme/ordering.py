@@ -147,9 +147,10 @@ class _Course:
                 raise await self._given_up(seen)
             try:
                 seen = await self._do(todo, seen)
-            except AuthorityFailed as failed:
-                if failed.kind in ("lost", "refused") and self._order.step is Step.OPEN:
-                    # Nothing will come of it any more.
+            except (AuthorityFailed, ProofFailed) as failed:
+                # Else it waits on the disk for an authority that can be reached.
+                waits = isinstance(failed, AuthorityFailed) and failed.kind in ("away", "limited")
+                if not waits and self._order.step is Step.OPEN:
                     await self._end(lost=True)
                 raise
 

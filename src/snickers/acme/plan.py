@@ -25,6 +25,10 @@ STAGING: Mapping[str, str] = {
 QUIET = 3
 """Failures in a row that are not told of while time mends them: the authority was away, or had
 enough."""
+AGAIN_AFTER = 43200.0
+AGAIN_SHARE = 1 / 20
+"""A certificate that was had by suggestion is not renewed by suggestion before it is twelve hours
+old, or a twentieth of its life: soon enough for an authority that has to revoke once more."""
 SELF_MENDING = frozenset(["away", "limited", "lost"])
 
 
@@ -51,6 +55,8 @@ class Memory:
     window: Window | None = None
     ask_at: float = 0.0
     """Epoch seconds at which the window is to be asked for."""
+    suggested: bool = False
+    """The certificate was had because the authority had suggested to renew the one before."""
 
 
 @frozen
@@ -74,8 +80,13 @@ def covers(credentials: Credentials | None, names: Sequence[str], now: float) ->
 
 def renew_at(credentials: Credentials, memory: Memory) -> float:
     """Return the epoch second from which on a certificate is to be renewed."""
+    begin, end = credentials.not_before, credentials.not_after
     serial = f"{credentials.names[:1]} {credentials.chain[0].serial_number}"
-    return renewal.due(credentials.not_before, credentials.not_after, memory.window, serial)
+    at = renewal.due(begin, end, memory.window, serial)
+    if memory.suggested and memory.window is not None:
+        # An authority that suggests the past for each new one would otherwise be asked on and on.
+        return max(at, begin + min(AGAIN_AFTER, credentials.life * AGAIN_SHARE))
+    return at
 
 
 def next_try(site: Site, known: Known, now: float) -> float:
@@ -163,9 +174,16 @@ def after_failure(
     )
 
 
-def after_success(memory: Memory, challenge: str, authority: str, identity: str) -> Memory:
+def after_success(
+    memory: Memory, challenge: str, authority: str, identity: str, suggested: bool = False
+) -> Memory:
     """Return what is remembered when a certificate was stored."""
-    return Memory(challenge=challenge or memory.challenge, authority=authority, identity=identity)
+    return Memory(
+        challenge=challenge or memory.challenge,
+        authority=authority,
+        identity=identity,
+        suggested=suggested,
+    )
 
 
 def to_tell(memory: Memory, lacking: bool) -> bool:

@@ -903,6 +903,7 @@ class Acme:
             "" if wild_alone else order.challenge,
             order.directory,
             identity_of(made.chain[0]),
+            bool(order.replaces),
         )
         row.known = Known(made, memory)
         await self._in_thread(row, "remember", self._store.remember, order.site, memory)
