@@ -73,7 +73,6 @@ class Authority:
         self.window: Suggested | None = None
         self.listing = True
         self.chain: Callable[[bytes], bytes] = lambda pem: pem
-        self.skew = 0.0
 
     def open(self, directory: str, identity: Identity) -> Client:
         """A conversation."""
@@ -116,7 +115,6 @@ class Client:
         self.authority = authority
         self.directory = authority.directory
         self.identity = identity
-        self.skew: float | None = authority.skew
         self.identities = ("ca.example",)
         self.closed = False
         authority.ask("directory")

@@ -139,7 +139,6 @@ class ServerCase(SynchronousTestCase):
         self.trust, key = make_tls(folder)
         self.answers: dict[str, Callable[[], tuple[int, dict[str, str], bytes]]] = {}
         self.asked: list[str] = []
-        self.wall = time.time
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -201,7 +200,7 @@ class ServerCase(SynchronousTestCase):
     def client(self, url: str = "/account/1") -> Client:
         """A conversation."""
         identity = Identity.of(new_key(), f"{self.base}{url}" if url else "")
-        made = Client(f"{self.base}/dir", identity, trusting(self.trust), self.wall)
+        made = Client(f"{self.base}/dir", identity, trusting(self.trust), time.time)
         self.addCleanup(made.close)
         return made
 
@@ -319,13 +318,6 @@ class FailureTests(ServerCase):
         for said in ({}, {"suggestedWindow": {"start": "x", "end": "y"}}):
             self.say("/ari/id", said)
             self.assertEqual(self.fails(client.suggested, "id").kind, "away")
-
-    def test_clock(self) -> None:
-        """How far this host's clock is ahead is known from every answer."""
-        self.wall = lambda: time.time() + 7200.0
-        client = self.client()
-        assert client.skew is not None
-        self.assertTrue(7190 < client.skew < 7260)
 
     def test_identities(self) -> None:
         """What CAA records call the authority is known from its directory."""

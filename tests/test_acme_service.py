@@ -660,17 +660,6 @@ class FailureTests(ServiceCase):
         self.assertEqual(self.renew(), "")
         self.assertEqual(self.world.alarms.current, {})
 
-    def test_clock(self) -> None:
-        """A clock that is far from the authority's is told of, until it is set."""
-        self.world.authority.skew = 7200.0
-        self.world.add("a.example")
-        self.world.wait()
-        self.assertIn("ahead of", self.world.alarms.current["clock", ""])
-        self.world.authority.skew = 1.0
-        self.world.wait(MINUTE * 5)
-        self.assertEqual(self.renew(), "")
-        self.assertEqual(self.world.alarms.current, {})
-
     def test_disk(self) -> None:
         """When nothing can be kept the authority is not asked, and it is said; what can be kept
         again is."""

@@ -21,10 +21,15 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from snickers import __version__
-from snickers.acme.challenges import Challenges
+from snickers.acme.challenges import Challenges, proving_certificate
+from snickers.acme.dates import date_of
+from snickers.acme.dnshook import dns_hook
 from snickers.acme.errands import Errands
+from snickers.acme.plan import directories
+from snickers.acme.preflight import BeforeOrders
 from snickers.acme.service import Acme
 from snickers.acme.store import Store
+from snickers.acme.timekeeper import Timekeeper
 from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
 from snickers.brokerage.brokered import Line
@@ -207,6 +212,15 @@ class Wiring:
             lambda: self.plane.measured(),
         )
         self.acme = self._acme()
+        self.timekeeper = Timekeeper(
+            reactor,
+            self.plane.names.run,
+            self.clocks,
+            lambda url: date_of(url, time.time, self.settings.acme_trust),
+            self.alarm,
+            time.time,
+            lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        )
         self.copies = self._copies()
         self.lives.moved = self.moved
         control = ControlService(
@@ -236,6 +250,7 @@ class Wiring:
                 Called(self.lives.start, self.lives.close),
                 self.plane.certificates,
                 self.acme,
+                self.timekeeper,
                 Called(lambda: None, self.alarm.stop),
                 Called(lambda: None, self.crew.stop),
             ],
@@ -289,12 +304,18 @@ class Wiring:
             Errands(self.reactor, ACME_THREADS, "acme"),
             Errands(self.reactor, PROVING_THREADS, "proving"),
             Store(folder),
-            Challenges(os.path.join(folder, "challenges")),
+            Challenges(os.path.join(folder, "challenges"), dns_hook(lambda: self.settings)),
             lambda: self.settings,
             self.alarm,
             time.time,
             self.replaced,
+            BeforeOrders(proving_certificate),
         )
+
+    def clocks(self) -> Sequence[str]:
+        """Return whom to ask for the time: the authorities, where sites have certificates of
+        them."""
+        return directories(self.settings) if self.acme.states() else ()
 
     def replaced(self, site: str) -> None:
         """A site's certificate was replaced: have all processes read it again."""

@@ -8,6 +8,7 @@ keeps nothing. Must never be asked in the reactor's thread, for everything here 
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -194,12 +195,16 @@ def words_of(problem: Any) -> str:
     """Return what a problem document (RFC 7807) says, on one line, for a person."""
     if not isinstance(problem, dict):
         return ""
-    said = [str(problem.get("detail") or problem.get("title") or problem.get("type") or "")]
-    for part in problem.get("subproblems") or ():
-        if isinstance(part, dict):
-            said.append(words_of(part))
+    parts = problem.get("subproblems")
+    said = [_words(part) for part in (problem, *(parts if isinstance(parts, list) else ()))]
     text = "; ".join(filter(None, said))
     return "".join(c if c.isprintable() else " " for c in text).strip()[:500]
+
+
+def _words(problem: Any) -> str:
+    if not isinstance(problem, dict):
+        return ""
+    return str(problem.get("detail") or problem.get("title") or problem.get("type") or "")
 
 
 def _code(problem_type: Any) -> str:
@@ -224,7 +229,7 @@ def seconds_of(retry_after: str | None, now: float) -> float | None:
     """Return the seconds that a Retry-After field says (RFC 9110 section 10.2.3)."""
     if not retry_after:
         return None
-    if retry_after.strip().isdigit():
+    if re.fullmatch(r"\s*[0-9]+\s*", retry_after):
         return float(retry_after.strip()[:9])
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
@@ -269,8 +274,6 @@ class Client:
         self.directory = directory
         self.identity = identity
         self._wall = wall
-        self.skew: float | None = None
-        """Seconds by which this host's clock is ahead of the authority's, at the last answer."""
         self._last: requests.Response | None = None
         self._net = ClientNetwork(
             identity.key,
@@ -426,11 +429,6 @@ class Client:
 
     def _heard(self, response: requests.Response, *args: Any, **more: Any) -> None:
         self._last = response
-        try:
-            there = parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
-            self.skew = self._wall() - there
-        except (TypeError, ValueError):
-            pass
 
     def _post(self, url: str, what: Any = None) -> requests.Response:
         for _ in range(NONCES):

@@ -52,9 +52,6 @@ ASK_FAILED = 3600.0
 """Seconds after which a window is asked for again that could not be had."""
 AWAY_FOR = 600.0
 """Seconds for which an authority does not answer before a person hears of it."""
-SKEW = 600.0
-"""Seconds by which this host's clock may differ from an authority's: certificates are dated back by
-an hour, so this still leaves time to tell."""
 
 RENEWAL = "renewal"
 """The alarm of a certificate that cannot be had."""
@@ -64,8 +61,6 @@ KEY = "key"
 """The alarm of a key that others can read."""
 AUTHORITY = "authority"
 """The alarm of an authority that is away."""
-CLOCK = "clock"
-"""The alarm of a clock that is wrong."""
 
 Preflight = Callable[[Sequence[str], Settings, str, Sequence[str], str], Sequence[str]]
 """Called, blocking, with names, the settings, the site's ``acme challenge``, what CAA records call
@@ -202,7 +197,6 @@ class Acme:
         self._away: dict[str, float] = {}
         """Directories of authorities that do not answer, and since when (epoch seconds)."""
         self._away_told = False
-        self._clock_told = False
         self._store_fault = ""
         self._held: tuple[object, ...] = ()
         self._soon: Any = None
@@ -463,22 +457,6 @@ class Acme:
         if self._away_told and not self._away:
             self._away_told = False
             self._alarm.cleared(AUTHORITY, "")
-
-    def _tell_skew(self, client: Client) -> None:
-        skew = client.skew
-        if skew is None:
-            return
-        wrong = abs(skew) > SKEW
-        if wrong and not self._clock_told:
-            self._alarm.raised(
-                CLOCK,
-                "",
-                f"this host's clock is {'ahead of' if skew > 0 else 'behind'} that of "
-                f"{client.directory}: set it, or certificates are renewed at the wrong time",
-            )
-        elif self._clock_told and not wrong:
-            self._alarm.cleared(CLOCK, "")
-        self._clock_told = wrong
 
     # Windows
 
@@ -862,7 +840,6 @@ class Acme:
                 self._is_away(directory, str(failed))
             raise
         self._came_back(directory)
-        self._tell_skew(client)
         return client, terms
 
     @staticmethod
