@@ -89,6 +89,8 @@ def work(wanted: dict[str, Any], told: int) -> None:
 
 def main() -> None:
     """Serve the lines of the standard input."""
+    # A process that is killed loses nothing that it has written; a power cut is not looked at here.
+    os.fsync = lambda descriptor: None
     for line in sys.stdin:
         ours, theirs = os.pipe()
         child = os.fork()

@@ -12,6 +12,7 @@ import datetime
 import http.client
 import json
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -41,9 +42,14 @@ LACKING = (
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    """A port that nobody listens on, and that is given to no connection by itself."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def make_tls(folder: Path) -> tuple[str, str]:
@@ -91,12 +97,15 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 class Pebble:
-    """One that runs. *variables* are for its environment; *folder* is its own. *external*: key
-    identifiers and keys of accounts that it wants to be named."""
+    """One that runs. *http* and *https* are where it looks for answers; *variables* are for its
+    environment; *folder* is its own. *external*: key identifiers and keys of accounts that it wants
+    to be named."""
 
     def __init__(
         self,
         folder: Path,
+        http: int,
+        https: int,
         variables: Mapping[str, str] | None = None,
         external: Mapping[str, str] | None = None,
     ) -> None:
@@ -104,7 +113,6 @@ class Pebble:
         self.folder = folder
         self.trust, key = make_tls(folder)
         self.port, self.management, self.dns, self.dns_management = (free_port() for _ in range(4))
-        self.http, self.https = free_port(), free_port()
         self.directory = f"https://127.0.0.1:{self.port}/dir"
         configuration = {
             "pebble": {
@@ -112,8 +120,8 @@ class Pebble:
                 "managementListenAddress": f"127.0.0.1:{self.management}",
                 "certificate": self.trust,
                 "privateKey": key,
-                "httpPort": self.http,
-                "tlsPort": self.https,
+                "httpPort": http,
+                "tlsPort": https,
                 "ocspResponderURL": "",
                 "externalAccountBindingRequired": external is not None,
                 "externalAccountMACKeys": dict(external or {}),
@@ -193,7 +201,7 @@ class Answering:
     """Answers challenges from the files in *folder*, ``challenges`` of the state's ``acme``, and in
     what is put into `folders` later."""
 
-    def __init__(self, folder: Path, http_port: int, https_port: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folders = [folder]
         self.asked: Counter[str] = Counter()
         self.deaf: set[str] = set()
@@ -221,10 +229,12 @@ class Answering:
             request_queue_size = 512
             daemon_threads = True
 
-        self._plain = Server(("127.0.0.1", http_port), Plain)
+        self._plain = Server(("127.0.0.1", 0), Plain)
         threading.Thread(target=self._plain.serve_forever, args=(0.05,), daemon=True).start()
-        self._secure = socket.create_server(("127.0.0.1", https_port), backlog=512)
+        self._secure = socket.create_server(("127.0.0.1", 0), backlog=512)
         threading.Thread(target=self._accept, daemon=True).start()
+        self.http = int(self._plain.server_address[1])
+        self.https = int(self._secure.getsockname()[1])
 
     def find(self, kind: str, name: str) -> Path:
         """Where an answer is, or would be."""

@@ -167,10 +167,10 @@ class AcmeCase(TestCase):
 
     def pebble(self, **more: Any) -> Pebble:
         """A pebble whose challenges are answered."""
-        pebble = Pebble(self.folder / f"pebble-{len(list(self.folder.glob('pebble-*')))}", **more)
+        answering = self.answering = Answering(self.state / "challenges")
+        self.addCleanup(answering.close)
+        pebble = Pebble(self.folder / "pebble", answering.http, answering.https, **more)
         self.addCleanup(pebble.close)
-        self.answering = Answering(self.state / "challenges", pebble.http, pebble.https)
-        self.addCleanup(self.answering.close)
         return pebble
 
     def front(self, pebble: Pebble) -> Front:
@@ -620,13 +620,12 @@ class KilledTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
-        pebble = Pebble(self.folder / "pebble")
-        self.addCleanup(pebble.close)
-        self.pebble = pebble
-        self.front = Front(pebble)
-        self.addCleanup(self.front.close)
-        self.answering = Answering(self.folder, pebble.http, pebble.https)
+        self.answering = Answering(self.folder)
         self.addCleanup(self.answering.close)
+        self.pebble = Pebble(self.folder / "pebble", self.answering.http, self.answering.https)
+        self.addCleanup(self.pebble.close)
+        self.front = Front(self.pebble)
+        self.addCleanup(self.front.close)
         self.children: Queue[subprocess.Popen[str]] = Queue()
         for _ in range(SIDE_BY_SIDE):
             child = subprocess.Popen(
@@ -711,8 +710,8 @@ class KilledTests(SynchronousTestCase):
         self.first("http-01", 1)
 
     def test_first_by_tls(self) -> None:
-        """The same by tls-alpn-01, killed at every fifth point."""
-        self.first("tls-alpn-01", 5)
+        """The same by tls-alpn-01, killed at every seventh point."""
+        self.first("tls-alpn-01", 7)
 
     def test_renewal(self) -> None:
         """A renewal: the certificate that was there is in place until the new one is, one order is
@@ -737,7 +736,7 @@ class KilledTests(SynchronousTestCase):
                 data = self.previous(site).read_bytes()
                 assert read_certificates(data, "previous")[0] == old, at
 
-        self.each(check, range(2, points + 1, 3))
+        self.each(check, range(2, points + 1, 4))
 
 
 class SnickersTests(SynchronousTestCase):
@@ -749,7 +748,9 @@ class SnickersTests(SynchronousTestCase):
         """A site that is added to the file has its certificate, unasked, within seconds; until then
         it is served by the internal authority."""
         folder = Path(self.mktemp()).absolute()
-        pebble = Pebble(folder / "pebble")
+        answering = Answering(folder)
+        self.addCleanup(answering.close)
+        pebble = Pebble(folder / "pebble", answering.http, answering.https)
         self.addCleanup(pebble.close)
         settings = SETTINGS + (
             "certificates = acme\n"
@@ -758,8 +759,7 @@ class SnickersTests(SynchronousTestCase):
         )
         snickers = Snickers(self, "", settings)
         acme = snickers.folder / "state" / "acme"
-        answering = Answering(acme / "challenges", pebble.http, pebble.https)
-        self.addCleanup(answering.close)
+        answering.folders = [acme / "challenges"]
         began = time.monotonic()
         snickers.reload("[alice.example]\ntype = redirect\nto = https://b.example\n")
         # Its certificate is trusted as one of the internal authority.

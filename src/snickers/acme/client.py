@@ -141,7 +141,9 @@ class _Adapter(HTTPAdapter):
 def trusting(path: str) -> ssl.SSLContext:
     """Return what trusts the authorities that the system does, and the roots in the file *path*."""
     context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+    if not context.get_ca_certs():
+        # A system without any, such as a bare container.
+        context.load_verify_locations(certifi.where())
     if path:
         try:
             context.load_verify_locations(path)
