@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.acme.challenges import (
     ACME_IDENTIFIER,
+    OLD,
     Challenges,
     ProofFailed,
     proving_certificate,
@@ -55,6 +56,16 @@ class FilesTests(SynchronousTestCase):
         path = self.folder / "tls-alpn-01" / "a.example.pem"
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
         self.challenges.take_away(TLS)
+        self.assertEqual(self.files(), [])
+
+    def test_sweep(self) -> None:
+        """What killed processes have left is removed after days, and what is in use is not."""
+        self.challenges.sweep(time.time())
+        self.challenges.put(HTTP, time.time())
+        self.challenges.put(TLS, time.time())
+        self.challenges.sweep(time.time() + OLD - 60)
+        self.assertEqual(len(self.files()), 2)
+        self.challenges.sweep(time.time() + OLD + 60)
         self.assertEqual(self.files(), [])
 
     @given(st.text(max_size=200))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.acme import plan
-from snickers.acme.plan import LETS_ENCRYPT, QUIET, Known, Memory
+from snickers.acme.plan import LETS_ENCRYPT, QUIET, Held, Known, Memory
 from snickers.acme.renewal import Window, retry_pause
 from snickers.config.values import Settings, Site, Static
-from snickers.tls.credentials import Credentials
+from snickers.tls.credentials import join, read_certificates
+from tests.acme_fake import Authority
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
@@ -21,10 +20,9 @@ SITE = Site("a.example", Static("/"), also=("www.a.example",), certificates="acm
 WILD = Site("*.a.example", Static("/"), certificates="acme")
 
 
-def credentials(*names: str, begin: float = NOW - DAY, end: float = NOW + 89 * DAY) -> Credentials:
-    """A certificate; only its dates and names matter."""
-    leaf = mock.Mock(serial_number=1234)
-    return Credentials(mock.Mock(), (leaf,), names or SITE.names, begin, end)
+def certificate(*names: str, begin: float = NOW - DAY, end: float = NOW + 89 * DAY) -> Held:
+    """A certificate."""
+    return Held(names or SITE.names, begin, end, 1234, end - 14 * DAY)
 
 
 class NextTests(SynchronousTestCase):
@@ -37,36 +35,36 @@ class NextTests(SynchronousTestCase):
         served at once."""
         for found in (
             None,
-            credentials("a.example"),
-            credentials(end=NOW),
-            credentials(begin=NOW + 1),
+            certificate("a.example"),
+            certificate(end=NOW),
+            certificate(begin=NOW + 1),
         ):
-            self.assertEqual(self.next(credentials=found), NOW)
+            self.assertEqual(self.next(held=found), NOW)
 
     def test_in_flight(self) -> None:
         """An order that was begun is taken up at once."""
-        self.assertEqual(self.next(credentials=credentials(), in_flight=True), NOW)
+        self.assertEqual(self.next(held=certificate(), in_flight=True), NOW)
 
     def test_fresh(self) -> None:
         """A fresh one is renewed when its time has come."""
-        made = credentials()
-        at = self.next(credentials=made)
+        made = certificate()
+        at = self.next(held=made)
         self.assertTrue(made.not_after - made.life * 0.4 < at < made.not_after - made.life / 3)
 
     def test_window(self) -> None:
         """The authority's window decides."""
         memory = Memory(window=Window(NOW - 10, NOW - 5))
-        self.assertTrue(NOW - 10 <= self.next(credentials=credentials(), memory=memory) <= NOW - 5)
+        self.assertTrue(NOW - 10 <= self.next(held=certificate(), memory=memory) <= NOW - 5)
 
     def test_suggested_again(self) -> None:
         """An authority that always suggests the past is not asked on and on: the second time it is
         a twentieth of the life, and at the most twelve hours, until the next."""
         memory = Memory(window=Window(0.0, 1.0), suggested=True)
         for life, wait in ((90 * DAY, DAY / 2), (5 * DAY, DAY / 4)):
-            made = credentials(begin=NOW, end=NOW + life)
-            self.assertEqual(self.next(credentials=made, memory=memory), NOW + wait)
+            made = certificate(begin=NOW, end=NOW + life)
+            self.assertEqual(self.next(held=made, memory=memory), NOW + wait)
             first = evolve(memory, suggested=False)
-            self.assertLess(self.next(credentials=made, memory=first), NOW)
+            self.assertLess(self.next(held=made, memory=first), NOW)
 
     def test_after_failure(self) -> None:
         """After a failure nothing is tried before its pause is over, whatever is lacking."""
@@ -78,10 +76,24 @@ class NextTests(SynchronousTestCase):
     def test_urgency(self) -> None:
         """Who has none comes first, then whose ends first."""
         first = plan.urgency(SITE, Known(), NOW)
-        second = plan.urgency(SITE, Known(credentials(end=NOW + 5)), NOW)
-        third = plan.urgency(SITE, Known(credentials(end=NOW + 9)), NOW)
+        second = plan.urgency(SITE, Known(certificate(end=NOW + 5)), NOW)
+        third = plan.urgency(SITE, Known(certificate(end=NOW + 9)), NOW)
         self.assertTrue(first < second < third)
-        self.assertEqual(plan.urgency(SITE, Known(credentials("b.example")), NOW), first)
+        self.assertEqual(plan.urgency(SITE, Known(certificate("b.example")), NOW), first)
+
+
+class HeldTests(SynchronousTestCase):
+    def test_of(self) -> None:
+        """It says the same of names and dates as the certificate that it was made of."""
+        authority = Authority("https://ca.example/", lambda: NOW)
+        pem = authority.sign(authority.key.public_key(), ["*.a.example", "b.example"])
+        key = authority.key
+        made = join(key, read_certificates(pem, ""), "")
+        held = Held.of(made)
+        self.assertEqual(held.serial, made.chain[0].serial_number)
+        for name in ("a.example", "x.a.example", "y.x.a.example", "*.a.example", "b.example"):
+            self.assertEqual(held.covers(name), made.covers(name), name)
+        self.assertEqual((held.life, held.warn_at), (made.life, made.warn_at))
 
 
 class WaysTests(SynchronousTestCase):

@@ -29,7 +29,9 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 """RFC 8737 section 3."""
-KINDS = ("http-01", "tls-alpn-01", "dns-01")
+OLD = 2 * 86400.0
+"""Seconds after which an answer is of no order any more that is being looked at; one that is taken
+up after that writes its answers anew."""
 
 Dns = Callable[[str, str, str], None]
 """Called, blocking, with ``"add"`` or ``"remove"``, the name of a TXT record and its value; returns
@@ -121,6 +123,14 @@ class Challenges:
                 return
             with suppress(OSError):
                 os.unlink(path)
+
+    def sweep(self, now: float) -> None:
+        """Remove answers that processes have left which were killed, when nobody can want them."""
+        for folder in ("http-01", "tls-alpn-01"):
+            with suppress(OSError):
+                for entry in os.scandir(os.path.join(self.folder, folder)):
+                    if now - entry.stat().st_mtime > OLD:
+                        os.unlink(entry.path)
 
     def _dns(self, what: str, answer: Answer) -> None:
         if self.dns is None:

@@ -60,50 +60,84 @@ class Memory:
 
 
 @frozen
+class Held:
+    """What matters here of a certificate that is stored: for each of thousands of sites its key and
+    chain in memory would be too much."""
+
+    names: tuple[str, ...]
+    not_before: float
+    """Epoch seconds."""
+    not_after: float
+    serial: int
+    warn_at: float
+    """From when on its owner should hear that it was not renewed."""
+
+    @classmethod
+    def of(cls, credentials: Credentials) -> Held:
+        """Return it of *credentials*."""
+        return cls(
+            credentials.names,
+            credentials.not_before,
+            credentials.not_after,
+            credentials.chain[0].serial_number,
+            credentials.warn_at,
+        )
+
+    @property
+    def life(self) -> float:
+        """Seconds from the first to the last moment it is valid."""
+        return self.not_after - self.not_before
+
+    def covers(self, name: str) -> bool:
+        """Whether it is valid for *name* (RFC 9525 section 6.3)."""
+        return name in self.names or f"*.{name.partition('.')[2]}" in self.names
+
+
+@frozen
 class Known:
     """What is known of a site."""
 
-    credentials: Credentials | None = None
+    held: Held | None = None
     memory: Memory = field(factory=Memory)
     in_flight: bool = False
     """There is an order on the disk."""
 
 
-def covers(credentials: Credentials | None, names: Sequence[str], now: float) -> bool:
-    """Whether *credentials* may be shown at *now* for all *names*."""
+def covers(held: Held | None, names: Sequence[str], now: float) -> bool:
+    """Whether *held* may be shown at *now* for all *names*."""
     return (
-        credentials is not None
-        and credentials.not_before <= now < credentials.not_after
-        and all(credentials.covers(name) for name in names)
+        held is not None
+        and held.not_before <= now < held.not_after
+        and all(held.covers(name) for name in names)
     )
 
 
-def renew_at(credentials: Credentials, memory: Memory) -> float:
+def renew_at(held: Held, memory: Memory) -> float:
     """Return the epoch second from which on a certificate is to be renewed."""
-    begin, end = credentials.not_before, credentials.not_after
-    serial = f"{credentials.names[:1]} {credentials.chain[0].serial_number}"
+    begin, end = held.not_before, held.not_after
+    serial = f"{held.names[:1]} {held.serial}"
     at = renewal.due(begin, end, memory.window, serial)
     if memory.suggested and memory.window is not None:
         # An authority that suggests the past for each new one would otherwise be asked on and on.
-        return max(at, begin + min(AGAIN_AFTER, credentials.life * AGAIN_SHARE))
+        return max(at, begin + min(AGAIN_AFTER, held.life * AGAIN_SHARE))
     return at
 
 
 def next_try(site: Site, known: Known, now: float) -> float:
     """Return the epoch second from which on an order is to be placed, or taken up."""
-    lacking = not covers(known.credentials, site.names, now)
-    if known.credentials is None or lacking or known.in_flight:
+    lacking = not covers(known.held, site.names, now)
+    if known.held is None or lacking or known.in_flight:
         wanted = now
     else:
-        wanted = renew_at(known.credentials, known.memory)
+        wanted = renew_at(known.held, known.memory)
     return max(wanted, known.memory.next) if known.memory.failures else wanted
 
 
 def urgency(site: Site, known: Known, now: float) -> float:
     """Return a number that is the smaller the sooner a site is to be served."""
-    if known.credentials is None or not covers(known.credentials, site.names, now):
+    if known.held is None or not covers(known.held, site.names, now):
         return 0.0
-    return known.credentials.not_after
+    return known.held.not_after
 
 
 def staging_of(settings: Settings) -> str:

@@ -28,7 +28,7 @@ from snickers.acme.client import AuthorityFailed, Client, identity_of, new_key
 from snickers.acme.ledger import Ledger
 from snickers.acme.order import Order, usable
 from snickers.acme.ordering import Ordering, take_away
-from snickers.acme.plan import Known, Memory
+from snickers.acme.plan import Held, Known, Memory
 from snickers.acme.renewal import ask_pause
 from snickers.acme.store import Lock, Store, StoreFailed
 from snickers.config.values import Passthrough, Settings, Site
@@ -214,6 +214,8 @@ class Acme:
         self._threads.start()
         self._slow_threads.start()
         self._loop.start(LOOK_EVERY, now=False)
+        swept = self._threads.run(lambda: self._challenges.sweep(self._wall()))
+        swept.addErrback(lambda failure: None)  # what is left over harms nobody
         self._look_soon()
 
     def stop(self) -> Deferred[None]:
@@ -389,10 +391,12 @@ class Acme:
             kept = self._store.certificate(name)
             in_flight = self._store.order(name) is not None
             memory = self._store.memory(name)
-            if kept.credentials and memory.identity != identity_of(kept.credentials.chain[0]):
+            made = kept.credentials
+            if made and memory.identity != identity_of(made.chain[0]):
                 # Somebody else has put it there: whose window that would be is not known.
                 memory = evolve(memory, identity="", window=None)
-            found.append((Known(kept.credentials, memory, in_flight), kept.fault))
+            held = Held.of(made) if made else None
+            found.append((Known(held, memory, in_flight), kept.fault))
         return found
 
     # What a person hears
@@ -419,15 +423,15 @@ class Acme:
 
     def _look_at_life(self, row: _Row, now: float) -> None:
         """Tell, once for a certificate, that it has little life left."""
-        credentials = row.known.credentials
-        if credentials is None or now < credentials.warn_at:
+        held = row.known.held
+        if held is None or now < held.warn_at:
             return
-        if row.expiry_told == credentials.not_after:
+        if row.expiry_told == held.not_after:
             return
-        row.expiry_told = credentials.not_after
+        row.expiry_told = held.not_after
         name, why = row.site.name, row.known.memory.fault
-        ends = "has ended" if now >= credentials.not_after else "ends"
-        words = f"{name}: its certificate {ends} at {spoken(credentials.not_after)}"
+        ends = "has ended" if now >= held.not_after else "ends"
+        words = f"{name}: its certificate {ends} at {spoken(held.not_after)}"
         self._alarm.raised(
             EXPIRY, name, f"{words}, and no new one could be had{f': {why}' if why else ''}"
         )
@@ -467,11 +471,11 @@ class Acme:
             row.asking
             or row.attempt is not None
             or self._asking >= ASKED_AT_ONCE
-            or known.credentials is None
+            or known.held is None
             or not memory.identity
             or now < memory.ask_at
             # RFC 9773 section 4.3: not of one that has ended.
-            or now >= known.credentials.not_after
+            or now >= known.held.not_after
         ):
             return
         row.asking = True
@@ -619,7 +623,7 @@ class Acme:
 
     async def _try(self, row: _Row, forced: bool) -> CertificateUnavailable | None:
         """Try, with the lock held."""
-        site, before = row.site, row.known.credentials
+        site, before = row.site, row.known.held
         [(row.known, fault)] = await self._in_thread(row, "read", self._read_known, [site.name])
         self._tell_key(row, fault)
         now = self._wall()
@@ -629,7 +633,7 @@ class Acme:
             known = evolve(known, memory=evolve(known.memory, failures=0))
         if not forced and plan.next_try(site, known, now) > now:
             # Another process has done it meanwhile.
-            if _serial(before) != _serial(known.credentials):
+            if _serial(before) != _serial(known.held):
                 self._told_replaced(row)
             return None
         try:
@@ -667,7 +671,7 @@ class Acme:
             except StoreFailed as failed:
                 self._tell_store_fault(str(failed))
             if self._rows.get(site.name) is row:
-                lacking = not plan.covers(row.known.credentials, site.names, self._wall())
+                lacking = not plan.covers(row.known.held, site.names, self._wall())
                 self._tell_failure(row, lacking)
         return CertificateUnavailable(f"{site.name}: {words}")
 
@@ -782,10 +786,10 @@ class Acme:
             known = row.known
             if (
                 not rehearsal
-                and known.credentials is not None
+                and known.held is not None
                 and known.memory.window is not None
                 and known.memory.authority == directory
-                and set(known.credentials.names) >= set(site.names)
+                and set(known.held.names) >= set(site.names)
             ):
                 replaces = known.memory.identity
             order = Order(
@@ -850,8 +854,8 @@ class Acme:
     async def _carry_out(
         self, row: _Row, order: Order, client: Client, terms: Terms, rehearsal: bool
     ) -> None:
-        credentials = row.known.credentials
-        renewal = credentials is not None and set(credentials.names) == set(order.names)
+        held = row.known.held
+        renewal = held is not None and set(held.names) == set(order.names)
 
         async def stored(order: Order, made: Credentials) -> None:
             await self._is_stored(row, order, made)
@@ -882,7 +886,7 @@ class Acme:
             identity_of(made.chain[0]),
             bool(order.replaces),
         )
-        row.known = Known(made, memory)
+        row.known = Known(Held.of(made), memory)
         await self._in_thread(row, "remember", self._store.remember, order.site, memory)
         self._log.info(
             "{site}: a new certificate from {directory}, until {end}",
@@ -918,5 +922,5 @@ class Acme:
                 done.callback(None) if problem is None else done.errback(problem)
 
 
-def _serial(credentials: Credentials | None) -> int:
-    return 0 if credentials is None else credentials.chain[0].serial_number
+def _serial(held: Held | None) -> int:
+    return 0 if held is None else held.serial
