@@ -175,14 +175,6 @@ class Pebble:
         self._dns.kill()
         self._dns.wait(WITHIN)
 
-    def set_dns(self, what: str, **said: Any) -> None:
-        """Tell the DNS, such as ``set_dns("set-txt", host="_acme-challenge.a.", value="x")``."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.dns_management, timeout=WITHIN)
-        connection.request("POST", f"/{what}", json.dumps(said))
-        answer = connection.getresponse()
-        assert answer.status == 200, (what, answer.status)
-        connection.close()
-
     def root(self) -> x509.Certificate:
         """The root that its certificates lead to."""
         connection = http.client.HTTPSConnection(

@@ -605,11 +605,10 @@ class IRenewer(Interface):
 
     def states() -> Mapping[str, Mapping[str, Any]]:
         """Return for each of its sites ``step`` (words: ``"waiting"``, ``"ordering"``...), ``next``
-        (epoch seconds of the next try or renewal, or ``None``), ``fault`` (words, or ""), ``failures``
-        (in a row),
-        ``challenge`` (the one that has worked last, or ""), ``authority`` (the directory's URL of
-        the one that has signed, or ""), ``ari`` (the authority's window, two epoch seconds, or
-        ``None``)."""
+        (epoch seconds of the next try or renewal, or ``None``), ``fault`` (words, or ""),
+        ``failures`` (in a row), ``challenge`` (the one that has worked last, or ""), ``authority``
+        (the directory's URL of the one that has signed, or ""), ``ari`` (the authority's window,
+        two epoch seconds, or ``None``)."""
 
 
 class IAlarm(Interface):
