@@ -651,14 +651,28 @@ class FailureTests(ServiceCase):
         self.assertEqual(self.world.alarms.current, {})
 
     def test_key(self) -> None:
-        """A key that others can read is told of; a new certificate has a new one."""
+        """A key that others can read is told of, and a new certificate with a new one ordered."""
         self.world.add("a.example")
         self.world.wait()
-        Path(self.world.store.certificate_path("a.example")).chmod(0o644)
+        path = Path(self.world.store.certificate_path("a.example"))
+        before = path.read_bytes()
+        path.chmod(0o644)
         self.world.restart()
-        self.assertIn("chmod 600", self.world.alarms.current["key", "a.example"])
-        self.assertEqual(self.renew(), "")
-        self.assertEqual(self.world.alarms.current, {})
+        [(kind, site, words)] = self.world.alarms.told
+        self.assertEqual((kind, site), ("key", "a.example"))
+        self.assertIn("others could read this key", words)
+        self.assertEqual((self.world.orders(), self.world.alarms.current), (2, {}))
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        self.assertNotEqual(path.read_bytes(), before)
+
+    def test_damaged(self) -> None:
+        """So is one whose file is damaged."""
+        self.world.add("a.example")
+        self.world.wait()
+        Path(self.world.store.certificate_path("a.example")).write_text("nothing")
+        self.world.restart()
+        self.assertEqual([kind for kind, _, _ in self.world.alarms.told], ["key"])
+        self.assertEqual((self.world.orders(), self.world.alarms.current), (2, {}))
 
     def test_disk(self) -> None:
         """When nothing can be kept the authority is not asked, and it is said; what can be kept

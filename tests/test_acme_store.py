@@ -103,14 +103,14 @@ class CertificateTests(StoreCase):
         self.assertIn("a.example.pem", str(raised.exception))
 
     def test_read_by_others(self) -> None:
-        """A key that others can read is used, and said."""
+        """A key that others can read is as good as none, and said."""
         order = order_for("a.example")
         self.store.keep_certificate(order, self.chain(order))
         path = self.store.certificate_path("a.example")
         os.chmod(path, 0o640)
         kept = self.store.certificate("a.example")
-        self.assertIsNotNone(kept.credentials)
-        self.assertIn(f"chmod 600 {path}", kept.fault)
+        self.assertIsNone(kept.credentials)
+        self.assertIn(f"{path}: others could read this key", kept.fault)
 
     def test_damaged(self) -> None:
         """What cannot be read is said."""

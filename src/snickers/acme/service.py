@@ -58,7 +58,7 @@ RENEWAL = "renewal"
 EXPIRY = "expiry"
 """The alarm of a certificate that has little life left."""
 KEY = "key"
-"""The alarm of a key that others can read."""
+"""The alarm of a key that others could read, or of files that cannot be kept."""
 AUTHORITY = "authority"
 """The alarm of an authority that is away."""
 

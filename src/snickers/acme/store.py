@@ -42,7 +42,7 @@ class Kept:
 
     credentials: Credentials | None = None
     fault: str = ""
-    """Why there is none although there is a file, or what is wrong with it, in words."""
+    """Why there is none although there is a file, in words."""
 
 
 @frozen
@@ -115,10 +115,12 @@ class Store:
             return Kept(fault=f"{path}: cannot be read: {error.strerror}")
         except CertificateUnavailable as error:
             return Kept(fault=str(error))
-        fault = ""
         if content.mode & 0o077:
-            fault = f"{path}: others can read this key: chmod 600 {path}, and renew it"
-        return Kept(credentials, fault)
+            return Kept(
+                fault=f"{path}: others could read this key, so it is not used any more; a new one "
+                "is ordered by itself"
+            )
+        return Kept(credentials)
 
     def keep_certificate(self, order: Order, chain: bytes) -> Credentials:
         """Have *chain*, which the authority has given for *order*, be its site's certificate.
