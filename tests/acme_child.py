@@ -15,15 +15,21 @@ import sys
 import time
 from typing import Any
 
-# What takes long is imported once, before anything forks; but for the reactor, which must not be
-# shared.
+# What takes long is done once, before anything forks; but the reactor must not be shared.
+import twisted.internet.epollreactor  # noqa: F401
+
+from snickers.acme.accounts import Accounts
 from snickers.acme.challenges import Challenges
+from snickers.acme.client import trusting
 from snickers.acme.errands import Errands
 from snickers.acme.service import Acme
 from snickers.acme.store import Store
 from snickers.config.values import Settings, Site, Static
+from snickers.tls.disk import stamp
 
 WITHIN = 20.0
+CONTEXTS: dict[str, Any] = {}
+"""What trusts the authority: as `Accounts` keeps it."""
 
 
 class Silent:
@@ -56,16 +62,20 @@ def work(wanted: dict[str, Any], told: int) -> None:
         certificates="acme",
         acme_challenge=wanted["challenge"],
     )
+    store = Store(wanted["folder"])
+    accounts = Accounts(store, time.time)
+    accounts._contexts.update(CONTEXTS)
     acme = Acme(
         reactor,
         Errands(reactor, 2, "acme"),
         Errands(reactor, 1, "slow"),
-        Store(wanted["folder"]),
+        store,
         Challenges(os.path.join(wanted["folder"], "challenges")),
         lambda: settings,
         Silent(),
         time.time,
         lambda name: None,
+        accounts=accounts,
         at=at,
     )
 
@@ -92,6 +102,9 @@ def main() -> None:
     # A process that is killed loses nothing that it has written; a power cut is not looked at here.
     os.fsync = lambda descriptor: None
     for line in sys.stdin:
+        trust = json.loads(line)["trust"]
+        if trust not in CONTEXTS:
+            CONTEXTS[trust] = (stamp(trust), trusting(trust))
         ours, theirs = os.pipe()
         child = os.fork()
         if not child:

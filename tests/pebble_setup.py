@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from cryptography import x509
@@ -291,7 +292,7 @@ class Front:
         the connection is closed; ``None``: what pebble does."""
         self.replaced: set[str] = set()
         self._context = ssl.create_default_context(cafile=pebble.trust)
-        self._local = threading.local()
+        self._connections: SimpleQueue[http.client.HTTPSConnection] = SimpleQueue()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -399,12 +400,12 @@ class Front:
     def _forward(
         self, handler: BaseHTTPRequestHandler, body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        connection: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
-        if connection is None:
+        try:
+            connection = self._connections.get_nowait()
+        except Empty:
             connection = http.client.HTTPSConnection(
                 "127.0.0.1", self.pebble.port, timeout=WITHIN, context=self._context
             )
-            self._local.connection = connection
         fields = {
             name: value
             for name, value in handler.headers.items()
@@ -413,11 +414,12 @@ class Front:
         try:
             connection.request(handler.command, handler.path, body or None, fields)
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
+            said = answer.status, dict(answer.getheaders()), answer.read()
         except OSError:
             connection.close()
-            self._local.connection = None
             return 502, {}, b""
+        self._connections.put(connection)
+        return said
 
     def close(self) -> None:
         """Answer no more."""
