@@ -196,6 +196,7 @@ class Wiring:
         self.plane = Plane(
             reactor, self.sweep, settings, self.lives, OwnAlarm(self.crew.messages, self)
         )
+        self.acme = self._acme()
         self.running = Running(
             lambda: load(path),
             self.plane.defer,
@@ -211,7 +212,6 @@ class Wiring:
             self.crew,
             lambda: self.plane.measured(),
         )
-        self.acme = self._acme()
         self.timekeeper = Timekeeper(
             reactor,
             self.plane.names.run,
