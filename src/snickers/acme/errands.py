@@ -21,7 +21,7 @@ from snickers.tls.threads import ThreadsStopped
 
 T = TypeVar("T")
 
-STOP_WITHIN = 2.0
+STOP_WITHIN = 1.0
 """Seconds."""
 
 
