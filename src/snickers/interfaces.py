@@ -491,6 +491,8 @@ class Change:
     """Sites that are new and were never without a fault: they are answered for all the same."""
     default: str = ""
     """The site that gets connections without a name, by one of its names; ``""``: none does."""
+    certificates: tuple[str, ...] = ()
+    """Sites whose certificate's file was replaced and is to be read again, by name."""
 
 
 class IPlane(Interface):
@@ -585,6 +587,28 @@ class ICertificates(Interface):
     def states() -> Mapping[str, Mapping[str, Any]]:
         """Return for each site whose certificate was loaded: ``source``, ``not_after`` (epoch
         seconds), ``names``, ``fault`` (words, or "")."""
+
+
+class IRenewer(Interface):
+    """Certificates from an authority on the network, ordered and renewed (snickers.acme)."""
+
+    def apply(added: Sequence[Site], changed: Sequence[Site], removed: Sequence[Site]) -> None:
+        """Take a new configuration's sites, those with other certificates among them; returns at
+        once. What is lacking or due is ordered by itself; what is under way goes on."""
+
+    def renew(site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Have a new certificate ordered for *site* now, whatever the date of the one there is.
+
+        *progress* is called with words for each step. Fires when the new one is stored; fails with
+        `snickers.tls.credentials.CertificateUnavailable` in words, with the old one in place.
+        """
+
+    def states() -> Mapping[str, Mapping[str, Any]]:
+        """Return for each of its sites ``step`` (words: ``"waiting"``, ``"ordering"``...), ``next``
+        (epoch seconds of the next try or renewal, or ``None``), ``fault`` (words, or ""),
+        ``challenge`` (the one that has worked last, or ""), ``authority`` (the directory's URL of
+        the one that has signed, or ""), ``ari`` (the authority's window, two epoch seconds, or
+        ``None``)."""
 
 
 class IAlarm(Interface):
