@@ -117,6 +117,12 @@ class LiveSitesTests(SynchronousTestCase):
         # What was opened here cannot be carried any more.
         self.assertTrue(connection.idle_closed)
 
+    def test_certificates(self) -> None:
+        """Certificates whose files were replaced are read again, of new sites as well."""
+        self.apply(added=(A,), certificates=("a.example", "b.example"))
+        self.assertEqual(self.certificates.reread_sites, ["a.example", "b.example"])
+        self.assertEqual(self.apply(certificates=("a.example",)), [])
+
     def test_default(self) -> None:
         """The default site is found by any of its names; without one there is none."""
         self.apply(added=(A, B), default="www.a.example")

@@ -68,6 +68,12 @@ class Certificates:
     def __init__(self) -> None:
         self.applied: list[Any] = []
         self.said: dict[str, Any] = {}
+        self.reread_sites: list[str] = []
+
+    def reread(self, site: str) -> None:
+        self.reread_sites.append(site)
+
+    def renew(self, site: str) -> Any: ...
 
     def apply(self, added: Any, changed: Any, removed: Any) -> None:
         names = [[site.name for site in sites] for sites in (added, changed, removed)]

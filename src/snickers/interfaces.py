@@ -585,8 +585,21 @@ class ICertificates(Interface):
         """Take a new configuration's sites; returns at once and reads nothing."""
 
     def states() -> Mapping[str, Mapping[str, Any]]:
-        """Return for each site whose certificate was loaded: ``source``, ``not_after`` (epoch
-        seconds), ``names``, ``fault`` (words, or "")."""
+        """Return for each site whose certificate was loaded: ``source`` (``"files"``,
+        ``"internal"``, ``"acme"``, or what stands in and why: ``"internal (acme: none yet)"``),
+        ``issuer`` (who has signed it), ``not_after`` (epoch seconds), ``names``, ``fault`` (words,
+        or "")."""
+
+    def reread(site: str) -> None:
+        """Read *site*'s certificate anew, whose files were replaced; no connection is touched.
+        One that cannot be used leaves what is in use."""
+
+    def renew(site: str) -> Deferred[None]:
+        """Have a new certificate made for *site* where that is ours to do, or its files read, now.
+
+        Fires when it is in use; fails with `snickers.tls.credentials.CertificateUnavailable` in
+        words when that cannot be, and what was in use goes on.
+        """
 
 
 class IRenewer(Interface):

@@ -78,6 +78,8 @@ class LiveSites:
             # Also of one that had none: it may have had a stand-in.
             [*map(_nameless, change.removed), *(site for site in news if not is_opened(site))],
         )
+        for name in change.certificates:
+            self._certificates.reread(name)
         for name in change.removed:
             self._remove(name)
         for site in news:
