@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.config import ini
+from snickers.config import formats, ini
+from snickers.config.option import SETTINGS, Option
 from snickers.config.options import SCOPES, SITE_OPTIONS
 from snickers.config.reading import Layer, nearest, not_yet
 
@@ -45,20 +46,16 @@ class LayerTests(SynchronousTestCase):
 
     def test_not_yet(self) -> None:
         """What is not available yet may have its default, and a wrong value is told first."""
-        acme = SCOPES["snickers"].named["acme directory"]
-        _, fault = layer(f"[snickers]\nacme directory = {acme.default}").read(
-            acme, "acme directory"
+        wheels = Option(
+            "wheels", (SETTINGS,), formats.integer(1, 9), "4", "Wheels.", "3", later=True
         )
+        _, fault = layer("[snickers]\nwheels = 4").read(wheels, "wheels")
         self.assertIsNone(fault)
         for text, words in [
-            (
-                "https://ca.example/directory",
-                f"not available yet in this version; remove it or leave it at its default"
-                f" ({acme.default})",
-            ),
+            ("3", "not available yet in this version; remove it or leave it at its default (4)"),
             ("x", "'x'"),
         ]:
-            _, fault = layer(f"[snickers]\nacme directory = {text}").read(acme, "acme directory")
+            _, fault = layer(f"[snickers]\nwheels = {text}").read(wheels, "wheels")
             self.assertIn(words, fault.message)
         snapshot = SCOPES["container"].named["snapshot"]
         self.assertEqual(not_yet(snapshot), "not available yet in this version; remove it")

@@ -80,7 +80,7 @@ drain within = 0s
 
     def test_faults(self) -> None:
         """Every option at fault is told, those of sites too, and the others are read."""
-        said = whole("https = 443\nport = 80\ncertificates = acme\nstate = /s\nheader.X = 1")
+        said = whole("https = 443\nport = 80\ncertificates = acne\nstate = /s\nheader.X = 1")
         self.assertEqual(
             sorted(f.option for f in said.faults), ["certificates", "header.X", "https", "port"]
         )

@@ -13,15 +13,16 @@ _DURATION = formats.duration(0.001)
 _PATIENCE = formats.duration()
 
 
+def option(
+    name: str, of: Format[Any], default: str, doc: str, example: str, **more: Any
+) -> Option:
+    """Return an option of ``[snickers]``."""
+    attribute = more.pop("attribute", "settings." + name.replace(" ", "_"))
+    return Option(name, (SETTINGS,), of, default, doc, example, attribute, **more)
+
+
 def settings_options() -> Iterable[Option]:
     """Return them all."""
-
-    def option(
-        name: str, of: Format[Any], default: str, doc: str, example: str, **more: Any
-    ) -> Option:
-        attribute = more.pop("attribute", "settings." + name.replace(" ", "_"))
-        return Option(name, (SETTINGS,), of, default, doc, example, attribute, **more)
-
     yield option(
         "https",
         addresses.ENDPOINTS,
@@ -78,11 +79,12 @@ def settings_options() -> Iterable[Option]:
     )
     yield option(
         "certificates",
-        formats.one_of("internal", "files", later=["acme"]),
+        formats.one_of("internal", "files", "acme"),
         "internal",
-        "Where the sites' certificates come from: Snickers' own authority (`internal`, for "
-        "trying things out) or the `certificate directory` (`files`).",
-        "files",
+        "Where the sites' certificates come from: an authority on the network that all browsers "
+        "trust (`acme`), Snickers' own (`internal`, for trying things out), or the `certificate "
+        "directory` (`files`).",
+        "acme",
         attribute="",
     )
     yield option(
@@ -93,35 +95,7 @@ def settings_options() -> Iterable[Option]:
         "cert.pem, or in ca.pem beside it).",
         "/etc/ssl/sites",
     )
-    yield option(
-        "acme directory",
-        addresses.url("https"),
-        "https://acme-v02.api.letsencrypt.org/directory",
-        "The certificate authority's ACME directory.",
-        "https://acme-staging-v02.api.letsencrypt.org/directory",
-        later=True,
-        attribute="",
-    )
-    yield option(
-        "acme email",
-        formats.text("address", r"[!-~]+@[!-~]+", "admin@example.org"),
-        "",
-        "Whom the certificate authority may write to.",
-        "admin@example.org",
-        empty="",
-        later=True,
-        attribute="",
-    )
-    yield option(
-        "acme trust",
-        formats.PATH,
-        "",
-        "A root certificate, besides the system's, for the TLS of the ACME directory itself.",
-        "pebble.pem",
-        empty="",
-        later=True,
-        attribute="",
-    )
+    yield from _acme()
     yield option(
         "access log",
         formats.PATH,
@@ -346,4 +320,98 @@ def settings_options() -> Iterable[Option]:
         "30s",
         "How long open requests are given to finish when Snickers ends.",
         "10s",
+    )
+
+
+def _acme() -> Iterable[Option]:
+    yield option(
+        "acme directory",
+        addresses.url("https"),
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "The certificate authority's ACME directory, for sites with `certificates = acme`.",
+        "https://acme-staging-v02.api.letsencrypt.org/directory",
+    )
+    yield option(
+        "acme fallback",
+        addresses.url("https"),
+        "",
+        "The directory of another authority, which is asked when the first one is away, refuses, "
+        "or has given as many certificates as it gives; empty: none.",
+        "https://acme.example/directory",
+        empty="",
+    )
+    yield option(
+        "acme staging",
+        addresses.url("https"),
+        "",
+        "The directory of the same authority's rehearsals: an order that has failed is tried there "
+        "until it succeeds, since failures count against the limits of the real one. Empty: Let's "
+        "Encrypt's where `acme directory` is Let's Encrypt's, else none.",
+        "https://acme-staging-v02.api.letsencrypt.org/directory",
+        empty="",
+    )
+    yield option(
+        "acme email",
+        formats.text("address", r"[!-~]+@[!-~]+", "admin@example.org"),
+        "",
+        "Whom the certificate authority may write to.",
+        "admin@example.org",
+        empty="",
+    )
+    yield option(
+        "acme trust",
+        formats.PATH,
+        "",
+        "A root certificate, besides the system's, for the TLS of the ACME directory itself.",
+        "pebble.pem",
+        empty="",
+    )
+    yield option(
+        "acme profile",
+        formats.text("name of a profile", r"[!-~]+", "tlsserver"),
+        "",
+        "Which of the authority's kinds of certificate is ordered, where it has several; empty: "
+        "what it gives by itself.",
+        "tlsserver",
+        empty="",
+    )
+    yield option(
+        "acme external account",
+        formats.PATH,
+        "",
+        "A file with a line `KID KEY`, the key in base64url, by which an authority that wants "
+        "so knows whose account it is. Nobody else may read it (`chmod 600`). For `acme "
+        "directory`, not for the others.",
+        "zerossl.key",
+        empty="",
+    )
+    yield option(
+        "acme dns hook",
+        formats.PROGRAM,
+        "",
+        "A program that writes into the DNS, for names with `*` and `acme challenge = dns-01`: it "
+        "is run as `HOOK add DOMAIN VALUE`, and later as `HOOK remove DOMAIN VALUE`, and sees to "
+        "the TXT record DOMAIN (`_acme-challenge.` and a name).",
+        "/usr/local/bin/dns-txt",
+        empty=(),
+    )
+    yield option(
+        "acme preflight",
+        formats.SWITCH,
+        "on",
+        "Before an order, look whether the names lead here, whether their CAA records allow the "
+        "authority, and whether a challenge would be answered. `off`: the authority is asked at "
+        "once, as may be needed where this host cannot reach its own public address.",
+        "off",
+    )
+    yield option(
+        "acme resolver",
+        formats.text(
+            "`ADDRESS:PORT`", r"(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}", "192.0.2.53:53"
+        ),
+        "",
+        "The DNS server that is asked by the preflight, and for whether what the hook has written "
+        "is to be seen; empty: the system's.",
+        "192.0.2.53:53",
+        empty="",
     )

@@ -55,11 +55,21 @@ def _every_site() -> Iterable[Option]:
     yield Option(
         "certificates",
         TYPES,
-        formats.one_of("internal", "files", later=["acme"]),
+        formats.one_of("internal", "files", "acme"),
         "",
         "Where this site's certificate comes from; without it: what `[snickers]` says.",
         "files",
         "site.certificates",
+    )
+    yield Option(
+        "acme challenge",
+        ANSWERING_TYPES,
+        formats.one_of("auto", "http-01", "tls-alpn-01", "dns-01"),
+        "auto",
+        "How it is proven to the authority that the site's names are ours; `auto`: by what has "
+        "worked before, else by what works. Names with `*` always need `dns-01`.",
+        "tls-alpn-01",
+        "site.acme_challenge",
     )
     yield Option(
         "hsts",

@@ -249,7 +249,9 @@ class Site:
     kind: Kind
     also: tuple[str, ...] = ()
     certificates: str = "internal"
-    """``"internal"`` or ``"files"``."""
+    """``"internal"``, ``"files"`` or ``"acme"``."""
+    acme_challenge: str = "auto"
+    """``"auto"``, ``"http-01"``, ``"tls-alpn-01"`` or ``"dns-01"``."""
     enabled: bool = True
     answer_within: float = 300.0
     """How long an upstream may take to begin its answer."""
@@ -290,6 +292,21 @@ class Settings:
     data: str = "/data/domains"
     reload_every: float = 5.0
     certificate_directory: str = "/etc/snitch"
+    acme_directory: str = "https://acme-v02.api.letsencrypt.org/directory"
+    acme_fallback: str = ""
+    """Another authority's directory; empty: none."""
+    acme_staging: str = ""
+    """The directory for rehearsals; empty: the well-known one of `acme_directory`, if any."""
+    acme_email: str = ""
+    acme_trust: str = ""
+    """The file of roots for the directory's own TLS, besides the system's."""
+    acme_profile: str = ""
+    acme_external_account: str = ""
+    """The file with the key identifier and the key; empty: none."""
+    acme_dns_hook: tuple[str, ...] = ()
+    acme_preflight: bool = True
+    acme_resolver: str = ""
+    """``ADDRESS:PORT`` of the DNS server that is asked; empty: the system's."""
     default_site: str = ""
     alarm_command: tuple[str, ...] = ()
     access_log: str = ""
