@@ -118,10 +118,12 @@ class LiveSitesTests(SynchronousTestCase):
         self.assertTrue(connection.idle_closed)
 
     def test_certificates(self) -> None:
-        """Certificates whose files were replaced are read again, of new sites as well."""
-        self.apply(added=(A,), certificates=("a.example", "b.example"))
-        self.assertEqual(self.certificates.reread_sites, ["a.example", "b.example"])
-        self.assertEqual(self.apply(certificates=("a.example",)), [])
+        """Certificates whose files were replaced are read again; nothing else is touched, not even
+        the default site, of which such a change does not speak."""
+        self.apply(added=(A, B), default="b.example")
+        self.assertEqual(self.apply(certificates=("a.example", "c.example")), [])
+        self.assertEqual(self.certificates.reread_sites, ["a.example", "c.example"])
+        self.assertIs(self.sites.default, self.sites.by_name["b.example"])
 
     def test_default(self) -> None:
         """The default site is found by any of its names; without one there is none."""

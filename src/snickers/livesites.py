@@ -68,6 +68,10 @@ class LiveSites:
         self._apply_settings = apply_settings
 
     def apply(self, change: Change) -> None:
+        if change.certificates:
+            for name in change.certificates:
+                self._certificates.reread(name)
+            return
         if change.settings is not None:
             self._apply_settings(change.settings)
         news = (*change.added, *change.changed)
@@ -78,8 +82,6 @@ class LiveSites:
             # Also of one that had none: it may have had a stand-in.
             [*map(_nameless, change.removed), *(site for site in news if not is_opened(site))],
         )
-        for name in change.certificates:
-            self._certificates.reread(name)
         for name in change.removed:
             self._remove(name)
         for site in news:

@@ -13,9 +13,7 @@ _DURATION = formats.duration(0.001)
 _PATIENCE = formats.duration()
 
 
-def option(
-    name: str, of: Format[Any], default: str, doc: str, example: str, **more: Any
-) -> Option:
+def option(name: str, of: Format[Any], default: str, doc: str, example: str, **more: Any) -> Option:
     """Return an option of ``[snickers]``."""
     attribute = more.pop("attribute", "settings." + name.replace(" ", "_"))
     return Option(name, (SETTINGS,), of, default, doc, example, attribute, **more)
@@ -406,9 +404,7 @@ def _acme() -> Iterable[Option]:
     )
     yield option(
         "acme resolver",
-        formats.text(
-            "`ADDRESS:PORT`", r"(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}", "192.0.2.53:53"
-        ),
+        formats.text("`ADDRESS:PORT`", r"(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}", "192.0.2.53:53"),
         "",
         "The DNS server that is asked by the preflight, and for whether what the hook has written "
         "is to be seen; empty: the system's.",

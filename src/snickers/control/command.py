@@ -49,7 +49,10 @@ _DONE = {
     "restore": "is as in copy {id}",
     "prove": "copy {id} has proved itself: a server lives from it",
     "verify": "all copies are as they were made",
+    "renew": "shows its newest certificate",
 }
+LARGEST_PEM = 60_000
+"""Bytes of a file that is imported; a certificate with its chain has some 6,000."""
 
 
 class Failed(Exception):
@@ -143,7 +146,7 @@ class Command:
                 return self._status()
             case "logs":
                 return self._logs()
-            case "wake" | "sleep" | "restart" | "update" | "rollback":
+            case "wake" | "sleep" | "restart" | "update" | "rollback" | "renew":
                 return self._act(verb, self._options.host)
             case "snapshot":
                 return self._act(self._options.act, self._options.host, self._options.id)
@@ -151,6 +154,9 @@ class Command:
                 return self._act(verb, self._options.host, self._options.id)
             case "snapshots":
                 return self._snapshots(self._options.host)
+            case "certs":
+                host, files = self._options.host, self._options.files
+                return self._import(host, files) if files else self._certificates(host)
             case "teams":
                 return self._change(self._options.act) if self._options.act else self._teams()
             case "deploy":
@@ -215,6 +221,30 @@ class Command:
             self._print_json(answer)
         else:
             self._print(*show.copies(answer, self._now(), self._style))
+        return 0
+
+    def _certificates(self, host: str | None) -> int:
+        answer = self._client().certificates(host)
+        if self._options.json:
+            self._print_json(answer)
+        else:
+            self._print(*show.certificates(answer, self._now(), self._style))
+        return 0
+
+    def _import(self, host: str, paths: Sequence[str]) -> int:
+        files = {"chain": ("CHAIN", b"")}
+        for part, path in zip(("certificate", "key", "chain"), paths, strict=False):
+            files[part] = (path, _read(path))
+        answer = self._client().take_in(host, files)
+        if self._options.json:
+            self._print_json(answer)
+        else:
+            self._print(*show.imported(host, answer, self._style))
+        problems = answer.get("problems") or []
+        for problem in problems:
+            self._complain(show.clean(problem))
+        if problems:
+            raise Failed(f"certs import {host}: nothing was changed")
         return 0
 
     def _act(self, verb: str, host: str, id: str = "") -> int:
@@ -445,6 +475,17 @@ def state_anyway(path: str) -> str | None:
                 return os.path.join(os.path.dirname(os.path.abspath(file)), state)
             return None if text.damaged else Settings().state
     return None
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_PEM + 1)
+    except OSError as problem:
+        raise Failed(f"cannot read {path}: {problem.strerror or problem}") from problem
+    if len(data) > LARGEST_PEM:
+        raise Failed(f"{path} has more than {LARGEST_PEM} bytes: it is no certificate and no key")
+    return data
 
 
 def _fault(fault: Fault) -> dict[str, Any]:
