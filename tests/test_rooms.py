@@ -61,6 +61,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     ),
     # `snickers check` reads a configuration where no Snickers runs.
     "snickers.control": ("snickers", *MEETING, "snickers.config", "snickers.notify"),
+    "snickers.certifying": ("snickers.config.values", "snickers.interfaces"),
     # A reload: the configuration as a whole against the rooms' interfaces.
     "snickers.running": ("snickers", "snickers.config", "snickers.interfaces"),
     "snickers.livesites": ("snickers.config.values", "snickers.interfaces"),

@@ -333,7 +333,7 @@ class Wiring:
                 submitted,
                 time.time(),
                 lambda context: harden(context, self.plane.alpn),
-                importing.trusted_roots(),
+                importing.trusted_roots,
             )
         )
 

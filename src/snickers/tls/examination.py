@@ -34,6 +34,7 @@ from snickers.tls.credentials import (
 )
 
 T = TypeVar("T")
+Roots = Callable[[x509.Name], Sequence[x509.Certificate]]
 
 LEAST_RSA = 2048
 """Bits: what browsers ask for, and every authority has since 2014."""
@@ -57,11 +58,9 @@ class _Wrong(Exception):
     """A problem that leaves nothing else to be looked at."""
 
 
-def examine(
-    submitted: Submitted, names: Sequence[str], now: float, roots: Sequence[x509.Certificate]
-) -> Examined:
-    """Examine what was *submitted* for the hosts *names*. *now*: epoch seconds; *roots*: those that
-    this host trusts, perhaps none."""
+def examine(submitted: Submitted, names: Sequence[str], now: float, roots: Roots) -> Examined:
+    """Examine what was *submitted* for the hosts *names*. *now*: epoch seconds; *roots* returns
+    those of a name that this host trusts."""
     problems: list[str] = []
     notes: list[str] = []
     key = _collect(problems, lambda: _key(submitted))
@@ -198,7 +197,7 @@ def _has_signed(issuer: x509.Certificate, certificate: x509.Certificate) -> bool
 def _chain(
     leaf: x509.Certificate,
     given: Sequence[x509.Certificate],
-    roots: Sequence[x509.Certificate],
+    roots: Roots,
     submitted: Submitted,
     problems: list[str],
     notes: list[str],
@@ -214,7 +213,7 @@ def _chain(
         if found:
             chain.append(found[0])
             used.add(found[0])
-        elif any(_has_signed(root, last) for root in roots if root.subject == last.issuer):
+        elif any(_has_signed(root, last) for root in roots(last.issuer)):
             break
         else:
             problems.append(_broken_chain(last, bool(above), submitted))

@@ -25,7 +25,7 @@ from snickers.tls.credentials import (
     read_key,
 )
 from snickers.tls.disk import keep, make_folder, read, replace
-from snickers.tls.examination import Examined, examine
+from snickers.tls.examination import Examined, Roots, examine
 from snickers.tls.folders import CERTIFICATE, CHAIN, KEY, spellings
 from snickers.tls.signing import key_pem, pem
 
@@ -33,14 +33,15 @@ PREVIOUS = "previous.pem"
 """What was there before, key and certificates, in one file."""
 
 
-def trusted_roots() -> list[x509.Certificate]:
-    """Return the roots that this host trusts."""
-    context = ssl.create_default_context()
-    found = []
-    for data in context.get_ca_certs(binary_form=True):
-        with suppress(ValueError):  # some have oddities that nobody cares for in a root
-            found.append(x509.load_der_x509_certificate(data))
-    return found
+def trusted_roots(name: x509.Name) -> list[x509.Certificate]:
+    """Return the roots of this *name* that this host trusts."""
+    wanted = name.public_bytes()
+    # Not all of them are read: some have oddities that nobody cares for in a root.
+    return [
+        x509.load_der_x509_certificate(data)
+        for data in ssl.create_default_context().get_ca_certs(binary_form=True)
+        if wanted in data
+    ]
 
 
 def folder_of(directory: str, host: str) -> str:
@@ -65,7 +66,7 @@ def take_in(
     submitted: Submitted,
     now: float,
     harden: Harden,
-    roots: Sequence[x509.Certificate],
+    roots: Roots,
 ) -> TakenIn:
     """Put what was *submitted* for *host* into its folder below *directory*, if it is fit.
 
