@@ -151,6 +151,14 @@ class ExaminationTests(SynchronousTestCase):
         )
         self.good("left out", certificate=LEAF.pem + namesake.pem + LOWER.pem + MIDDLE.pem)
 
+    def test_same_name(self) -> None:
+        """One that has the name of who has signed it has not signed itself."""
+        pair = make_pair("a.example", issuer=ROOT, common="A root")
+        self.assertEqual(
+            self.good(certificate=pair.pem + ROOT.pem, key=pair.key_pem), [pair.certificate]
+        )
+        self.bad("not whole", certificate=pair.pem, key=pair.key_pem, roots=())
+
     def test_loop(self) -> None:
         """Two that have signed each other lead nowhere, and end nothing."""
         one, other = make_pair(common="one"), make_pair(common="other")

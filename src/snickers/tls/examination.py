@@ -194,6 +194,11 @@ def _has_signed(issuer: x509.Certificate, certificate: x509.Certificate) -> bool
     return True
 
 
+def _is_root(certificate: x509.Certificate) -> bool:
+    """Whether it has signed itself: that it has its issuer's name is not enough."""
+    return certificate.subject == certificate.issuer and _has_signed(certificate, certificate)
+
+
 def _chain(
     leaf: x509.Certificate,
     given: Sequence[x509.Certificate],
@@ -206,7 +211,7 @@ def _chain(
     rest = [certificate for certificate in given if certificate != leaf]
     chain = [leaf]
     used = set()
-    while chain[-1].subject != chain[-1].issuer:
+    while not _is_root(chain[-1]):
         last = chain[-1]
         above = [c for c in rest if c not in chain and c.subject == last.issuer]
         found = [c for c in above if _has_signed(c, last)]
@@ -218,9 +223,9 @@ def _chain(
         else:
             problems.append(_broken_chain(last, bool(above), submitted))
             break
-    if len(chain) > 1 and chain[-1].subject == chain[-1].issuer:
+    if len(chain) > 1 and _is_root(chain[-1]):
         chain.pop()  # whoever trusts a root has it
-    elif len(chain) == 1 and leaf.subject == leaf.issuer:
+    elif _is_root(leaf):
         notes.append(
             f"{submitted.paths[0]}: it has signed itself: only who trusts it by name accepts it"
         )
