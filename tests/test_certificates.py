@@ -723,15 +723,19 @@ class OrderedTests(Base):
         self.assertEqual(shown(self.get("a.example")), [pair.certificate])
 
     def test_not_renewed(self):
-        """Its owner hears when little of its life is left, and where to look for the reason."""
+        """That it ends is told by who should renew it; when it has ended, the internal authority's
+        is shown, and why is told here."""
         self.order("a.example")
         self.add_acme("a.example")
-        self.get("a.example")
-        self.later(75 * DAY - 2 * LOOK_EVERY)
+        before = shown(self.get("a.example"))
+        self.later(88 * DAY)
+        self.assertEqual(shown(self.get_now("a.example")), before)
         self.assertEqual(self.alarm.told, [])
-        self.look(3)
+        self.later(DAY)
+        self.assertNotEqual(shown(self.get_now("a.example")), before)
+        self.assertEqual(self.source(), "internal (acme: expired)")
         [message] = self.alarm.current["a.example"]
-        self.assertIn("expires at", message)
+        self.assertIn("expired at", message)
         self.assertIn("snickers certs", message)
 
 

@@ -90,8 +90,6 @@ class LoaderTests(SynchronousTestCase):
         self.assertEqual(shown(loaded.context), [pair.certificate])
         self.assertEqual((loaded.source, loaded.stand_in, loaded.fault), ("acme", False, ""))
         self.assertEqual(loaded.renew_at, loaded.not_after)
-        self.assertLess(loaded.warn_at, loaded.not_after)
-        self.assertIn("snickers certs", loaded.advice)
 
     def test_acme_not_there(self):
         """Until there is one the internal authority's stands in, and words say so."""

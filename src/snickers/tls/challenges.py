@@ -32,8 +32,9 @@ from snickers.tls.disk import read
 T = TypeVar("T")
 
 QUESTIONS = 256
-"""Questions under way at once, those that wait for a thread among them. An answer takes some 0.1 ms
-of a thread; an authority asks from about five places, a flood must not grow a queue."""
+"""Questions under way at once, those that wait for a thread among them. What is not there takes
+less than 0.01 ms of a thread, an answer 0.03, a certificate 0.6; an authority asks from about five
+places, and a flood must not grow a queue."""
 LONGEST = 1024
 """Bytes of a key authorization: a token of 128, a dot, and a thumbprint of 43, with room."""
 

@@ -49,8 +49,6 @@ class Loaded:
     """Who has signed it, for a person."""
     mark: bytes = b""
     """The same only for the same chain, whose key is then the same, too."""
-    advice: str = ""
-    """What its owner is to do when it ends."""
 
 
 @frozen(eq=False)
@@ -93,7 +91,6 @@ class Loader:
                 path,
                 warn_at=credentials.warn_at,
                 source="files",
-                advice="put a new one and its key there",
             )
         except CertificateUnavailable as error:
             return Loaded(place.watched, fault=str(error), source="files")
@@ -107,11 +104,10 @@ class Loader:
                     found.credentials,
                     found.watched,
                     found.path,
-                    warn_at=found.credentials.warn_at,
+                    # Who renews it tells when that fails.
                     renew_at=found.credentials.not_after,
                     fault=fault,
                     source="acme",
-                    advice="it should have been renewed; `snickers certs` says what is in the way",
                 )
             except CertificateUnavailable as error:
                 lack, fault = "at fault", str(error)
@@ -155,7 +151,6 @@ class Loader:
         renew_at: float = NEVER,
         fault: str = "",
         source: str = "",
-        advice: str = "",
     ) -> Loaded:
         mark = hashlib.sha256(b"".join(c.fingerprint(SHA256()) for c in credentials.chain))
         return Loaded(
@@ -170,5 +165,4 @@ class Loader:
             source,
             issuer=common_name(credentials.chain[0].issuer),
             mark=mark.digest(),
-            advice=advice,
         )

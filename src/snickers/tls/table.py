@@ -67,9 +67,9 @@ class Entry:
             end = f"{self.last.path}: the certificate"
             moment = spoken(self.last.not_after)
             if now >= self.last.not_after:
-                words.add(f"{end} expired at {moment}: {self.last.advice}")
+                words.add(f"{end} expired at {moment}: put a new one and its key there")
             elif not self.fault:
-                words.add(f"{end} expires at {moment}: {self.last.advice}")
+                words.add(f"{end} expires at {moment}: put a new one and its key there")
         return words
 
 
