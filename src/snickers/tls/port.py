@@ -171,7 +171,7 @@ class TLSPort(Port, Generic[T]):
         """The hello is whole: is it a CA's? Else find the site."""
         # RFC 8737 section 3: a CA offers this protocol and no other.
         if hello.alpn == CA_OFFERS and self.challenge is not None:
-            found = partial(self._challenged, sock, peer, deadline, hello)
+            found = partial(self._challenged, sock, peer, hello)
             _Waiting(self, sock, peer, deadline, found).wait(self.challenge(hello.server_name))
         else:
             self._visited(sock, peer, deadline, hello)
@@ -180,14 +180,14 @@ class TLSPort(Port, Generic[T]):
         self,
         sock: socket.SocketType,
         peer: bytes,
-        deadline: float,
         hello: Hello,
+        deadline: float,
         context: SSL.Context | None,
     ) -> None:
         if context is None:
             self._visited(sock, peer, deadline, hello)
         else:
-            self._open(sock, peer, deadline, None, context)
+            self._open(sock, peer, None, deadline, context)
 
     def _visited(self, sock: socket.SocketType, peer: bytes, deadline: float, hello: Hello) -> None:
         """Find the site, then its context."""
@@ -206,17 +206,17 @@ class TLSPort(Port, Generic[T]):
             return
         found = self.contexts(site, name)
         if isinstance(found, SSL.Context):
-            self._open(sock, peer, deadline, site, found)
+            self._open(sock, peer, site, deadline, found)
         else:
-            opening = partial(self._open, sock, peer, deadline, site)
+            opening = partial(self._open, sock, peer, site)
             _Waiting(self, sock, peer, deadline, opening).wait(found)
 
     def _open(
         self,
         sock: socket.SocketType,
         peer: bytes,
-        deadline: float,
         site: T | None,
+        deadline: float,
         context: SSL.Context,
     ) -> None:
         """Begin the handshake."""
@@ -407,9 +407,9 @@ class _Greeting:
 
 
 class _Waiting:
-    """A connection that waits for a context; *found* is called with it."""
+    """A connection that waits for a context; *found* is called with its deadline and that."""
 
-    __slots__ = ("_go_on", "_peer", "_port", "_socket", "deadline", "over")
+    __slots__ = ("_go_on", "_limit", "_peer", "_port", "_socket", "deadline", "over")
 
     def __init__(
         self,
@@ -417,11 +417,12 @@ class _Waiting:
         sock: socket.SocketType,
         peer: bytes,
         deadline: float,
-        found: Callable[[Any], None],
+        found: Callable[[float, Any], None],
     ) -> None:
         self._port = port
         self._socket = sock
         self._peer = peer
+        self._limit = deadline
         self._go_on = found
         self.deadline = deadline
         self.over = False
@@ -443,7 +444,7 @@ class _Waiting:
     def _found(self, context: SSL.Context | None) -> None:
         if self._end():
             try:
-                self._go_on(context)
+                self._go_on(self._limit, context)
             except Exception:
                 self._port.not_begun(self._socket, self._peer)
 
