@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -245,6 +246,8 @@ class CertifyingTests(SynchronousTestCase):
                 "issuer": "An authority",
                 "not_after": NOW + DAY,
                 "advice": "",
+                "obstacle": "",
+                "undone": [],
             },
         )
         self.assertEqual(self.asked, [("file.example", "www.file.example", SUBMITTED)])
@@ -255,6 +258,15 @@ class CertifyingTests(SynchronousTestCase):
         advice = self.taken_in("net.example", "net.example")["advice"]
         for words in ("from acme", "certificates = files", "[net.example]", "/etc/sites.ini:7"):
             self.assertIn(words, advice)
+        self.assertEqual(self.plane.changes, [])
+
+    def test_may_not(self) -> None:
+        """What Snickers may not write is handed on; nobody reads what is not there."""
+        self.taken = evolve(self.taken, obstacle="read-only", undone=(("key.pem", "K", True),))
+        answer = self.taken_in("file.example", "file.example")
+        self.assertEqual(
+            (answer["obstacle"], answer["undone"]), ("read-only", [["key.pem", "K", True]])
+        )
         self.assertEqual(self.plane.changes, [])
 
     def test_not_fit(self) -> None:

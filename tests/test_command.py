@@ -427,6 +427,50 @@ class CertificateTests(CommandCase):
             take_in=answer,
         )
 
+    def test_placed_here(self) -> None:
+        """What the server may not write is written here, where the configuration says; then the
+        server reads it. The key is shown to nobody."""
+        directory = os.path.abspath(self.mktemp())
+        self.configuration = Configuration(
+            Settings(state="/state", certificate_directory=directory), {}
+        )
+        socket = self.mktemp()
+        with open(socket, "wb"):
+            pass
+        answer = {
+            "problems": [],
+            "folder": "/elsewhere/a.example",
+            "names": ["a.example"],
+            "issuer": "R",
+            "obstacle": "read-only",
+            "undone": [["key.pem", "SECRET", True], ["cert.pem", "C", False]],
+        }
+        words = ("--json", "--socket", socket, "certs", "import", "a.example", *self.paths[:2])
+        status = self.run_command(*words, take_in=dict(answer), act=[{"done": True}])
+        self.assertEqual((self.err.said(), status), ("", 0))
+        self.assertNotIn("SECRET", self.out.said())
+        self.assertEqual(self.client.asked[1:], [("act", "renew", "a.example")])
+        with open(os.path.join(directory, "a.example", "key.pem")) as file:
+            self.assertEqual(file.read(), "SECRET")
+        # Where the site does not look there yet, there is nothing to read.
+        self.run_command(*words, take_in={**answer, "advice": "write this"})
+        self.assertEqual(len(self.client.asked), 1)
+
+    def test_not_placed_here(self) -> None:
+        """Who may not write either is told what helps."""
+        answer = {
+            "folder": "/x/a.example",
+            "obstacle": "it is read-only",
+            "undone": [["key.pem", "SECRET", True]],
+        }
+        given = ("--config", "x.ini", "--socket", "/nowhere.sock")
+        words = (*given, "certs", "import", "a.example", *self.paths[:2])
+        for configuration in (GOOD, STATELESS):
+            self.configuration = configuration
+            self.assertEqual(self.run_command(*words, take_in=dict(answer)), 1)
+            self.assertIn("it is read-only; run this as root", self.err.said())
+            self.assertNotIn("SECRET", self.err.said() + self.out.said())
+
     def test_no_file(self) -> None:
         """A file that cannot be read, or is none of the kind, is said without asking anybody."""
         missing = self.mktemp()

@@ -10,6 +10,7 @@ from typing import Any
 from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
+from snickers.control.placing import place
 from snickers.interfaces import CertifyingFailed, Submitted, TakenIn
 from snickers.tls import importing
 from snickers.tls.folders import Folders
@@ -168,8 +169,41 @@ class ImportingTests(SynchronousTestCase):
 
         self.patch(importing, "replace", full)
         problem = self.assertRaises(CertifyingFailed, self.take_in, new("a.example"))
-        for words in ("key.pem", "No space left on device", "certificate directory"):
+        for words in ("key.pem", "No space left on device"):
             self.assertIn(words, str(problem))
+
+    def test_may_not_be_written(self) -> None:
+        """What Snickers may not write comes back, step by step, for who may."""
+        old, pair = new("a.example"), new("a.example")
+        self.take_in(old)
+        chain = os.path.join(self.directory, "a.example", "ca.pem")
+        with open(chain, "wb") as file:
+            file.write(MIDDLE.pem)
+
+        def forbidden(path: str, data: bytes, mode: int) -> None:
+            raise OSError(30, "Read-only file system", path)
+
+        patch = self.patch(importing, "replace", forbidden)
+        taken = self.take_in(pair)
+        patch.restore()
+        self.assertIn("Read-only file system", taken.obstacle)
+        self.assertEqual(self.there()[0], old.certificate)
+        new_chain = (pair.pem + MIDDLE.pem).decode()
+        old_chain = (old.pem + MIDDLE.pem).decode()
+        self.assertEqual(
+            taken.undone,
+            (
+                ("previous.pem", old.key_pem.decode() + old_chain, True),
+                ("cert.pem", new_chain + old_chain, False),
+                ("key.pem", pair.key_pem.decode(), True),
+                ("cert.pem", new_chain, False),
+                ("ca.pem", None, False),
+            ),
+        )
+        self.assertNotIn("PRIVATE", repr(taken))
+        place(self.directory, taken.folder, taken.undone, os.getegid())
+        self.assertEqual(self.there(), [pair.certificate, MIDDLE.certificate])
+        self.assertFalse(os.path.exists(chain))
 
     def test_whose(self) -> None:
         """The site's certificate is for all its names that have no folder of their own; another

@@ -123,7 +123,8 @@ class Certifying:
             return answer
         advice = ""
         if site.certificates == "files":
-            self._reread(site.name)
+            if not taken.obstacle:
+                self._reread(site.name)
         else:
             advice = (
                 f"{site.name} has its certificates from {site.certificates}: to have it show this "
@@ -138,6 +139,8 @@ class Certifying:
             "issuer": taken.issuer,
             "not_after": taken.not_after,
             "advice": advice,
+            "obstacle": taken.obstacle,
+            "undone": [list(step) for step in taken.undone],
         }
 
     def _reread(self, site: str) -> None:

@@ -653,6 +653,11 @@ class TakenIn:
     issuer: str = ""
     not_after: float = 0.0
     """Epoch seconds."""
+    obstacle: str = ""
+    """Why it could not be written by Snickers, in words: `undone` is what is to be done."""
+    undone: tuple[tuple[str, str | None, bool], ...] = field(default=(), repr=False)
+    """Step by step: a file's name in `folder`, its text (``None``: it is to be removed), and
+    whether that is a secret."""
 
 
 class CertifyingFailed(Exception):
@@ -679,7 +684,8 @@ class ICertifying(Interface):
 
         Fires with ``problems`` (words) when it is not fit, and nothing was touched; else with
         ``folder``, ``names``, ``issuer``, ``not_after``, ``notes`` (words), and ``advice``: what to
-        write into the configuration, or "". Fails with `CertifyingFailed`.
+        write into the configuration, or ""; and where Snickers may not write there ``obstacle`` and
+        ``undone``, as `TakenIn` has them. Fails with `CertifyingFailed`.
         """
 
 

@@ -7,6 +7,7 @@ good first, and never throw away what was there.
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ from snickers.tls.signing import key_pem, pem
 
 PREVIOUS = "previous.pem"
 """What was there before, key and certificates, in one file."""
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Somebody else may be allowed to."""
 
 
 def trusted_roots(name: x509.Name) -> list[x509.Certificate]:
@@ -70,7 +73,8 @@ def take_in(
 ) -> TakenIn:
     """Put what was *submitted* for *host* into its folder below *directory*, if it is fit.
 
-    Fails with `CertifyingFailed` when it cannot be written, with what was there in place.
+    Where it may not be written, what is to be done comes back. Fails with `CertifyingFailed` when
+    it cannot be written for another reason, with what was there in place.
     """
     examined = examine(submitted, to_cover(directory, site, names, host), now, roots)
     credentials = examined.credentials
@@ -83,15 +87,17 @@ def take_in(
     if credentials is None:
         return TakenIn(examined.problems, examined.notes)
     folder = folder_of(directory, host)
+    steps, notes = _steps(folder, credentials)
+    obstacle = ""
     try:
         make_folder(folder)
-        notes = _put(folder, credentials)
+        for name, text, secret in steps:
+            _do(os.path.join(folder, name), text, secret)
     except OSError as error:
-        raise CertifyingFailed(
-            f"{error.filename or folder}: it cannot be written by the user that runs Snickers: "
-            f"{error.strerror}; put {CERTIFICATE} (the chain behind it) and {KEY} (chmod 600) into "
-            f"{folder} yourself, or have `certificate directory` name a folder of that user"
-        ) from None
+        words = f"{error.filename or folder}: it cannot be written: {error.strerror}"
+        if error.errno not in FORBIDDEN:
+            raise CertifyingFailed(words) from None
+        obstacle = words
     return TakenIn(
         (),
         (*examined.notes, *notes),
@@ -99,28 +105,41 @@ def take_in(
         credentials.names,
         common_name(credentials.chain[0].issuer),
         credentials.not_after,
+        obstacle,
+        tuple(steps) if obstacle else (),
     )
 
 
-def _put(folder: str, credentials: Credentials) -> list[str]:
-    """Have *credentials* be in *folder*; returns what is to be known."""
-    certificate, key, chain = (os.path.join(folder, file) for file in (CERTIFICATE, KEY, CHAIN))
-    data = pem(credentials.chain)
-    before = _usable(certificate, key, chain)
+Step = tuple[str, str | None, bool]
+"""See `TakenIn.undone`."""
+
+
+def _steps(folder: str, credentials: Credentials) -> tuple[list[Step], list[str]]:
+    """Return how to have *credentials* in *folder*, and what is to be known of it."""
+    chain = os.path.join(folder, CHAIN)
+    data, key = pem(credentials.chain).decode(), key_pem(credentials.key).decode()
+    before = _usable(os.path.join(folder, CERTIFICATE), os.path.join(folder, KEY), chain)
+    steps: list[Step] = []
     notes = []
     if before is not None and before.chain != credentials.chain:
-        previous = os.path.join(folder, PREVIOUS)
-        replace(previous, key_pem(before.key) + pem(before.chain), 0o600)
-        notes.append(f"what was there before is kept in {previous}")
+        old = pem(before.chain).decode()
+        steps.append((PREVIOUS, key_pem(before.key).decode() + old, True))
+        notes.append(f"what was there before is kept in {os.path.join(folder, PREVIOUS)}")
         # Two files cannot be replaced in one step. Whoever reads takes the certificate that belongs
         # to the key: with both in the one file, any of the two keys is right.
-        replace(certificate, data + pem(before.chain), 0o644)
-    replace(key, key_pem(credentials.key), 0o600)
-    replace(certificate, data, 0o644)
+        steps.append((CERTIFICATE, data + old, False))
+    steps += [(KEY, key, True), (CERTIFICATE, data, False)]
     if os.path.lexists(chain):
-        os.unlink(chain)  # it was the chain of the one before, which has kept it
-        keep(folder)
-    return notes
+        steps.append((CHAIN, None, False))  # of the one before, which has kept it
+    return steps, notes
+
+
+def _do(path: str, text: str | None, secret: bool) -> None:
+    if text is None:
+        os.unlink(path)
+        keep(os.path.dirname(path))
+    else:
+        replace(path, text.encode(), 0o600 if secret else 0o644)
 
 
 def _usable(certificate: str, key: str, chain: str) -> Credentials | None:
