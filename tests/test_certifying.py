@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -66,6 +66,7 @@ class Renewer:
     def __init__(self) -> None:
         self.said: dict[str, Any] = {}
         self.asked: list[str] = []
+        self.order: Deferred[None] = Deferred()
 
     def apply(self, added: Any, changed: Any, removed: Any) -> None:
         raise AssertionError("nobody changes anything here")
@@ -73,7 +74,7 @@ class Renewer:
     def renew(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
         self.asked.append(site)
         progress("ordering")
-        return fail(CertifyingFailed("the authority is away"))
+        return self.order
 
     def states(self) -> Any:
         return self.said
@@ -209,10 +210,21 @@ class CertifyingTests(SynchronousTestCase):
             self.assertEqual(self.steps.pop(), step)
 
     def test_renew_there(self) -> None:
-        """What is ordered is ordered; who does that tells the processes when it is there."""
-        failure = self.failureResultOf(self.renew("net.example"), CertifyingFailed)
-        self.assertEqual(str(failure.value), "the authority is away")
+        """What is ordered is ordered; when it is there every process is told to show it."""
+        renewed = self.renew("net.example")
         self.assertEqual((self.renewer.asked, self.steps), (["net.example"], ["ordering"]))
+        self.assertEqual((self.plane.changes, self.certificates.renewed), ([], []))
+        self.renewer.order.callback(None)
+        self.successResultOf(renewed)
+        self.assertEqual(self.certificates.renewed, ["net.example"])
+        self.assertEqual(self.plane.changes, [Change(certificates=("net.example",))])
+
+    def test_renew_fails(self) -> None:
+        """Why an order has failed is said; nobody reads what has not changed."""
+        renewed = self.renew("net.example")
+        self.renewer.order.errback(CertifyingFailed("the authority is away"))
+        failure = self.failureResultOf(renewed, CertifyingFailed)
+        self.assertEqual(str(failure.value), "the authority is away")
         self.assertEqual((self.plane.changes, self.certificates.renewed), ([], []))
 
     def test_renew_nobody(self) -> None:

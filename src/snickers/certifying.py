@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from snickers.config.values import Configuration, Passthrough, Site
@@ -101,11 +101,14 @@ class Certifying:
         if found.certificates == "acme":
             if self._renewer is None:
                 return fail(CertifyingFailed(f"{site}: nobody orders certificates here"))
-            return self._renewer.renew(site, progress)
-        progress("reading its files" if found.certificates == "files" else "making a new one")
-        done = self._certificates.renew(site)
-        done.addCallback(lambda _: self._reread(site))
-        return done
+            ordered = self._renewer.renew(site, progress)
+        else:
+            ordered = succeed(None)
+            progress("reading its files" if found.certificates == "files" else "making a new one")
+        ordered.addCallback(lambda _: self._certificates.renew(site))
+        ordered.addCallback(lambda _: self._reread(site))
+        # Who has answered has heard of it.
+        return ordered.addCallback(lambda _: self._others.freshen())
 
     def take_in(self, site: str, host: str, submitted: Submitted) -> Deferred[dict[str, Any]]:
         found = self._find(site)
