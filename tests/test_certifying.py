@@ -25,6 +25,7 @@ from snickers.interfaces import (
     Submitted,
     TakenIn,
 )
+from snickers.running import Nobody
 from tests.test_running import Certificates
 
 NOW = 1_800_000_000.0
@@ -46,19 +47,12 @@ class Plane:
         self.changes.append(change)
 
 
-@implementer(IColleagues)
-class Colleagues:
+class Colleagues(Nobody):
     def __init__(self) -> None:
         self.shares: dict[str, Share] = {}
 
-    def freshen(self) -> Deferred[None]:
-        return succeed(None)
-
     def share(self, site: str) -> Share:
         return self.shares.get(site, NOTHING)
-
-    def report(self) -> list[dict[str, Any]]:
-        return []
 
 
 @implementer(IRenewer)

@@ -50,9 +50,9 @@ LOG_TAIL = 100
 LOG_TAIL_LIMIT = 1_000_000
 """More lines than anybody reads; a larger number is a slip of the finger."""
 _WHAT_THERE_IS = (
-    "nothing is there; there are /status, /metrics, /plan, /reload, /certificates, /sites/HOST, and "
-    "below it /wake, /sleep, /restart, /update, /rollback, /logs, /snapshot, /snapshots, /restore, "
-    "/prove, /verify, /renew, /certificate"
+    "nothing is there; there are /status, /metrics, /plan, /reload, /certificates, /sites/HOST, "
+    "and below it /wake, /sleep, /restart, /update, /rollback, /logs, /snapshot, /snapshots, "
+    "/restore, /prove, /verify, /renew, /certificate"
 )
 LARGEST_CERTIFICATE = 90_000
 """Bytes of a certificate with its key and chain, as JSON; a usual one has some 8,000. From 100,000
