@@ -560,7 +560,12 @@ class LookTests(Base):
         self.assertEqual(self.threads.jobs, 0)
         self.look()
         self.assertEqual(list(self.alarm.current), ["b.example"])
-        self.assertEqual(list(self.store.states()), ["a.example"])
+        states = self.store.states()
+        self.assertEqual(list(states), ["a.example", "b.example"])
+        self.assertEqual(
+            (states["b.example"]["source"], states["b.example"]["not_after"]), ("files", 0)
+        )
+        self.assertIn("no such folder", states["b.example"]["fault"])
         self.assertIsInstance(self.store.context("a.example", b""), Deferred)
 
     def test_flat(self):

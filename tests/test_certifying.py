@@ -184,8 +184,13 @@ class CertifyingTests(SynchronousTestCase):
         """What another process shows is known, too."""
         shown = {"source": "internal", "issuer": "Snickers", "not_after": NOW, "fault": ""}
         self.others.shares["own.example"] = Share(certificate=shown)
+        for here in (None, {"source": "internal", "not_after": 0.0, "fault": "full"}):
+            self.certificates.said = {} if here is None else {"own.example": here}
+            row = self.row("own.example")
+            self.assertEqual((row["source"], row["days"]), ("internal", 0.0))
+        self.others.shares.clear()
         row = self.row("own.example")
-        self.assertEqual((row["source"], row["days"]), ("internal", 0.0))
+        self.assertEqual((row["days"], row["fault"]), (None, "full"))
 
     # A new one
 

@@ -219,7 +219,7 @@ class ExaminationTests(SynchronousTestCase):
     def test_both(self) -> None:
         """When both files are none of the kind, both are named."""
         found = self.examine(b"noise", b"noise")
-        self.assertEqual([problem[:4] for problem in found.problems], ["key:", "cert"])
+        self.assertEqual([problem[:4] for problem in found.problems], ["cert", "key:"])
 
     def test_names(self) -> None:
         """Every host that it is not for is named, and what it is for."""

@@ -75,7 +75,8 @@ class Certifying:
         order: Mapping[str, Any] | None,
         now: float,
     ) -> dict[str, Any]:
-        state = state or self._others.share(site.name).certificate or {}
+        if not (state and state.get("not_after")):
+            state = self._others.share(site.name).certificate or state or {}
         order = order or {}
         end = state.get("not_after")
         faults = (str(said.get("fault") or "") for said in (state, order))
@@ -85,7 +86,7 @@ class Certifying:
             "wanted": site.certificates,
             "source": state.get("source", ""),
             "issuer": state.get("issuer", ""),
-            "not_after": end,
+            "not_after": end or None,
             "days": round((end - now) / DAY, 1) if end else None,
             "step": order.get("step", ""),
             "next": order.get("next"),

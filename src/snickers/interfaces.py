@@ -586,10 +586,10 @@ class ICertificates(Interface):
         """Take a new configuration's sites; returns at once and reads nothing."""
 
     def states() -> Mapping[str, Mapping[str, Any]]:
-        """Return for each site whose certificate was loaded: ``source`` (``"files"``,
-        ``"internal"``, ``"acme"``, or what stands in and why: ``"internal (acme: none yet)"``),
-        ``issuer`` (who has signed it), ``not_after`` (epoch seconds), ``names``, ``fault`` (words,
-        or "")."""
+        """Return for each site whose certificate was loaded, or could not be: ``source``
+        (``"files"``, ``"internal"``, ``"acme"``, or what stands in and why: ``"internal (acme: none
+        yet)"``), ``issuer`` (who has signed it), ``not_after`` (epoch seconds, 0: there is none),
+        ``names``, ``fault`` (words, or "")."""
 
     def reread(site: str) -> None:
         """Read *site*'s certificate anew, whose files were replaced; no connection is touched.

@@ -427,7 +427,8 @@ class Running:
         else:
             state, kind = "serving", _kind_name(site)
         share = self._others.share(live.name)
-        certificate = certificate or share.certificate
+        if not (certificate and certificate.get("not_after")):
+            certificate = share.certificate or certificate
         if life is not None:
             state, since, detail = life["state"], life["since"], life["detail"]
         configuration = self.configuration

@@ -192,6 +192,14 @@ class Certificates:
                     "names": list(first.names),
                     "fault": "; ".join(sorted(row.told)),
                 }
+            elif row.told:
+                states[name] = {
+                    "source": row.site.certificates,
+                    "issuer": "",
+                    "not_after": 0.0,
+                    "names": [],
+                    "fault": "; ".join(sorted(row.told)),
+                }
         return states
 
     # Handshakes

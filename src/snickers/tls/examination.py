@@ -63,8 +63,8 @@ def examine(submitted: Submitted, names: Sequence[str], now: float, roots: Roots
     those of a name that this host trusts."""
     problems: list[str] = []
     notes: list[str] = []
-    key = _collect(problems, lambda: _key(submitted))
     given = _collect(problems, lambda: _given(submitted))
+    key = _collect(problems, lambda: _key(submitted))
     if key is None or given is None:
         return Examined(problems=tuple(problems))
     try:
