@@ -112,8 +112,12 @@ class PlainTests(FrontCase):
         """Who has gone meanwhile is not answered; nobody else waited for that."""
         self.challenge()
         first = self.asked.pop()[1]
-        self.client.close()
+        (connection,) = self.front.connections
+        responder = connection.exchange.responder
+        connection.transport.abortConnection()
         self.turns.settle()
+        self.assertEqual(self.front.connections, set())
+        self.assertIsNone(responder._exchange)
         _, self.client = self.connect()
         self.assertTrue(self.ask(GET).startswith(b"HTTP/1.1 308 "))
         first.callback(b"too late")
