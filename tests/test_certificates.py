@@ -923,10 +923,20 @@ class ControlTests(Base):
                     "issuer": "test",
                     "not_after": NOW + 89 * DAY,
                     "names": ["a.example", "*.a.example"],
+                    "next": None,
                     "fault": "",
                 }
             },
         )
+
+    def test_next(self):
+        """When it is renewed is known of what is renewed here."""
+        self.add(site("a.example", source="internal"), site("b.example", source="acme"))
+        self.get("a.example")
+        self.get("b.example")
+        states = self.store.states()
+        self.assertLess(states["a.example"]["next"], states["a.example"]["not_after"])
+        self.assertIsNone(states["b.example"]["next"])
 
     def test_first_end(self):
         """Of a site with several certificates it is the one that ends first."""

@@ -182,6 +182,8 @@ class CertifyingTests(SynchronousTestCase):
 
     def test_loaded_elsewhere(self) -> None:
         """What another process shows is known, too."""
+        self.certificates.said["own.example"] = {"not_after": NOW + DAY, "next": NOW + 5}
+        self.assertEqual(self.row("own.example")["next"], NOW + 5)
         shown = {"source": "internal", "issuer": "Snickers", "not_after": NOW, "fault": ""}
         self.others.shares["own.example"] = Share(certificate=shown)
         for here in (None, {"source": "internal", "not_after": 0.0, "fault": "full"}):

@@ -89,7 +89,7 @@ class Certifying:
             "not_after": end or None,
             "days": round((end - now) / DAY, 1) if end else None,
             "step": order.get("step", ""),
-            "next": order.get("next"),
+            "next": order.get("next") or state.get("next"),
             "fault": "; ".join(dict.fromkeys(filter(None, faults))),
             "challenge": order.get("challenge", ""),
             "authority": order.get("authority", ""),

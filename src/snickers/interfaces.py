@@ -589,7 +589,8 @@ class ICertificates(Interface):
         """Return for each site whose certificate was loaded, or could not be: ``source``
         (``"files"``, ``"internal"``, ``"acme"``, or what stands in and why: ``"internal (acme: none
         yet)"``), ``issuer`` (who has signed it), ``not_after`` (epoch seconds, 0: there is none),
-        ``names``, ``fault`` (words, or "")."""
+        ``names``, ``next`` (epoch seconds, when it is renewed if that is ours to do, or ``None``),
+        ``fault`` (words, or "")."""
 
     def reread(site: str) -> None:
         """Read *site*'s certificate anew, whose files were replaced; no connection is touched.

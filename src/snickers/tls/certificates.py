@@ -185,11 +185,13 @@ class Certificates:
             known = [entry.last for entry in row.entries.values() if entry.known]
             if known:
                 first = min(known, key=lambda last: last.not_after)
+                ours = first.source == "internal"
                 states[name] = {
                     "source": first.source,
                     "issuer": first.issuer,
                     "not_after": first.not_after,
                     "names": list(first.names),
+                    "next": first.renew_at if ours else None,
                     "fault": "; ".join(sorted(row.told)),
                 }
             elif row.told:
@@ -198,6 +200,7 @@ class Certificates:
                     "issuer": "",
                     "not_after": 0.0,
                     "names": [],
+                    "next": None,
                     "fault": "; ".join(sorted(row.told)),
                 }
         return states
