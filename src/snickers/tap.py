@@ -21,6 +21,15 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from snickers import __version__
+from snickers.acme.challenges import Challenges, proving_certificate
+from snickers.acme.dates import date_of
+from snickers.acme.dnshook import dns_hook
+from snickers.acme.errands import Errands
+from snickers.acme.plan import directories
+from snickers.acme.preflight import BeforeOrders
+from snickers.acme.service import Acme
+from snickers.acme.store import Store
+from snickers.acme.timekeeper import Timekeeper
 from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
 from snickers.brokerage.brokered import Line
@@ -29,7 +38,7 @@ from snickers.brokerage.minder import Minder
 from snickers.brokerage.wire import CONTROL as BROKER_CONTROL
 from snickers.certifying import Certifying
 from snickers.config.parse import Loaded, load
-from snickers.config.values import Container, Passthrough, Process, Settings, Site
+from snickers.config.values import Container, Passthrough, Process, Settings, Site, Static
 from snickers.containers import restic
 from snickers.containers.archive import Archives
 from snickers.containers.copies import Copies
@@ -62,6 +71,12 @@ SETTLE = 0.2
 """Seconds in which an editor, or a copy over a network, writes on if it writes at all."""
 COPY_THREADS = 2
 """Threads for what copies ask of the disk: all that takes long is done by programs."""
+ACME_THREADS = 8
+"""Threads that ask certificate authorities, whose answers take their time."""
+PROVING_THREADS = 4
+"""Threads for what may take minutes: looking before an order, writing into the DNS."""
+GATHER = 0.1
+"""Seconds in which certificates that come together are told of together."""
 NOT_FOR_WORKERS = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET")
 """Variables that are meant for the first process alone."""
 
@@ -184,6 +199,7 @@ class Wiring:
         self.plane = Plane(
             reactor, self.sweep, settings, self.lives, OwnAlarm(self.crew.messages, self)
         )
+        self.acme = self._acme()
         self.running = Running(
             lambda: load(path),
             self.plane.defer,
@@ -198,6 +214,15 @@ class Wiring:
             lambda: time.sleep(SETTLE),
             self.crew,
             lambda: self.plane.measured(),
+        )
+        self.timekeeper = Timekeeper(
+            reactor,
+            self.plane.names.run,
+            self.clocks,
+            lambda url: date_of(url, time.time, self.settings.acme_trust),
+            self.alarm,
+            time.time,
+            lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
         )
         self.copies = self._copies()
         self.lives.moved = self.moved
@@ -236,6 +261,8 @@ class Wiring:
                 Called(lambda: self.copies.start(self.sites()), self.copies.close),
                 Called(self.lives.start, self.lives.close),
                 self.plane.certificates,
+                self.acme,
+                self.timekeeper,
                 Called(lambda: None, self.alarm.stop),
                 Called(lambda: None, self.crew.stop),
             ],
@@ -266,6 +293,11 @@ class Wiring:
     def apply(self, change: Change) -> None:
         """Take what of ``[snickers]`` concerns the first process alone; see `IPlane`."""
         settings = change.settings
+        self.acme.apply(
+            change.added,
+            change.changed,
+            [Site(name=name, kind=Static(root=os.devnull)) for name in change.removed],
+        )
         if settings is not None:
             self.settings = settings
             self.alarm.command = settings.alarm_command
@@ -273,6 +305,40 @@ class Wiring:
             self.lives.keep_free = settings.keep_free
             self.service.look_every(settings.reload_every)
             self.crew.want(workers_of(settings) - 1)
+
+    # Certificates from the network
+
+    def _acme(self) -> Acme:
+        folder = os.path.join(self.settings.state, "acme")
+        self._replaced: set[str] = set()
+        return Acme(
+            self.reactor,
+            Errands(self.reactor, ACME_THREADS, "acme"),
+            Errands(self.reactor, PROVING_THREADS, "proving"),
+            Store(folder),
+            Challenges(os.path.join(folder, "challenges"), dns_hook(lambda: self.settings)),
+            lambda: self.settings,
+            self.alarm,
+            time.time,
+            self.replaced,
+            BeforeOrders(proving_certificate),
+        )
+
+    def clocks(self) -> Sequence[str]:
+        """Return whom to ask for the time: the authorities, where sites have certificates of
+        them."""
+        return directories(self.settings) if self.acme.states() else ()
+
+    def replaced(self, site: str) -> None:
+        """A site's certificate was replaced: have all processes read it again."""
+        if not self._replaced:
+            self.reactor.callLater(GATHER, self._reread)
+        self._replaced.add(site)
+
+    def _reread(self) -> None:
+        names, self._replaced = tuple(sorted(self._replaced)), set()
+        change = Change(certificates=names, default=self.settings.default_site)
+        _All(self.plane.live, self.crew).apply(change)
 
     # Servers and their folders
 
