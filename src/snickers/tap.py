@@ -214,6 +214,7 @@ class Wiring:
             lambda: time.sleep(SETTLE),
             self.crew,
             lambda: self.plane.measured(),
+            self.acme,
         )
         self.timekeeper = Timekeeper(
             reactor,
@@ -238,7 +239,7 @@ class Wiring:
                 self.crew,
                 _All(self.plane.live, self.crew),
                 self.take_in,
-                None,
+                self.acme,
                 time.time,
             ),
         )
@@ -337,7 +338,7 @@ class Wiring:
 
     def _reread(self) -> None:
         names, self._replaced = tuple(sorted(self._replaced)), set()
-        change = Change(certificates=names, default=self.settings.default_site)
+        change = Change(certificates=names)
         _All(self.plane.live, self.crew).apply(change)
 
     # Servers and their folders
