@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.control.api import ControlService
-from tests.control_fake import FakeFrontDoor, FakeLives, FakeSnapshots
+from tests.control_fake import FakeCertifying, FakeFrontDoor, FakeLives, FakeSnapshots
 
 
 class _Read:
@@ -35,8 +35,10 @@ class Caller:
         self.protocol = service.factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
 
-    def send(self, method: str, target: str) -> None:
-        self.protocol.dataReceived(f"{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    def send(self, method: str, target: str, body: bytes = b"") -> None:
+        length = f"Content-Length: {len(body)}\r\n" if body else ""
+        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\n{length}\r\n"
+        self.protocol.dataReceived(head.encode() + body)
 
     def response(self) -> http.client.HTTPResponse:
         response = http.client.HTTPResponse(_Read(self.transport.value()))  # type: ignore
@@ -66,16 +68,17 @@ class ApiCase(SynchronousTestCase):
         self.front_door = FakeFrontDoor()
         self.lives = FakeLives()
         self.snapshots = FakeSnapshots()
+        self.certifying = FakeCertifying()
         self.service = ControlService(
-            Clock(), "/nowhere", self.front_door, self.lives, self.snapshots
+            Clock(), "/nowhere", self.front_door, self.lives, self.snapshots, self.certifying
         )
 
-    def call(self, method: str, target: str) -> Caller:
+    def call(self, method: str, target: str, body: bytes = b"") -> Caller:
         caller = Caller(self.service)
-        caller.send(method, target)
+        caller.send(method, target, body)
         return caller
 
-    def ask(self, method: str, target: str) -> tuple[int, dict[str, Any]]:
-        response = self.call(method, target).response()
+    def ask(self, method: str, target: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
+        response = self.call(method, target, body).response()
         self.assertEqual(response.getheader("content-type"), "application/json")
         return response.status, json.loads(response.read())

@@ -9,7 +9,15 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from snickers.interfaces import Copy, IFrontDoor, ILives, ISnapshots, Metrics
+from snickers.interfaces import (
+    Copy,
+    ICertifying,
+    IFrontDoor,
+    ILives,
+    ISnapshots,
+    Metrics,
+    Submitted,
+)
 
 ALICE = {
     "site": "alice.example",
@@ -118,6 +126,27 @@ class FakeLives:
         return self._call(receive, "logs", site, tail, follow)
 
 
+@implementer(ICertifying)
+class FakeCertifying:
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = [{"site": "alice.example"}, {"site": "blog.example"}]
+        self.calls: list[Call] = []
+
+    def _call(self, tell: Callable[..., None], *asked: Any) -> Deferred[Any]:
+        call = Call(asked, tell)
+        self.calls.append(call)
+        return call.result
+
+    def report(self) -> list[dict[str, Any]]:
+        return self.rows
+
+    def renew(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
+        return self._call(progress, "renew", site)
+
+    def take_in(self, site: str, host: str, submitted: Submitted) -> Deferred[dict[str, Any]]:
+        return self._call(print, "take in", site, host, submitted)
+
+
 @implementer(ISnapshots)
 class FakeSnapshots:
     def __init__(self) -> None:
@@ -144,6 +173,7 @@ class FakeSnapshots:
         return self._call(progress, "verify", site)
 
 
+verifyObject(ICertifying, FakeCertifying())
 verifyObject(ISnapshots, FakeSnapshots())
 verifyObject(IFrontDoor, FakeFrontDoor())
 verifyObject(ILives, FakeLives())

@@ -78,6 +78,17 @@ def put(folder, pair, chain=b"", mode=0o600):
         os.rename(f"{path}.tmp", path)
 
 
+def put_ordered(folder, pair, site="a.example", chain=b"", mode=0o600, previous=False):
+    """Store *pair* in *folder* as whoever orders certificates does; return the path."""
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, f"{site}{'.previous' if previous else ''}.pem")
+    with open(f"{path}.tmp", "wb") as file:
+        file.write(pair.key_pem + pair.pem + chain)
+    os.chmod(f"{path}.tmp", mode)
+    os.rename(f"{path}.tmp", path)
+    return path
+
+
 def shake_hands(server_context, client_context, server_name=b"a.example"):
     """Return the client's and the server's connection after a handshake in memory."""
     server, client = SSL.Connection(server_context), SSL.Connection(client_context)

@@ -6,7 +6,7 @@ import json
 
 from twisted.internet.defer import Deferred, fail
 
-from snickers.interfaces import Copy, CopyFailed
+from snickers.interfaces import CertifyingFailed, Copy, CopyFailed, Submitted
 from tests.control_caller import ApiCase
 from tests.control_fake import LifeFailed
 
@@ -221,6 +221,70 @@ class CopyTests(ApiCase):
         self.assertEqual(self.ask("GET", "/sites/blog.example/snapshots")[0], 409)
         self.assertEqual(self.ask("POST", "/sites/blog.example/snapshot")[0], 409)
         self.assertEqual(self.ask("GET", "/sites/alice.example/snapshot")[0], 405)
+
+
+class CertificateTests(ApiCase):
+    """Sites' certificates."""
+
+    BODY = json.dumps({"certificate": ["c", "C"], "key": ["k", "K"], "chain": ["CHAIN", ""]})
+
+    def test_listed(self) -> None:
+        """What is known of them, of all sites or of one by any of its names."""
+        self.assertEqual(
+            self.ask("GET", "/certificates"), (200, {"certificates": self.certifying.rows})
+        )
+        answer = self.ask("GET", "/certificates?site=www.alice.example")
+        self.assertEqual(answer, (200, {"certificates": [{"site": "alice.example"}]}))
+        self.assertEqual(self.ask("GET", "/certificates?site=alise.example")[0], 404)
+        self.assertEqual(self.ask("POST", "/certificates")[0], 405)
+
+    def test_none(self) -> None:
+        """A site that has none here says why."""
+        status, answer = self.ask("GET", "/certificates?site=broken.example")
+        self.assertEqual(status, 409)
+        self.assertIn("passthrough", answer["error"])
+
+    def test_renew(self) -> None:
+        """A new one is asked for with progress; who leaves does not undo it."""
+        caller = self.call("POST", "/sites/www.alice.example/renew")
+        (call,) = self.certifying.calls
+        self.assertEqual(call.asked, ("renew", "alice.example"))
+        call.tell("ordering")
+        call.result.errback(CertifyingFailed("the authority is away"))
+        self.assertEqual(
+            caller.lines(), [{"progress": "ordering"}, {"error": "the authority is away"}]
+        )
+        self.assertEqual(self.ask("GET", "/sites/alice.example/renew")[0], 405)
+
+    def test_take_in(self) -> None:
+        """One from elsewhere is for the host that was named, in whatever spelling."""
+        caller = self.call("PUT", "/sites/WWW.alice.example./certificate", self.BODY.encode())
+        (call,) = self.certifying.calls
+        submitted = Submitted(b"C", b"K", b"", ("c", "k", "CHAIN"))
+        self.assertEqual(call.asked, ("take in", "alice.example", "www.alice.example", submitted))
+        call.result.callback({"problems": ["no"]})
+        self.assertEqual(json.loads(caller.body()), {"problems": ["no"]})
+
+    def test_not_taken_in(self) -> None:
+        """Why it cannot be stored is said in words, and is no mistake of Snickers."""
+        caller = self.call("PUT", "/sites/alice.example/certificate", self.BODY.encode())
+        self.certifying.calls[0].result.errback(CertifyingFailed("read-only"))
+        self.assertEqual(json.loads(caller.body()), {"site": "alice.example", "error": "read-only"})
+
+    def test_nothing_to_take_in(self) -> None:
+        """What is no certificate of the form is refused, and what is too large."""
+        for body in (
+            b"",
+            b"{",
+            b"[]",
+            b'{"certificate": ["c", "C"]}',
+            self.BODY.replace('"K"', '"\u20ac"').encode(),
+            self.BODY.replace('["k", "K"]', "5").encode(),
+        ):
+            self.assertEqual(self.ask("PUT", "/sites/alice.example/certificate", body)[0], 400)
+        large = self.BODY.replace('"K"', '"' + "K" * 90_000 + '"').encode()
+        self.assertEqual(self.ask("PUT", "/sites/alice.example/certificate", large)[0], 413)
+        self.assertEqual(self.certifying.calls, [])
 
 
 class ActingTests(ApiCase):

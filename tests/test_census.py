@@ -31,6 +31,7 @@ counts = st.builds(
     st.floats(0, 1e12),
     st.text(max_size=10),
     st.text(max_size=10),
+    st.text(max_size=10),
     traffic,
     st.lists(st.tuples(st.sampled_from(["ok", "failed"]), numbers), max_size=2).map(tuple),
 )
@@ -66,7 +67,7 @@ class ReporterTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """What is nothing of the kind is a `ValueError`, whatever it is."""
-        row = ["a", 1, 2, 3, 4, 5.0, "", "", [], []]
+        row = ["a", 1, 2, 3, 4, 5.0, "", "", "", [], []]
         self.assertEqual(len(read(json.dumps([row]).encode())), 1)
         for wrong in (
             *(b"", b"{", b"\xff", b"5", b"null", b"[5]", b"[[]]", b'["abc"]', b'{"a": 1}'),
@@ -134,7 +135,7 @@ class CensusTests(SynchronousTestCase):
         self.census.counted(2, {"a": Counts(not_after=9.0, source="files", fault="old")})
         self.assertEqual(
             self.census.share("a").certificate,
-            {"source": "files", "not_after": 9.0, "fault": "old"},
+            {"source": "files", "issuer": "", "not_after": 9.0, "fault": "old"},
         )
 
     def test_gone(self) -> None:

@@ -18,10 +18,11 @@ from snickers.interfaces import IAlarm, ICertificates
 from snickers.tls import authority as authority_module
 from snickers.tls import certificates as module
 from snickers.tls.authority import Authority
-from snickers.tls.certificates import LOOK_EVERY, Certificates
+from snickers.tls.certificates import CONTEXT_LIFE, LOOK_EVERY, Certificates
 from snickers.tls.credentials import CertificateUnavailable
+from snickers.tls.ordered import Ordered
 from snickers.tls.table import RETRY_LOOKS
-from tests.pairs import DAY, NOW, make_pair, put, shake_hands, shown
+from tests.pairs import DAY, NOW, make_pair, put, put_ordered, shake_hands, shown
 
 
 class FakeThreads:
@@ -87,6 +88,7 @@ class Base(SynchronousTestCase):
         self.folder = self.mktemp()
         self.directory = os.path.join(self.folder, "files")
         os.makedirs(self.directory)
+        self.ordered = os.path.join(self.folder, "ordered")
         self.authority = Authority(os.path.join(self.folder, "internal"))
         self.hardened = []
         self.store = self.make()
@@ -97,6 +99,7 @@ class Base(SynchronousTestCase):
             self.threads,
             self.authority,
             self.directory,
+            Ordered(self.ordered),
             self.hardened.append,
             self.alarm,
             self.clock.seconds,
@@ -471,7 +474,7 @@ class LookTests(Base):
         pair = make_pair("a.example", begin=NOW - DAY, end=NOW + 89 * DAY)
         self.put("a.example", pair)
         self.add(site("a.example"))
-        context = self.get("a.example")
+        self.get("a.example")
         self.later(75 * DAY - 2 * LOOK_EVERY)
         self.assertEqual(self.alarm.told, [])
         self.look(3)
@@ -480,7 +483,7 @@ class LookTests(Base):
         self.later(14 * DAY)
         [message] = self.alarm.current["a.example"]
         self.assertIn("expired at", message)
-        self.assertIs(self.get_now("a.example"), context)
+        self.assertEqual(shown(self.get_now("a.example")), [pair.certificate])
         self.look(20)
         self.assertEqual(len(self.alarm.told), 3)
         now = self.clock.seconds()
@@ -503,11 +506,12 @@ class LookTests(Base):
         self.add(site("a.example", source="internal"))
         context = self.get("a.example")
         first = self.store.states()["a.example"]["not_after"]
+        chain = shown(context)
         self.later(59 * DAY)
-        self.assertIs(self.get_now("a.example"), context)
+        self.assertEqual(shown(self.get_now("a.example")), chain)
         self.later(2 * DAY)
         self.assertGreater(self.store.states()["a.example"]["not_after"], first)
-        self.assertIsNot(self.get_now("a.example"), context)
+        self.assertNotEqual(shown(self.get_now("a.example")), chain)
         self.assertEqual(self.alarm.told, [])
 
     def test_internal_cannot_be_renewed(self):
@@ -556,7 +560,12 @@ class LookTests(Base):
         self.assertEqual(self.threads.jobs, 0)
         self.look()
         self.assertEqual(list(self.alarm.current), ["b.example"])
-        self.assertEqual(list(self.store.states()), ["a.example"])
+        states = self.store.states()
+        self.assertEqual(list(states), ["a.example", "b.example"])
+        self.assertEqual(
+            (states["b.example"]["source"], states["b.example"]["not_after"]), ("files", 0)
+        )
+        self.assertIn("no such folder", states["b.example"]["fault"])
         self.assertIsInstance(self.store.context("a.example", b""), Deferred)
 
     def test_flat(self):
@@ -572,6 +581,229 @@ class LookTests(Base):
         self.assertEqual(self.store._loads, {})
         self.assertEqual(len(self.store._unseen), 0)
         self.assertEqual(sum(len(row.entries) for row in self.store._rows.values()), 4)
+
+
+class OrderedTests(Base):
+    """Certificates that an authority on the network has signed."""
+
+    def order(self, *names, **options):
+        pair = make_pair(*names)
+        put_ordered(self.ordered, pair, names[0], **options)
+        return pair
+
+    def add_acme(self, *names):
+        self.add(site(*names, source="acme"))
+
+    def source(self, name="a.example"):
+        return self.store.states()[name]["source"]
+
+    def test_not_there_yet(self):
+        """Until it is there the internal authority's is shown; no handshake waits for anybody."""
+        self.add_acme("a.example")
+        context = self.get("a.example")
+        self.assertIs(self.get_now("a.example"), context)
+        self.assertEqual(self.source(), "internal (acme: none yet)")
+        self.assertEqual(self.alarm.told, [])
+
+    def test_arrives(self):
+        """When it is there it is in use as soon as that is told, or after the next look."""
+        for arrive in (lambda: self.store.reread("a.example"), self.look):
+            self.store = self.make()
+            self.add_acme("a.example")
+            self.get("a.example")
+            pair = self.order("a.example")
+            arrive()
+            self.assertEqual(shown(self.get_now("a.example")), [pair.certificate])
+            self.assertEqual(self.source(), "acme")
+            os.unlink(os.path.join(self.ordered, "a.example.pem"))
+
+    def test_reread(self):
+        """A replaced one is in use at once; who has the old one keeps it, and nobody waits."""
+        old = self.order("a.example")
+        self.add_acme("a.example")
+        client, _ = shake_hands(self.get("a.example"), SSL.Context(SSL.TLS_CLIENT_METHOD))
+        new = self.order("a.example")
+        self.threads.held = True
+        self.store.reread("a.example")
+        self.assertEqual(shown(self.get_now("a.example")), [old.certificate])
+        self.threads.release()
+        self.assertEqual(shown(self.get_now("a.example")), [new.certificate])
+        self.assertEqual(client.get_peer_certificate(as_cryptography=True), old.certificate)
+
+    def test_reread_while_loading(self):
+        """What was being read when it was replaced is read again."""
+        self.order("a.example")
+        self.add_acme("a.example")
+        self.threads.held = True
+        waiter = self.store.context("a.example", b"a.example")
+        [(done, read)] = self.threads.queue
+        self.threads.queue.clear()
+        before = read()
+        new = self.order("a.example")
+        self.store.reread("a.example")
+        done.callback(before)
+        self.assertNoResult(waiter)
+        self.threads.release()
+        self.assertEqual(shown(self.successResultOf(waiter)), [new.certificate])
+
+    def test_reread_of_nobody(self):
+        """A site that is not here, or is not in use here, is nothing to read."""
+        self.store = self.make(survey=0)
+        self.add_acme("a.example")
+        for name in ("a.example", "b.example"):
+            self.store.reread(name)
+        self.assertEqual(self.threads.jobs, 0)
+        self.store.stop()
+        self.store.reread("a.example")
+
+    def test_survey(self):
+        """What is there is known before anybody asks for it, where that is looked for at all."""
+        self.order("a.example")
+        self.add_acme("a.example")
+        self.look()
+        self.assertEqual(self.source(), "acme")
+        worker = self.make(survey=0)
+        for _ in range(3):
+            worker.apply((), (site("a.example", source="acme"),), ())
+        worker.look()
+        self.assertEqual((worker.states(), len(worker._unseen)), ({}, 0))
+
+    def test_broken_successor(self):
+        """One that cannot be used is told of once, and leaves the last good one in use."""
+        self.order("a.example")
+        self.add_acme("a.example")
+        context = self.get("a.example")
+        path = put_ordered(self.ordered, make_pair("a.example"), mode=0o644)
+        self.store.reread("a.example")
+        self.look(30)
+        self.assertIs(self.get_now("a.example"), context)
+        [message] = self.alarm.current["a.example"]
+        self.assertIn(f"chmod 600 {path}", message)
+        self.assertEqual((len(self.alarm.told), self.source()), (1, "acme"))
+        os.chmod(path, 0o600)
+        self.look()
+        self.assertEqual(self.alarm.current, {})
+        self.assertIsNot(self.get_now("a.example"), context)
+
+    def test_taken_away(self):
+        """One whose file is taken away stays in use, until it ends."""
+        self.order("a.example")
+        self.add_acme("a.example")
+        before = shown(self.get("a.example"))
+        os.unlink(os.path.join(self.ordered, "a.example.pem"))
+        self.look(3)
+        self.assertEqual(shown(self.get_now("a.example")), before)
+        self.assertEqual(self.source(), "acme")
+        self.later(89 * DAY)
+        self.assertNotEqual(shown(self.get_now("a.example")), before)
+        self.assertEqual(self.source(), "internal (acme: none yet)")
+
+    def test_another_name(self):
+        """A name that was added is shown the internal authority's until it has been ordered,
+        while the others go on with theirs."""
+        pair = self.order("a.example")
+        self.add_acme("a.example")
+        self.get("a.example")
+        self.store.apply((), (site("a.example", "b.example", source="acme"),), ())
+        self.assertEqual(shown(self.get_now("a.example")), [pair.certificate])
+        stand_in = shown(self.get("a.example", "b.example"))
+        self.assertNotEqual(stand_in, [pair.certificate])
+        self.assertEqual(self.alarm.told, [])
+        both = self.order("a.example", "b.example")
+        self.store.reread("a.example")
+        for name in ("a.example", "b.example"):
+            self.assertEqual(shown(self.get_now("a.example", name)), [both.certificate])
+
+    def test_source_changed(self):
+        """A site that changes to ACME keeps what it has until the first one has come."""
+        before = make_pair("a.example")
+        self.put("a.example", before)
+        self.add(site("a.example"))
+        self.get("a.example")
+        self.store.apply((), (site("a.example", source="acme"),), ())
+        self.assertEqual(shown(self.get("a.example")), [before.certificate])
+        self.assertEqual(self.source(), "files")
+        pair = self.order("a.example")
+        self.look()
+        self.assertEqual(shown(self.get("a.example")), [pair.certificate])
+
+    def test_not_renewed(self):
+        """That it ends is told by who should renew it; when it has ended, the internal authority's
+        is shown, and why is told here."""
+        self.order("a.example")
+        self.add_acme("a.example")
+        before = shown(self.get("a.example"))
+        self.later(88 * DAY)
+        self.assertEqual(shown(self.get_now("a.example")), before)
+        self.assertEqual(self.alarm.told, [])
+        self.later(DAY)
+        self.assertNotEqual(shown(self.get_now("a.example")), before)
+        self.assertEqual(self.source(), "internal (acme: expired)")
+        [message] = self.alarm.current["a.example"]
+        self.assertIn("expired at", message)
+        self.assertIn("snickers certs", message)
+
+
+class ResumptionTests(Base):
+    """Sessions live as long as their context: see `CONTEXT_LIFE`."""
+
+    def setUp(self):
+        super().setUp()
+        self.pair = make_pair("a.example")
+        self.put("a.example", self.pair)
+        self.add(site("a.example"))
+        self.context = self.get("a.example")
+
+    def test_same_again(self):
+        """Files that were touched, or written again with the same in them, change nothing."""
+        os.utime(os.path.join(self.directory, "a.example", "cert.pem"))
+        self.look()
+        self.put("a.example", self.pair)
+        self.look()
+        self.store.reread("a.example")
+        self.successResultOf(self.store.renew("a.example"))
+        self.assertEqual(len(self.hardened), 5)
+        self.assertIs(self.get_now("a.example"), self.context)
+
+    def test_reload(self):
+        """So does a reload, whatever else it changes of the site."""
+        self.store.apply((), (site("a.example", "b.example"),), ())
+        self.store.directory = os.path.join(self.folder, "files", ".")
+        self.assertIs(self.get("a.example"), self.context)
+
+    def test_aged(self):
+        """A context is replaced in time, with the keys of its tickets, though nothing changed."""
+        self.later(CONTEXT_LIFE - LOOK_EVERY)
+        self.assertIs(self.get_now("a.example"), self.context)
+        self.look()
+        second = self.get_now("a.example")
+        self.assertIsNot(second, self.context)
+        self.assertEqual(shown(second), [self.pair.certificate])
+        self.later(CONTEXT_LIFE - LOOK_EVERY)
+        self.assertIs(self.get_now("a.example"), second)
+        self.look()
+        self.assertIsNot(self.get_now("a.example"), second)
+
+    def test_aged_unused(self):
+        """What nobody uses is not made again."""
+        self.store.stop()
+        self.store = self.make(limit=1)
+        self.put("b.example", make_pair("b.example"))
+        self.add(site("a.example"), site("b.example"))
+        self.get("a.example")
+        self.get("b.example")
+        made = len(self.hardened)
+        self.later(CONTEXT_LIFE)
+        self.assertEqual(len(self.hardened), made + 1)
+
+    def test_aged_at_fault(self):
+        """What cannot be made again goes on until it can."""
+        os.rename(self.directory, f"{self.directory}-away")
+        self.later(CONTEXT_LIFE)
+        self.assertIs(self.get_now("a.example"), self.context)
+        os.rename(f"{self.directory}-away", self.directory)
+        self.look()
+        self.assertIsNot(self.get_now("a.example"), self.context)
 
 
 class ApplyTests(Base):
@@ -688,12 +920,23 @@ class ControlTests(Base):
             {
                 "a.example": {
                     "source": "files",
+                    "issuer": "test",
                     "not_after": NOW + 89 * DAY,
                     "names": ["a.example", "*.a.example"],
+                    "next": None,
                     "fault": "",
                 }
             },
         )
+
+    def test_next(self):
+        """When it is renewed is known of what is renewed here."""
+        self.add(site("a.example", source="internal"), site("b.example", source="acme"))
+        self.get("a.example")
+        self.get("b.example")
+        states = self.store.states()
+        self.assertLess(states["a.example"]["next"], states["a.example"]["not_after"])
+        self.assertIsNone(states["b.example"]["next"])
 
     def test_first_end(self):
         """Of a site with several certificates it is the one that ends first."""

@@ -26,8 +26,14 @@ from snickers.control.client import (
     Refused,
     short_path,
 )
-from snickers.interfaces import Copy, CopyFailed
-from tests.control_fake import FakeFrontDoor, FakeLives, FakeSnapshots, LifeFailed
+from snickers.interfaces import CertifyingFailed, Copy, CopyFailed, Submitted
+from tests.control_fake import (
+    FakeCertifying,
+    FakeFrontDoor,
+    FakeLives,
+    FakeSnapshots,
+    LifeFailed,
+)
 
 PATIENCE = 20
 """Seconds after which a test that hangs has failed."""
@@ -118,7 +124,7 @@ class ClientTests(Folder, SynchronousTestCase):
     def test_not_allowed(self) -> None:
         """Another user's socket is said to be one."""
 
-        def deny(*_: object) -> None:
+        def deny(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
 
         self.patch(Client, "_open", deny)
@@ -221,8 +227,9 @@ class TogetherTests(Folder, TestCase):
         self.front_door = FakeFrontDoor()
         self.lives = FakeLives()
         self.snapshots = FakeSnapshots()
+        self.certifying = FakeCertifying()
         self.service = ControlService(
-            reactor, self.path, self.front_door, self.lives, self.snapshots
+            reactor, self.path, self.front_door, self.lives, self.snapshots, self.certifying
         )
         self.service.startService()
         self.addCleanup(lambda: self.service.running and self.service.stopService())
@@ -259,6 +266,46 @@ class TogetherTests(Folder, TestCase):
         self.snapshots.calls[1].result.errback(CopyFailed("restic is not installed"))
         found = yield self.assertFailure(asked, Refused)
         self.assertEqual(str(found), "restic is not installed")
+
+    @inlineCallbacks
+    def test_certificates(self):
+        """What is known of certificates crosses it, of all sites or of one."""
+        answer = yield deferToThread(self.client.certificates, None)
+        self.assertEqual(answer, {"certificates": self.certifying.rows})
+        answer = yield deferToThread(self.client.certificates, "blog.example")
+        self.assertEqual(answer, {"certificates": [{"site": "blog.example"}]})
+
+    @inlineCallbacks
+    def test_take_in(self):
+        """A certificate crosses it whole, whatever is in the files, and what became of it."""
+        files = {
+            "certificate": ("c\u00e9rt.pem", bytes(range(256))),
+            "key": ("key.pem", b"KEY\n"),
+            "chain": ("CHAIN", b""),
+        }
+        for result in ({"folder": "/x"}, CertifyingFailed("the disk is full")):
+            asked = deferToThread(self.client.take_in, "www.alice.example", files)
+            yield self.until(lambda: self.certifying.calls)
+            call = self.certifying.calls.pop()
+            self.assertEqual(
+                call.asked,
+                (
+                    "take in",
+                    "alice.example",
+                    "www.alice.example",
+                    Submitted(
+                        bytes(range(256)), b"KEY\n", b"", ("c\u00e9rt.pem", "key.pem", "CHAIN")
+                    ),
+                ),
+            )
+            if isinstance(result, dict):
+                call.result.callback(result)
+                answer = yield asked
+                self.assertEqual(answer, result)
+            else:
+                call.result.errback(result)
+                found = yield self.assertFailure(asked, Refused)
+                self.assertEqual(str(found), "the disk is full")
 
     @inlineCallbacks
     def test_restore(self):

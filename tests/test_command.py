@@ -79,6 +79,12 @@ class FakeClient:
     def snapshots(self, host: str) -> Any:
         return self._answer("snapshots", host)
 
+    def certificates(self, host: str | None) -> Any:
+        return self._answer("certificates", host)
+
+    def take_in(self, host: str, files: Any) -> Any:
+        return self._answer("take_in", host, files)
+
     def change(self, what: str) -> Iterator[Any]:
         return self._pieces("change", what)
 
@@ -312,8 +318,8 @@ class ServerTests(CommandCase):
     def test_later_verbs(self) -> None:
         """A verb that is still to come says so."""
         self.assertFails(
-            f"snickers: renew: not available yet in this version ({__version__})\n",
-            "renew",
+            f"snickers: top: not available yet in this version ({__version__})\n",
+            "top",
             "a.example",
             "--now",
         )
@@ -352,6 +358,133 @@ class CopyTests(CommandCase):
             self.assertEqual(self.run_command(*words, act=events), 0)
             self.assertEqual(self.client.asked, [("act", *asked)])
             self.assertEqual(self.out.said(), f"a.example: copying\na.example: {shown}\n")
+
+
+class CertificateTests(CommandCase):
+    """snickers certs, certs import, renew."""
+
+    ROW = {"site": "a.example", "source": "acme", "days": 60.5, "step": "waiting"}
+
+    def setUp(self) -> None:
+        self.paths = []
+        for data in (b"CERT", b"KEY", b"CHAIN"):
+            path = self.mktemp()
+            with open(path, "wb") as file:
+                file.write(data)
+            self.paths.append(path)
+
+    def test_listed(self) -> None:
+        """A line for each site's certificate, and JSON for programs."""
+        answer = {"certificates": [self.ROW]}
+        self.assertEqual(self.run_command("certs", certificates=answer), 0)
+        self.assertIn("acme", self.out.said())
+        self.assertEqual(self.client.asked, [("certificates", None)])
+        self.assertEqual(self.run_command("--json", "certs", "a.example", certificates=answer), 0)
+        self.assertEqual(json.loads(self.out.said()), answer)
+        self.assertEqual(self.client.asked, [("certificates", "a.example")])
+
+    def test_renew(self) -> None:
+        """Progress and the end are shown."""
+        events = [{"progress": "ordering"}, {"done": True}]
+        self.assertDone(
+            "a.example: ordering\na.example: shows its newest certificate\n",
+            *("renew", "a.example"),
+            act=events,
+        )
+        self.assertEqual(self.client.asked, [("act", "renew", "a.example")])
+
+    def test_imported(self) -> None:
+        """Files are read here and sent whole; what became of them is said."""
+        answer = {
+            "problems": [],
+            "notes": ["put in order"],
+            "folder": "/certs/a.example",
+            "names": ["a.example"],
+            "issuer": "An authority",
+            "advice": "write this",
+        }
+        for count in (2, 3):
+            self.assertDone(
+                "put in order\na.example: the certificate for a.example, signed by An authority, "
+                "is in /certs/a.example\nwrite this\n",
+                *("certs", "import", "a.example", *self.paths[:count]),
+                take_in=answer,
+            )
+            [(_, host, files)] = self.client.asked
+            self.assertEqual(host, "a.example")
+            self.assertEqual(files["certificate"], (self.paths[0], b"CERT"))
+            self.assertEqual(files["key"], (self.paths[1], b"KEY"))
+            chain = ("CHAIN", b"") if count == 2 else (self.paths[2], b"CHAIN")
+            self.assertEqual(files["chain"], chain)
+
+    def test_not_fit(self) -> None:
+        """Every problem is a line, and the last one says that nothing was changed."""
+        answer = {"problems": ["x: expired", "y: \x1b[31mtoo short"], "notes": []}
+        self.assertFails(
+            "x: expired\ny: \\x1b[31mtoo short\n"
+            "snickers: certs import a.example: nothing was changed\n",
+            *("certs", "import", "a.example", *self.paths[:2]),
+            take_in=answer,
+        )
+
+    def test_placed_here(self) -> None:
+        """What the server may not write is written here, where the configuration says; then the
+        server reads it. The key is shown to nobody."""
+        directory = os.path.abspath(self.mktemp())
+        self.configuration = Configuration(
+            Settings(state="/state", certificate_directory=directory), {}
+        )
+        socket = self.mktemp()
+        with open(socket, "wb"):
+            pass
+        answer = {
+            "problems": [],
+            "folder": "/elsewhere/a.example",
+            "names": ["a.example"],
+            "issuer": "R",
+            "obstacle": "read-only",
+            "undone": [["key.pem", "SECRET", True], ["cert.pem", "C", False]],
+        }
+        words = ("--json", "--socket", socket, "certs", "import", "a.example", *self.paths[:2])
+        status = self.run_command(*words, take_in=dict(answer), act=[{"done": True}])
+        self.assertEqual((self.err.said(), status), ("", 0))
+        self.assertNotIn("SECRET", self.out.said())
+        self.assertEqual(self.client.asked[1:], [("act", "renew", "a.example")])
+        with open(os.path.join(directory, "a.example", "key.pem")) as file:
+            self.assertEqual(file.read(), "SECRET")
+        # Where the site does not look there yet, there is nothing to read.
+        self.run_command(*words, take_in={**answer, "advice": "write this"})
+        self.assertEqual(len(self.client.asked), 1)
+
+    def test_not_placed_here(self) -> None:
+        """Who may not write either is told what helps."""
+        answer = {
+            "folder": "/x/a.example",
+            "obstacle": "it is read-only",
+            "undone": [["key.pem", "SECRET", True]],
+        }
+        given = ("--config", "x.ini", "--socket", "/nowhere.sock")
+        words = (*given, "certs", "import", "a.example", *self.paths[:2])
+        for configuration in (GOOD, STATELESS):
+            self.configuration = configuration
+            self.assertEqual(self.run_command(*words, take_in=dict(answer)), 1)
+            self.assertIn("it is read-only; run this as root", self.err.said())
+            self.assertNotIn("SECRET", self.err.said() + self.out.said())
+
+    def test_no_file(self) -> None:
+        """A file that cannot be read, or is none of the kind, is said without asking anybody."""
+        missing = self.mktemp()
+        self.assertFails(
+            f"snickers: cannot read {missing}: No such file or directory\n",
+            *("certs", "import", "a.example", self.paths[0], missing),
+        )
+        with open(missing, "wb") as file:
+            file.truncate(1 << 30)
+        self.assertFails(
+            f"snickers: {missing} has more than 60000 bytes: it is no certificate and no key\n",
+            *("certs", "import", "a.example", self.paths[0], missing),
+        )
+        self.assertEqual(self.client.asked, [])
 
 
 class LookingTests(CommandCase):

@@ -129,6 +129,17 @@ ROWS: dict[str, tuple[str, ...]] = {
         "clienthello.normalised",
     ),
     "no common ALPN": ("port.no_common_alpn",),
+    "questions for ACME challenges: odd tokens, unknown names, floods, names of sites that are "
+    "not opened here": (
+        "challenges.no_token",
+        "challenges.no_name",
+        "challenges.bounded",
+        "plain.no_challenge",
+        "port.no_challenge",
+        "port.unknown_name",
+        "certificates_live.http",
+        "certificates_live.passed_on",
+    ),
     "renegotiation, compression, early data, old versions, weak ciphers": (
         "hostile_live.tls",
         "transport.renegotiation",
@@ -187,7 +198,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "pages.names_are_data",
         "alarm.printable",
     ),
-    "a key that others can read": ("folders.others",),
+    "a key that others can read": ("folders.others", "ordered.readable_by_others"),
     # Faults of our own house
     "from a site's container: Docker's socket, another site": (
         "docker.docker_unreachable",

@@ -117,6 +117,14 @@ class LiveSitesTests(SynchronousTestCase):
         # What was opened here cannot be carried any more.
         self.assertTrue(connection.idle_closed)
 
+    def test_certificates(self) -> None:
+        """Certificates whose files were replaced are read again; nothing else is touched, not even
+        the default site, of which such a change does not speak."""
+        self.apply(added=(A, B), default="b.example")
+        self.assertEqual(self.apply(certificates=("a.example", "c.example")), [])
+        self.assertEqual(self.certificates.reread_sites, ["a.example", "c.example"])
+        self.assertIs(self.sites.default, self.sites.by_name["b.example"])
+
     def test_default(self) -> None:
         """The default site is found by any of its names; without one there is none."""
         self.apply(added=(A, B), default="www.a.example")

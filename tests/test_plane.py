@@ -15,8 +15,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from snickers.config.values import Listen, Settings
+from snickers.config.values import Listen, Passthrough, Settings, Site, Static
 from snickers.http.front import GRACE
+from snickers.interfaces import Change
 from snickers.listening import Limits, bind
 from snickers.plane import ALPN, ALPN_2, Called, Plane, steady
 from snickers.stream import Sweep
@@ -140,6 +141,29 @@ class SettingsTests(SynchronousTestCase):
                     plane.abort()
                 turns.pass_time(0.5 if at_once else GRACE + 3)
                 self.assertEqual(plane.open, 0)
+
+    def test_challenges(self) -> None:
+        """What an authority asks is asked of files below the state folder: on the plain port of any
+        token, on the other of exact names of sites alone, those among them whose TLS is not
+        opened here."""
+        plane = self.plane()
+        asked: list[Any] = []
+        self.patch(plane.challenges, "_ask", lambda look: asked.append(look) or Deferred())
+        sites = [
+            Site("a.example", Static("/x"), also=("*.wild.example",)),
+            Site("far.example", Passthrough("tcp:127.0.0.1:1")),
+        ]
+        plane.live.apply(Change(added=tuple(sites), default="a.example"))
+        ports = plane.listen([self.bound()], [self.bound()])
+        challenge = ports[0].challenge
+        for name in (b"", b"b.example", b"x.wild.example"):
+            self.assertIsNone(self.successResultOf(challenge(name)))
+        self.assertEqual(asked, [])
+        for name in (b"a.example", b"far.example"):
+            self.assertNoResult(challenge(name))
+        self.assertEqual(len(asked), 2)
+        self.assertNoResult(plane.challenges.key_authorization(b"token"))
+        self.assertTrue(plane.challenges._folder.startswith(plane.settings.state))
 
     def test_port_numbers(self) -> None:
         """Where only a unix socket was handed over, the port is the one that is configured."""

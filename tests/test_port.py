@@ -43,7 +43,7 @@ class PortCase(TestCase):
         self.sweep.start()
         self.limits = Limits(100, 50, 1 << 20)
         self.sites: dict[bytes, str] = {b"site.example": "site"}
-        self.context: Any = server_context(b"http/1.1", b"acme-tls/1")
+        self.context: Any = server_context(b"http/1.1")
         self.asked: list[tuple[str, bytes]] = []
         self.built: list[tuple[TLSStream, str]] = []
         self.port: TLSPort[str] = TLSPort(
@@ -502,25 +502,104 @@ class ContextTests(PortCase):
 
 class ChallengeTests(PortCase):
     def setUp(self) -> None:
-        self.challenges: dict[bytes, SSL.Context] = {}
-        self.others = {"challenge": self.challenges.get}
+        self.looked_for: list[bytes] = []
+        self.challenge: Deferred[SSL.Context | None] = Deferred()
+        self.carried: list[bytes] = []
+        self.others = {
+            "challenge": self.look_for,
+            "unopened": lambda site: site == "closed",
+            "carry": self.carry,
+        }
         super().setUp()
+        self.sites[b"closed.example"] = "closed"
+        self.proof = server_context(b"acme-tls/1")
+
+    def look_for(self, name: bytes) -> Deferred[SSL.Context | None]:
+        self.looked_for.append(name)
+        return self.challenge
+
+    def carry(self, stream: Stream, site: str, name: bytes) -> Half:
+        self.carried.append(name)
+        stream.resumeProducing()
+        return Half()
 
     def test_challenge(self) -> None:
         """A CA that looks for its challenge is shown that certificate, and nothing else."""
-        self.challenges[b"new.example"] = self.context
+        self.challenge.callback(self.proof)
         wire = self.client(b"new.example", b"acme-tls/1").shake()
         self.assertEqual(wire.tls.get_alpn_proto_negotiated(), b"acme-tls/1")
         wire.receive()
         self.assertTrue(wire.ended)
-        self.assertEqual(self.built, [])
+        self.assertEqual((self.looked_for, self.built), ([b"new.example"], []))
         self.assertResult(ok=1)
 
+    def test_looked_for_later(self) -> None:
+        """The CA waits until the files were looked at; others do not."""
+        ca = self.client(b"site.example", b"acme-tls/1").begin()
+        self.turns.settle()
+        self.client().shake()
+        self.assertResult(ok=1)
+        self.challenge.callback(self.proof)
+        ca.shake()
+        self.assertEqual(ca.tls.get_alpn_proto_negotiated(), b"acme-tls/1")
+        self.assertResult(ok=2)
+
     def test_no_challenge(self) -> None:
-        """Where there is none, its protocol is none of ours."""
+        """Where there is none, its protocol is none of ours (RFC 7301 §3.2)."""
+        self.challenge.callback(None)
+        wire = self.plain()
+        wire.send(openssl_hello(alpn=(b"acme-tls/1",)))
+        self.assertEqual(wire.receive(), alert(NO_APPLICATION_PROTOCOL))
+        self.assertResult(no_alpn=1)
+        self.assertNothingOpen()
+
+    def test_unknown_name(self) -> None:
+        """A name that is nobody's is answered as ever."""
+        self.challenge.callback(None)
+        wire = self.plain()
+        wire.send(openssl_hello(b"other.example", (b"acme-tls/1",)))
+        self.assertEqual(wire.receive(), alert(UNRECOGNIZED_NAME))
+        self.assertResult(unknown_name=1)
+
+    def test_unopened(self) -> None:
+        """A site whose TLS is not ours answers its own challenges, every byte of the hello passed
+        on; but for a challenge of ours."""
+        wire = self.plain()
+        data = openssl_hello(b"closed.example", (b"acme-tls/1",))
+        wire.send(data)
+        self.assertEqual(self.carried, [])
+        self.challenge.callback(None)
+        self.turns.settle()
+        self.assertEqual(self.carried, [b"closed.example"])
+        (stream,) = self.port.connections
+        self.assertEqual(stream.protocol.data, data)
+        self.challenge = Deferred()
+        self.challenge.callback(self.proof)
+        self.client(b"closed.example", b"acme-tls/1").shake()
+        self.assertEqual(len(self.carried), 1)
+        self.assertResult(ok=1)
+
+    def test_one_protocol_among_others(self) -> None:
+        """Who offers other protocols as well is no CA (RFC 8737 §3)."""
+        self.client(b"site.example", b"acme-tls/1", b"http/1.1").shake()
+        self.assertEqual((self.looked_for, self.built[0][0].alpn), ([], b"http/1.1"))
+
+    def test_slow(self) -> None:
+        """A disk that is too slow costs that connection only."""
+        self.client(b"site.example", b"acme-tls/1").begin()
+        self.turns.pass_time(11)
+        self.assertResult(timeout=1)
+        self.assertNothingOpen()
+        self.challenge.callback(self.proof)
+        self.assertResult(timeout=1)
+
+    def test_too_many(self) -> None:
+        """So does a question that is not answered."""
+        self.challenge.errback(ZeroDivisionError())
         self.client(b"site.example", b"acme-tls/1").begin()
         self.turns.settle()
-        self.assertResult(no_alpn=1)
+        self.assertResult(failed=1)
+        self.assertNothingOpen()
 
 
 class UnopenedTests(PortCase):

@@ -60,7 +60,15 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.tls.threads",
     ),
     # `snickers check` reads a configuration where no Snickers runs.
-    "snickers.control": ("snickers", *MEETING, "snickers.config", "snickers.notify"),
+    # What the server may not write the command may, in the same way.
+    "snickers.control": (
+        "snickers",
+        *MEETING,
+        "snickers.config",
+        "snickers.notify",
+        "snickers.tls.disk",
+    ),
+    "snickers.certifying": ("snickers.config.values", "snickers.interfaces"),
     # A reload: the configuration as a whole against the rooms' interfaces.
     "snickers.running": ("snickers", "snickers.config", "snickers.interfaces"),
     "snickers.livesites": ("snickers.config.values", "snickers.interfaces"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, execute, fail
@@ -22,6 +23,7 @@ from snickers.interfaces import (
     IFrontDoor,
     IHandler,
     ILives,
+    IRenewer,
     Share,
     Traffic,
 )
@@ -68,6 +70,12 @@ class Certificates:
     def __init__(self) -> None:
         self.applied: list[Any] = []
         self.said: dict[str, Any] = {}
+        self.reread_sites: list[str] = []
+
+    def reread(self, site: str) -> None:
+        self.reread_sites.append(site)
+
+    def renew(self, site: str) -> Any: ...
 
     def apply(self, added: Any, changed: Any, removed: Any) -> None:
         names = [[site.name for site in sites] for sites in (added, changed, removed)]
@@ -498,6 +506,17 @@ class StatusTests(RunningCase):
         )
         self.assertEqual((box["image"], box["notice"]), ("lamp@sha256:7", "A newer one is here."))
         self.assertEqual((sites["a.example"]["image"], sites["a.example"]["notice"]), ("", ""))
+
+    def test_orders(self) -> None:
+        """What is going on with a certificate is told, and why it is not going on."""
+        self.begin()
+        said: dict[str, Any] = {"a.example": {"step": "proving by http-01", "fault": ""}}
+        self.running._renewer = cast(IRenewer, SimpleNamespace(states=lambda: said))
+        (site,) = self.running.status()["sites"][:1]
+        self.assertEqual((site["certificate_step"], site["detail"]), ("proving by http-01", ""))
+        said["a.example"]["fault"] = "the authority is away"
+        (site,) = self.running.status()["sites"][:1]
+        self.assertEqual(site["detail"], "the authority is away")
 
     def test_an_alarm_is_a_detail(self) -> None:
         """What is wrong with a site stands in its line."""

@@ -312,6 +312,33 @@ class SiteTests(SynchronousTestCase):
             ],
         )
 
+    def test_certificate(self) -> None:
+        """Where the certificate comes from, who has signed it, and what is going on with it."""
+        certificate = {"source": "internal (acme: none yet)", "issuer": "Snickers"}
+        answer = {
+            "site": "a.example",
+            "certificate": certificate,
+            "certificate_days": 89.9,
+            "certificate_step": "proving by http-01",
+        }
+        self.assertEqual(
+            show.site(answer, NOW),
+            [
+                "a.example",
+                "  certificate  89d left, from internal (acme: none yet), signed by Snickers, "
+                "proving by http-01",
+            ],
+        )
+        for step, said in (
+            ("proving by http-01", "certificate: proving by http-01"),
+            ("waiting", "certificate: internal (acme: none yet)"),
+        ):
+            listed = show.status({"sites": [{**answer, "certificate_step": step}]}, NOW)
+            self.assertTrue(listed[-1].endswith(said), listed[-1])
+        quiet = {**answer, "certificate": {"source": "acme"}, "certificate_step": "waiting"}
+        self.assertTrue(show.status({"sites": [quiet]}, NOW)[-1].endswith("89d"))
+        self.assertEqual(show.site(quiet, NOW)[1], "  certificate  89d left, from acme")
+
     def test_image(self) -> None:
         """What a server was made from has a line, and what is to be known of that."""
         answer = {
@@ -399,3 +426,77 @@ class DifferenceTests(SynchronousTestCase):
         """That no connection is closed is said, for it is what one wants to know."""
         lines = show.difference({"added": [{"site": "a"}]}, done=False)
         self.assertEqual(lines[-1], "1 site would change, no connection would be closed")
+
+
+class CertificatesTests(SynchronousTestCase):
+    """Certificates."""
+
+    def test_line_a_site(self) -> None:
+        """A line a site: names, source, issuer, days left, the next renewal, what is going on."""
+        answer = {
+            "certificates": [
+                {
+                    "site": "a.example",
+                    "names": ["a.example", "b.example", "c.example", "d.example", "e.example"],
+                    "wanted": "acme",
+                    "source": "acme",
+                    "issuer": "Let's Encrypt E7",
+                    "days": 60.2,
+                    "next": NOW + 30 * 86400,
+                    "step": "waiting",
+                    "fault": "",
+                },
+                {
+                    "site": "b.example",
+                    "names": ["b.example"],
+                    "wanted": "acme",
+                    "source": "internal (acme: none yet)",
+                    "days": -1,
+                    "next": NOW - 5,
+                    "step": "ordering",
+                    "fault": "the authority is away\x07",
+                },
+                {"site": "c.example", "wanted": "internal", "source": "", "days": None},
+            ]
+        }
+        self.assertEqual(
+            show.certificates(answer, NOW),
+            [
+                "SITE       ALSO                    FROM                       SIGNED BY         "
+                "   LEFT  NEXT  NOW",
+                "a.example  b.example c.example +2  acme                       Let's Encrypt E7  "
+                "    60d   30d  waiting",
+                "b.example  -                       internal (acme: none yet)  -                 "
+                "expired   now  ordering",
+                "c.example  -                       internal                   -                 "
+                "      -     -  not asked for yet",
+                "",
+                "what is wrong:",
+                "  b.example: the authority is away\\x07",
+            ],
+        )
+
+    def test_none(self) -> None:
+        """That there is no site is said; an entry of another version is shown as far as it goes."""
+        self.assertEqual(show.certificates({}, NOW), ["no sites"])
+        self.assertEqual(len(show.certificates({"certificates": [{}]}, NOW)), 2)
+
+    def test_imported(self) -> None:
+        """What was imported: what was put right, where it is, what is to be done."""
+        answer = {
+            "notes": ["put in order"],
+            "folder": "/c/a.example",
+            "names": ["a.example", "b.example"],
+            "issuer": "R",
+            "advice": "write this",
+        }
+        self.assertEqual(
+            show.imported("a.example", answer),
+            [
+                "put in order",
+                "a.example: the certificate for a.example, b.example, signed by R, is in "
+                "/c/a.example",
+                "write this",
+            ],
+        )
+        self.assertEqual(show.imported("a.example", {"notes": ["x"], "problems": ["y"]}), ["x"])

@@ -41,6 +41,22 @@ class UsageTests(SynchronousTestCase):
             self.assertEqual(parse([verb]).verb, verb)
             self.assertIn("a.example", self.refused(verb, "a.example"))
 
+    def test_certificates(self) -> None:
+        """Which certificates are to be shown, or what is to be imported for whom."""
+        for words, found in (
+            ([], (None, ())),
+            (["a.example"], ("a.example", ())),
+            (["import", "a.example", "c", "k"], ("a.example", ("c", "k"))),
+            (["import", "a.example", "c", "k", "ca"], ("a.example", ("c", "k", "ca"))),
+        ):
+            options = parse(["certs", *words])
+            self.assertEqual((options.host, options.files), found)
+        for words in (["import"], ["import", "a.example", "c"], ["import", *"abcde"]):
+            self.assertIn("HOST CERT KEY", self.refused("certs", *words))
+        self.assertIn("unrecognized arguments: b.example", self.refused("certs", "a", "b.example"))
+        self.assertEqual(parse(["renew", "a.example"]).host, "a.example")
+        self.assertIn("HOST", self.refused("renew"))
+
     def test_teams(self) -> None:
         """What teams are to do, and what is to be deployed."""
         self.assertEqual(parse(["teams"]).act, None)

@@ -68,6 +68,10 @@ class LiveSites:
         self._apply_settings = apply_settings
 
     def apply(self, change: Change) -> None:
+        if change.certificates:
+            for name in change.certificates:
+                self._certificates.reread(name)
+            return
         if change.settings is not None:
             self._apply_settings(change.settings)
         news = (*change.added, *change.changed)

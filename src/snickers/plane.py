@@ -17,7 +17,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, Protocol
 
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from snickers.announced import Proxies
 from snickers.config.values import Listen, Settings
@@ -41,7 +41,9 @@ from snickers.stream import Stream, Sweep
 from snickers.tls import clienthello
 from snickers.tls.authority import Authority
 from snickers.tls.certificates import SURVEY, Certificates
-from snickers.tls.port import TLSPort
+from snickers.tls.challenges import Challenges
+from snickers.tls.ordered import Ordered
+from snickers.tls.port import CA_OFFERS, TLSPort
 from snickers.tls.threads import OwnThreads
 from snickers.tls.transport import TLSStream, harden
 from snickers.tls.trust import Trust
@@ -53,6 +55,8 @@ FILE_THREADS = 4
 NAME_THREADS = 4
 """Threads that look up names: apart, since a look-up that gets no answer takes half a minute."""
 CERTIFICATE_THREADS = 2
+CHALLENGE_THREADS = 2
+"""Threads that read what certificate authorities ask for: apart, since anybody may ask for it."""
 
 
 def steady(reactor: Any) -> None:
@@ -135,10 +139,17 @@ class Plane:
             OwnThreads(reactor, CERTIFICATE_THREADS, "certificates"),
             self.authority,
             settings.certificate_directory,
+            Ordered(os.path.join(settings.state, "acme", "certificates")),
             lambda context: harden(context, self.alpn),
             alarm,
             time.time,
             survey=survey,
+        )
+        self._challenge_threads = OwnThreads(reactor, CHALLENGE_THREADS, "challenges")
+        self.challenges = Challenges(
+            os.path.join(settings.state, "acme", "challenges"),
+            self._challenge_threads.run,
+            lambda context: harden(context, CA_OFFERS),
         )
         servers = Connections(lambda: self.limits.total)
         self.passages = Passages(
@@ -170,6 +181,7 @@ class Plane:
             self.files,
             self.names,
             self._log_thread,
+            self._challenge_threads,
             self.poller,
             sweep,
             Called(self._log_access, self.access.close),
@@ -263,6 +275,7 @@ class Plane:
                 build=self._build,
                 alpn=self.alpn,
                 within=self.settings.handshake_within,
+                challenge=self._challenge,
                 unopened=attrgetter("unopened"),
                 carry=self._carry,
                 carried=Carried,
@@ -291,6 +304,12 @@ class Plane:
     def _context(self, site: LiveSite, name: bytes) -> SSL.Context | Deferred[SSL.Context]:
         return self.certificates.context(site.name, name)
 
+    def _challenge(self, name: bytes) -> Deferred[SSL.Context | None]:
+        site = self.sites.find(name)
+        if site is None or name not in site.hosts:
+            return succeed(None)  # nobody orders a certificate for it
+        return self.challenges.context(name)
+
     def _build(self, stream: TLSStream, site: LiveSite) -> Http1 | Http2:
         if stream.alpn == b"h2":
             return Http2(self.front, stream, site)
@@ -300,7 +319,7 @@ class Plane:
         return self.passages.carry(stream, site, name)
 
     def _build_plain(self, stream: Stream) -> PlainHttp1:
-        return PlainHttp1(self.front, stream, self.https_port)
+        return PlainHttp1(self.front, stream, self.https_port, self.challenges.key_authorization)
 
 
 def _port_of(sockets: Sequence[socket.socket], listens: Sequence[Listen]) -> int:

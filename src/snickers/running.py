@@ -36,6 +36,7 @@ from snickers.interfaces import (
     IFrontDoor,
     ILives,
     IPlane,
+    IRenewer,
     Metrics,
     Share,
 )
@@ -127,12 +128,14 @@ class Running:
         settle: Callable[[], None] = lambda: None,
         others: IColleagues | None = None,
         measured: Callable[[], Mapping[str, int]] = dict,
+        renewer: IRenewer | None = None,
     ) -> None:
         """*load* blocks and is called through *in_thread* only. *sites* are those of this process,
         *plane* is the data plane of all of them, *others* says what the others have of it; *told*
         is told ``"reloading"`` and ``"ready"``; *about* says what is part of every status;
         *settle* lets a moment pass, blocking, in a thread; *measured* brings the sites' traffic
-        up to date, and returns how many TLS handshakes of this process ended how."""
+        up to date, and returns how many TLS handshakes of this process ended how; *renewer* orders
+        certificates."""
         self._load = load
         self._in_thread = in_thread
         self._sites = sites
@@ -146,6 +149,7 @@ class Running:
         self._settle = settle
         self._others: IColleagues = others or Nobody()
         self._measured = measured
+        self._renewer = renewer
         self._lock = DeferredLock()
         self._began_with: Settings | None = None
         self._waits_for_restart = ""
@@ -367,13 +371,16 @@ class Running:
         configuration = self.configuration
         lives = self._lives.states()
         certificates = self._certificates.states()
+        orders = {} if self._renewer is None else self._renewer.states()
         now = self._wall()
         alarms = self._current_alarms()
         wrong = {alarm["site"]: str(alarm["message"]).partition("\n")[0] for alarm in alarms}
         sites = []
         for name in sorted(self._sites.by_name):
             live = self._sites.by_name[name]
-            said = self._site_status(live, lives.get(name), certificates.get(name), now)
+            said = self._site_status(
+                live, lives.get(name), certificates.get(name), orders.get(name, {}), now
+            )
             # Why a site cannot be visited is often known before anybody has tried.
             said["detail"] = said["detail"] or wrong.get(name, "")
             sites.append(said)
@@ -407,6 +414,7 @@ class Running:
         live: Any,
         life: Mapping[str, Any] | None,
         certificate: Mapping[str, Any] | None,
+        order: Mapping[str, Any],
         now: float,
     ) -> dict[str, Any]:
         site: Site | None = live.site
@@ -419,7 +427,8 @@ class Running:
         else:
             state, kind = "serving", _kind_name(site)
         share = self._others.share(live.name)
-        certificate = certificate or share.certificate
+        if not (certificate and certificate.get("not_after")):
+            certificate = share.certificate or certificate
         if life is not None:
             state, since, detail = life["state"], life["since"], life["detail"]
         configuration = self.configuration
@@ -430,6 +439,7 @@ class Running:
             if certificate.get("not_after"):
                 days = round((certificate["not_after"] - now) / 86400, 1)
             detail = detail or str(certificate.get("fault") or "")
+        detail = detail or str(order.get("fault") or "")
         return {
             "site": live.name,
             "also": [] if site is None else list(site.also),
@@ -445,6 +455,7 @@ class Running:
             "last_words": "" if life is None else life.get("last_words", ""),
             "notice": "" if life is None else life.get("notice", ""),
             "certificate": None if certificate is None else dict(certificate),
+            "certificate_step": order.get("step", ""),
             "certificate_days": days,
             "detail": detail,
         }

@@ -36,6 +36,7 @@ from snickers.brokerage.brokered import Line
 from snickers.brokerage.guarded import unguarded
 from snickers.brokerage.minder import Minder
 from snickers.brokerage.wire import CONTROL as BROKER_CONTROL
+from snickers.certifying import Certifying
 from snickers.config.parse import Loaded, load
 from snickers.config.values import Container, Passthrough, Process, Settings, Site, Static
 from snickers.containers import restic
@@ -50,13 +51,15 @@ from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.control.metrics import MetricsService
 from snickers.front_door import FrontDoorService, ListeningPort, Together
-from snickers.interfaces import Change, CopyFailed, ICopies, IPlane
+from snickers.interfaces import Change, CopyFailed, ICopies, IPlane, Submitted, TakenIn
 from snickers.listening import CannotListen, bind, handed_over, inherited
 from snickers.notify import Notifier
 from snickers.plane import Called, Plane, steady
 from snickers.running import Running
 from snickers.stream import Sweep
+from snickers.tls import importing
 from snickers.tls.threads import OwnThreads
+from snickers.tls.transport import harden
 from snickers.welcome import welcome
 from snickers.workers.alarms import OwnAlarm
 from snickers.workers.crew import Crew
@@ -211,6 +214,7 @@ class Wiring:
             lambda: time.sleep(SETTLE),
             self.crew,
             lambda: self.plane.measured(),
+            self.acme,
         )
         self.timekeeper = Timekeeper(
             reactor,
@@ -229,6 +233,15 @@ class Wiring:
             self.running,
             self.lives,
             self.copies,
+            Certifying(
+                lambda: self.running.configuration,
+                self.plane.certificates,
+                self.crew,
+                _All(self.plane.live, self.crew),
+                self.take_in,
+                self.acme,
+                time.time,
+            ),
         )
         metrics = MetricsService(
             reactor, lambda: [bind(listen) for listen in settings.metrics], self.running
@@ -325,7 +338,7 @@ class Wiring:
 
     def _reread(self) -> None:
         names, self._replaced = tuple(sorted(self._replaced)), set()
-        change = Change(certificates=names, default=self.settings.default_site)
+        change = Change(certificates=names)
         _All(self.plane.live, self.crew).apply(change)
 
     # Servers and their folders
@@ -374,6 +387,22 @@ class Wiring:
 
         proof = Proof(apart, self.lives.prober, reactor.callLater)
         return Copies(reactor, in_thread, stores, self.site, self.lives, proof, self.alarm)
+
+    def take_in(self, site: Site, host: str, submitted: Submitted) -> Deferred[TakenIn]:
+        """Put a certificate that a person has where those of files are."""
+        directory = self.settings.certificate_directory
+        return self.plane.files.run(
+            lambda: importing.take_in(
+                directory,
+                site.name,
+                site.names,
+                host,
+                submitted,
+                time.time(),
+                lambda context: harden(context, self.plane.alpn),
+                importing.trusted_roots,
+            )
+        )
 
     # Listening
 

@@ -115,6 +115,7 @@ class WorkerPlane:
                 leased,
                 certificate.get("not_after", 0.0),
                 certificate.get("source", ""),
+                certificate.get("issuer", ""),
                 certificate.get("fault", ""),
                 live.traffic.total(live.connections),
             )

@@ -11,6 +11,7 @@ lives, and says what they answer. It never shows a traceback and never blocks th
 from __future__ import annotations
 
 import difflib
+import json
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -31,7 +32,16 @@ from snickers.config.wrong import Wrong
 from snickers.control import metrics
 from snickers.control.answers import Progress, Stream, Text, said, send
 from snickers.control.socketfile import ControlUnavailable, OwnersPort, listen
-from snickers.interfaces import Copy, CopyFailed, IFrontDoor, ILives, ISnapshots
+from snickers.interfaces import (
+    CertifyingFailed,
+    Copy,
+    CopyFailed,
+    ICertifying,
+    IFrontDoor,
+    ILives,
+    ISnapshots,
+    Submitted,
+)
 
 __all__ = ["ControlService", "ControlUnavailable"]
 
@@ -40,10 +50,14 @@ LOG_TAIL = 100
 LOG_TAIL_LIMIT = 1_000_000
 """More lines than anybody reads; a larger number is a slip of the finger."""
 _WHAT_THERE_IS = (
-    "nothing is there; there are /status, /metrics, /plan, /reload, /sites/HOST, and below it "
-    "/wake, /sleep, /restart, /update, /rollback, /logs, /snapshot, /snapshots, /restore, /prove, "
-    "/verify"
+    "nothing is there; there are /status, /metrics, /plan, /reload, /certificates, /sites/HOST, "
+    "and below it /wake, /sleep, /restart, /update, /rollback, /logs, /snapshot, /snapshots, "
+    "/restore, /prove, /verify, /renew, /certificate"
 )
+LARGEST_CERTIFICATE = 90_000
+"""Bytes of a certificate with its key and chain, as JSON; a usual one has some 8,000. From 100,000
+on Twisted would put them into a file."""
+PARTS = ("certificate", "key", "chain")
 _ACTS = {
     "wake": "wake",
     "sleep": "sleep",
@@ -78,10 +92,11 @@ class ControlService(Service):
         front_door: IFrontDoor,
         lives: ILives,
         snapshots: ISnapshots,
+        certifying: ICertifying,
     ) -> None:
         self._reactor = reactor
         self._path = path
-        self.factory = _Factory(_Room(front_door, lives, snapshots), reactor)
+        self.factory = _Factory(_Room(front_door, lives, snapshots, certifying), reactor)
         self._port: OwnersPort | None = None
 
     def startService(self) -> None:
@@ -138,11 +153,18 @@ class _Room(Resource):
     isLeaf = True
     _log = Logger(namespace="snickers.control")
 
-    def __init__(self, front_door: IFrontDoor, lives: ILives, snapshots: ISnapshots) -> None:
+    def __init__(
+        self,
+        front_door: IFrontDoor,
+        lives: ILives,
+        snapshots: ISnapshots,
+        certifying: ICertifying,
+    ) -> None:
         super().__init__()
         self._front_door = front_door
         self._lives = lives
         self._snapshots = snapshots
+        self._certifying = certifying
         self._streams: set[Stream] = set()
 
     def close(self) -> None:
@@ -192,9 +214,18 @@ class _Room(Resource):
                 _allow(request, b"POST")
                 self._log.info("control: reload")
                 self._later(request, self._front_door.reload)
+            case ["certificates"]:
+                _allow(request, b"GET")
+                send(request, 200, self._certificates(_argument(request, b"site")))
             case ["sites", host]:
                 _allow(request, b"GET")
                 send(request, 200, self._site(host))
+            case ["sites", host, "renew"]:
+                _allow(request, b"POST")
+                self._renew(request, host)
+            case ["sites", host, "certificate"]:
+                _allow(request, b"PUT")
+                self._take_in(request, host)
             case ["sites", host, verb] if verb in _ACTS:
                 _allow(request, b"POST")
                 self._act(request, host, verb)
@@ -220,6 +251,43 @@ class _Room(Resource):
         site = _find(self._front_door.status(), host)
         life = self._lives.states().get(site["site"])
         return {**site, "life": life} if life is not None else dict(site)
+
+    def _certificates(self, host: str | None) -> dict[str, Any]:
+        report = self._certifying.report()
+        if host is not None:
+            name = _find(self._front_door.status(), host)["site"]
+            report = [row for row in report if row["site"] == name]
+            if not report:
+                raise _Problem(
+                    409,
+                    f"{name} has no certificate here: its TLS is opened by its server (type "
+                    "passthrough), or its section was never without a fault",
+                )
+        return {"certificates": report}
+
+    def _renew(self, request: Request, host: str) -> None:
+        name = _find(self._front_door.status(), host)["site"]
+        self._log.info("control: renew {site}", site=name)
+        stream = Progress(request, self._streams)
+        done = maybeDeferred(self._certifying.renew, name, stream.step)
+        done.addCallbacks(stream.done, stream.failed)
+
+    def _take_in(self, request: Request, host: str) -> None:
+        name = _find(self._front_door.status(), host)["site"]
+        wanted = _canonical(host)
+        submitted = _submitted(request)
+        self._log.info("control: a certificate for {host}", host=wanted)
+
+        def failed(failure: Failure) -> dict[str, Any]:
+            failure.trap(CertifyingFailed)
+            return {"site": name, "error": str(failure.value)}
+
+        self._later(
+            request,
+            lambda: maybeDeferred(self._certifying.take_in, name, wanted, submitted).addErrback(
+                failed
+            ),
+        )
 
     def _server_of(self, host: str, verb: str) -> str:
         """Return the name of the site *host* that has a server of its own, or say why not."""
@@ -359,6 +427,26 @@ def _number(request: Request, name: bytes, default: int, most: int) -> int:
     if text.isascii() and text.isdigit() and int(text[:9]) <= most and len(text) <= 9:
         return int(text)
     raise _Problem(400, f"{name.decode()}={text}: must be a whole number from 0 to {most}")
+
+
+def _submitted(request: Request) -> Submitted:
+    """Return the certificate that came with *request*."""
+    if request.content is None:
+        raise _Problem(400, "there is nothing in the request")
+    data = request.content.read(LARGEST_CERTIFICATE + 1)
+    if len(data) > LARGEST_CERTIFICATE:
+        raise _Problem(
+            413, f"certificate, key and chain have more than {LARGEST_CERTIFICATE} bytes"
+        )
+    try:
+        said = json.loads(data)
+        (*paths,) = (str(said[part][0]) for part in PARTS)
+        certificate, key, chain = (str(said[part][1]).encode("latin-1") for part in PARTS)
+    except (ValueError, LookupError, TypeError, UnicodeEncodeError):
+        raise _Problem(
+            400, "it must be JSON: certificate, key and chain, each with a path and its bytes"
+        ) from None
+    return Submitted(certificate, key, chain, (paths[0], paths[1], paths[2]))
 
 
 def _allow(request: Request, method: bytes) -> None:

@@ -11,7 +11,7 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -123,10 +123,27 @@ class Client:
             raise Refused(200, str(answer["error"]))
         return answer
 
+    def certificates(self, host: str | None) -> dict[str, Any]:
+        """Return what is known of sites' certificates, of *host*'s alone if that is given."""
+        query = f"?{urlencode({'site': host})}" if host else ""
+        return self._ask("GET", f"/certificates{query}", self._timeout)
+
+    def take_in(self, host: str, files: Mapping[str, tuple[str, bytes]]) -> dict[str, Any]:
+        """Have *files* (``certificate``, ``key``, ``chain``: a path and its bytes) be the
+        certificate of *host*; return its problems, or where it was put."""
+        # Bytes as the characters of these numbers: what is no PEM is to be told of in words.
+        body = {part: (path, data.decode("latin-1")) for part, (path, data) in files.items()}
+        answer = self._ask(
+            "PUT", f"/sites/{_quoted(host)}/certificate", self._timeout, json.dumps(body).encode()
+        )
+        if "error" in answer:
+            raise Refused(200, str(answer["error"]))
+        return answer
+
     def act(self, verb: str, host: str, id: str = "") -> Iterator[dict[str, Any]]:
-        """``wake``, ``sleep`` or ``restart`` *host*; or with its copies ``snapshot``, ``restore``,
-        ``prove`` or ``verify``, the copy *id* where it is about one. Give each line of progress as
-        it comes.
+        """``wake``, ``sleep``, ``restart`` or ``renew`` *host*; or with its copies ``snapshot``,
+        ``restore``, ``prove`` or ``verify``, the copy *id* where it is about one. Give each line of
+        progress as it comes.
 
         The last one has ``done`` or ``error``; a stream that ends without either is `Lost`.
         """
@@ -146,10 +163,12 @@ class Client:
         query = urlencode({"tail": tail, "follow": int(follow)})
         return self._stream("GET", f"/sites/{_quoted(host)}/logs?{query}", wait=True)
 
-    def _ask(self, method: str, target: str, timeout: float) -> dict[str, Any]:
+    def _ask(
+        self, method: str, target: str, timeout: float, body: bytes | None = None
+    ) -> dict[str, Any]:
         connection = _Connection(self.path, timeout)
         try:
-            return self._read(self._open(connection, method, target).read())
+            return self._read(self._open(connection, method, target, body=body).read())
         except (OSError, http.client.HTTPException) as problem:
             raise self._explain(problem, timeout) from problem
         finally:
@@ -168,10 +187,15 @@ class Client:
             connection.close()
 
     def _open(
-        self, connection: _Connection, method: str, target: str, wait: bool = False
+        self,
+        connection: _Connection,
+        method: str,
+        target: str,
+        wait: bool = False,
+        body: bytes | None = None,
     ) -> http.client.HTTPResponse:
         """Send the request and return the answer whose head says that all is well."""
-        connection.request(method, target)
+        connection.request(method, target, body)
         if wait:
             connection.be_patient()
         response = connection.getresponse()

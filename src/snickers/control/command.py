@@ -28,6 +28,7 @@ from snickers.control.deploy import Deploy, DeployFailed, Wanted
 from snickers.control.keeper_client import SOCKET as KEEPER
 from snickers.control.keeper_client import KeeperClient
 from snickers.control.logcleaner import LogCleaner
+from snickers.control.placing import NotPlaced, place
 from snickers.control.progress import IProgress, Line, Lines
 from snickers.control.team_folders import look
 from snickers.control.usage import parse
@@ -49,7 +50,10 @@ _DONE = {
     "restore": "is as in copy {id}",
     "prove": "copy {id} has proved itself: a server lives from it",
     "verify": "all copies are as they were made",
+    "renew": "shows its newest certificate",
 }
+LARGEST_PEM = 60_000
+"""Bytes of a file that is imported; a certificate with its chain has some 6,000."""
 
 
 class Failed(Exception):
@@ -143,7 +147,7 @@ class Command:
                 return self._status()
             case "logs":
                 return self._logs()
-            case "wake" | "sleep" | "restart" | "update" | "rollback":
+            case "wake" | "sleep" | "restart" | "update" | "rollback" | "renew":
                 return self._act(verb, self._options.host)
             case "snapshot":
                 return self._act(self._options.act, self._options.host, self._options.id)
@@ -151,6 +155,9 @@ class Command:
                 return self._act(verb, self._options.host, self._options.id)
             case "snapshots":
                 return self._snapshots(self._options.host)
+            case "certs":
+                host, files = self._options.host, self._options.files
+                return self._import(host, files) if files else self._certificates(host)
             case "teams":
                 return self._change(self._options.act) if self._options.act else self._teams()
             case "deploy":
@@ -216,6 +223,56 @@ class Command:
         else:
             self._print(*show.copies(answer, self._now(), self._style))
         return 0
+
+    def _certificates(self, host: str | None) -> int:
+        answer = self._client().certificates(host)
+        if self._options.json:
+            self._print_json(answer)
+        else:
+            self._print(*show.certificates(answer, self._now(), self._style))
+        return 0
+
+    def _import(self, host: str, paths: Sequence[str]) -> int:
+        files = {"chain": ("CHAIN", b"")}
+        for part, path in zip(("certificate", "key", "chain"), paths, strict=False):
+            files[part] = (path, _read(path))
+        client = self._client()
+        answer = client.take_in(host, files)
+        # There is the key in it: for nobody's eyes.
+        undone = answer.pop("undone", [])
+        if undone:
+            self._place(client, host, answer, undone)
+        if self._options.json:
+            self._print_json(answer)
+        else:
+            self._print(*show.imported(host, answer, self._style))
+        problems = answer.get("problems") or []
+        for problem in problems:
+            self._complain(show.clean(problem))
+        if problems:
+            raise Failed(f"certs import {host}: nothing was changed")
+        return 0
+
+    def _place(
+        self, client: Client, host: str, answer: Mapping[str, Any], undone: Sequence[Any]
+    ) -> None:
+        """Do what the server may not do."""
+        settings = self._configuration().settings
+        try:
+            if settings is None:
+                raise NotPlaced(f"{self._config} is at fault")
+            group = os.stat(client.path).st_gid
+            place(settings.certificate_directory, answer["folder"], undone, group)
+        except (OSError, NotPlaced) as problem:
+            raise Failed(
+                f"certs import {host}: {answer.get('obstacle')}; run this as root, or have "
+                "`certificate directory` name a folder that the user may write to that runs "
+                f"Snickers ({problem})"
+            ) from problem
+        if not answer.get("advice"):
+            for event in client.act("renew", host):
+                if "error" in event:
+                    raise Failed(f"certs import {host}: {event['error']}")
 
     def _act(self, verb: str, host: str, id: str = "") -> int:
         events = self._client().act(verb, host, id)
@@ -445,6 +502,17 @@ def state_anyway(path: str) -> str | None:
                 return os.path.join(os.path.dirname(os.path.abspath(file)), state)
             return None if text.damaged else Settings().state
     return None
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_PEM + 1)
+    except OSError as problem:
+        raise Failed(f"cannot read {path}: {problem.strerror or problem}") from problem
+    if len(data) > LARGEST_PEM:
+        raise Failed(f"{path} has more than {LARGEST_PEM} bytes: it is no certificate and no key")
+    return data
 
 
 def _fault(fault: Fault) -> dict[str, Any]:

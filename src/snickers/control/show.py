@@ -18,6 +18,9 @@ Answer = Mapping[str, Any]
 SOON = 14
 """Days: a certificate that lasts no longer is shown in yellow; whatever renews it is late."""
 
+IDLE = "waiting"
+"""What is going on with a certificate of which nothing is to be done yet."""
+
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 _STATES = {
@@ -219,8 +222,19 @@ def _site_row(site: Answer, now: float, style: Style) -> list[str]:
         _number(site, "requests"),
         _number(site, "connections"),
         _certificate(site.get("certificate_days"), style),
-        clean(site.get("detail") or site.get("notice") or ""),
+        clean(site.get("detail") or site.get("notice") or _certificate_words(site)),
     ]
+
+
+def _certificate_words(site: Answer) -> str:
+    """Return what is going on with a site's certificate, if anything is."""
+    step = site.get("certificate_step")
+    if step and step != IDLE:
+        return f"certificate: {step}"
+    held = site.get("certificate")
+    source = str(held.get("source", "")) if isinstance(held, Mapping) else ""
+    # What stands in for another one says so in brackets.
+    return f"certificate: {source}" if "(" in source else ""
 
 
 def _container(site: Answer) -> str:
@@ -285,7 +299,14 @@ _DETAILS = (
     ("uses", "in use by"),
     ("waiting", "waiting"),
 )
-_DETAILS_ELSEWHERE = {"site", "certificate", "certificate_days", "life", "last_words"}
+_DETAILS_ELSEWHERE = {
+    "site",
+    "certificate",
+    "certificate_days",
+    "certificate_step",
+    "life",
+    "last_words",
+}
 
 
 def site(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
@@ -347,11 +368,70 @@ def _certificate_rows(answer: Answer, now: float, style: Style) -> list[list[str
         said.append(f"{_certificate(days, style)} left".replace("expired left", "expired"))
     if certificate.get("source"):
         said.append(f"from {clean(certificate['source'])}")
+    if certificate.get("issuer"):
+        said.append(f"signed by {clean(certificate['issuer'])}")
     if certificate.get("names"):
         said.append(f"for {option(certificate['names'])}")
     if certificate.get("fault"):
         said.append(style.paint(clean(certificate["fault"]), "red"))
+    step = answer.get("certificate_step")
+    if step and step != IDLE:
+        said.append(style.paint(clean(step), "yellow"))
     return [["certificate", ", ".join(said)]] if said else []
+
+
+# certs
+
+
+def certificates(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
+    """Return a line for each site's certificate, and what is wrong with it below."""
+    entries = _entries(answer, "certificates")
+    if not entries:
+        return ["no sites"]
+    heads = ("SITE", "ALSO", "FROM", "SIGNED BY", "LEFT", "NEXT", "NOW")
+    rows = [[style.paint(head, "dim") for head in heads]]
+    rows += [_certificate_row(entry, now, style) for entry in entries]
+    lines = table(rows, right=frozenset({4, 5}))
+    wrongs = [
+        f"  {clean(entry.get('site', '?'))}: {clean(entry['fault'])}"
+        for entry in entries
+        if entry.get("fault")
+    ]
+    return [*lines, "", style.paint("what is wrong:", "red"), *wrongs] if wrongs else lines
+
+
+def _certificate_row(entry: Answer, now: float, style: Style) -> list[str]:
+    also = [clean(name) for name in _list(entry, "names") if name != entry.get("site")]
+    more = [f"+{len(also) - 2}"] if len(also) > 2 else []
+    following = _real(entry.get("next"))
+    due = "-" if following is None else "now" if following <= now else span(following - now)
+    doing = clean(entry.get("step") or "")
+    if not entry.get("source") and not doing:
+        doing = "not asked for yet"
+    return [
+        clean(entry.get("site", "?")),
+        " ".join(also[:2] + more) or "-",
+        clean(entry.get("source") or entry.get("wanted") or "-"),
+        clean(entry.get("issuer") or "-"),
+        _certificate(entry.get("days"), style),
+        due,
+        doing,
+    ]
+
+
+def imported(host: str, answer: Answer, style: Style = PLAIN) -> list[str]:
+    """Return what became of a certificate that was to be imported."""
+    lines = [style.paint(clean(note), "yellow") for note in _list(answer, "notes")]
+    if not answer.get("folder"):
+        return lines
+    names = ", ".join(clean(name) for name in _list(answer, "names"))
+    lines.append(
+        f"{clean(host)}: the certificate for {names}, signed by "
+        f"{clean(answer.get('issuer') or '?')}, is in {clean(answer['folder'])}"
+    )
+    if answer.get("advice"):
+        lines.append(clean(answer["advice"]))
+    return lines
 
 
 # plan and reload

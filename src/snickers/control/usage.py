@@ -29,10 +29,12 @@ VERBS = {
     "snapshot": "copy HOST's own folder, or prove that a server lives from a copy, or verify all",
     "snapshots": "list the copies of HOST's own folder",
     "restore": "have HOST's own folder be as in the copy ID, or the latest",
+    "certs": "show the certificates of all sites, or of HOST; or import one that you have",
+    "renew": "have a new certificate for HOST now",
     "teams": "show blue and red, or have them change over: switch, commit, rollback, restart",
     "deploy": "install a newer Snickers in the folder that is not live, check it, switch to it",
 }
-LATER = ("certs", "renew", "top")
+LATER = ("top",)
 """Verbs whose names are taken and whose work is still to come."""
 
 TEAM_ACTS = {
@@ -56,6 +58,8 @@ _SHAPES = {
     "snapshot": "snapshot [prove|verify] HOST [ID]",
     "snapshots": "snapshots HOST",
     "restore": "restore HOST ID",
+    "certs": "certs [import] [HOST] ...",
+    "renew": "renew HOST",
     "teams": "teams [ACT]",
     "deploy": "deploy [--from REF|WHEEL]",
 }
@@ -72,6 +76,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.parse_args(options.rest, options)
         if options.verb == "snapshot":
             options.act, options.host, options.id = _copying(parser, options.words)
+        elif options.verb == "certs":
+            options.host, options.files = _certifying(parser, options.words)
     return options
 
 
@@ -85,6 +91,23 @@ def _copying(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[str
         case ["verify", host]:
             return "verify", host, ""
     return parser.error(f"unrecognized arguments: {' '.join(words)}")
+
+
+def _certifying(
+    parser: argparse.ArgumentParser, words: Sequence[str]
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return of which site ``certs`` is to show what there is, ``None`` of all, or for which host
+    it is to import what files."""
+    match list(words):
+        case []:
+            return None, ()
+        case ["import", host, certificate, key, *chain] if len(chain) < 2:
+            return host, (certificate, key, *chain)
+        case ["import", *_]:
+            return parser.error("import takes HOST CERT KEY, and perhaps CHAIN")
+        case [host]:
+            return host, ()
+    return parser.error(f"unrecognized arguments: {' '.join(words[1:])}")
 
 
 def _top() -> argparse.ArgumentParser:
@@ -117,7 +140,7 @@ def _of_verb(verb: str) -> argparse.ArgumentParser:
     match verb:
         case "status":
             parser.add_argument("host", metavar="HOST", nargs="?", help="one site by its name")
-        case "wake" | "sleep" | "restart" | "update" | "rollback" | "logs" | "snapshots":
+        case "wake" | "sleep" | "restart" | "update" | "rollback" | "logs" | "snapshots" | "renew":
             parser.add_argument("host", metavar="HOST", help="the site's name")
         case "restore":
             parser.add_argument("host", metavar="HOST", help="the site's name")
@@ -127,6 +150,15 @@ def _of_verb(verb: str) -> argparse.ArgumentParser:
         case "snapshot":
             parser.usage = "snickers snapshot HOST | prove HOST [ID] | verify HOST"
             parser.add_argument("words", metavar="WORD", nargs="+", help="what to copy or to prove")
+        case "certs":
+            parser.usage = "snickers certs [HOST] | import HOST CERT KEY [CHAIN]"
+            parser.add_argument(
+                "words",
+                metavar="WORD",
+                nargs="*",
+                help="a site's name; or import, a host's name, and the files (PEM) of its "
+                "certificate, its key, and the certificates that lead to a root",
+            )
         case "teams":
             parser.add_argument(
                 "act",

@@ -29,10 +29,11 @@ from snickers.config.values import Site
 from snickers.interfaces import IAlarm, ICertificates
 from snickers.tls.authority import Authority
 from snickers.tls.contexts import Harden, Recent
-from snickers.tls.credentials import CertificateUnavailable
+from snickers.tls.credentials import CertificateUnavailable, covers
 from snickers.tls.disk import Watched, changed
 from snickers.tls.folders import Folders
 from snickers.tls.loader import Loaded, Loader
+from snickers.tls.ordered import Ordered
 from snickers.tls.table import Entry, Row
 from snickers.tls.threads import Threads
 
@@ -43,7 +44,15 @@ LOOK_EVERY = 10.0
 SLICE = 500
 """Certificates whose files are looked at in one go: some 3 ms of one thread."""
 SURVEY = 100
-"""Sites of `files` that nobody asked for yet, read in one look: some 30 ms."""
+"""Sites of `files` and `acme` that nobody asked for yet, read in one look: some 30 ms."""
+CONTEXT_LIFE = 6 * 3600.0
+"""Seconds after which a context is replaced though its certificate has not changed. OpenSSL seals
+session tickets with keys that are made with the context and never changed: who steals the memory
+of today must not be able to read what was said with TLS 1.2 tickets weeks ago. A ticket is good
+for two hours, so a client pays at most every third one with a whole handshake."""
+
+SURVEYED = ("files", "acme")
+"""Sources whose faults are to be found before a visitor finds them."""
 
 ALARM = "certificate"
 
@@ -67,9 +76,10 @@ class Certificates:
     """The certificates of all sites.
 
     *reactor* times the looks; *threads* runs what blocks, and is started and stopped with this;
-    *directory* is where the certificates of ``files`` are; *harden* is called, in a thread, with
-    every new context; *epoch* returns epoch seconds; *limit* contexts are
-    kept; *survey* sites of `files` that nobody asked for are read in one look.
+    *directory* is where the certificates of ``files`` are, *ordered* has those of ``acme``;
+    *harden* is called, in a thread, with every new context; *epoch* returns epoch seconds; *limit*
+    contexts are kept; *survey* sites that nobody asked for are read in one look, of those whose
+    source is one of `SURVEYED`.
     """
 
     _log = Logger()
@@ -80,6 +90,7 @@ class Certificates:
         threads: Threads,
         authority: Authority,
         directory: str,
+        ordered: Ordered,
         harden: Harden,
         alarm: IAlarm,
         epoch: Callable[[], float],
@@ -87,7 +98,8 @@ class Certificates:
         survey: int = SURVEY,
     ) -> None:
         self._threads = threads
-        self._loader = Loader(authority, Folders(directory), harden)
+        self._clock = reactor
+        self._loader = Loader(authority, Folders(directory), ordered, harden)
         self._alarm = alarm
         self._epoch = epoch
         self._survey = survey
@@ -131,7 +143,7 @@ class Certificates:
         for row in self._rows.values():
             if row.site.certificates == "files":
                 row.outdate()
-                self._unseen.append(row.site.name)
+                self._survey_later(row.site)
 
     def apply(
         self, added: Sequence[Site], changed: Sequence[Site], removed: Sequence[Site]
@@ -150,8 +162,11 @@ class Certificates:
                 if not news:
                     continue
                 self._tell(row)
-            if site.certificates == "files":
-                self._unseen.append(site.name)
+            self._survey_later(site)
+
+    def _survey_later(self, site: Site) -> None:
+        if self._survey and site.certificates in SURVEYED:
+            self._unseen.append(site.name)
 
     def _remove(self, site: str) -> None:
         row = self._rows.pop(site, None)
@@ -163,20 +178,29 @@ class Certificates:
             self._alarm.cleared(ALARM, site)
 
     def states(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return for each site whose certificate was loaded: ``source``, ``not_after`` (epoch
-        seconds), ``names``, ``fault`` (words, or "").
-
-        Where a site's names have certificates of their own, it is the one that ends first.
-        """
+        """See `ICertificates`. Where a site's names have certificates of their own, it is the one
+        that ends first."""
         states: dict[str, dict[str, Any]] = {}
         for name, row in self._rows.items():
             known = [entry.last for entry in row.entries.values() if entry.known]
             if known:
                 first = min(known, key=lambda last: last.not_after)
+                ours = first.source == "internal"
                 states[name] = {
-                    "source": row.site.certificates,
+                    "source": first.source,
+                    "issuer": first.issuer,
                     "not_after": first.not_after,
                     "names": list(first.names),
+                    "next": first.renew_at if ours else None,
+                    "fault": "; ".join(sorted(row.told)),
+                }
+            elif row.told:
+                states[name] = {
+                    "source": row.site.certificates,
+                    "issuer": "",
+                    "not_after": 0.0,
+                    "names": [],
+                    "next": None,
                     "fault": "; ".join(sorted(row.told)),
                 }
         return states
@@ -205,12 +229,18 @@ class Certificates:
             return fail(CertificateUnavailable(f"{site}: Snickers is not running"))
         return self._load(row, name, keep=True)
 
-    def renew(self, site: str) -> Deferred[None]:
-        """Have a new certificate made for *site*, or its folder read, now.
+    def reread(self, site: str) -> None:
+        """See `ICertificates`. Handshakes meanwhile get what was loaded."""
+        row = self._rows.get(site)
+        if row is None or not self._running:
+            return
+        row.version += 1  # what is being loaded at this moment may have been read before
+        for name in row.names:
+            if self._survey or name in row.entries or (site, name) in self._loads:
+                Deferred.fromCoroutine(self._again(row, name))
 
-        Fires when it is in use; fails with `CertificateUnavailable` when that cannot be, and
-        what was in use goes on.
-        """
+    def renew(self, site: str) -> Deferred[None]:
+        """See `ICertificates`."""
         return Deferred.fromCoroutine(self._renew(site))
 
     async def _renew(self, site: str) -> None:
@@ -278,14 +308,20 @@ class Certificates:
         entry = row.entries.get(name)
         if entry is None:
             entry = row.entries[name] = Entry(name)
-        if loaded.context is None:
-            context = self._recent.get(key) if load.keep else self._recent.peek(key)
-        else:
-            context = loaded.context
+        context = self._recent.peek(key)
+        if context is not None and self._is_worse(loaded, entry.last, name):
+            loaded = evolve(loaded, context=None)
+        if loaded.context is not None:
+            if context is None or loaded.mark != entry.last.mark or self._is_old(entry):
+                context = loaded.context
+                entry.made = self._clock.seconds()
+            # Else it is the same again: with another context every session would be lost.
             if load.keep:
                 self._recent.put(key, context)
             else:
                 self._recent.refresh(key, context)
+        elif load.keep:
+            self._recent.get(key)
         entry.take(loaded, kept=context is not None)
         self._tell(row)
         if context is None:
@@ -295,6 +331,18 @@ class Certificates:
         for waiter in waiting:
             if not waiter.called:
                 waiter.callback(context)
+
+    def _is_worse(self, loaded: Loaded, used: Loaded, name: str) -> bool:
+        """Whether what is *used* for *name* is to go on instead of what was *loaded*."""
+        return (
+            loaded.stand_in
+            and not used.stand_in
+            and self._epoch() < used.not_after
+            and covers(used.names, name)
+        )
+
+    def _is_old(self, entry: Entry) -> bool:
+        return self._clock.seconds() - entry.made >= CONTEXT_LIFE
 
     def _tell(self, row: Row) -> None:
         words = row.words(self._epoch())
@@ -330,7 +378,8 @@ class Certificates:
             found = set(await self._threads.run(partial(_changed, watched)))
             now = self._epoch()
             for index, (row, entry) in enumerate(part):
-                if entry.due(now) or index in found:
+                aged = self._is_old(entry) and (row.site.name, entry.name) in self._recent
+                if entry.due(now) or index in found or aged:
                     await self._again(row, entry.name)
                 elif row.told or now >= entry.last.warn_at:
                     self._tell(row)
@@ -339,7 +388,7 @@ class Certificates:
     async def _look_at_unseen(self) -> None:
         for _ in range(min(self._survey, len(self._unseen))):
             row = self._rows.get(self._unseen.popleft())
-            if row is not None and row.site.certificates == "files":
+            if row is not None and row.site.certificates in SURVEYED:
                 for name in row.names:
                     if name not in row.entries or row.entries[name].stale:
                         await self._again(row, name)

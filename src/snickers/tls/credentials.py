@@ -7,6 +7,7 @@ of a key into words.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import NameOID
 
 PrivateKey = (
     ec.EllipticCurvePrivateKey
@@ -63,7 +65,24 @@ class Credentials:
 
         RFC 9525 section 6.3: a wildcard stands for exactly one whole left-most label.
         """
-        return name in self.names or f"*.{name.partition('.')[2]}" in self.names
+        return covers(self.names, name)
+
+
+def covers(names: Sequence[str], name: str) -> bool:
+    """Whether a certificate for *names* is valid for the host *name*: see `Credentials.covers`."""
+    return name in names or f"*.{name.partition('.')[2]}" in names
+
+
+def common_name(name: x509.Name) -> str:
+    """Return what people call the one that is *name*: organization and common name, once each."""
+    found = [
+        str(attribute.value)
+        for kind in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)
+        for attribute in name.get_attributes_for_oid(kind)[:1]
+    ]
+    if len(found) == 2 and found[1].startswith(found[0]):
+        del found[0]
+    return " ".join(found) or name.rfc4514_string()
 
 
 def spoken(epoch: float) -> str:

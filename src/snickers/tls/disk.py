@@ -76,17 +76,22 @@ def read(path: str) -> Content:
         return Content(data, stat.S_IMODE(found.st_mode), found.st_uid)
 
 
-def replace(path: str, data: bytes, mode: int) -> None:
+def replace(path: str, data: bytes, mode: int, group: int = -1) -> None:
     """Make *data* the content of *path*, durably: when this returns a power cut cannot undo it.
 
-    The folder must exist. Raises `OSError`, with the old content in place and nothing left over.
+    The folder must exist. *group*: whose the file is to be; -1: that of who writes it. Raises
+    `OSError`, with the old content in place and nothing left over.
     """
     temporary = f"{path}.new"
     with suppress(FileNotFoundError):
         os.unlink(temporary)  # of a run that was killed
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o600
+    )
     try:
         with open(descriptor, "wb") as file:
+            if group != -1:
+                os.fchown(descriptor, -1, group)
             os.fchmod(descriptor, mode)  # whatever the umask took away
             file.write(data)
             file.flush()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from OpenSSL import SSL
@@ -35,6 +36,7 @@ STRIKES = 3
 client has ended in the middle of the hello."""
 ACME = b"acme-tls/1"
 """The protocol of a CA that looks for its challenge's certificate (RFC 8737)."""
+CA_OFFERS = (ACME,)
 RESULTS = ("ok", "unknown_name", "timeout", "failed", "not_tls", "no_alpn", "refused")
 
 _PLAIN = b"This port speaks https: ask for the same address with https:// in front of it.\n"
@@ -56,11 +58,12 @@ class TLSPort(Port, Generic[T]):
     the first preferred; a client that offers only others gets no_application_protocol, one that
     offers none is welcome. *within*: seconds from accept to the end of the handshake.
 
-    *challenge*, if given, returns the context for an ``acme-tls/1`` connection to a name, or
-    ``None``. *unopened*, if given, says of a site that its TLS is not opened here; then *carry*
-    is called instead of *build*, with the stream, from which not even the hello was read, the
-    site and the name asked for; nothing is read before somebody calls ``resumeProducing()``.
-    *carried* makes that stream.
+    *challenge*, if given, is asked about an ``acme-tls/1`` connection to a name, whoever's that
+    is; it returns a Deferred of the context, or of ``None``: there is no challenge, and the
+    connection is one like others. *unopened*, if given, says of a site that its TLS is not opened
+    here; then *carry* is called instead of *build*, with the stream, from which not even the hello
+    was read, the site and the name asked for; nothing is read before somebody calls
+    ``resumeProducing()``. *carried* makes that stream.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class TLSPort(Port, Generic[T]):
         build: Callable[[TLSStream, T], Any],
         alpn: Sequence[bytes] = (b"http/1.1",),
         within: float = 10.0,
-        challenge: Callable[[bytes], SSL.Context | None] | None = None,
+        challenge: Callable[[bytes], Deferred[SSL.Context | None]] | None = None,
         unopened: Callable[[T], bool] | None = None,
         carry: Callable[[Any, T, bytes], Any] | None = None,
         carried: Callable[[Any, socket.SocketType, Sweep, bytes], Stream] = Stream,
@@ -165,13 +168,30 @@ class TLSPort(Port, Generic[T]):
                 greeting.leave()
 
     def _greeted(self, sock: socket.SocketType, peer: bytes, deadline: float, hello: Hello) -> None:
-        """The hello is whole: find the site, then its context."""
+        """The hello is whole: is it a CA's? Else find the site."""
+        # RFC 8737 section 3: a CA offers this protocol and no other.
+        if hello.alpn == CA_OFFERS and self.challenge is not None:
+            found = partial(self._challenged, sock, peer, hello)
+            _Waiting(self, sock, peer, deadline, found).wait(self.challenge(hello.server_name))
+        else:
+            self._visited(sock, peer, deadline, hello)
+
+    def _challenged(
+        self,
+        sock: socket.SocketType,
+        peer: bytes,
+        hello: Hello,
+        deadline: float,
+        context: SSL.Context | None,
+    ) -> None:
+        if context is None:
+            self._visited(sock, peer, deadline, hello)
+        else:
+            self._open(sock, peer, None, deadline, context)
+
+    def _visited(self, sock: socket.SocketType, peer: bytes, deadline: float, hello: Hello) -> None:
+        """Find the site, then its context."""
         name = hello.server_name
-        if self.challenge is not None and ACME in hello.alpn:
-            context = self.challenge(name)
-            if context is not None:
-                self._open(sock, peer, deadline, None, context)
-                return
         site = self.route(name)
         if site is None:
             self.handshakes["unknown_name"] += 1
@@ -186,16 +206,17 @@ class TLSPort(Port, Generic[T]):
             return
         found = self.contexts(site, name)
         if isinstance(found, SSL.Context):
-            self._open(sock, peer, deadline, site, found)
+            self._open(sock, peer, site, deadline, found)
         else:
-            _Waiting(self, sock, peer, deadline, site).wait(found)
+            opening = partial(self._open, sock, peer, site)
+            _Waiting(self, sock, peer, deadline, opening).wait(found)
 
     def _open(
         self,
         sock: socket.SocketType,
         peer: bytes,
-        deadline: float,
         site: T | None,
+        deadline: float,
         context: SSL.Context,
     ) -> None:
         """Begin the handshake."""
@@ -386,9 +407,9 @@ class _Greeting:
 
 
 class _Waiting:
-    """A connection that waits for its site's context."""
+    """A connection that waits for a context; *found* is called with its deadline and that."""
 
-    __slots__ = ("_limit", "_peer", "_port", "_site", "_socket", "deadline", "over")
+    __slots__ = ("_go_on", "_limit", "_peer", "_port", "_socket", "deadline", "over")
 
     def __init__(
         self,
@@ -396,17 +417,17 @@ class _Waiting:
         sock: socket.SocketType,
         peer: bytes,
         deadline: float,
-        site: Any,
+        found: Callable[[float, Any], None],
     ) -> None:
         self._port = port
         self._socket = sock
         self._peer = peer
         self._limit = deadline
-        self._site = site
+        self._go_on = found
         self.deadline = deadline
         self.over = False
 
-    def wait(self, context: Deferred[SSL.Context]) -> None:
+    def wait(self, context: Deferred[Any]) -> None:
         self._port.connections.add(self)
         self._port.sweep.watch(self)
         context.addCallbacks(self._found, self._failed)
@@ -420,10 +441,10 @@ class _Waiting:
         self._port.sweep.unwatch(self)
         return True
 
-    def _found(self, context: SSL.Context) -> None:
+    def _found(self, context: SSL.Context | None) -> None:
         if self._end():
             try:
-                self._port._open(self._socket, self._peer, self._limit, self._site, context)
+                self._go_on(self._limit, context)
             except Exception:
                 self._port.not_begun(self._socket, self._peer)
 

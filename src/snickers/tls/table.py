@@ -7,7 +7,7 @@ its own. Must never grow with what clients ask for, only with what is configured
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from snickers.config.values import Site
 from snickers.tls.credentials import spoken
@@ -33,6 +33,8 @@ class Entry:
     """The site has changed: load before use, but fall back to what is there."""
     rest: int = 0
     """Looks until the next try."""
+    made: float = 0.0
+    """When the context was made that is in use, in seconds of the steady clock."""
 
     def take(self, loaded: Loaded, kept: bool) -> None:
         """Take what was *loaded* without its context, or what is wrong with it.
@@ -44,7 +46,7 @@ class Entry:
         self.rest = RETRY_LOOKS if loaded.fault else 0
         if loaded.context is not None:
             self.known = True
-            self.last = _without_context(loaded)
+            self.last = evolve(loaded, context=None, fault="")
         elif kept:
             self.last = _looked_at(self.last, loaded)
         else:
@@ -71,29 +73,9 @@ class Entry:
         return words
 
 
-def _without_context(loaded: Loaded) -> Loaded:
-    return Loaded(
-        loaded.watched,
-        None,
-        loaded.names,
-        loaded.not_after,
-        loaded.warn_at,
-        loaded.renew_at,
-        loaded.path,
-    )
-
-
 def _looked_at(before: Loaded, failed: Loaded) -> Loaded:
     """Return *before*, its files as the *failed* load found them."""
-    return Loaded(
-        failed.watched,
-        None,
-        before.names,
-        before.not_after,
-        before.warn_at,
-        before.renew_at,
-        before.path,
-    )
+    return evolve(before, watched=failed.watched)
 
 
 @define(eq=False)
@@ -114,7 +96,7 @@ class Row:
     @property
     def names(self) -> tuple[str, ...]:
         """The names that may have a certificate of their own, the site's first."""
-        return self.site.names if self.site.certificates == "files" else (self.site.name,)
+        return (self.site.name,) if self.site.certificates == "internal" else self.site.names
 
     def _index(self) -> dict[bytes, str]:
         choices = {name.encode("ascii", "replace"): name for name in self.names}
@@ -143,8 +125,8 @@ class Row:
         gone = [name for name in self.entries if name not in self.names]
         for name in gone:
             del self.entries[name]
-        # Certificates in folders are one a name: another name says nothing of the others.
-        if before.certificates != site.certificates or site.certificates != "files":
+        # Another name says nothing of what is shown for the others, unless one is made for all.
+        if before.certificates != site.certificates or site.certificates == "internal":
             self.outdate()
         return True, gone
 

@@ -30,6 +30,7 @@ class Counts:
     not_after: float = 0.0
     """When the certificate ends that is shown here, epoch seconds; 0: none was loaded."""
     source: str = ""
+    issuer: str = ""
     fault: str = ""
     """What is wrong with the certificate, in words."""
     traffic: Traffic = NO_TRAFFIC
@@ -64,6 +65,7 @@ class Reporter:
                 found.leases,
                 found.not_after,
                 found.source,
+                found.issuer,
                 found.fault,
                 _told(found.traffic),
                 found.handshakes,
@@ -100,7 +102,7 @@ def read(data: bytes) -> dict[str, Counts]:
     """Return what `Reporter.changed` told. Fails with `ValueError` for anything else."""
     found: dict[str, Counts] = {}
     try:
-        for site, *numbers, source, fault, traffic, handshakes in json.loads(data):
+        for site, *numbers, source, issuer, fault, traffic, handshakes in json.loads(data):
             requests, connections, uses, leases, not_after = numbers
             if not (isfinite(not_after) and min(numbers) >= 0):
                 raise ValueError(f"{numbers} cannot be")
@@ -111,6 +113,7 @@ def read(data: bytes) -> dict[str, Counts]:
                 int(leases),
                 float(not_after),
                 str(source),
+                str(issuer),
                 str(fault),
                 _traffic(traffic),
                 tuple((str(result), int(number)) for result, number in handshakes),
@@ -195,4 +198,9 @@ def _sum(*each: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
 def _certificate(counts: Counts) -> dict[str, Any] | None:
     if not counts.not_after:
         return None
-    return {"source": counts.source, "not_after": counts.not_after, "fault": counts.fault}
+    return {
+        "source": counts.source,
+        "issuer": counts.issuer,
+        "not_after": counts.not_after,
+        "fault": counts.fault,
+    }
