@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Container, Lifecycle, Process
-from snickers.containers import process, sessions
+from snickers.containers import pace, process, sessions
 from snickers.containers.engine import EngineFailed, owner_of
 from snickers.containers.leftovers import MARK
 from snickers.containers.process import ProcessEngine
@@ -141,6 +141,29 @@ class ProcessFixture:
 
 class ProcessEngineContract(engine_contract(ProcessFixture)):
     """The engine with processes keeps the contract of all engines."""
+
+
+class LastingFixture(ProcessFixture):
+    """Engines whose servers outlive them; the last one ends what is left."""
+
+    lasting = True
+
+    def engine(self) -> ProcessEngine:
+        engine = ProcessEngine(reactor, os.path.join(self.folder, "state"), lasting=True)
+        self.engines.append(engine)
+        return engine
+
+    async def end(self) -> None:
+        await super().end()
+        last = ProcessEngine(reactor, os.path.join(self.folder, "state"))
+        observer = RecordingObserver()
+        last.watch(observer)
+        await observer.until(lambda: bool(observer.events)).addTimeout(20, reactor)
+        await last.close()
+
+
+class LastingEngineContract(engine_contract(LastingFixture)):
+    """The engine whose servers outlive it keeps the contract of all engines."""
 
 
 class ProcessEngineTests(TestCase):
@@ -457,22 +480,22 @@ class ProcessEngineTests(TestCase):
 
     async def test_flood(self) -> None:
         """A server that writes more than anybody can read is read slowly, and all of its end."""
-        self.patch(process, "FLOOD", 10_000)
-        self.patch(process, "REST", 0.05)
+        self.patch(pace, "FLOOD", 10_000)
+        self.patch(pace, "REST", 0.05)
         rests: list[str] = []
-        each_pipe = process._Server._each_pipe
+        rested = pace.Pace._rested
 
-        def note(server, do: str) -> None:
-            rests.append(do)
-            each_pipe(server, do)
+        def note(each: pace.Pace) -> None:
+            rests.append("rested")
+            rested(each)
 
-        self.patch(process._Server, "_each_pipe", note)
+        self.patch(pace.Pace, "_rested", note)
         await self.start(self.declared("sh", "-c", "yes | head -c 400000; echo end"))
         await self.engine.logs("alice.example", 0, True, Gathered()).addTimeout(20, reactor)
         got = Gathered()
         await self.engine.logs("alice.example", 1, False, got)
         self.assertEqual(got.data, b"end\n")
-        self.assertIn("stopReading", rests)
+        self.assertIn("rested", rests)
 
     async def test_closing(self) -> None:
         """What is asked while Snickers ends is refused, what is under way included."""

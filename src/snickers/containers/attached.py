@@ -54,6 +54,10 @@ class Attached(Server, ProcessProtocol):
     def _tell_all(self, number: int) -> None:
         sessions.tell(self.pid, number)
 
+    def _hear_out(self) -> None:
+        self._pace.hurry()
+        self._call(LAST_WORDS, self._let_go)
+
     # ProcessProtocol
 
     def connectionMade(self) -> None:
@@ -76,8 +80,6 @@ class Attached(Server, ProcessProtocol):
 
     def processExited(self, reason: Failure) -> None:
         self._ended(launching.code(reason))
-        self._pace.hurry()
-        self._call(LAST_WORDS, self._let_go)
 
     def processEnded(self, reason: Failure) -> None:
         self._hush()

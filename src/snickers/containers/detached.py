@@ -73,9 +73,22 @@ class Detached(Server):
     def end(self, within: float) -> Deferred[None]:
         if not self.ending and not self._exited:
             # Whoever takes it over goes on with that.
-            self._mark = evolve(self._mark, ending=True)
-            self._marks.write(self._mark)
+            self._note(evolve(self._mark, ending=True))
         return super().end(within)
+
+    def pause(self) -> None:
+        super().pause()
+        # The kernel takes a moment to stop it, and somebody may look before.
+        self._note(evolve(self._mark, instance=self.instance))
+
+    def resume(self) -> None:
+        super().resume()
+        self._note(evolve(self._mark, instance=self.instance))
+
+    def _note(self, mark: Mark) -> None:
+        if mark != self._mark and not self._exited:
+            self._mark = mark
+            self._marks.write(mark)
 
     def leave(self) -> None:
         """Do nothing with it any more: another Snickers may."""
@@ -113,6 +126,8 @@ class Detached(Server):
     def _ended(self, code: int | None) -> None:
         self._marks.forget(self.instance.site, self.instance.id)
         super()._ended(code)
+
+    def _hear_out(self) -> None:
         self._held.let_go()
         if self._pipe is None:
             self._unheard()
@@ -126,6 +141,8 @@ class Detached(Server):
     def _unheard(self) -> None:
         """Nothing more is heard of it, or will be."""
         self._pipe = None
+        if self.silent.called:
+            return
         if self._left:
             self._output.leave(self)
         elif self._exited:
@@ -209,8 +226,8 @@ class DetachedServers:
                 continue
             log.info("{site}: taking over process {pid}", site=instance.site, pid=instance.id)
             now = sessions.stat(held.pid)
-            paused = now is not None and now.state in "Tt"
-            mark = evolve(mark, instance=evolve(instance, paused=paused))
+            if now is not None and now.state in "Tt":
+                mark = evolve(mark, instance=evolve(instance, paused=True))
             reads = pipe.find(self._marks.pipe(instance.site))
             server = self._keep(mark, held, reads, gone, child=False)
             server.ending = mark.ending

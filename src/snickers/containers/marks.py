@@ -135,6 +135,7 @@ def _mark(said: dict[str, Any]) -> Mark:
             running=True,
             address=(str(host), int(port)),
             started=float(instance["started"]),
+            paused=bool(instance["paused"]),
         ),
         stop_within=float(said["stop_within"]),
         place=Place(

@@ -107,6 +107,10 @@ class Server:
         """Signal all of its session."""
         raise NotImplementedError
 
+    def _hear_out(self) -> None:
+        """It has ended: hear its last words, for `LAST_WORDS` at the most."""
+        raise NotImplementedError
+
     def _reported(self, report: bytes) -> None:
         """The launcher has said all that it says."""
         self._heard = True
@@ -124,6 +128,7 @@ class Server:
         # Whoever it left behind in its group shall not live on beside the next one.
         self._signal(signal.SIGKILL)
         self._hush()
+        self._hear_out()
         self._told()
 
     def _call(self, after: float, what: Callable[[], None]) -> None:
