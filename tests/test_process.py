@@ -155,28 +155,40 @@ class LastingFixture(ProcessFixture):
 
     async def end(self) -> None:
         await super().end()
-        last = ProcessEngine(reactor, os.path.join(self.folder, "state"))
-        observer = RecordingObserver()
-        last.watch(observer)
-        await observer.until(lambda: bool(observer.events)).addTimeout(20, reactor)
-        await last.close()
+        await end_all(os.path.join(self.folder, "state"))
 
 
 class LastingEngineContract(engine_contract(LastingFixture)):
     """The engine whose servers outlive it keeps the contract of all engines."""
 
 
-class ProcessEngineTests(TestCase):
-    """What only processes do."""
+async def end_all(state: str) -> None:
+    """End what the engines of a state folder have left running."""
+    last = ProcessEngine(reactor, state)
+    observer = RecordingObserver()
+    last.watch(observer)
+    await observer.until(lambda: bool(observer.events)).addTimeout(20, reactor)
+    await last.close()
+
+
+class EngineCase(TestCase):
+    """An engine in folders of the test's own."""
+
+    lasting = False
 
     def setUp(self) -> None:
         self.folder = os.path.abspath(self.mktemp())
-        self.engine = ProcessEngine(
-            reactor, self.state, {"PATH": os.environ["PATH"], "SECRET": "of Snickers"}
-        )
-        self.observer = RecordingObserver()
-        self.engine.watch(self.observer)
-        self.addCleanup(self.engine.close)
+        self.addCleanup(lambda: Deferred.fromCoroutine(end_all(self.state)))
+        self.engine, self.observer = self.another()
+
+    def another(self) -> tuple[ProcessEngine, RecordingObserver]:
+        """Return one more engine of the same Snickers, watched."""
+        environment = {"PATH": os.environ["PATH"], "SECRET": "of Snickers"}
+        engine = ProcessEngine(reactor, self.state, environment, lasting=self.lasting)
+        observer = RecordingObserver()
+        engine.watch(observer)
+        self.addCleanup(engine.close)
+        return engine, observer
 
     @property
     def state(self) -> str:
@@ -216,6 +228,10 @@ class ProcessEngineTests(TestCase):
         """Return the value of a Python expression in a server."""
         program = f"import json, os, time; print(json.dumps({expression}), flush=True); "
         return json.loads(await self.said(self.python(program + "time.sleep(60)", **options)))
+
+
+class WhateverItOutlives:
+    """What processes do, whether they outlive Snickers or not."""
 
     async def test_environment(self) -> None:
         """A server is told its port, address, data and site; nothing of Snickers' environment."""
@@ -497,6 +513,31 @@ class ProcessEngineTests(TestCase):
         self.assertEqual(got.data, b"end\n")
         self.assertIn("rested", rests)
 
+    async def test_cancelled(self) -> None:
+        """A cancelled start leaves nothing running."""
+        starting = self.engine.start(self.declared("sleep", "60"), lambda words: None)
+        starting.addErrback(lambda _: None).cancel()
+        await self.engine.stop("alice.example", 5).addTimeout(20, reactor)
+        self.assertEqual(await self.engine.list(), [])
+
+    async def test_stop_cancelled(self) -> None:
+        """After a cancelled stop the next start waits for the end all the same."""
+        first = await self.start(self.declared("sleep", "60"))
+        stopping = self.engine.stop("alice.example", 5)
+        stopping.addErrback(lambda _: None).cancel()
+        second = await self.start(self.declared("sleep", "60"))
+        self.assertNotEqual(first.id, second.id)
+        self.assertEqual(len(self.observer.exits), 1)
+
+    async def test_container(self) -> None:
+        """What is no process is refused in words."""
+        words = await self.fails(Declared("alice.example", Container("lamp"), self.data))
+        self.assertIn("container", words)
+
+
+class ProcessEngineTests(WhateverItOutlives, EngineCase):
+    """What only processes do that end with Snickers."""
+
     async def test_closing(self) -> None:
         """What is asked while Snickers ends is refused, what is under way included."""
         starting = self.start(self.declared("sleep", "60"))
@@ -522,34 +563,10 @@ class ProcessEngineTests(TestCase):
         await self.engine.close().addTimeout(20, reactor)
         self.assertFalse(_alive(child))
 
-    async def test_cancelled(self) -> None:
-        """A cancelled start leaves nothing running."""
-        starting = self.engine.start(self.declared("sleep", "60"), lambda words: None)
-        starting.addErrback(lambda _: None).cancel()
-        await self.engine.stop("alice.example", 5).addTimeout(20, reactor)
-        self.assertEqual(await self.engine.list(), [])
-
-    async def test_stop_cancelled(self) -> None:
-        """After a cancelled stop the next start waits for the end all the same."""
-        first = await self.start(self.declared("sleep", "60"))
-        stopping = self.engine.stop("alice.example", 5)
-        stopping.addErrback(lambda _: None).cancel()
-        second = await self.start(self.declared("sleep", "60"))
-        self.assertNotEqual(first.id, second.id)
-        self.assertEqual(len(self.observer.exits), 1)
-
-    async def test_container(self) -> None:
-        """What is no process is refused in words."""
-        words = await self.fails(Declared("alice.example", Container("lamp"), self.data))
-        self.assertIn("container", words)
-
     async def test_left_behind(self) -> None:
         """What a killed Snickers left behind has ended before the next one says ``found``."""
         pid = await self.leave_behind()
-        other = ProcessEngine(reactor, self.state)
-        self.addCleanup(other.close)
-        observer = RecordingObserver()
-        other.watch(observer)
+        _, observer = self.another()
         await observer.until(lambda: bool(observer.events)).addTimeout(20, reactor)
         self.assertFalse(_alive(pid))
 
@@ -559,6 +576,12 @@ class ProcessEngineTests(TestCase):
         pid = os.posix_spawnp("sleep", ["sleep", "60"], environment)
         self.addCleanup(os.waitpid, pid, 0)
         return pid
+
+
+class LastingEngineTests(WhateverItOutlives, EngineCase):
+    """What only processes do that outlive Snickers."""
+
+    lasting = True
 
 
 def _alive(pid: int) -> bool:

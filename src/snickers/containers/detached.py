@@ -62,6 +62,7 @@ class Detached(Server):
         self._held = held
         self._output = output
         self._left = False
+        self._silent = False
         output.begin(self)
         self._pipe: pipe.Pipe | None = None
         if reads is not None:
@@ -141,15 +142,14 @@ class Detached(Server):
     def _unheard(self) -> None:
         """Nothing more is heard of it, or will be."""
         self._pipe = None
-        if self.silent.called:
-            return
+        if self._silent or not (self._left or self._exited):
+            return  # It may have closed its output, and live on.
+        self._silent = True
+        self._hush()
         if self._left:
             self._output.leave(self)
-        elif self._exited:
-            self._hush()
-            self._output.end(self)
         else:
-            return  # It has closed its output, and lives on.
+            self._output.end(self)
         self.silent.callback(None)
 
 
