@@ -60,7 +60,9 @@ class Marks:
 
     def make_folder(self, site: str) -> None:
         """Have `folder` be there. Raises `OSError`."""
-        os.makedirs(self.folder(site), 0o700, exist_ok=True)
+        # The mode is for the last one only.
+        for path in (os.path.dirname(self._folder), self._folder, self.folder(site)):
+            os.makedirs(path, 0o700, exist_ok=True)
 
     def write(self, mark: Mark) -> None:
         """Have *mark* be the one of its site. Never fails: without it the server runs, and is ended
