@@ -136,6 +136,8 @@ class HeldTests(TestCase):
         process.wait()
         stranger = self.spawn(start_new_session=True)
         each.pid = stranger.pid
+        # Both may have been started in one tick of the clock, here.
+        each.start = sessions.stat(stranger.pid).start - 1
         self.patch(os, "killpg", lambda group, number: self.fail("A group was signalled."))
         each.signal_group(signal.SIGKILL)
         each.signal(signal.SIGKILL)
