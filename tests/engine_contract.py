@@ -659,6 +659,21 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
             await self.waited(following)
             self.assertGreater(got.data.count(b"asked"), before)
 
+        async def test_adopted_comes_back(self) -> None:
+            """What another engine object has started, or replaced, comes back by this one."""
+            first = await self.start()
+            await self.succeeded()
+            second = await self.start("stubborn")
+            back = await self.waited(self.engine.revert(self.site, first.id, self.words.append))
+            self.assertEqual(back.fingerprint, first.fingerprint)
+            third = await self.start("stubborn")
+            await self.succeeded()
+            again = await self.waited(self.engine.revert(self.site, back.id, self.words.append))
+            self.assertEqual(again.fingerprint, first.fingerprint)
+            self.assertEqual(await self.running(), [again])
+            for gone in (second, third):
+                await self.fails(self.engine.revert(self.site, gone.id, self.words.append))
+
         async def test_adopted_again(self) -> None:
             """What has gone through several engine objects is still the same server."""
             instance = await self.start()

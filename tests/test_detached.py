@@ -182,6 +182,8 @@ class DetachedTests(EngineCase):
         child = await self.child()
         await self.engine.close()
         os.kill(int(first.id), signal.SIGKILL)
+        while (found := sessions.stat(int(first.id))) is not None and found.state != "Z":
+            await deferLater(reactor, 0.01)
         self.assertTrue(_alive(child))
         await self.take_over()
         self.assertFalse(_alive(child))

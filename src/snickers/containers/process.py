@@ -31,6 +31,7 @@ from snickers.containers import launching, premises, sessions
 from snickers.containers.account import Account, account
 from snickers.containers.attached import AttachedServers
 from snickers.containers.beside import Command
+from snickers.containers.declarations import Declarations
 from snickers.containers.detached import AWAY, DetachedServers
 from snickers.containers.engine import EngineAway, EngineFailed, Turns, fingerprint, owner_of
 from snickers.containers.launching import Place, Unlaunched
@@ -68,11 +69,11 @@ class ProcessEngine:
         folder = os.path.join(state, "processes")
         self._reactor = reactor
         self._leftovers = Leftovers(reactor, folder, owner_of(state))
+        keep = os.path.join(folder, "lasting")
         self._keeping: Keeping = (
-            DetachedServers(reactor, os.path.join(folder, "lasting"))
-            if lasting
-            else AttachedServers(reactor)
+            DetachedServers(reactor, keep) if lasting else AttachedServers(reactor)
         )
+        self._made = Declarations(keep if lasting else "")
         self._path = environment.get("PATH") or _PATH
         self._lang = environment.get("LANG") or "C.UTF-8"
         self._observer: IEngineObserver | None = None
@@ -82,9 +83,6 @@ class ProcessEngine:
         self._clearing: set[Deferred[Sequence[int]]] = set()
         """What is being ended that an earlier Snickers left behind."""
         self._turns = Turns()
-        self._made: dict[str, list[tuple[str, Declared]]] = {}
-        """For each site the id and the declaration of its last servers, the last two at the most:
-        one of another declaration each."""
         self._closed = False
 
     def fingerprint(self, declared: Declared) -> str:
@@ -143,12 +141,11 @@ class ProcessEngine:
 
     def revert(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
         def begin() -> Deferred[Instance]:
-            made = self._made.get(site, [])
-            for index, (known, declared) in enumerate(made):
-                if known == id:
-                    del made[index + 1 :]
-                    return Deferred.fromCoroutine(self._start(declared, progress, True))
-            return fail(EngineFailed("How it was started is not known any more."))
+            self._look_away()
+            declared = self._made.back_to(site, id)
+            if declared is None:
+                raise EngineFailed("How it was started is not known any more.")
+            return Deferred.fromCoroutine(self._start(declared, progress, True))
 
         return self._turns.run(site, begin)
 
@@ -173,8 +170,8 @@ class ProcessEngine:
             return Deferred.fromCoroutine(self._end(site)).addCallback(forget)
 
         def forget(_: object) -> None:
+            self._made.forget(site)
             self._keeping.forget(site)
-            self._made.pop(site, None)
 
         return self._turns.run(site, end)
 
@@ -337,11 +334,7 @@ class ProcessEngine:
         except CancelledError:
             server.abandon()
             raise
-        last = self._made.setdefault(site, [])
-        if last and self.fingerprint(last[-1][1]) == wanted:
-            last.pop()
-        last.append((server.instance.id, declared))
-        del last[:-2]
+        self._made.add(server.instance.id, declared)
         return server.instance
 
     def _look_closed(self) -> None:

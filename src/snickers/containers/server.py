@@ -128,8 +128,8 @@ class Server:
         # Whoever it left behind in its group shall not live on beside the next one.
         self._signal(signal.SIGKILL)
         self._hush()
-        self._hear_out()
         self._told()
+        self._hear_out()
 
     def _call(self, after: float, what: Callable[[], None]) -> None:
         self._later.append(self._clock.callLater(after, what))
