@@ -668,6 +668,8 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
             self.assertEqual(back.fingerprint, first.fingerprint)
             third = await self.start("stubborn")
             await self.succeeded()
+            listed = {each.id: each.running for each in await self.listed()}
+            self.assertEqual(listed, {back.id: False, third.id: True})
             again = await self.waited(self.engine.revert(self.site, back.id, self.words.append))
             self.assertEqual(again.fingerprint, first.fingerprint)
             self.assertEqual(await self.running(), [again])

@@ -49,21 +49,24 @@ class DeclarationsTests(SynchronousTestCase):
         """The last two are known, of each site."""
         self.assertEqual(self.ids(), [])
         for id in "123":
-            self.made.add(id, other(id))
-        self.made.add("9", other("x", "bob.example"))
+            self.made.add(id, 1.5, other(id))
+        self.made.add("9", 1.5, other("x", "bob.example"))
         self.assertEqual((self.ids(), self.ids("bob.example")), (["2", "3"], ["9"]))
+        self.assertEqual(self.made.sites(), ["alice.example", "bob.example"])
+        self.made.forget("bob.example")
+        self.assertEqual(self.made.sites(), ["alice.example"])
 
     def test_same(self) -> None:
         """One that is made anew of the same declaration takes the place of the one before."""
-        self.made.add("1", other("a"))
-        self.made.add("2", other("b"))
-        self.made.add("3", other("b"))
+        self.made.add("1", 1.5, other("a"))
+        self.made.add("2", 1.5, other("b"))
+        self.made.add("3", 1.5, other("b"))
         self.assertEqual(self.ids(), ["1", "3"])
 
     def test_back(self) -> None:
         """Going back forgets what came after, and nothing when it is not known where to."""
-        self.made.add("1", ALICE)
-        self.made.add("2", other("b"))
+        self.made.add("1", 1.5, ALICE)
+        self.made.add("2", 1.5, other("b"))
         self.assertIsNone(self.made.back_to("alice.example", "7"))
         self.assertIsNone(self.made.back_to("bob.example", "1"))
         self.assertEqual(self.ids(), ["1", "2"])
@@ -73,7 +76,7 @@ class DeclarationsTests(SynchronousTestCase):
 
     def test_forgotten(self) -> None:
         """Of a forgotten site nothing is known, and it may be forgotten again."""
-        self.made.add("1", ALICE)
+        self.made.add("1", 1.5, ALICE)
         self.made.forget("alice.example")
         self.made.forget("alice.example")
         self.assertEqual(self.ids(), [])
@@ -92,10 +95,12 @@ class LastingDeclarationsTests(DeclarationsTests):
 
     def test_lasts(self) -> None:
         """Another one knows the same: all that makes a server."""
-        self.made.add("1", ALICE)
-        self.made.add("2", other("b"))
+        self.made.add("1", 1.5, ALICE)
+        self.made.add("2", 1.5, other("b"))
         self.made = Declarations(self.folder)
+        self.assertEqual(self.made.sites(), ["alice.example"])
         self.assertEqual(self.ids(), ["1", "2"])
+        self.assertEqual(self.made.of("alice.example")[0].started, 1.5)
         back = self.made.back_to("alice.example", "1")
         kind = evolve(ALICE.kind, life=Lifecycle(stop_within=float("inf")))
         self.assertEqual(back, evolve(ALICE, kind=kind))
@@ -106,12 +111,12 @@ class LastingDeclarationsTests(DeclarationsTests):
 
     def test_for_nobody_else(self) -> None:
         """Nobody but Snickers' own user can read it."""
-        self.made.add("1", ALICE)
+        self.made.add("1", 1.5, ALICE)
         self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
 
     def test_another_meaning(self) -> None:
         """What would make another server now than it did then is not known any more."""
-        self.made.add("1", ALICE)
+        self.made.add("1", 1.5, ALICE)
         with open(self.path, encoding="utf-8") as file:
             said = json.load(file)
         said[0]["fingerprint"] = "0" * 32
@@ -142,7 +147,7 @@ class LastingDeclarationsTests(DeclarationsTests):
 
     def test_torn(self) -> None:
         """What is torn is not known."""
-        self.made.add("1", ALICE)
+        self.made.add("1", 1.5, ALICE)
         with open(self.path, encoding="utf-8") as file:
             text = file.read()
         with open(self.path, "w", encoding="utf-8") as file:
@@ -153,5 +158,5 @@ class LastingDeclarationsTests(DeclarationsTests):
         """A folder that cannot be made costs what would come back later, nothing now."""
         with open(self.folder, "w", encoding="ascii"):
             pass
-        self.made.add("1", ALICE)
+        self.made.add("1", 1.5, ALICE)
         self.assertEqual(self.ids(), ["1"])

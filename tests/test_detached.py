@@ -60,9 +60,9 @@ class DetachedTests(EngineCase):
     lasting = True
 
     def declared(self, does: str = "serves", site: str = "alice.example") -> Declared:
-        return self.running(*command(does), site=site)
+        return self.does(*command(does), site=site)
 
-    def running(self, *command: str, site: str = "alice.example", stop_within: float = 0.2):
+    def does(self, *command: str, site: str = "alice.example", stop_within: float = 0.2):
         kind = Process(command, life=Lifecycle(stop_within=stop_within))
         return Declared(site, kind, os.path.join(self.folder, "data", site))
 
@@ -112,7 +112,7 @@ class DetachedTests(EngineCase):
         for (_, address), site in zip(servers, (b"alice", b"bob"), strict=True):
             self.assertIn(site, await ask(address))
         await self.take_over()
-        listed = {each.site: each for each in await self.engine.list()}
+        listed = {each.site: each for each in await self.there()}
         self.assertEqual(
             [(int(each.id), each.address) for each in map(listed.get, sorted(listed))], servers
         )
@@ -124,7 +124,7 @@ class DetachedTests(EngineCase):
         )
         self.assertIn(self.observer.exits[0].code, (143, None))
         self.assertFalse(_alive(servers[0][0]))
-        self.assertEqual([each.site for each in await self.engine.list()], ["bob.example"])
+        self.assertEqual([each.site for each in await self.there()], ["bob.example"])
         self.assertIn(b"bob", await ask(servers[1][1]))
 
     async def test_said_meanwhile(self) -> None:
@@ -140,7 +140,7 @@ class DetachedTests(EngineCase):
         """A line that was begun before one Snickers ended is ended in the log of the next."""
         path = os.path.join(self.folder, "go")
         program = f"printf begun; until [ -e {path} ]; do sleep 0.02; done; echo ' ended'; sleep 60"
-        await self.start(self.running("sh", "-c", program))
+        await self.start(self.does("sh", "-c", program))
         log = os.path.join(self.state, "processes", "lasting", "alice.example", "log")
         while b"begun" not in _read(log):
             await deferLater(reactor, 0.01)
@@ -162,11 +162,11 @@ class DetachedTests(EngineCase):
         while sessions.stat(int(first.id)).state != "T":
             await deferLater(reactor, 0.01)
         await self.take_over()
-        self.assertTrue((await self.engine.list())[0].paused)
+        self.assertTrue((await self.there())[0].paused)
 
     async def test_children(self) -> None:
         """What a server has begun in a session of its own goes on with it, and ends with it."""
-        await self.start(self.running(sys.executable, "-I", "-S", "-c", ESCAPED))
+        await self.start(self.does(sys.executable, "-I", "-S", "-c", ESCAPED))
         child = int(await self.logged(b"\n"))
         await self.engine.close()
         await self.take_over()
@@ -178,7 +178,7 @@ class DetachedTests(EngineCase):
         """Of one that ended while there was no Snickers nothing is found, and what it left behind
         has ended before ``found``. Its last words are there."""
         program = "import sys; print('first', flush=True)\n" + ESCAPED
-        first = await self.start(self.running(sys.executable, "-I", "-S", "-c", program))
+        first = await self.start(self.does(sys.executable, "-I", "-S", "-c", program))
         child = await self.child()
         await self.engine.close()
         os.kill(int(first.id), signal.SIGKILL)
@@ -187,7 +187,7 @@ class DetachedTests(EngineCase):
         self.assertTrue(_alive(child))
         await self.take_over()
         self.assertFalse(_alive(child))
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
         self.assertIn(b"first", await self.logged_so_far())
         self.assertEqual(self.observer.exits, [])
 
@@ -216,7 +216,7 @@ class DetachedTests(EngineCase):
         with open(path, "w", encoding="utf-8") as file:
             json.dump(said, file)
         await self.take_over()
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
         await self.start(self.declared())
         await self.engine.stop("alice.example", 5)
         await self.engine.remove("alice.example")
@@ -241,7 +241,7 @@ class DetachedTests(EngineCase):
             former.list,
         ):
             await self.assertFailure(call(), EngineAway)
-        self.assertEqual(await self.engine.list(), [first])
+        self.assertEqual(await self.there(), [first])
         second = await self.engine.start(declared, lambda words: None, True)
         self.assertNotEqual(first.id, second.id)
         await former.close()
@@ -250,11 +250,11 @@ class DetachedTests(EngineCase):
         # Its parent has heard of the end of the first one; what is noted is the second one's.
         await self.engine.close()
         await self.take_over()
-        self.assertEqual(await self.engine.list(), [second])
+        self.assertEqual(await self.there(), [second])
 
     async def test_and_back(self) -> None:
         """A server that was handed over and back is its parent's again, with how it ends."""
-        first = await self.start(self.running("sh", "-c", "sleep 60; exit 1"))
+        first = await self.start(self.does("sh", "-c", "sleep 60; exit 1"))
         await self.engine.close()
         await self.take_over()
         await self.engine.close()
@@ -277,7 +277,7 @@ class DetachedTests(EngineCase):
         self.assertTrue(_alive(int(first.id)))
         await self.take_over()
         self.assertFalse(_alive(int(first.id)))
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
 
     async def test_start_broken_off(self) -> None:
         """What was about to start when its engine was closed does not run."""
@@ -286,11 +286,11 @@ class DetachedTests(EngineCase):
         await self.engine.close()
         await starting
         await self.take_over()
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
 
     async def test_commands_end(self) -> None:
         """A command that runs beside a server ends with the engine that has begun it."""
-        await self.start(self.running("sleep", "60"))
+        await self.start(self.does("sleep", "60"))
         path = os.path.join(self.folder, "pid")
         program = f"echo $$ > {path}.new; mv {path}.new {path}; exec sleep 60"
         running = self.engine.run("alice.example", ("sh", "-c", program), 60)
@@ -302,7 +302,7 @@ class DetachedTests(EngineCase):
         while _alive(pid):
             await deferLater(reactor, 0.01)
         await self.take_over()
-        self.assertEqual(len(await self.engine.list()), 1)
+        self.assertEqual(len(await self.there()), 1)
 
     async def test_clearing_let_go(self) -> None:
         """What is being ended of an earlier Snickers is let go of when the engine is closed."""
@@ -330,7 +330,7 @@ class DetachedTests(EngineCase):
         self.lasting = False
         await self.take_over()
         self.assertFalse(_alive(int(first.id)))
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
 
     async def test_removed(self) -> None:
         """Of a removed site nothing is left in the state folder."""
@@ -357,13 +357,13 @@ class DetachedTests(EngineCase):
 
     async def test_output_closed(self) -> None:
         """A server that closes its output lives on, and its end is told."""
-        first = await self.start(self.running("sh", "-c", "echo bye; exec >&- 2>&-; sleep 60"))
+        first = await self.start(self.does("sh", "-c", "echo bye; exec >&- 2>&-; sleep 60"))
         await self.engine.logs("alice.example", 0, False, Gathered())
         while b"bye" not in await self.logged_so_far():
             await deferLater(reactor, 0.01)
         await self.engine.close()
         await self.take_over()
-        self.assertEqual(await self.engine.list(), [first])
+        self.assertEqual(await self.there(), [first])
         await self.engine.stop("alice.example", 5)
         self.assertEqual([each.id for each in self.observer.exits], [first.id])
 
@@ -379,7 +379,7 @@ class DetachedTests(EngineCase):
         words = await self.assertFailure(failed, EngineFailed)
         self.assertIn("Too many open files", str(words))
         await self.closed_again(before)
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
 
     async def test_nothing_left_open(self) -> None:
         """When a server has ended, and when an engine was closed, no descriptor is left open."""

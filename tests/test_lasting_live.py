@@ -102,6 +102,21 @@ class LastingTests(SynchronousTestCase):
         self.until(lambda: red.get("app.localhost")[0] == 200, "it did not come back")
         self.assertNotEqual(self.number(red), number)
 
+    def test_rolled_back(self) -> None:
+        """What was replaced under one team comes back under the next."""
+        blue = self.team("blue", SITE + "env.TITLE = first\n")
+        self.assertEqual(blue.get("app.localhost")[1].split()[0], b"first")
+        blue.reload(SITE + "env.TITLE = second\n")
+        self.until(
+            lambda: blue.get("app.localhost")[1].split()[0] == b"second", "it was not replaced"
+        )
+        blue.kill()
+        red = self.team("red", SITE + "env.TITLE = second\n")
+        self.until_awake(red)
+        done = red.command("rollback", "app.localhost")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(red.get("app.localhost")[1].split()[0], b"first")
+
     def test_declared_anew(self) -> None:
         """A server whose section was changed meanwhile is replaced by the team that comes."""
         blue = self.team("blue")

@@ -190,6 +190,10 @@ class EngineCase(TestCase):
         self.addCleanup(engine.close)
         return engine, observer
 
+    async def there(self) -> list[Instance]:
+        """Return the servers that run."""
+        return [each for each in await self.engine.list() if each.running]
+
     @property
     def state(self) -> str:
         return os.path.join(self.folder, "state")
@@ -237,7 +241,7 @@ class WhateverItOutlives:
         """A server is told its port, address, data and site; nothing of Snickers' environment."""
         environment = await self.tells("dict(os.environ)", environment=(("TITLE", "Alice"),))
         port = int(environment.pop("PORT"))
-        self.assertEqual((await self.engine.list())[0].address, ("127.0.0.1", port))
+        self.assertEqual((await self.there())[0].address, ("127.0.0.1", port))
         environment.pop("LC_CTYPE", None)  # Python's own doing (PEP 538).
         self.assertEqual(
             environment,
@@ -309,7 +313,7 @@ class WhateverItOutlives:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         self.assertEqual(await self.tells("os.environ['PORT']", port=port), str(port))
-        self.assertEqual((await self.engine.list())[0].address, ("127.0.0.1", port))
+        self.assertEqual((await self.there())[0].address, ("127.0.0.1", port))
 
     async def test_port_taken(self) -> None:
         """A configured port on which something else listens fails in words."""
@@ -333,7 +337,7 @@ class WhateverItOutlives:
         os.chmod(program, 0o755)
         words = await self.fails(self.declared(program))
         self.assertIn("Exec format error", words)
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
         self.assertEqual(self.observer.exits, [])
 
     async def test_after_failure(self) -> None:
@@ -479,7 +483,7 @@ class WhateverItOutlives:
             "time.sleep(60)"
         )
         child = int(await self.said(declared))
-        os.kill(int((await self.engine.list())[0].id), signal.SIGKILL)
+        os.kill(int((await self.there())[0].id), signal.SIGKILL)
         await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(20, reactor)
         self.assertTrue(_alive(child))
         await self.start(self.declared("sleep", "60"))
@@ -518,7 +522,7 @@ class WhateverItOutlives:
         starting = self.engine.start(self.declared("sleep", "60"), lambda words: None)
         starting.addErrback(lambda _: None).cancel()
         await self.engine.stop("alice.example", 5).addTimeout(20, reactor)
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
 
     async def test_stop_cancelled(self) -> None:
         """After a cancelled stop the next start waits for the end all the same."""
@@ -546,7 +550,7 @@ class ProcessEngineTests(WhateverItOutlives, EngineCase):
         await closing
         starting.addErrback(lambda _: None)
         self.assertIn("ending", await self.fails(self.declared("sleep", "60")))
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
 
     async def test_escaped_child_ends_with_snickers(self) -> None:
         """When Snickers ends, so does what escaped a server's session."""

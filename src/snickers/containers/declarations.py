@@ -27,6 +27,8 @@ class Made:
     """One server as it was made."""
 
     id: str
+    started: float | None
+    """Seconds since the epoch."""
     declared: Declared
 
 
@@ -47,12 +49,20 @@ class Declarations:
             self._made[site] = _read(self._path(site), site)
         return self._made.get(site, [])
 
-    def add(self, id: str, declared: Declared) -> None:
+    def sites(self) -> list[str]:
+        """Return those of which anything is known."""
+        known = {site for site, made in self._made.items() if made}
+        if self._folder:
+            with suppress(OSError):
+                known.update(site for site in os.listdir(self._folder) if self.of(site))
+        return sorted(known)
+
+    def add(self, id: str, started: float | None, declared: Declared) -> None:
         """The server *id* was made."""
         made = list(self.of(declared.site))
         if made and fingerprint(made[-1].declared) == fingerprint(declared):
             made.pop()
-        self._keep(declared.site, [*made, Made(id, declared)][-2:])
+        self._keep(declared.site, [*made, Made(id, started, declared)][-2:])
 
     def back_to(self, site: str, id: str) -> Declared | None:
         """Forget what came after the server *id* and return how that was made; ``None``: that is
@@ -79,6 +89,7 @@ class Declarations:
         said = [
             {
                 "id": each.id,
+                "started": each.started,
                 "fingerprint": fingerprint(each.declared),
                 "data": each.declared.data,
                 **_said(each.declared.kind),
@@ -136,4 +147,6 @@ def _made(said: dict[str, Any], site: str) -> Made | None:
     )
     declared = Declared(site, kind, str(said["data"]))
     # Whatever else there is to say of a server now was not known then.
-    return Made(str(said["id"]), declared) if fingerprint(declared) == said["fingerprint"] else None
+    if fingerprint(declared) != said["fingerprint"]:
+        return None
+    return Made(str(said["id"]), float(said["started"]), declared)

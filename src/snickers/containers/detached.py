@@ -239,6 +239,8 @@ class DetachedServers:
         return output if site in self._outputs or output.journal.there() else None
 
     def forget(self, site: str) -> None:
+        for server in [each for each in self._there if each.instance.site == site]:
+            server.leave()  # It has ended; its last words are not wanted.
         self._written(site).journal.remove()
         self._outputs.pop(site, None)
         self._marks.remove(site)

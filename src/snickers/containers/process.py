@@ -108,11 +108,21 @@ class ProcessEngine:
         self._reactor.callLater(0, whole.addCallback, found)
 
     def list(self) -> Deferred[Sequence[Instance]]:
-        """As `IEngine.list`; of an ended process nothing is left to be listed."""
+        """As `IEngine.list`; of an ended process there is something to be listed if another engine
+        could have it come back."""
 
         def look() -> Sequence[Instance]:
             self._look_away()
-            return [server.instance for server in self._servers.values() if server.ran]
+            running = [server.instance for server in self._servers.values() if server.ran]
+            if not self._keeping.outlive:
+                return running
+            ids = {instance.id for instance in running}
+            return running + [
+                Instance(site, made.id, fingerprint(made.declared), False, None, made.started)
+                for site in self._made.sites()
+                for made in self._made.of(site)
+                if made.id not in ids
+            ]
 
         return maybeDeferred(look)
 
@@ -334,7 +344,7 @@ class ProcessEngine:
         except CancelledError:
             server.abandon()
             raise
-        self._made.add(server.instance.id, declared)
+        self._made.add(server.instance.id, server.instance.started, declared)
         return server.instance
 
     def _look_closed(self) -> None:
