@@ -374,10 +374,15 @@ class DetachedTests(EngineCase):
             raise OSError(24, "Too many open files")
 
         before = await self.opened()
-        self.patch(detached.os, "pidfd_open", refuse)
-        failed = self.engine.start(self.declared(), lambda words: None)
-        words = await self.assertFailure(failed, EngineFailed)
-        self.assertIn("Too many open files", str(words))
+        for where, name, instead, said in (
+            (detached.os, "pidfd_open", refuse, "Too many open files"),
+            (detached.sessions, "stat", lambda pid: None, "no /proc"),
+        ):
+            patched = self.patch(where, name, instead)
+            failed = self.engine.start(self.declared(), lambda words: None)
+            words = await self.assertFailure(failed, EngineFailed)
+            self.assertIn(said, str(words))
+            patched.restore()
         await self.closed_again(before)
         self.assertEqual(await self.there(), [])
 

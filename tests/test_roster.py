@@ -192,7 +192,7 @@ class RosterTests(TestCase):
         self.assertEqual(in_words(Exit("a", "1", 137)), "It ended with code 137 (SIGKILL).")
         self.assertEqual(in_words(Exit("a", "1", 1)), "It ended with code 1.")
         self.assertEqual(in_words(Exit("a", "1", 255)), "It ended with code 255.")
-        self.assertEqual(in_words(Exit("a", "1", None)), "It ended by itself.")
+        self.assertEqual(in_words(Exit("a", "1", None)), "It ended; with which code is not known.")
 
     def test_two_of_one_site(self):
         """Of two servers of a site the running one counts."""

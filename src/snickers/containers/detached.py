@@ -9,6 +9,7 @@ lets go of them and leaves them running.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -296,8 +297,11 @@ def _held(reactor: IReactor, pid: int) -> tuple[Held, int]:
     """Return our own child as it is held, and when it was started."""
     found = sessions.stat(pid)
     try:
-        assert found is not None  # Nobody has waited for it yet.
+        if found is None:  # Nobody has waited for it yet.
+            raise FileNotFoundError(errno.ENOENT, "there is no /proc to find it in")
         return Held(reactor, pid, os.pidfd_open(pid), found.start), found.start
     except OSError as error:
         os.kill(pid, signal.SIGKILL)
-        raise EngineFailed(f"The process cannot be held: {error.strerror}.") from None
+        raise EngineFailed(
+            f"The process cannot be held ({error.strerror}), so it could not outlive Snickers."
+        ) from None

@@ -136,8 +136,9 @@ class Written(Output):
     def end(self, run: Hashable) -> None:
         if self._run == run:
             self.journal.end_line()
-            self.journal.close()
         super().end(run)
+        if self._run is None:
+            self.journal.close()
 
     def last(self, count: int) -> bytes:
         return self.journal.last(count)

@@ -38,7 +38,7 @@ def in_words(exit: Exit) -> str:
     if exit.out_of_memory:
         return "It was ended because it needed more memory than it may have."
     if exit.code is None:
-        return "It ended by itself."
+        return "It ended; with which code is not known."
     try:
         by = f" ({Signals(exit.code - 128).name})"
     except ValueError:
