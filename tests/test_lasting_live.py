@@ -12,6 +12,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import sessions
+from tests.lasting_setup import end_servers
 from tests.live_setup import ECHO, SETTINGS, WITHIN, Snickers
 
 SITE = f"""
@@ -34,12 +35,7 @@ class LastingTests(SynchronousTestCase):
             self.settings = self.settings.replace(
                 f"{word} = {word}\n", f"{word} = {self.folder}/{word}\n"
             )
-        self.addCleanup(self.end_all)
-
-    def end_all(self) -> None:
-        """End what is left running: a Snickers that is no team does."""
-        snickers = Snickers(self, "[www.localhost]\ntype = static\nroot = .\n", self.settings)
-        self.assertEqual(snickers.end(), 0)
+        self.addCleanup(end_servers, self.folder / "state")
 
     def team(self, name: str, text: str = SITE) -> Snickers:
         with patch.dict(os.environ, {"SNICKERS_TEAM": name}):
@@ -116,6 +112,16 @@ class LastingTests(SynchronousTestCase):
         done = red.command("rollback", "app.localhost")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(red.get("app.localhost")[1].split()[0], b"first")
+
+    def test_without_teams(self) -> None:
+        """A Snickers that is no team ends what teams have left running, before it is ready to have
+        servers of its own."""
+        blue = self.team("blue")
+        number = self.number(blue)
+        blue.kill()
+        snickers = Snickers(self, SITE, self.settings)
+        self.until(lambda: self.gone(number), "it lives on")
+        self.assertEqual(snickers.end(), 0)
 
     def test_declared_anew(self) -> None:
         """A server whose section was changed meanwhile is replaced by the team that comes."""
