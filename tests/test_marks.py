@@ -90,7 +90,10 @@ class MarksTests(SynchronousTestCase):
             json.dumps({**said, "place": None}),
             json.dumps({**said, "instance": {**said["instance"], "site": "bob.example"}}),
             json.dumps({**said, "instance": {**said["instance"], "address": None}}),
-            json.dumps({**said, "instance": {**said["instance"], "id": "x"}}),
+            *(
+                json.dumps({**said, "instance": {**said["instance"], "id": id}})
+                for id in ("x", "0", "-1", "9" * 30)
+            ),
         ):
             with open(self.path, "w", encoding="utf-8") as file:
                 file.write(text)

@@ -25,6 +25,8 @@ log = Logger()
 
 _FORM = 1
 """Raised when what is written means something else."""
+_HIGHEST = 1 << 22
+"""No process has a higher number (proc(5), ``pid_max``)."""
 
 
 @frozen
@@ -126,13 +128,16 @@ def _mark(said: dict[str, Any]) -> Mark:
         raise ValueError
     instance, place = said["instance"], said["place"]
     host, port = instance["address"]
+    pid = int(instance["id"])
+    if not 0 < pid <= _HIGHEST:
+        raise ValueError
     user = place["user"]
     return Mark(
         start=int(said["start"]),
         boot=str(said["boot"]),
         instance=Instance(
             site=str(instance["site"]),
-            id=str(int(instance["id"])),
+            id=str(pid),
             fingerprint=str(instance["fingerprint"]),
             running=True,
             address=(str(host), int(port)),
