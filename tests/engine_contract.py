@@ -569,6 +569,121 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
             await self.waited(self.engine.stop(self.site, 5))
             self.assertEqual([exit.id for exit in self.observer.exits], [instance.id])
 
+        async def succeeded(self) -> RecordingObserver:
+            """Close the engine and go on with another one; return the observer of the former."""
+            await self.waited(self.engine.close())
+            former = self.observer
+            self.engine, self.observer = self.watching()
+            await self.waited(self.observer.until(lambda: bool(self.observer.events)))
+            self.assertEqual(self.observer.events, ["found"])
+            return former
+
+        async def test_adopted_in_use(self) -> None:
+            """What another engine object started answers where it did, is healthy, is weighed, and
+            commands are run inside."""
+            instance = await self.start()
+            await self.succeeded()
+            assert instance.address is not None
+            answer = await self.waited(self.fixture.ask(instance.address, instance))
+            self.assertIn(self.site.encode(), answer)
+            self.assertTrue(await self.waited(self.engine.healthy(instance)))
+            self.assertEqual(set(await self.waited(self.engine.loads())), {self.site})
+            self.assertEqual(await self.run_inside("says"), Ran(3, "first\nsecond"))
+
+        async def test_adopted_paused(self) -> None:
+            """What was paused by another engine object is paused for this one, and goes on; and it
+            pauses what the other one started."""
+            instance = await self.start()
+            await self.waited(self.engine.pause(self.site))
+            await self.succeeded()
+            self.assertEqual(await self.listed(), [evolve(instance, paused=True)])
+            self.assertEqual(await self.start(), instance)
+            assert instance.address is not None
+            await self.waited(self.fixture.ask(instance.address, instance))
+            await self.waited(self.engine.pause(self.site))
+            self.assertTrue((await self.listed())[0].paused)
+            await self.waited(self.engine.resume(self.site))
+            await self.waited(self.fixture.ask(instance.address, instance))
+
+        async def test_adopted_stubborn(self) -> None:
+            """What another engine object started is killed when it does not end in time."""
+            instance = await self.start("stubborn")
+            assert instance.address is not None
+            await self.waited(self.fixture.ask(instance.address, instance))
+            await self.succeeded()
+            await self.waited(self.engine.stop(self.site, 0.2), 0.2)
+            self.assertEqual(await self.running(), [])
+            self.assertEqual([exit.id for exit in self.observer.exits], [instance.id])
+
+        async def test_adopted_crash(self) -> None:
+            """The end of what another engine object started is told by this one alone, once."""
+            instance = await self.start()
+            former = await self.succeeded()
+            await self.waited(self.fixture.crash(instance))
+            await self.waited(self.observer.until(lambda: bool(self.observer.exits)))
+            (exit,) = self.observer.exits
+            self.assertEqual((exit.site, exit.id), (self.site, instance.id))
+            self.assertIn(exit.code, (137, None))
+            self.assertEqual(await self.running(), [])
+            self.assertEqual(former.exits, [])
+
+        async def test_adopted_replaced(self) -> None:
+            """What another engine object started is replaced by another declaration, and removed
+            with its site; others stay."""
+            first, other = await self.start(), await self.start(site="bob.example")
+            await self.succeeded()
+            second = await self.start("stubborn")
+            self.assertEqual([exit.id for exit in self.observer.exits], [first.id])
+            self.assertEqual(await self.running(), [second, other])
+            await self.waited(self.engine.remove(self.site), 1)
+            self.assertEqual(await self.listed(), [other])
+
+        async def test_adopted_logs(self) -> None:
+            """The log goes on where it was: what was written before can be read, what comes can be
+            followed, and that ends with the server."""
+            instance = await self.start()
+            assert instance.address is not None
+            await self.waited(self.fixture.ask(instance.address, instance))
+            got = Gathered()
+            following = self.engine.logs(self.site, 100, True, got)
+            await self.waited(got.until(b"asked"))
+            following.addErrback(lambda _: None).cancel()
+            await self.succeeded()
+            got = Gathered()
+            following = self.engine.logs(self.site, 100, True, got)
+            await self.waited(got.until(b"three"))
+            self.assertIn(b"one\ntwo\nthree\n", got.data)
+            before = got.data.count(b"asked")
+            await self.waited(self.fixture.ask(instance.address, instance))
+            await self.waited(self.engine.stop(self.site, 5))
+            await self.waited(following)
+            self.assertGreater(got.data.count(b"asked"), before)
+
+        async def test_adopted_comes_back(self) -> None:
+            """What another engine object has started, or replaced, comes back by this one."""
+            first = await self.start()
+            await self.succeeded()
+            second = await self.start("stubborn")
+            back = await self.waited(self.engine.revert(self.site, first.id, self.words.append))
+            self.assertEqual(back.fingerprint, first.fingerprint)
+            third = await self.start("stubborn")
+            await self.succeeded()
+            listed = {each.id: each.running for each in await self.listed()}
+            self.assertEqual(listed, {back.id: False, third.id: True})
+            again = await self.waited(self.engine.revert(self.site, back.id, self.words.append))
+            self.assertEqual(again.fingerprint, first.fingerprint)
+            self.assertEqual(await self.running(), [again])
+            for gone in (second, third):
+                await self.fails(self.engine.revert(self.site, gone.id, self.words.append))
+
+        async def test_adopted_again(self) -> None:
+            """What has gone through several engine objects is still the same server."""
+            instance = await self.start()
+            for _ in range(3):
+                await self.succeeded()
+                self.assertEqual(await self.start(), instance)
+            self.assertEqual(await self.listed(), [instance])
+
         async def test_not_lasting(self) -> None:
             """Where servers do not outlive their engine, closing it ends them."""
             await self.start()
@@ -604,7 +719,9 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
     if make.lasting:
         del EngineContract.test_not_lasting
     else:
-        del EngineContract.test_adopted
+        for name in dir(EngineContract):
+            if name.startswith("test_adopted"):
+                delattr(EngineContract, name)
     if not make.lossy:
         del EngineContract.test_lost
     return EngineContract

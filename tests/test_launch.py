@@ -87,6 +87,18 @@ class LaunchTests(SynchronousTestCase):
         said, report, status = self.launch("echo", "ran", parent=os.getpid() + 1)
         self.assertEqual((said, report, status), (b"", b"", 1))
 
+    def test_lasting(self) -> None:
+        """What is to outlive Snickers is run whoever its parent is, and asks for no signal."""
+        said, report, status = self.launch("echo", "ran", parent=None)
+        self.assertEqual((said, report, status), (b"ran\n", b"", 0))
+        asked = (
+            "import ctypes; told = ctypes.c_int(); "
+            "ctypes.CDLL(None).prctl(2, ctypes.byref(told)); print(told.value)"
+        )
+        for parent, told in ((None, b"0\n"), (os.getpid(), b"15\n")):
+            said, _, _ = self.launch(sys.executable, "-c", asked, parent=parent)
+            self.assertEqual(said, told)
+
     def test_ends_with_parent(self) -> None:
         """The program is told to end when Snickers is killed."""
         plan = {"user": None, "directory": "/", "command": ["sleep", "60"]}

@@ -102,9 +102,26 @@ class LeftoversTests(TestCase):
         """What was forgotten is not found, and may be forgotten again."""
         process = self.spawn()
         self.leftovers.note("alice.example", process.pid)
-        self.leftovers.forget("alice.example")
-        self.leftovers.forget("alice.example")
+        self.leftovers.forget("alice.example", process.pid)
+        self.leftovers.forget("alice.example", process.pid)
         self.assertEqual(self.leftovers.find(), [])
+
+    def test_forgotten_by_another(self) -> None:
+        """What was noted since is not forgotten with what was noted before."""
+        process = self.spawn()
+        self.leftovers.note("alice.example", process.pid)
+        self.leftovers.forget("alice.example", process.pid + 1)
+        self.assertEqual(self.leftovers.find(), [process.pid])
+
+    async def test_but(self) -> None:
+        """Those of some sites can be left out, whether they are noted or marked."""
+        noted, marked = self.spawn(), self.spawn("alice.example")
+        longer, bob = self.spawn("alice.example.org"), self.spawn("bob.example")
+        self.leftovers.note("alice.example", noted.pid)
+        self.assertEqual(set(self.leftovers.find(but=("alice.example",))), {longer.pid, bob.pid})
+        self.assertEqual(await self.leftovers.end(but=("alice.example", "bob.example")), [])
+        self.assertEqual(longer.wait(), -signal.SIGTERM)
+        self.assertEqual((noted.poll(), marked.poll(), bob.poll()), (None, None, None))
 
     def test_number_given_anew(self) -> None:
         """A process that got a noted number later, or since another boot, is not taken for it."""
@@ -145,7 +162,7 @@ class LeftoversTests(TestCase):
         """What does not end even then is named."""
         self.patch(leftovers, "TERMINATE_WITHIN", 0.05)
         self.patch(leftovers, "KILL_WITHIN", 0.05)
-        self.patch(signal, "pidfd_send_signal", lambda fd, number: None)
+        self.patch(signal, "pidfd_send_signal", lambda fd, number, info, flags: None)
         process = self.spawn("alice.example")
         self.assertEqual(await self.leftovers.end(), [process.pid])
 

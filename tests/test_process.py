@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Container, Lifecycle, Process
-from snickers.containers import process, sessions
+from snickers.containers import pace, process, sessions
 from snickers.containers.engine import EngineFailed, owner_of
 from snickers.containers.leftovers import MARK
 from snickers.containers.process import ProcessEngine
@@ -143,17 +143,56 @@ class ProcessEngineContract(engine_contract(ProcessFixture)):
     """The engine with processes keeps the contract of all engines."""
 
 
-class ProcessEngineTests(TestCase):
-    """What only processes do."""
+class LastingFixture(ProcessFixture):
+    """Engines whose servers outlive them; the last one ends what is left."""
+
+    lasting = True
+
+    def engine(self) -> ProcessEngine:
+        engine = ProcessEngine(reactor, os.path.join(self.folder, "state"), lasting=True)
+        self.engines.append(engine)
+        return engine
+
+    async def end(self) -> None:
+        await super().end()
+        await end_all(os.path.join(self.folder, "state"))
+
+
+class LastingEngineContract(engine_contract(LastingFixture)):
+    """The engine whose servers outlive it keeps the contract of all engines."""
+
+
+async def end_all(state: str) -> None:
+    """End what the engines of a state folder have left running."""
+    last = ProcessEngine(reactor, state)
+    observer = RecordingObserver()
+    last.watch(observer)
+    await observer.until(lambda: bool(observer.events)).addTimeout(20, reactor)
+    await last.close()
+
+
+class EngineCase(TestCase):
+    """An engine in folders of the test's own."""
+
+    lasting = False
 
     def setUp(self) -> None:
         self.folder = os.path.abspath(self.mktemp())
-        self.engine = ProcessEngine(
-            reactor, self.state, {"PATH": os.environ["PATH"], "SECRET": "of Snickers"}
-        )
-        self.observer = RecordingObserver()
-        self.engine.watch(self.observer)
-        self.addCleanup(self.engine.close)
+        self.addCleanup(lambda: Deferred.fromCoroutine(end_all(self.state)))
+        self.engine, self.observer = self.another()
+
+    def another(self) -> tuple[ProcessEngine, RecordingObserver]:
+        """Return one more engine of the same Snickers, watched."""
+        environment = {"PATH": os.environ["PATH"], "SECRET": "of Snickers"}
+        engine = ProcessEngine(reactor, self.state, environment, lasting=self.lasting)
+        observer = RecordingObserver()
+        engine.watch(observer)
+        self.addCleanup(engine.close)
+        return engine, observer
+
+    async def there(self) -> list[Instance]:
+        """Return the servers that run."""
+        return [each for each in await self.engine.list() if each.running]
 
     @property
     def state(self) -> str:
@@ -194,11 +233,15 @@ class ProcessEngineTests(TestCase):
         program = f"import json, os, time; print(json.dumps({expression}), flush=True); "
         return json.loads(await self.said(self.python(program + "time.sleep(60)", **options)))
 
+
+class WhateverItOutlives:
+    """What processes do, whether they outlive Snickers or not."""
+
     async def test_environment(self) -> None:
         """A server is told its port, address, data and site; nothing of Snickers' environment."""
         environment = await self.tells("dict(os.environ)", environment=(("TITLE", "Alice"),))
         port = int(environment.pop("PORT"))
-        self.assertEqual((await self.engine.list())[0].address, ("127.0.0.1", port))
+        self.assertEqual((await self.there())[0].address, ("127.0.0.1", port))
         environment.pop("LC_CTYPE", None)  # Python's own doing (PEP 538).
         self.assertEqual(
             environment,
@@ -270,7 +313,7 @@ class ProcessEngineTests(TestCase):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         self.assertEqual(await self.tells("os.environ['PORT']", port=port), str(port))
-        self.assertEqual((await self.engine.list())[0].address, ("127.0.0.1", port))
+        self.assertEqual((await self.there())[0].address, ("127.0.0.1", port))
 
     async def test_port_taken(self) -> None:
         """A configured port on which something else listens fails in words."""
@@ -294,7 +337,7 @@ class ProcessEngineTests(TestCase):
         os.chmod(program, 0o755)
         words = await self.fails(self.declared(program))
         self.assertIn("Exec format error", words)
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
         self.assertEqual(self.observer.exits, [])
 
     async def test_after_failure(self) -> None:
@@ -440,7 +483,7 @@ class ProcessEngineTests(TestCase):
             "time.sleep(60)"
         )
         child = int(await self.said(declared))
-        os.kill(int((await self.engine.list())[0].id), signal.SIGKILL)
+        os.kill(int((await self.there())[0].id), signal.SIGKILL)
         await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(20, reactor)
         self.assertTrue(_alive(child))
         await self.start(self.declared("sleep", "60"))
@@ -457,22 +500,47 @@ class ProcessEngineTests(TestCase):
 
     async def test_flood(self) -> None:
         """A server that writes more than anybody can read is read slowly, and all of its end."""
-        self.patch(process, "FLOOD", 10_000)
-        self.patch(process, "REST", 0.05)
+        self.patch(pace, "FLOOD", 10_000)
+        self.patch(pace, "REST", 0.05)
         rests: list[str] = []
-        each_pipe = process._Server._each_pipe
+        rested = pace.Pace._rested
 
-        def note(server, do: str) -> None:
-            rests.append(do)
-            each_pipe(server, do)
+        def note(each: pace.Pace) -> None:
+            rests.append("rested")
+            rested(each)
 
-        self.patch(process._Server, "_each_pipe", note)
+        self.patch(pace.Pace, "_rested", note)
         await self.start(self.declared("sh", "-c", "yes | head -c 400000; echo end"))
         await self.engine.logs("alice.example", 0, True, Gathered()).addTimeout(20, reactor)
         got = Gathered()
         await self.engine.logs("alice.example", 1, False, got)
         self.assertEqual(got.data, b"end\n")
-        self.assertIn("stopReading", rests)
+        self.assertIn("rested", rests)
+
+    async def test_cancelled(self) -> None:
+        """A cancelled start leaves nothing running."""
+        starting = self.engine.start(self.declared("sleep", "60"), lambda words: None)
+        starting.addErrback(lambda _: None).cancel()
+        await self.engine.stop("alice.example", 5).addTimeout(20, reactor)
+        self.assertEqual(await self.there(), [])
+
+    async def test_stop_cancelled(self) -> None:
+        """After a cancelled stop the next start waits for the end all the same."""
+        first = await self.start(self.declared("sleep", "60"))
+        stopping = self.engine.stop("alice.example", 5)
+        stopping.addErrback(lambda _: None).cancel()
+        second = await self.start(self.declared("sleep", "60"))
+        self.assertNotEqual(first.id, second.id)
+        self.assertEqual(len(self.observer.exits), 1)
+
+    async def test_container(self) -> None:
+        """What is no process is refused in words."""
+        words = await self.fails(Declared("alice.example", Container("lamp"), self.data))
+        self.assertIn("container", words)
+
+
+class ProcessEngineTests(WhateverItOutlives, EngineCase):
+    """What only processes do that end with Snickers."""
 
     async def test_closing(self) -> None:
         """What is asked while Snickers ends is refused, what is under way included."""
@@ -482,7 +550,7 @@ class ProcessEngineTests(TestCase):
         await closing
         starting.addErrback(lambda _: None)
         self.assertIn("ending", await self.fails(self.declared("sleep", "60")))
-        self.assertEqual(await self.engine.list(), [])
+        self.assertEqual(await self.there(), [])
 
     async def test_escaped_child_ends_with_snickers(self) -> None:
         """When Snickers ends, so does what escaped a server's session."""
@@ -499,34 +567,10 @@ class ProcessEngineTests(TestCase):
         await self.engine.close().addTimeout(20, reactor)
         self.assertFalse(_alive(child))
 
-    async def test_cancelled(self) -> None:
-        """A cancelled start leaves nothing running."""
-        starting = self.engine.start(self.declared("sleep", "60"), lambda words: None)
-        starting.addErrback(lambda _: None).cancel()
-        await self.engine.stop("alice.example", 5).addTimeout(20, reactor)
-        self.assertEqual(await self.engine.list(), [])
-
-    async def test_stop_cancelled(self) -> None:
-        """After a cancelled stop the next start waits for the end all the same."""
-        first = await self.start(self.declared("sleep", "60"))
-        stopping = self.engine.stop("alice.example", 5)
-        stopping.addErrback(lambda _: None).cancel()
-        second = await self.start(self.declared("sleep", "60"))
-        self.assertNotEqual(first.id, second.id)
-        self.assertEqual(len(self.observer.exits), 1)
-
-    async def test_container(self) -> None:
-        """What is no process is refused in words."""
-        words = await self.fails(Declared("alice.example", Container("lamp"), self.data))
-        self.assertIn("container", words)
-
     async def test_left_behind(self) -> None:
         """What a killed Snickers left behind has ended before the next one says ``found``."""
         pid = await self.leave_behind()
-        other = ProcessEngine(reactor, self.state)
-        self.addCleanup(other.close)
-        observer = RecordingObserver()
-        other.watch(observer)
+        _, observer = self.another()
         await observer.until(lambda: bool(observer.events)).addTimeout(20, reactor)
         self.assertFalse(_alive(pid))
 
@@ -536,6 +580,12 @@ class ProcessEngineTests(TestCase):
         pid = os.posix_spawnp("sleep", ["sleep", "60"], environment)
         self.addCleanup(os.waitpid, pid, 0)
         return pid
+
+
+class LastingEngineTests(WhateverItOutlives, EngineCase):
+    """What only processes do that outlive Snickers."""
+
+    lasting = True
 
 
 def _alive(pid: int) -> bool:

@@ -183,6 +183,16 @@ class StartTests(SynchronousTestCase):
         silent = Dialogue().checking().hear(e.Listed, None)
         self.assertEqual(silent.state.detail, "It ended while nobody looked.")
 
+    def test_former(self):
+        """What another Snickers left can be gone back from, whether it runs or sleeps; what this
+        one knows itself is not forgotten for that."""
+        for found in (SERVER, evolve(SERVER, running=False, address=None)):
+            life = Dialogue().hear(e.EngineFound).hear(e.Listed, found, OLD)
+            self.assertEqual((life.state.good, life.state.before), (found, OLD))
+        life = Dialogue().awake().hear(e.EngineLost, "away").hear(e.EngineFound)
+        life.hear(e.Listed, SERVER, OLD)
+        self.assertEqual((life.state.good, life.state.before), (SERVER, None))
+
     def test_no_address(self):
         """A server without an address is stopped."""
         life = Dialogue().starting().hear(e.Started, evolve(SERVER, address=None))

@@ -192,7 +192,7 @@ class RosterTests(TestCase):
         self.assertEqual(in_words(Exit("a", "1", 137)), "It ended with code 137 (SIGKILL).")
         self.assertEqual(in_words(Exit("a", "1", 1)), "It ended with code 1.")
         self.assertEqual(in_words(Exit("a", "1", 255)), "It ended with code 255.")
-        self.assertEqual(in_words(Exit("a", "1", None)), "It ended by itself.")
+        self.assertEqual(in_words(Exit("a", "1", None)), "It ended; with which code is not known.")
 
     def test_two_of_one_site(self):
         """Of two servers of a site the running one counts."""
@@ -203,7 +203,19 @@ class RosterTests(TestCase):
             self.engine.list = lambda listed=listed: _fired(listed)
             self.roster.found()
             self.turn()
-            self.assertEqual(member.heard[-1], e.Listed(7, running))
+            self.assertEqual(member.heard[-1], e.Listed(7, running, stopped))
+
+    def test_former(self):
+        """Of those that do not run the last one counts, and the one before it could come back."""
+        member = self.join()
+        made = [
+            Instance("a.example", str(when), "fp", False, None, float(when)) for when in range(1, 4)
+        ]
+        other = Instance("b.example", "9", "fp", False, None, 9.0)
+        self.engine.list = lambda: _fired([made[2], made[0], other, made[1]])
+        self.roster.found()
+        self.turn()
+        self.assertEqual(member.heard[-1], e.Listed(7, made[2], made[1]))
 
     def test_close(self):
         """After the end the engine is asked nothing."""

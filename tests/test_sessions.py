@@ -32,12 +32,20 @@ class ParsedTests(SynchronousTestCase):
 
     def test_odd_name(self) -> None:
         """A name may hold anything, blanks and parentheses too."""
-        text = b"12 (a) R (b c) S 1 12 7 0 -1 4194560 1 2 3 4 250 50 25 75 20 0 1"
-        self.assertEqual(sessions.parsed(text), Stat("S", 7, 400 / TICKS))
+        text = b"12 (a) R (b c) S 1 12 7 0 -1 4194560 1 2 3 4 250 50 25 75 20 0 1 0 4321"
+        self.assertEqual(sessions.parsed(text), Stat("S", 7, 400 / TICKS, 4321))
+
+    def test_ended(self) -> None:
+        """Of one that has ended it is told how, as wait(2) tells it."""
+        child = os.posix_spawnp("sh", ["sh", "-c", "exit 5"], {"PATH": os.environ["PATH"]})
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        found = sessions.stat(child)
+        os.waitpid(child, 0)
+        self.assertEqual((found.state, found.status), ("Z", 5 << 8))
 
     def test_torn(self) -> None:
         """What is not whole is nothing."""
-        for text in (b"", b"12 (a) S 1 12", b"12 (a) S 1 12 x 0 0 0 0 0 0 0 1 2 3 4 5"):
+        for text in (b"", b"12 (a) S 1 12", b"12 (a) S 1 12 x 0 0 0 0 0 0 0 1 2 3 4 5 6 7 8"):
             self.assertIsNone(sessions.parsed(text))
 
     @settings(derandomize=True, deadline=None)
@@ -51,6 +59,7 @@ class ParsedTests(SynchronousTestCase):
         """What is said of this process is so."""
         found = sessions.stat(os.getpid())
         self.assertEqual((found.state, found.session), ("R", os.getsid(0)))
+        self.assertGreater(found.start, 0)
         self.assertIn(os.getpid(), sessions.pids())
 
     def test_gone(self) -> None:
@@ -99,11 +108,24 @@ class SessionTests(SynchronousTestCase):
         child.wait()
         sessions.tell(child.pid, signal.SIGTERM)
 
+    def test_others(self) -> None:
+        """All but the leader's own group can be told."""
+        sessions.tell_others(self.leader.pid, signal.SIGSTOP)
+        while sessions.stat(self.child).state != "T":
+            pass
+        self.assertNotEqual(sessions.stat(self.leader.pid).state, "T")
+        self.assertNotEqual(sessions.stat(self.left).state, "T")
+
+    def test_boot(self) -> None:
+        """Each boot of the host has a name of its own, where the kernel says so."""
+        self.assertEqual(len(sessions.boot()), 36)
+        self.assertEqual(sessions.boot("/no/proc"), "")
+
     def test_add(self) -> None:
         """Each process adds to its own session, if that is looked at."""
         used = {self.leader.pid: 0.0}
         proc = self.mktemp()
-        stat = "1 (x) S 1 1 {} 0 0 0 0 0 0 0 100 0 0 0 0"
+        stat = "1 (x) S 1 1 {} 0 0 0 0 0 0 0 100 0 0 0 0 0 0 0 0 0"
         for pid, session in ((1, self.leader.pid), (2, self.leader.pid), (3, 1), (4, 0)):
             os.makedirs(f"{proc}/{pid}")
             with open(f"{proc}/{pid}/stat", "w", encoding="ascii") as file:

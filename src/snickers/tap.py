@@ -174,7 +174,10 @@ class Wiring:
                         reactor, owner_of(settings.state), settings.docker, environment=environ
                     )
                 ),
-                Process: ProcessEngine(reactor, settings.state, environ),
+                # A team's servers outlive it: the other team goes on with them.
+                Process: ProcessEngine(
+                    reactor, settings.state, environ, lasting="SNICKERS_TEAM" in environ
+                ),
             },
             self.alarm,
             free=free_memory,

@@ -250,7 +250,8 @@ class MemoryEngine:
 
     def list(self) -> Deferred[Sequence[Instance]]:
         def act(done: Deferred[Sequence[Instance]]) -> None:
-            done.callback([server.instance for server in self.host.servers.values()])
+            former = [server for kept in self.host.former.values() for server in kept]
+            done.callback([each.instance for each in (*former, *self.host.servers.values())])
 
         return self._call("list", "", act)
 

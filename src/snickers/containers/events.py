@@ -120,6 +120,8 @@ class Listed:
 
     epoch: int
     instance: Instance | None
+    former: Instance | None = None
+    """The one before *instance*, which could come back."""
 
 
 @frozen

@@ -1,10 +1,10 @@
 """Becomes a personal server: the steps between Snickers' spawning and the server's own program.
 
 Run as a script by a bare interpreter (``python -I -S launch.py PLAN``), so it imports nothing of
-Snickers. It leads a session of its own, is told to end when Snickers dies, becomes the user it
-shall be and then the program, in the same process. When a step fails it says so on descriptor 3
-and ends; it must never run the program with a step left out. Descriptor 3 closing without a
-word means that the program runs.
+Snickers. It leads a session of its own, is told to end when Snickers dies (unless it is to outlive
+Snickers), becomes the user it shall be and then the program, in the same process. When a step
+fails it says so on descriptor 3 and ends; it must never run the program with a step left out.
+Descriptor 3 closing without a word means that the program runs.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def launch(plan: dict[str, Any]) -> None:
             os.setgroups(groups)
             os.setgid(gid)
             os.setuid(uid)
-        end_with(plan["parent"])
+        if plan["parent"]:
+            end_with(plan["parent"])
         step = "directory"
         os.chdir(plan["directory"])
         step = "command"

@@ -1,4 +1,5 @@
-"""Finds and ends the servers that an earlier Snickers left behind when it was killed.
+"""Finds and ends the servers that an earlier Snickers left behind when it was killed, and that
+nobody adopts.
 
 A server on this host is known by a mark in its environment, and its first process also by its
 number, time of start and the host's boot, noted in the state folder: a program may overwrite its
@@ -11,14 +12,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
+
+from snickers.containers.held import Held, IWaitingReactor
 
 log = Logger()
 
@@ -42,16 +43,20 @@ class _Noted:
     """Clock ticks from the host's boot to its start."""
 
 
+@frozen
+class _Marks:
+    """What is looked for in a process' environment."""
+
+    wanted: bytes
+    unwanted: tuple[bytes, ...]
+
+
 def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
     except OSError:
         return b""
-
-
-class IWaitingReactor(IReactorTime, IReactorFDSet):
-    """What is needed of the reactor."""
 
 
 class Leftovers:
@@ -91,51 +96,61 @@ class Leftovers:
                 error=error.strerror,
             )
 
-    def forget(self, site: str) -> None:
-        """Undo `note`."""
+    def forget(self, site: str, pid: int) -> None:
+        """Undo `note`, unless another process was noted since."""
         try:
-            os.unlink(self._note(site))
-        except OSError:
+            if json.loads(_read(self._note(site)))[0] == pid:
+                os.unlink(self._note(site))
+        except (OSError, ValueError, LookupError, TypeError):
             pass
 
-    def find(self, site: str = "") -> list[int]:
-        """Return the processes of *site*'s servers, of all sites' without one."""
-        noted, mark = self._noted(site), self._marked(site)
-        return [pid for pid in self._pids() if self._is_ours(pid, mark, noted)]
+    def find(self, site: str = "", but: Collection[str] = ()) -> list[int]:
+        """Return the processes of *site*'s servers; without one of all sites' *but* these."""
+        noted, marks = self._noted(site, but), self._marks(site, but)
+        return [pid for pid in self._pids() if self._is_ours(pid, marks, noted)]
 
-    def end(self, site: str = "") -> Deferred[list[int]]:
+    def end(self, site: str = "", but: Collection[str] = ()) -> Deferred[Sequence[int]]:
         """End what `find` finds: SIGTERM, then SIGKILL after `TERMINATE_WITHIN`.
 
-        Fires with those that are still there after `KILL_WITHIN` more, which should be none.
+        Fires with those that are still there after `KILL_WITHIN` more, which should be none;
+        cancelled, it fires at once with those that are still there, and lets go of them.
         """
-        held = [_Held(self._reactor, pid, fd) for pid, fd in self._hold(site)]
+        held = [Held(self._reactor, pid, fd) for pid, fd in self._hold(site, but)]
         for each in held:
             log.info("Ending process {pid}, left behind by an earlier Snickers.", pid=each.pid)
         return _Ending(self._reactor, held).done
 
-    def _hold(self, site: str) -> Iterator[tuple[int, int]]:
-        noted, mark = self._noted(site), self._marked(site)
-        for pid in self.find(site):
+    def _hold(self, site: str, but: Collection[str]) -> Iterator[tuple[int, int]]:
+        noted, marks = self._noted(site, but), self._marks(site, but)
+        for pid in self.find(site, but):
             try:
                 fd = os.pidfd_open(pid)
             except OSError:
                 continue
-            if self._is_ours(pid, mark, noted):
+            if self._is_ours(pid, marks, noted):
                 yield pid, fd
             else:
                 os.close(fd)
 
-    def _marked(self, site: str) -> bytes:
+    def _marks(self, site: str, but: Collection[str]) -> _Marks:
         # In an environ file every variable ends with NUL; without a site any site matches.
-        return f"\0{MARK}={self.mark(site)}".encode() + (b"\0" if site else b"")
+        if site:
+            return _Marks(self._variable(site) + b"\0", ())
+        return _Marks(self._variable(""), tuple(self._variable(each) + b"\0" for each in but))
 
-    def _is_ours(self, pid: int, mark: bytes, noted: list[_Noted]) -> bool:
+    def _variable(self, site: str) -> bytes:
+        return f"\0{MARK}={self.mark(site)}".encode()
+
+    def _is_ours(self, pid: int, marks: _Marks, noted: list[_Noted]) -> bool:
         state, start = self._stat(pid)
         if state in ("", "Z", "X") or pid == os.getpid():
             return False
         if any(each.pid == pid and each.start == start for each in noted):
             return True
-        return mark in b"\0" + _read(f"{self._proc}/{pid}/environ")
+        environment = b"\0" + _read(f"{self._proc}/{pid}/environ")
+        return marks.wanted in environment and not any(
+            each in environment for each in marks.unwanted
+        )
 
     def _pids(self) -> list[int]:
         try:
@@ -158,13 +173,15 @@ class Leftovers:
     def _note(self, site: str) -> str:
         return os.path.join(self._folder, site)
 
-    def _noted(self, site: str) -> list[_Noted]:
+    def _noted(self, site: str, but: Collection[str]) -> list[_Noted]:
         try:
             names = [site] if site else os.listdir(self._folder)
         except OSError:
             return []
         noted = []
         for name in names:
+            if name in but:
+                continue
             try:
                 pid, start, boot = json.loads(_read(self._note(name)))
             except (ValueError, TypeError):
@@ -174,48 +191,11 @@ class Leftovers:
         return noted
 
 
-@implementer(IReadDescriptor)
-class _Held:
-    """A process that is not our child, held by its descriptor: readable when it has ended."""
-
-    def __init__(self, reactor: IWaitingReactor, pid: int, fd: int) -> None:
-        self.pid = pid
-        self.ended: Deferred[_Held] = Deferred()
-        self._reactor = reactor
-        self._fd = fd
-        reactor.addReader(self)
-
-    def signal(self, number: int) -> None:
-        try:
-            signal.pidfd_send_signal(self._fd, number)
-        except OSError as error:
-            log.warn(
-                "Process {pid} could not be signalled: {error}.", pid=self.pid, error=error.strerror
-            )
-
-    def let_go(self) -> None:
-        self._reactor.removeReader(self)
-        os.close(self._fd)
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def doRead(self) -> None:
-        self.let_go()
-        self.ended.callback(self)
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.let_go()
-
-    def logPrefix(self) -> str:
-        return "leftover"
-
-
 class _Ending:
     """Several processes being ended together."""
 
-    def __init__(self, reactor: IWaitingReactor, held: list[_Held]) -> None:
-        self.done: Deferred[list[int]] = Deferred(self._cancelled)
+    def __init__(self, reactor: IWaitingReactor, held: list[Held]) -> None:
+        self.done: Deferred[Sequence[int]] = Deferred(self._cancelled)
         self._reactor = reactor
         self._held = set(held)
         self._later: IDelayedCall | None = None
@@ -229,7 +209,8 @@ class _Ending:
             # One that was paused would hear of that only when it goes on.
             each.signal(signal.SIGCONT)
 
-    def _ended(self, each: _Held) -> None:
+    def _ended(self, each: Held) -> None:
+        each.let_go()
         self._held.discard(each)
         if not self._held:
             self._finish()

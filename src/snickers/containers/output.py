@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -35,6 +35,15 @@ class Tail:
         """Return the last lines, without the last newline."""
         text = self._data.decode(errors="replace").rstrip("\n")
         return "\n".join(text.split("\n")[-TOLD_LINES:])[-TOLD:]
+
+
+def broken(lines: Iterable[bytes]) -> list[bytes]:
+    """Return *lines*, each with a newline, those longer than `LONGEST` broken."""
+    return [
+        line[at : at + LONGEST] + b"\n"
+        for line in lines
+        for at in range(0, len(line) or 1, LONGEST)
+    ]
 
 
 class Output:
@@ -74,9 +83,13 @@ class Output:
             self._keep([self._begun.pop(key)])
         if self._run == run:
             self._run = None
-            followers, self._followers = self._followers, []
-            for _, done in followers:
-                done.callback(None)
+            self._part()
+
+    def _part(self) -> None:
+        """End the following."""
+        followers, self._followers = self._followers, []
+        for _, done in followers:
+            done.callback(None)
 
     def last(self, count: int) -> bytes:
         """Return the last *count* lines, each with its newline."""
@@ -98,16 +111,15 @@ class Output:
         return done
 
     def _keep(self, lines: list[bytes]) -> None:
-        whole = [
-            line[at : at + LONGEST] + b"\n"
-            for line in lines
-            for at in range(0, len(line) or 1, LONGEST)
-        ]
-        self._lines.extend(whole)
-        self._size += sum(map(len, whole))
-        while self._size > KEPT:
-            self._size -= len(self._lines.popleft())
+        whole = broken(lines)
+        self._remember(whole)
         if self._followers:
             data = b"".join(whole)
             for receive, _ in list(self._followers):
                 receive(data)
+
+    def _remember(self, lines: list[bytes]) -> None:
+        self._lines.extend(lines)
+        self._size += sum(map(len, lines))
+        while self._size > KEPT:
+            self._size -= len(self._lines.popleft())

@@ -195,7 +195,7 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
     found = event.instance
     if found is not None and s.good is None:
         # What another Snickers left, even asleep, is what there is to go back to.
-        s = evolve(s, good=found)
+        s = evolve(s, good=found, before=event.former)
     if found is None or not found.running or found.address is None:
         return settle(s, now) if s.phase is Phase.AWAY else (s, ())
     s = evolve(s, instance=found)

@@ -38,7 +38,7 @@ def in_words(exit: Exit) -> str:
     if exit.out_of_memory:
         return "It was ended because it needed more memory than it may have."
     if exit.code is None:
-        return "It ended by itself."
+        return "It ended; with which code is not known."
     try:
         by = f" ({Signals(exit.code - 128).name})"
     except ValueError:
@@ -195,15 +195,16 @@ class Roster:
         self._planned = False
         self._pause = FIRST_PAUSE
         found: dict[str, Instance] = {}
-        for instance in listed:
-            other = found.get(instance.site)
-            # What was replaced and kept is older than what replaced it.
-            if other is None or _when(instance) > _when(other):
-                found[instance.site] = instance
+        former: dict[str, Instance] = {}
+        # What was replaced and kept is older than what replaced it.
+        for instance in sorted(listed, key=_when):
+            if instance.site in found:
+                former[instance.site] = found[instance.site]
+            found[instance.site] = instance
         for site, epoch in asked.items():
             member = self._members.get(site)
             if member is not None:
-                member.post(e.Listed(epoch, found.get(site)))
+                member.post(e.Listed(epoch, found.get(site), former.get(site)))
         for instance in found.values():
             if instance.site not in self._members and instance.id not in self._strangers:
                 self._strangers.add(instance.id)

@@ -3,7 +3,8 @@ time that they have used.
 
 A server of type ``process`` leads a session, so that its children are found by it, also those in
 groups of their own; one that began another session has left. No number is trusted when something
-is signalled: the process is held by a descriptor and looked at again (pidfd_open(2)).
+is signalled: the process is held by a descriptor and looked at again (pidfd_open(2)); that a
+process is the one that it was, is known by its time of start.
 """
 
 from __future__ import annotations
@@ -26,17 +27,29 @@ class Stat:
     session: int
     used: float
     """Seconds of processor time: its own, and of the children that it has waited for."""
+    start: int = 0
+    """Clock ticks from the host's boot to its start: no two processes have its number and this."""
+    status: int = 0
+    """How it has ended, as wait(2) has it; only of one that is waited for, and only for who may
+    look into it."""
 
 
 def parsed(text: bytes) -> Stat | None:
     """Return what ``/proc/PID/stat`` says; ``None`` for what is no such text."""
     # The name in parentheses may hold anything.
     fields = text.rpartition(b")")[2].split()
-    if len(fields) < 15:
+    if len(fields) < 20:
         return None
     try:
         ticks = sum(int(field) for field in fields[11:15])
-        return Stat(fields[0].decode("ascii"), int(fields[3]), ticks / _TICKS)
+        return Stat(
+            fields[0].decode("ascii"),
+            int(fields[3]),
+            ticks / _TICKS,
+            int(fields[19]),
+            # The 52nd, of Linux 3.5.
+            int(fields[49]) if len(fields) > 49 else 0,
+        )
     except ValueError:
         return None
 
@@ -73,6 +86,11 @@ def tell(session: int, number: int) -> None:
         os.killpg(session, number)
     except (ProcessLookupError, PermissionError):
         pass
+    tell_others(session, number)
+
+
+def tell_others(session: int, number: int) -> None:
+    """Send the signal *number* to the processes of *session* that are not of its leader's group."""
     for pid in list(_others(session)):
         try:
             fd = os.pidfd_open(pid)
@@ -86,6 +104,15 @@ def tell(session: int, number: int) -> None:
             pass  # It has ended, or is no longer ours to signal.
         finally:
             os.close(fd)
+
+
+def boot(proc: str = "/proc") -> str:
+    """Return what tells this boot of the host from all others."""
+    try:
+        with open(f"{proc}/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _others(session: int) -> Iterator[int]:
