@@ -251,6 +251,9 @@ class Exit:
     id: str
     code: int | None
     out_of_memory: bool = False
+    part: str = ""
+    """Which part of a server of several it was that ended; empty: all of it, or the one that
+    answers."""
 
 
 class IEngineObserver(Interface):

@@ -63,8 +63,10 @@ class Line(Speaker):
         return self._tell(lambda observer: observer.lost(reason))
 
     @wire.Exited.responder
-    def _exited(self, site: str, id: str, starved: bool, code: int | None = None) -> dict[str, Any]:
-        return self._tell(lambda observer: observer.exited(Exit(site, id, code, starved)))
+    def _exited(
+        self, site: str, id: str, starved: bool, part: str, code: int | None = None
+    ) -> dict[str, Any]:
+        return self._tell(lambda observer: observer.exited(Exit(site, id, code, starved, part)))
 
     @wire.Noticed.responder
     def _noticed(self, site: str, words: str) -> dict[str, object]:

@@ -202,6 +202,7 @@ class Exited(amp.Command):
         (b"id", amp.Unicode()),
         (b"code", amp.Integer(optional=True)),
         (b"starved", amp.Boolean()),
+        (b"part", amp.Unicode()),
     ]
     requiresAnswer = False
 

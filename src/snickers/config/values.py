@@ -128,9 +128,10 @@ its root (SYS_CHROOT) or write into the host's audit log (AUDIT_WRITE)."""
 
 @frozen
 class Container:
-    """A site whose server runs in a Docker container."""
+    """A site whose server runs in a Docker container, or in several."""
 
-    image: str
+    image: str = ""
+    """Empty: there are `services`."""
     command: tuple[str, ...] = ()
     """Empty: what the image says."""
     port: int = 80
@@ -155,6 +156,12 @@ class Container:
     """``"missing"``, ``"always"`` or ``"never"``."""
     registry_auth: str = ""
     """The file with the login for the image's registry; empty: what Docker's client is told."""
+    services: str = ""
+    """The path of the compose file of a site of several containers; empty: it has one."""
+    service: str = ""
+    """Which of them answers visitors."""
+    composition: str = field(default="", repr=False)
+    """What was in that file when the configuration was read."""
     life: Lifecycle = Lifecycle()
 
 

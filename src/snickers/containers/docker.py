@@ -578,8 +578,10 @@ def _connect(
     """Begin a conversation with Docker."""
     # Not before: Docker's package takes a tenth of a second and 7 MB, which a host without
     # containers shall not pay.
+    from snickers.containers.compose import Composed
+    from snickers.containers.composetool import Tool
     from snickers.containers.dockerapi import Api
-    from snickers.containers.dockerd import Dockerd
 
     # The listener's connection, and one to spare, beside those of the calls.
-    return Dockerd(Api(url, THREADS + 2, environment), owner, pool, internal=internal)
+    api = Api(url, THREADS + 2, environment)
+    return Composed(api, owner, pool, Tool(api.where, environment), internal=internal)

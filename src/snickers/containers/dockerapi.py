@@ -190,10 +190,15 @@ class Api:
         with self._in_words():
             self._client.rename(id, name)
 
-    def logs(self, id: str, tail: int, follow: bool) -> Stream:
-        """Return its last *tail* lines, and what follows, as bytes."""
+    def logs(self, id: str, tail: int, follow: bool, times: bool = False) -> Stream:
+        """Return its last *tail* lines, and what follows, as bytes.
+
+        :param times: whether each line begins with when it was written, in RFC 3339 and UTC.
+        """
         with self._in_words():
-            found: Stream = self._client.logs(id, stream=True, follow=follow, tail=tail)
+            found: Stream = self._client.logs(
+                id, stream=True, follow=follow, tail=tail, timestamps=times
+            )
             return found
 
     def prepare(self, id: str, command: Sequence[str]) -> str:
@@ -291,6 +296,11 @@ class Api:
                 internal=internal,
                 labels=dict(labels),
             )
+
+    def make_volume(self, name: str, driver: str, options: Mapping[str, str]) -> None:
+        """Make a volume, or nothing when there is one of that name."""
+        with self._in_words():
+            self._client.create_volume(name, driver or None, dict(options))
 
     def remove_network(self, id: str) -> None:
         """Remove it."""

@@ -176,10 +176,7 @@ class Dockerd:
         if former.instance.paused:
             self._go_on(former)
         elif not former.instance.running:
-            try:
-                self._api.start(id)
-            except Refused as error:
-                raise EngineFailed(f"Its container cannot be started: {error.why}.") from None
+            self._launch(former, errand)
         began = former.instance.started or 0.0
         for seen in found:
             # Never started, or later: it came after.
@@ -342,7 +339,12 @@ class Dockerd:
         if unknown:
             with ThreadPoolExecutor(min(len(unknown), ASKED_AT_ONCE)) as threads:
                 found.update(zip(unknown, threads.map(self._asked, unknown), strict=True))
-        return {ids[id]: used for id, used in found.items() if used is not None}
+        loads: dict[str, float] = {}
+        for id, used in found.items():
+            if used is not None:
+                # A site of several containers has used what they have together.
+                loads[ids[id]] = loads.get(ids[id], 0.0) + used
+        return loads
 
     def _metered(self, id: str) -> float | None:
         """Return what this host's kernel says of it, if Docker is here."""
@@ -424,9 +426,11 @@ class Dockerd:
 
     def _see(self, id: str) -> Seen | None:
         found = self._api.container(id)
-        if found is None:
-            return None
-        state, config = found["State"], found["Config"]
+        return None if found is None else self._seen(found)
+
+    def _seen(self, found: Mapping[str, Any]) -> Seen:
+        """Return the container that Docker tells *found* of, as it was seen."""
+        id, state, config = str(found["Id"]), found["State"], found["Config"]
         labels = config.get("Labels") or {}
         site, running = labels.get(recipe.SITE, ""), bool(state["Running"])
         began = not state["StartedAt"].startswith("0001-")
@@ -449,6 +453,13 @@ class Dockerd:
             labels.get(recipe.IMAGE, ""),
             float(config.get("StopTimeout") or STOP_WITHIN),
         )
+
+    def _launch(self, seen: Seen, errand: Errand) -> None:
+        """Start what has run before."""
+        try:
+            self._api.start(seen.instance.id)
+        except Refused as error:
+            raise EngineFailed(f"Its container cannot be started: {error.why}.") from None
 
     def _started(self, id: str) -> Seen:
         seen = self._see(id)
@@ -627,9 +638,17 @@ class Dockerd:
                     "network out to have one of its own."
                 )
             return kind.network
-        found = self._api.networks(recipe.labels(site, self._owner))
-        if found:
-            return str(found[0]["Name"])
+        return self._bridge(site, "", self._internal)
+
+    def _bridge(self, site: str, key: str, internal: bool) -> str:
+        """Return the name of a network of *site*'s own, made if need be.
+
+        :param key: what tells it from the site's others; empty: the first one.
+        :param internal: whether it leads nowhere but to this host.
+        """
+        for found in self._api.networks(recipe.labels(site, self._owner)):
+            if (found.get("Labels") or {}).get(recipe.NETWORK, "") == key:
+                return str(found["Name"])
         taken = [
             pool["Subnet"]
             for network in self._api.networks({})
@@ -641,7 +660,7 @@ class Dockerd:
         refused = "all its networks are taken"
         for subnet in islice(subnets.free(self._pool, taken), SUBNET_TRIES):
             try:
-                return self._make_network(site, subnet)
+                return self._make_network(site, key, subnet, internal)
             except Refused as error:
                 # Likely taken at the same moment; which status says so differs by version.
                 refused = error.why
@@ -650,11 +669,14 @@ class Dockerd:
             "nobody uses (docker network prune)."
         )
 
-    def _make_network(self, site: str, subnet: str) -> str:
-        name = recipe.name(site)
+    def _make_network(self, site: str, key: str, subnet: str, internal: bool) -> str:
+        name = recipe.network_name(site, key)
         if self._api.network(name) is not None:
             name = f"{name}.{self._owner[:6]}"  # Another Snickers, or somebody else, has one.
-        self._api.make_network(name, subnet, recipe.labels(site, self._owner), self._internal)
+        labels = recipe.labels(site, self._owner)
+        if key:
+            labels[recipe.NETWORK] = key
+        self._api.make_network(name, subnet, labels, internal)
         return name
 
 
