@@ -25,6 +25,7 @@ class FakeDocker:
         self.made: dict[str, dict[str, Any]] = {}
         """Containers as they are inspected, by id."""
         self.nets: dict[str, dict[str, Any]] = {}
+        self.volumes: dict[str, tuple[str, dict[str, str]]] = {}
         self.images: dict[str, dict[str, Any]] = {"lamp:7": {"Id": "sha256:7", "Config": {}}}
         self.registry: dict[str, str] = {}
         """Ids of images that can be pulled, by name."""
@@ -257,11 +258,15 @@ class FakeApi:
         }
 
     @_call
+    def make_volume(self, name, driver, options):
+        self.docker.volumes[name] = (driver, dict(options))
+
+    @_call
     def remove_network(self, id):
         self.docker.nets = {n: each for n, each in self.docker.nets.items() if each["Id"] != id}
 
     @_call
-    def logs(self, id, tail, follow):
+    def logs(self, id, tail, follow, times=False):
         return FakeStream([f"{id} {tail} {follow}".encode()])
 
     @_call

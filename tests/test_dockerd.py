@@ -443,6 +443,14 @@ class RunTests(DockerdTestCase):
         self.docker.refusals["processor"] = [Refused(404, "No such container")] * 2
         self.assertEqual(self.dockerd.loads(), {})
 
+    def test_loads_together(self) -> None:
+        """What the containers of one site have used counts as one."""
+        one = self.start().instance.id
+        other = self.talk().start(evolve(ALICE, site="bob.example"), "new", Errand()).instance.id
+        self.docker.made[other]["Config"]["Labels"][recipe.SITE] = SITE
+        self.docker.used = {one: 1.5, other: 0.25}
+        self.assertEqual(self.dockerd.loads(), {SITE: 1.75})
+
     def test_loads_here(self) -> None:
         """Where Docker is on this host its kernel is asked instead, Docker only where to look."""
         id = self.start().instance.id

@@ -165,8 +165,10 @@ class File:
             said = self.document["services"][name]
             if "network_mode" in said:
                 line = self.line(("services", name, "network_mode"))
-                yield f"line {line}: {name} answers visitors, so it needs an address of its own; "
-                "remove network_mode"
+                yield (
+                    f"line {line}: {name} answers visitors, so it needs an address of its own; "
+                    "remove network_mode"
+                )
 
     def _line_of(self, variable: str) -> int:
         pattern = re.compile(rf"\$\{{?{variable}\b")
@@ -183,9 +185,6 @@ class File:
                 found.add(match[1])
         for said in self.document["services"].values():
             found.update(_passed_on(said.get("environment")))
-            build = said.get("build")
-            if isinstance(build, dict):
-                found.update(_passed_on(build.get("args")))
         return frozenset(found)
 
 
@@ -247,6 +246,16 @@ def filled(document: Any, variables: Mapping[str, str]) -> tuple[Any, Sequence[s
     return fill(document), list(lacking)
 
 
+def _list(said: object) -> list[Any]:
+    """Return *said* if it is a list; what should be one and is none, the tool refuses."""
+    return said if isinstance(said, list) else []
+
+
+def _mapping(said: object) -> dict[Any, Any]:
+    """Return *said* if it is a mapping; what should be one and is none, the tool refuses."""
+    return said if isinstance(said, dict) else {}
+
+
 def reaches(source: str, sockets: Iterable[str]) -> bool:
     """Say whether who is given the path *source* of this host has one of *sockets* with it."""
     if not source.startswith("/"):
@@ -269,7 +278,7 @@ class Mount:
 
 def mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
     """Yield what *service* mounts, in whichever of the two forms it says so."""
-    for volume in service.get("volumes") or ():
+    for volume in _list(service.get("volumes")):
         if isinstance(volume, dict):
             yield Mount(
                 str(volume.get("type", "")),
@@ -318,16 +327,15 @@ def _declared(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for group, name, said in _top(document, "volumes", "secrets", "configs"):
         if file := said.get("file"):
             yield (group, name, "file"), str(file)
-        options = said.get("driver_opts")
-        if isinstance(options, dict) and str(options.get("device", "")).startswith("/"):
-            yield (group, name, "driver_opts"), str(options["device"])
+        device = str(_mapping(said.get("driver_opts")).get("device", ""))
+        if device.startswith("/"):
+            yield (group, name, "driver_opts"), device
 
 
 def _top(document: Mapping[str, Any], *groups: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for group in groups:
-        said = document.get(group)
-        for name, each in said.items() if isinstance(said, dict) else ():
-            yield group, str(name), each if isinstance(each, dict) else {}
+        for name, each in _mapping(document.get(group)).items():
+            yield group, str(name), _mapping(each)
 
 
 def objections(
@@ -356,9 +364,8 @@ def objections(
                 "a network that others are in; write network = NAME in the site's section to be in "
                 "that one instead of one of its own",
             )
-        ipam = said.get("ipam")
         fixed = [key for key in ("driver", "driver_opts") if said.get(key) not in (None, "bridge")]
-        if isinstance(ipam, dict) and ipam.get("config"):
+        if _mapping(said.get("ipam")).get("config"):
             fixed.append("ipam")
         for key in fixed:
             yield Objection(
@@ -383,33 +390,29 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         said = str(service.get(key) or "")
         if said == "host" or said.startswith("container:"):
             yield (key,), f"{said}: it would see and end what others run; remove it"
-    for said in service.get("security_opt") or ():
+    for said in _list(service.get("security_opt")):
         if re.search(r"unconfined|disable", str(said)):
             yield ("security_opt",), f"{said}: it takes away what keeps a container in; remove it"
-    if any(str(said).upper() in ("ALL", "CAP_ALL") for said in service.get("cap_add") or ()):
+    if any(str(said).upper() in ("ALL", "CAP_ALL") for said in _list(service.get("cap_add"))):
         yield ("cap_add",), f"ALL: {_ROOT}; name those that it needs"
-    for other in service.get("volumes_from") or ():
+    for other in _list(service.get("volumes_from")):
         if str(other).startswith("container:"):
             yield ("volumes_from",), f"{_OTHERS}; remove it"
     if service.get("build") and not service.get("image"):
         yield ("build",), "Snickers builds no images; build it and write its name as image: NAME"
     elif not service.get("image") and not service.get("extends"):
         yield (), "it has no image; write image: NAME"
-    extends = service.get("extends")
-    if isinstance(extends, dict) and extends.get("file"):
+    if _mapping(service.get("extends")).get("file"):
         yield ("extends",), "a change of that file would not be noticed; write all in one"
-    deploy = service.get("deploy")
-    replicas = deploy.get("replicas") if isinstance(deploy, dict) else None
+    replicas = _mapping(service.get("deploy")).get("replicas")
     for path, count in ((("scale",), service.get("scale")), (("deploy", "replicas"), replicas)):
         if count is not None and str(count) != "1":
             yield path, "there is one container of each service; remove it"
     for key in ("post_start", "pre_stop"):
-        hooks = service.get(key)
-        if any(isinstance(hook, dict) and hook.get("privileged") for hook in hooks or ()):
+        if any(_mapping(hook).get("privileged") for hook in _list(service.get(key))):
             yield (key,), f"privileged: {_ROOT}; remove it"
-    networks = service.get("networks")
-    for name, said in networks.items() if isinstance(networks, dict) else ():
-        if isinstance(said, dict) and (said.get("ipv4_address") or said.get("ipv6_address")):
+    for name, said in _mapping(service.get("networks")).items():
+        if {"ipv4_address", "ipv6_address"} & _mapping(said).keys():
             yield (
                 ("networks", str(name)),
                 "Snickers makes the networks, and addresses are as they come; remove it",

@@ -377,31 +377,26 @@ class SiteReader:
             self._blame("services", f"{path} {wrong}")
             return
         # Not before: it takes some megabytes, which others shall not pay.
-        from snickers import composefile
+        from snickers.config.services import look
 
-        try:
-            file = composefile.File(text)
-        except composefile.NotCompose as problem:
-            self._blame("services", f"{path}: {problem}")
-            return
-        variables = {
-            **dict(environment),
-            composefile.SITE: self.name,
-            composefile.DATA: self.data,
-        }
-        service = values.get("service", "")
-        for wrong_there in file.faults(service, variables, self._sockets()):
-            self._blame("services", f"{path}: {wrong_there}")
-        unused = {name.removeprefix("env.") for name in values if name.startswith("env.")}
-        for name in sorted(unused - file.uses()):
-            layer = self._layer_with(f"env.{name}")
-            if layer is not None and layer is not self.shared.defaults:
-                self._blame(
-                    f"env.{name}",
-                    f"{path} does not use it; write where it belongs: environment: [{name}]",
-                )
-        values["service"] = service or next(iter(file.services), "")
-        values["composition"] = text
+        own = [
+            name.removeprefix("env.")
+            for name in values
+            if name.startswith("env.") and self._layer_with(name) is not self.shared.defaults
+        ]
+        found = look(
+            path,
+            text,
+            values.get("service", ""),
+            self.name,
+            self.data,
+            dict(environment),
+            own,
+            self._sockets(),
+        )
+        for name, words in found.faults:
+            self._blame(name, words)
+        values["service"], values["composition"] = found.service, text
 
     def _check_circle(self, values: Mapping[str, Any]) -> None:
         """See whether visitors would be sent back to where they came from, for ever."""

@@ -237,8 +237,9 @@ class Composed(Dockerd):
         errand.say("starting")
         try:
             if there is None:
-                # What can be wrong with it shall be known before another one ends.
-                self._compose(project, ["up", "--no-start"], file, errand)
+                # What can be wrong with it shall be known before another one ends. (The older
+                # tool's "up --no-start" waits for the end of services that it does not start.)
+                self._compose(project, ["create"], file, errand)
             errand.check()
             before = [self._end(other, other.stop_within, errand) for other in before]
             self._guard(file)
@@ -275,9 +276,9 @@ class Composed(Dockerd):
             seen = part.seen
             failed = seen.exit is not None and seen.exit.code
             if seen.run not in runs and (failed or seen.health == "unhealthy"):
-                last = b"".join(self._last([part], LAST_LINES)).decode("utf-8", "replace").strip()
-                words = f" {part.service} said at last: {last}" if last else ""
-                said += words or f" {part.service} said nothing."
+                last = self._last([part], LAST_LINES, names=False)
+                words = b"".join(last).decode("utf-8", "replace").strip()
+                said += f" {part.service} said at last: {words or 'nothing'}"
         return said
 
     def stop(self, site: str, within: float, errand: Errand) -> None:
@@ -340,12 +341,15 @@ class Composed(Dockerd):
             ]
         )
 
-    def _last(self, parts: Sequence[_Part], tail: int) -> list[bytes]:
-        """Return the last *tail* lines that any of *parts* has written."""
+    def _last(self, parts: Sequence[_Part], tail: int, names: bool = True) -> list[bytes]:
+        """Return the last *tail* lines that any of *parts* has written.
+
+        :param names: whether each line says of whom it is.
+        """
         lines: list[tuple[bytes, bytes]] = []
         for part in parts:
             stream = self._api.logs(part.seen.instance.id, tail, False, times=True)
-            prefix = _prefix(part)
+            prefix = _prefix(part) if names else b""
             for line in b"".join(stream).splitlines(keepends=True):
                 time, _, words = line.partition(b" ")
                 lines.append((time, prefix + words))

@@ -1,9 +1,9 @@
 """Runs Docker's compose tool, from a thread that waits for it.
 
 Whichever there is: the plugin of ``docker compose``, or the older ``docker-compose``; both are
-asked alike. What it is given goes through its standard input, so that no file is in anybody's
-reach; what is kept of its words is bounded. Cancelled, or when Snickers ends, it ends. It must
-never be given a shell.
+asked alike. What it is given is in a file for this one run, which nobody else can read or write;
+what is kept of its words is bounded. Cancelled, or when Snickers ends, it ends. It must never be
+given a shell.
 """
 
 from __future__ import annotations
@@ -117,19 +117,23 @@ class Tool:
         program = find(self._environment)
         if program is None:
             raise EngineFailed(LACKING)
-        command = [program, "-p", project, "-f", "-", "--project-directory", folder]
-        ends_with_us = shutil.which("setpriv", path=PATH)
-        if ends_with_us:
-            command = [ends_with_us, "--pdeathsig", "TERM", "--", *command]
-        with tempfile.TemporaryFile() as given, tempfile.NamedTemporaryFile() as nothing:
+        with (
+            # Not by its standard input: the older tool would forget the folder.
+            tempfile.NamedTemporaryFile(prefix="snickers-", suffix=".yaml") as given,
+            tempfile.NamedTemporaryFile(prefix="snickers-") as nothing,
+        ):
             given.write(file)
-            given.seek(0)
+            given.flush()
+            command = [program, "-p", project, "-f", given.name, "--project-directory", folder]
             # A file of variables in that folder may be written to by whom it is given to.
             command += ["--env-file", nothing.name, *arguments]
+            ends_with_us = shutil.which("setpriv", path=PATH)
+            if ends_with_us:
+                command = [ends_with_us, "--pdeathsig", "TERM", "--", *command]
             try:
                 process = subprocess.Popen(
                     command,
-                    stdin=given,
+                    stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     cwd="/",

@@ -324,7 +324,7 @@ def complaint(said: Sequence[str], project: str) -> str:
     telling = [
         line
         for line in lines
-        if not re.search(r"level=warning|Encountered errors while", line)
+        if not re.search(r"level=warning|Encountered errors while|command is deprecated", line)
         and not re.match(r"(Container|Network|Volume|Creating|Starting) \S+ (\w+|\.\.\.)", line)
     ]
     words = " ".join(list(dict.fromkeys(telling))[-3:])
