@@ -357,7 +357,11 @@ class SiteReader:
                 self._blame("service", "says which of several answers, and there are no services")
             return
         if values.get("image"):
-            self._blame("image", "is of a site of one container, and there are services; keep one")
+            if self._layer_with("image") is not self.shared.defaults:
+                self._blame(
+                    "image", "is of a site of one container, and there are services; keep one"
+                )
+            values["image"] = ""
         for name in _OF_ONE_CONTAINER:
             layer = self._layer_with(name)
             if layer is not None and layer is not self.shared.defaults:

@@ -333,7 +333,8 @@ class Composed(Dockerd):
             return super().logs(site, tail, follow)
         parts = self._parts(found[0].project)
         if not follow:
-            return _Lines(self._last(parts, max(tail, 0)))
+            exit = found[0].exit
+            return _Lines(self._last(parts, max(tail, 0), exit.part if exit is not None else ""))
         return _Followed(
             [
                 (_prefix(part), self._api.logs(part.seen.instance.id, max(tail, 0), True))
@@ -341,21 +342,32 @@ class Composed(Dockerd):
             ]
         )
 
-    def _last(self, parts: Sequence[_Part], tail: int, names: bool = True) -> list[bytes]:
+    def _last(
+        self, parts: Sequence[_Part], tail: int, ended: str = "", names: bool = True
+    ) -> list[bytes]:
         """Return the last *tail* lines that any of *parts* has written.
 
+        :param ended: the service whose end was that of all; empty: none, or the one that answers.
+            At least half of the lines are its own, however the others complained of it.
         :param names: whether each line says of whom it is.
         """
         lines: list[tuple[bytes, bytes]] = []
-        for part in parts:
+        # Those of the one that ended, where it is another than the one that answers, come first.
+        kept = 0
+        for part in sorted(parts, key=lambda part: part.service != ended):
             stream = self._api.logs(part.seen.instance.id, tail, False, times=True)
             prefix = _prefix(part) if names else b""
             for line in b"".join(stream).splitlines(keepends=True):
                 time, _, words = line.partition(b" ")
                 lines.append((time, prefix + words))
+            if part.service == ended:
+                kept = len(lines)
+        own = lines[max(0, kept - (tail + 1) // 2) : kept]
         # Lines of one moment stay as they came.
-        lines.sort(key=lambda line: line[0])
-        return [words for _, words in lines[len(lines) - tail :]] if tail else []
+        others = sorted(lines[: kept - len(own)] + lines[kept:], key=lambda line: line[0])
+        rest = tail - len(own)
+        last = sorted([*own, *(others[-rest:] if rest else [])], key=lambda line: line[0])
+        return [words for _, words in last]
 
     # Containers
 
