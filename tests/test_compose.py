@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from unittest import SkipTest
 
+import docker
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -195,10 +196,12 @@ class SeveralTests(TestCase):
         """All that are there, by their services; of two the one that runs."""
         client = docker_setup.client()
         mine = {"label": f"{recipe.OWNER}={self.fixture.owner}"}
-        found = [
-            client.inspect_container(each["Id"])
-            for each in client.containers(all=True, filters=mine)
-        ]
+        found = []
+        for each in client.containers(all=True, filters=mine):
+            try:
+                found.append(client.inspect_container(each["Id"]))
+            except docker.errors.NotFound:
+                pass  # Removed meanwhile.
         found.sort(key=lambda each: each["State"]["Running"])
         return {each["Config"]["Labels"][composition.SERVICE]: each for each in found}
 
