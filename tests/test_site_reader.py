@@ -382,7 +382,10 @@ class BadSiteTests(SynchronousTestCase):
         )
         self.assertEqual(
             self.faults("[a.example]\ntype = container\nimage = a b"),
-            ["3: [a.example] image: 'a b' is no image; write one such as registry.example/lamp:7"],
+            [
+                "3: [a.example] image: 'a b' is not a valid image; write one such as "
+                "registry.example/lamp:7"
+            ],
         )
 
     def test_services(self) -> None:

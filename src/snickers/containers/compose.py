@@ -160,13 +160,13 @@ class Composed(Dockerd):
         kind = declared.kind
         if not isinstance(kind, Container) or not kind.services:
             return super().prepare(declared, fingerprint, fresh, errand)
-        alike = [
-            seen for seen in self._of(declared.site) if seen.instance.fingerprint == fingerprint
-        ]
+        found = self._of(declared.site)
+        alike = [seen for seen in found if seen.instance.fingerprint == fingerprint]
+        another = not found or found[0].instance.fingerprint != fingerprint
         if alike and not fresh:
-            return False
+            return another  # All that it needs is here.
         images = self._images(kind, self._resolved(declared, errand), fresh, errand)
-        return not alike or self._differs(alike[0], images)
+        return another or self._differs(found[0], images)
 
     def start(
         self, declared: Declared, fingerprint: str, errand: Errand, fresh: bool = False
@@ -401,7 +401,7 @@ class Composed(Dockerd):
 
     def _end_rest_of(self, seen: Seen) -> None:
         """End what runs on of a server that does not run any more, without waiting for it."""
-        if not seen.project or seen.instance.running:
+        if not seen.remains:
             return
 
         def end() -> None:
@@ -409,13 +409,12 @@ class Composed(Dockerd):
                 with self._turn(seen.instance.site):
                     # It may have been started again meanwhile.
                     now = self._whole(seen.project)
-                    if now is not None and not now.instance.running:
+                    if now is not None and now.remains:
                         self._rest(seen.project, Errand())
             except (EngineFailed, EngineAway) as problem:
                 log.warn("{site}: {why}", site=seen.instance.site, why=str(problem))
 
-        if any(part.seen.instance.running for part in self._parts(seen.project)):
-            threading.Thread(target=end, name="docker-rest", daemon=True).start()
+        threading.Thread(target=end, name="docker-rest", daemon=True).start()
 
     def _remove(self, id: str) -> None:
         found = self._api.container(id)
@@ -570,6 +569,7 @@ def _as_one(project: str, parts: Sequence[_Part]) -> Seen:
         of.image,
         max(part.seen.stop_within for part in parts),
         project,
+        not running and any(part.seen.instance.running for part in parts),
     )
 
 

@@ -51,6 +51,8 @@ class Seen:
     stop_within: float = STOP_WITHIN
     project: str = ""
     """What several containers that were made together are called; empty: it is one alone."""
+    remains: bool = False
+    """Whether some of those run, though not all that should."""
 
 
 class Abandoned(Exception):
