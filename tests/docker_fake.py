@@ -12,6 +12,7 @@ from typing import Any
 
 from snickers.containers import recipe
 from snickers.containers.dockerapi import Api, Refused
+from snickers.interfaces import Load
 
 
 class Killed(BaseException):
@@ -31,8 +32,8 @@ class FakeDocker:
         """Ids of images that can be pulled, by name."""
         self.refusals: dict[str, list[Refused]] = {}
         """What the next calls of a verb are refused with."""
-        self.used: dict[str, float] = {}
-        """Seconds of processor time, by id."""
+        self.used: dict[str, Load] = {}
+        """What was used, by id."""
         self.commands: list[tuple[str, tuple[str, ...]]] = []
         """What was run, and in which container."""
         self.written: list[bytes] = []
@@ -167,7 +168,7 @@ class FakeApi:
         ]
 
     @_call
-    def processor(self, id):
+    def load(self, id):
         return self.docker.used.get(id)
 
     @_call

@@ -99,6 +99,9 @@ class Lifecycle:
     drain_within: float = 30.0
     busy_above: float | None = None
     """Share of one processor, in percent, above which it counts as used; ``None``: never looked."""
+    busy_traffic_above: int | None = None
+    """Bytes a second over its network, both ways, above which it counts as used; ``None``: never
+    looked. Of containers alone."""
     veto: tuple[str, ...] = ()
     """Run inside before it is paused or put to sleep for want of use; another status than 0 means
     that it is in use. Empty: nobody is asked."""

@@ -27,7 +27,7 @@ from snickers.config.values import Container
 from snickers.containers import subnets
 from snickers.containers.engine import EngineAway, EngineFailed, Turns, fingerprint
 from snickers.containers.errand import Abandoned, Errand, Seen, Stream, shut
-from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance, Ran
+from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance, Load, Ran
 
 if TYPE_CHECKING:
     from snickers.containers.dockerd import Dockerd
@@ -226,7 +226,7 @@ class DockerEngine:
             done.addBoth(_unless_over(late))
         return done
 
-    def loads(self) -> Deferred[Mapping[str, float]]:
+    def loads(self) -> Deferred[Mapping[str, Load]]:
         return self._send("", Errand(), lambda dockerd, _: dockerd.loads())
 
     def healthy(self, instance: Instance) -> Deferred[bool]:

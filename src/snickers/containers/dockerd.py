@@ -21,13 +21,13 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from snickers.config.values import Container
-from snickers.containers import groups, recipe, registry, subnets
+from snickers.containers import groups, netdev, recipe, registry, subnets
 from snickers.containers.dockerapi import Api, Refused, seconds
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import STOP_WITHIN, Abandoned, Errand, Seen, Stream
 from snickers.containers.output import Tail
 from snickers.containers.pulling import Pulling, advice
-from snickers.interfaces import Address, Declared, Exit, Instance, Ran
+from snickers.interfaces import Address, Declared, Exit, Instance, Load, Ran
 
 log = Logger()
 
@@ -90,8 +90,9 @@ class Dockerd:
         self._pool = pool
         self._pause = pause
         self._internal = internal
-        self._meters: dict[str, str] = {}
-        """Where the kernel counts the processor time of each container, as far as known."""
+        self._meters: dict[str, tuple[str, int]] = {}
+        """Where the kernel counts the processor time of each container, as far as known, and a
+        process of it that has its network; 0: it has none of its own."""
 
     def close(self) -> None:
         """Let go of connections."""
@@ -329,8 +330,8 @@ class Dockerd:
             raise EngineFailed(f"{words} cannot be run in {site}: {why.removesuffix(': unknown')}.")
         return Ran(code, output)
 
-    def loads(self) -> dict[str, float]:
-        """Return the seconds of processor time that each container has used, by site."""
+    def loads(self) -> dict[str, Load]:
+        """Return what the containers have used, by site."""
         running = self._api.running({recipe.OWNER: self._owner})
         ids = {each["Id"]: str(each["Labels"].get(recipe.SITE, "")) for each in running}
         found = {id: self._metered(id) for id in ids}
@@ -339,32 +340,38 @@ class Dockerd:
         if unknown:
             with ThreadPoolExecutor(min(len(unknown), ASKED_AT_ONCE)) as threads:
                 found.update(zip(unknown, threads.map(self._asked, unknown), strict=True))
-        loads: dict[str, float] = {}
+        loads: dict[str, Load] = {}
         for id, used in found.items():
             if used is not None:
                 # A site of several containers has used what they have together.
-                loads[ids[id]] = loads.get(ids[id], 0.0) + used
+                loads[ids[id]] = _sum(loads[ids[id]], used) if ids[id] in loads else used
         return loads
 
-    def _metered(self, id: str) -> float | None:
+    def _metered(self, id: str) -> Load | None:
         """Return what this host's kernel says of it, if Docker is here."""
         if not self._api.local:
             return None
-        used = groups.used(self._meters[id]) if id in self._meters else None
-        if used is None:
-            known = self._api.container(id) or {}
-            pid = known.get("State", {}).get("Pid") or 0
-            of = groups.groups_of(pid) if pid else ""
-            for meter in groups.meters(of) if id in of else ():
-                used = groups.used(meter)
-                if used is not None:
-                    self._meters[id] = meter
-                    break
-        return used
+        if id in self._meters:
+            meter, pid = self._meters[id]
+            used = groups.used(meter)
+            # A number alone is not trusted: the process must still be of the container.
+            if used is not None and (not pid or id in groups.groups_of(pid)):
+                return Load(used, netdev.moved(pid) if pid else None)
+        known = self._api.container(id) or {}
+        pid = known.get("State", {}).get("Pid") or 0
+        of = groups.groups_of(pid) if pid else ""
+        for meter in groups.meters(of) if id in of else ():
+            used = groups.used(meter)
+            if used is not None:
+                if known.get("HostConfig", {}).get("NetworkMode") == "host":
+                    pid = 0
+                self._meters[id] = (meter, pid)
+                return Load(used, netdev.moved(pid) if pid else None)
+        return None
 
-    def _asked(self, id: str) -> float | None:
+    def _asked(self, id: str) -> Load | None:
         try:
-            return self._api.processor(id)
+            return self._api.load(id)
         except Refused as error:
             log.debug("The load of {id} is not known: {why}.", id=id, why=error.why)
             return None
@@ -678,6 +685,12 @@ class Dockerd:
             labels[recipe.NETWORK] = key
         self._api.make_network(name, subnet, labels, internal)
         return name
+
+
+def _sum(one: Load, other: Load) -> Load:
+    """Return what two containers have used together."""
+    traffic = [each.traffic for each in (one, other) if each.traffic is not None]
+    return Load(one.processor + other.processor, sum(traffic) if traffic else None)
 
 
 def _address(found: Mapping[str, Any], port: int) -> Address | None:
