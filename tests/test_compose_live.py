@@ -48,7 +48,7 @@ services:
       - sh
       - -c
       - |
-        mkdir /www
+        mkdir -p /www
         printf 'GET /goods HTTP/1.0\r\n\r\n' | nc db 5432 | sed '1,/^.$$/d' > /www/index.html
         exec httpd -f -p 80 -h /www
   db:
@@ -56,22 +56,35 @@ services:
     environment: [GREETING]
     volumes: ["./db:/srv"]
     command: >
-      sh -c 'echo the database begins; sleep 1; echo $$GREETING {goods} > /srv/goods; touch /ready;
-      exec httpd -f -p 5432 -h /srv'
+      sh -c 'busybox rm -f /ready; echo the database begins; sleep 1;
+      echo $$GREETING {goods} > /srv/goods; touch /ready; exec httpd -f -p 5432 -h /srv'
     healthcheck: {{test: [CMD, test, -e, /ready], interval: 1s, retries: 30}}
 """
+
+
+def tools() -> list[str]:
+    """Return the compose tools that run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if "snickers-shop_localhost-" in line:
+            found.append(line)
+    return found
 
 
 class ComposeLiveTests(SynchronousTestCase):
     def setUp(self) -> None:
         tool()
         self.image = docker_setup.image()
-        settings = SETTINGS.format(docker=docker_setup.docker_url())
+        self.settings = SETTINGS.format(docker=docker_setup.docker_url())
 
         def prepare(folder: Path) -> None:
             (folder / "shop.yaml").write_text(self.file("goods"))
 
-        self.snickers = Snickers(self, SITE.format(idle="30m"), settings, prepare=prepare)
+        self.snickers = Snickers(self, SITE.format(idle="30m"), self.settings, prepare=prepare)
         self.owner = owner_of(str(self.snickers.folder / "state"))
         self.addCleanup(docker_setup.remove_all, self.owner)
         self.addCleanup(self.snickers.kill)
@@ -138,6 +151,30 @@ class ComposeLiveTests(SynchronousTestCase):
         self.until(lambda: not self.containers(), "it does not fall asleep")
         self.assertEqual(snickers.get("shop.localhost"), (200, b"hello bargains\n"))
         self.assertEqual({n: each["Id"] for n, each in self.containers().items()}, adopted)
+
+    def test_killed_in_the_middle(self) -> None:
+        """Killed while it starts them, Snickers takes the compose tool with it; the next one ends
+        what was left, and a visitor wakes both."""
+        snickers = self.snickers
+        slow = self.file("goods").replace("sleep 1;", "sleep 4;")
+        (snickers.folder / "shop.yaml").write_text(slow)
+        snickers.reload(SITE.format(idle="30m"))
+        with snickers.connect("shop.localhost") as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: shop.localhost\r\n\r\n")
+            self.until(lambda: set(self.containers()) == {"db"}, "the database does not start")
+            snickers.kill()
+        self.until(lambda: not tools(), "the tool runs on")
+        self.assertEqual(set(self.containers()), {"db"})
+
+        def prepare(folder: Path) -> None:
+            (folder / "shop.yaml").write_text(slow)
+            (folder / "state").symlink_to(snickers.folder / "state")
+
+        settings = self.settings.replace("data = data", f"data = {snickers.folder}/data")
+        again = Snickers(self, SITE.format(idle="30m"), settings, prepare=prepare)
+        self.addCleanup(again.kill)
+        self.until(lambda: not self.containers(), "what is left runs on")
+        self.assertEqual(again.get("shop.localhost"), (200, b"hello goods\n"))
 
     def test_at_fault(self) -> None:
         """A file that would take the site out of its bounds is refused by ``check``, with the

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.services import Services, look
@@ -14,7 +17,22 @@ def found(text: str = TEXT, own: tuple[str, ...] = (), service: str = "") -> Ser
     return look("/c.yaml", text, service, "a.example", "/data/a", environment, own, ["/run/d"])
 
 
+NOTHING = """
+import sys
+from snickers.config.parse import parse
+import snickers.tap, snickers.containers.docker
+site = "[a.example]\\ntype = container\\nimage = x\\n"
+assert parse([("/s.ini", site)]).sites
+sys.exit("yaml" in sys.modules)
+"""
+
+
 class ServicesTests(SynchronousTestCase):
+    def test_nothing_loaded(self) -> None:
+        """Where no site has such a file, what reads them is not even imported."""
+        done = subprocess.run([sys.executable, "-c", NOTHING], check=False)
+        self.assertEqual(done.returncode, 0)
+
     def test_good(self) -> None:
         """The only service answers, where none is named."""
         self.assertEqual(found(), Services("web"))

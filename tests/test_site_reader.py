@@ -398,6 +398,7 @@ class BadSiteTests(SynchronousTestCase):
             ("image = x\nservices = c.yaml", "image: is of a site of one container"),
             ("services = d.yaml", "services: /etc/snickers/d.yaml cannot be read"),
             ("services = c.yaml", "services: /etc/snickers/c.yaml: line 4: services.web.ports: "),
+            ("services = c.yaml\nnetwork = host", "network: host is for a site of one container"),
             ("services = c.yaml\npull = always", "pull: always is of a site of one container"),
             ("services = c.yaml\nenv.A = 1", "env.A: /etc/snickers/c.yaml does not use it"),
             *(

@@ -366,6 +366,12 @@ class SiteReader:
             layer = self._layer_with(name)
             if layer is not None and layer is not self.shared.defaults:
                 self._blame(name, f"is of a site of one container; write it in {path}")
+        if values.get("network") in ("host", "bridge", "none"):
+            self._blame(
+                "network",
+                f"{values['network']} is for a site of one container; name one that you have made, "
+                "or leave it out: they get one of their own",
+            )
         if values.get("pull") == "always":
             if self._layer_with("pull") is not self.shared.defaults:
                 self._blame(
