@@ -26,7 +26,7 @@ from snickers.containers import composition as c
 from snickers.containers import recipe
 from snickers.containers.composetool import Tool
 from snickers.containers.dockerapi import LONGEST_STOP, Api, Refused, seconds
-from snickers.containers.dockerd import Dockerd
+from snickers.containers.dockerd import GO_ON_LOOKS, SOON, Dockerd
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.errand import Errand, Seen, Stream, shut
 from snickers.interfaces import Declared, Exit, Instance
@@ -322,10 +322,27 @@ class Composed(Dockerd):
     def _go_on(self, seen: Seen) -> Seen:
         if not seen.project:
             return super()._go_on(seen)
-        for part in self._parts(seen.project):
+        self._thaw(self._parts(seen.project))
+        after = self._whole(seen.project) or seen
+        for _ in range(GO_ON_LOOKS):
+            if not after.instance.paused:
+                break
+            # Docker has let them go on, and may say so a moment later.
+            self._pause(SOON)
+            after = self._whole(seen.project) or seen
+        return after
+
+    def _thaw(self, parts: Sequence[_Part]) -> None:
+        """Let those of *parts* that are paused go on, the first that was started first."""
+        for part in parts:
             if part.seen.instance.paused:
-                super()._go_on(part.seen)
-        return self._whole(seen.project) or seen
+                try:
+                    self._api.unpause(part.seen.instance.id)
+                except Refused:
+                    # It may have ended, or somebody else may have been faster.
+                    found = self._api.container(part.seen.instance.id)
+                    if found is not None and found["State"].get("Paused"):
+                        raise
 
     def logs(self, site: str, tail: int, follow: bool) -> Stream:
         found = self._of(site)
@@ -382,9 +399,7 @@ class Composed(Dockerd):
     def _rest(self, project: str, errand: Errand, within: float | None = None) -> None:
         """End what runs of *project*, in order."""
         parts = [part for part in self._parts(project) if part.seen.instance.running]
-        for part in parts:
-            if part.seen.instance.paused:
-                super()._go_on(part.seen)
+        self._thaw(parts)
         file = self._file(project) if parts else None
         if file is not None:
             for_all = max((part.seen.stop_within for part in parts), default=0.0)
