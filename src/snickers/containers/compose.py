@@ -235,11 +235,15 @@ class Composed(Dockerd):
         """
         errand.check()
         errand.say("starting")
-        try:
-            if there is None:
-                # What can be wrong with it shall be known before another one ends. (The older
-                # tool's "up --no-start" waits for the end of services that it does not start.)
+        if there is None:
+            # What can be wrong with it shall be known before another one ends. (The older tool's
+            # "up --no-start" waits for the end of services that it does not start.)
+            try:
                 self._compose(project, ["create"], file, errand)
+            except BaseException:
+                self._remove_all(project)
+                raise
+        try:
             errand.check()
             before = [self._end(other, other.stop_within, errand) for other in before]
             self._guard(file)
@@ -253,13 +257,10 @@ class Composed(Dockerd):
                 # A network or a volume may have gone; made anew it may have more luck.
                 log.info("{project} was not started again: {why}", project=project, why=problem)
                 self._remove_all(project)
-                there = None
                 self._compose(project, ["up", "-d"], file, errand)
         except BaseException:
-            if there is None:
-                self._remove_all(project)
-            else:
-                self._rest(project, errand)
+            # They stay, ended: what they wrote is what somebody wants to read now.
+            self._rest(project, errand)
             raise
         made = self._whole(project)
         if made is None:
@@ -565,13 +566,14 @@ def _as_one(project: str, parts: Sequence[_Part]) -> Seen:
         and all(part.seen.instance.running for part in lasting)
     )
     of = (main or first).seen
+    began = [part.seen.instance.started for part in parts]
     instance = Instance(
         of.instance.site,
         of.instance.id,
         of.instance.fingerprint,
         running,
         of.instance.address if running else None,
-        of.instance.started,
+        max((each for each in began if each is not None), default=None),
         running and any(part.seen.instance.paused for part in lasting),
         of.instance.image,
     )
