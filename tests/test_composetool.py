@@ -10,7 +10,7 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import composetool
-from snickers.containers.composetool import Tool, find
+from snickers.containers.composetool import Tool, at_work, find
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand
 
@@ -124,6 +124,22 @@ class ToolTests(SynchronousTestCase):
         errand.cancel()
         tool = self.tool("sleep 1000")
         self.assertRaises(Abandoned, tool.run, "p", "/", ["up"], b"", errand)
+
+    def test_at_work(self) -> None:
+        """Whoever runs one for a project, it is seen, until it has ended."""
+        tool = self.tool("echo go >&2; sleep 1000")
+        project = f"project-{os.getpid()}"
+        seen: list[bool] = []
+        errand = Errand()
+
+        def look(line: str) -> None:
+            seen.extend([at_work(project), at_work(project + "x")])
+            errand.cancel()
+
+        arguments = (project, "/", ["up"], b"", errand)
+        self.assertRaises(Abandoned, tool.run, *arguments, line=look)
+        self.assertEqual(seen, [True, False])
+        self.assertFalse(at_work(project))
 
     def test_too_much(self) -> None:
         """An answer without end is refused."""

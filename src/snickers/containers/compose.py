@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from snickers.config.values import Container
 from snickers.containers import composition as c
 from snickers.containers import recipe
-from snickers.containers.composetool import Tool
+from snickers.containers.composetool import Tool, at_work
 from snickers.containers.dockerapi import LONGEST_STOP, Api, Refused, seconds
 from snickers.containers.dockerd import GO_ON_LOOKS, SOON, Dockerd
 from snickers.containers.engine import EngineAway, EngineFailed
@@ -35,6 +35,11 @@ log = Logger()
 
 LAST_LINES = 5
 """Of what a service wrote that failed."""
+
+LOOK_AGAIN = 1.0
+LOOKS = 3600
+"""What is left of a server is not ended while a tool is at work for it: another Snickers may be
+starting it at this moment. Seconds between two looks, and how many there are at the most."""
 
 _TURNS: dict[tuple[str, str], threading.RLock] = {}
 """By owner and site: who changes its containers. Calls for a site come one at a time; what ends the
@@ -421,6 +426,10 @@ class Composed(Dockerd):
             return
 
         def end() -> None:
+            for _ in range(LOOKS):
+                if not at_work(seen.project):
+                    break
+                self._pause(LOOK_AGAIN)
             try:
                 with self._turn(seen.instance.site):
                     # It may have been started again meanwhile.

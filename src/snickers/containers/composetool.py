@@ -67,6 +67,21 @@ def find(environment: Mapping[str, str]) -> str | None:
     return shutil.which(PLUGIN, path=environment.get("PATH", PATH))
 
 
+def at_work(project: str, proc: str = "/proc") -> bool:
+    """Say whether a tool works for *project* on this host, whoever runs it: another Snickers with
+    the same containers does while the two take turns."""
+    for name in os.listdir(proc):
+        if name.isdecimal():
+            try:
+                with open(f"{proc}/{name}/cmdline", "rb") as file:
+                    words = file.read(4096).split(b"\0")
+            except OSError:
+                continue  # It has ended, or is not for us to see.
+            if b"--project-directory" in words and project.encode() in words:
+                return True
+    return False
+
+
 class _Program:
     """One that runs; to be closed from any thread."""
 
