@@ -12,6 +12,7 @@ from typing import Any
 
 from snickers.containers import recipe
 from snickers.containers.dockerapi import Api, Refused
+from snickers.interfaces import Load
 
 
 class Killed(BaseException):
@@ -25,13 +26,14 @@ class FakeDocker:
         self.made: dict[str, dict[str, Any]] = {}
         """Containers as they are inspected, by id."""
         self.nets: dict[str, dict[str, Any]] = {}
+        self.volumes: dict[str, tuple[str, dict[str, str]]] = {}
         self.images: dict[str, dict[str, Any]] = {"lamp:7": {"Id": "sha256:7", "Config": {}}}
         self.registry: dict[str, str] = {}
         """Ids of images that can be pulled, by name."""
         self.refusals: dict[str, list[Refused]] = {}
         """What the next calls of a verb are refused with."""
-        self.used: dict[str, float] = {}
-        """Seconds of processor time, by id."""
+        self.used: dict[str, Load] = {}
+        """What was used, by id."""
         self.commands: list[tuple[str, tuple[str, ...]]] = []
         """What was run, and in which container."""
         self.written: list[bytes] = []
@@ -166,7 +168,7 @@ class FakeApi:
         ]
 
     @_call
-    def processor(self, id):
+    def load(self, id):
         return self.docker.used.get(id)
 
     @_call
@@ -257,11 +259,15 @@ class FakeApi:
         }
 
     @_call
+    def make_volume(self, name, driver, options):
+        self.docker.volumes[name] = (driver, dict(options))
+
+    @_call
     def remove_network(self, id):
         self.docker.nets = {n: each for n, each in self.docker.nets.items() if each["Id"] != id}
 
     @_call
-    def logs(self, id, tail, follow):
+    def logs(self, id, tail, follow, times=False):
         return FakeStream([f"{id} {tail} {follow}".encode()])
 
     @_call

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from snickers.composefile import File, mounts
 from snickers.config import formats
 from snickers.config.parse import load, parse
 from snickers.config.values import CAPABILITIES, Container, Lifecycle, Site
@@ -25,6 +26,13 @@ WANTED = {
 }
 """The options each application says, so that nobody must know what the defaults are."""
 
+WANTED_OF_SEVERAL = {
+    *("type", "services", "service", "port", "memory", "pids", "capabilities"),
+    *("health", "wake within", "idle after", "copy when asleep"),
+}
+"""The same, for an application of several containers: the rest is in its file of services, and what
+they keep is copied when they are at rest."""
+
 LIVE = CHECKOUT / "tests" / "test_applications_live.py"
 RUN = set(re.findall(r'self\.begin\("(.+?)"', LIVE.read_text()))
 """Those that are really run."""
@@ -33,7 +41,9 @@ RUN = set(re.findall(r'self\.begin\("(.+?)"', LIVE.read_text()))
 def used(file: Path) -> Site:
     """Return a site that only says that it uses the application of *file*, without a fault."""
     minimal = f"[site.example]\napplication = {file.stem}\n"
-    configuration = parse([("/etc/snickers/sites.ini", minimal), (str(file), file.read_text())])
+    files = {str(path): path.read_text() for path in CATALOGUE.glob("*.yaml")}
+    written = [("/etc/snickers/sites.ini", minimal), (str(file), file.read_text())]
+    configuration = parse(written, files)
     if configuration.faults:
         raise AssertionError([str(fault) for fault in configuration.faults])
     return configuration.sites["site.example"]
@@ -45,12 +55,24 @@ def lives() -> list[tuple[str, Container, Lifecycle]]:
     return [(name, kind, kind.life) for name, kind in kinds if isinstance(kind, Container)]
 
 
+def single() -> list[tuple[str, Container, Lifecycle]]:
+    """Return those of one container."""
+    return [each for each in lives() if each[1].image]
+
+
+def images(kind: Container) -> list[str]:
+    """Return the images of one of several containers, or of one."""
+    if kind.image:
+        return [kind.image]
+    return [said["image"] for said in File(kind.composition).document["services"].values()]
+
+
 def row(name: str, kind: Container) -> str:
     """Return the line of the page's table for an application."""
     life = kind.life
     cells = [
         f"[{name}](../etc/applications/{name}.ini)",
-        f"`{kind.image}`",
+        " ".join(f"`{image}`" for image in images(kind)),
         formats.show_size(kind.memory or 0),
         kind.user or "root",
         "yes" if kind.read_only else "no",
@@ -82,7 +104,8 @@ class CatalogueTests(SynchronousTestCase):
             text = file.read_text()
             self.assertEqual(re.findall(r"^\[(.+)\]$", text, re.M), [f"application {file.stem}"])
             said = set(re.findall(r"^([a-z][a-z ]*) =", text, re.M))
-            self.assertEqual(WANTED - said, set(), file.name)
+            wanted = WANTED_OF_SEVERAL if "services" in said else WANTED
+            self.assertEqual(wanted - said, set(), file.name)
 
     def test_told(self) -> None:
         """Its first lines say what it is, how it was checked, and what a site must say."""
@@ -99,8 +122,9 @@ class CatalogueTests(SynchronousTestCase):
         """Each is a container with a folder for its data and an image that says its version."""
         self.assertEqual(len(lives()), len(FILES))
         for name, kind, _ in lives():
-            self.assertTrue(kind.data.startswith("/"), name)
-            self.assertRegex(kind.image, r"^[a-z0-9./-]+:[a-z0-9.-]+$")
+            self.assertTrue(kind.data.startswith("/") or kind.services, name)
+            for image in images(kind):
+                self.assertRegex(image, r"^[a-z0-9./-]+:[a-z0-9.-]+$")
             self.assertEqual(kind.pull, "missing", name)
             self.assertEqual(kind.network, "", name)
 
@@ -135,12 +159,31 @@ class CatalogueTests(SynchronousTestCase):
                 self.assertNotIn("@", value, name)
 
 
+class SeveralTests(SynchronousTestCase):
+    """Applications of several containers."""
+
+    def test_in_the_folder(self) -> None:
+        """All that their services keep is in the site's own folder, and copied when they are at
+        rest; who answers waits until the others are ready."""
+        several = [each for each in lives() if each[1].services]
+        self.assertTrue(several)
+        for name, kind, life in several:
+            self.assertTrue(life.copy_when_asleep, name)
+            document = File(kind.composition).document
+            self.assertNotIn("volumes", document, name)
+            for service in document["services"].values():
+                for mount in mounts(service):
+                    self.assertTrue(mount.source.startswith("./"), mount)
+            needed = document["services"][kind.service]["depends_on"]
+            self.assertEqual({how["condition"] for how in needed.values()}, {"service_healthy"})
+
+
 class SnapshotTests(SynchronousTestCase):
     """The snapshot commands, as far as they can be looked at without running them."""
 
     def test_in_the_data(self) -> None:
         """What they make is in the folder that stays, and is put there whole or not at all."""
-        for name, kind, life in lives():
+        for name, kind, life in single():
             command = " ".join(life.snapshot)
             if name not in ("freshrss", "vaultwarden"):  # Their own commands choose the place.
                 self.assertRegex(command, r"\bmv |rename", name)
@@ -148,7 +191,7 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_shell(self) -> None:
         """Scripts for the shell are right, and no line ends where the command goes on."""
-        scripts = [(name, life.snapshot) for name, _, life in lives() if life.snapshot[0] == "sh"]
+        scripts = [(name, life.snapshot) for name, _, life in single() if life.snapshot[0] == "sh"]
         self.assertTrue(scripts)
         for name, (_, option, script) in scripts:
             self.assertEqual(option, "-c")
@@ -161,7 +204,7 @@ class SnapshotTests(SynchronousTestCase):
         """Scripts for Node.js are right."""
         if (node := shutil.which("node")) is None:
             raise SkipTest("Node.js is not installed.")
-        scripts = [life.snapshot for _, _, life in lives() if life.snapshot[0] == "node"]
+        scripts = [life.snapshot for _, _, life in single() if life.snapshot[0] == "node"]
         self.assertTrue(scripts)
         for _, option, script in scripts:
             self.assertEqual(option, "-e")
@@ -185,6 +228,7 @@ class PageTests(SynchronousTestCase):
         self.assertTrue(examples)
         files = [(str(file), file.read_text()) for file in FILES]
         for example in examples:
-            configuration = parse([("/etc/snickers/sites.ini", example), *files])
+            services = {str(path): path.read_text() for path in CATALOGUE.glob("*.yaml")}
+            configuration = parse([("/etc/snickers/sites.ini", example), *files], services)
             self.assertEqual([str(fault) for fault in configuration.faults], [])
             self.assertTrue(configuration.sites)

@@ -37,6 +37,7 @@ from tests import docker_setup
 from tests.engine_contract import engine_contract
 from tests.live_setup import WITHIN, Snickers
 from tests.test_brokered import Front
+from tests.test_compose import tool
 from tests.test_docker import DockerFixture
 
 NOBODY = 65534
@@ -64,6 +65,24 @@ command = sh -c 'mkdir -p /www; echo {host} > /www/index.html; echo "says hello"
 exec httpd -f -vv -p 80 -h /www'
 data = /data
 snapshot = touch /data/snapshot
+"""
+SERVICES = """
+services:
+  web:
+    image: {image}
+    depends_on: [db]
+    command:
+      - sh
+      - -c
+      - |
+        mkdir /www
+        until printf 'GET /goods HTTP/1.0\\r\\n\\r\\n' | nc db 5432 | grep from > /www/index.html
+        do true; done
+        exec httpd -f -p 80 -h /www
+  db:
+    image: {image}
+    volumes: ["./db:/srv"]
+    command: sh -c 'echo from the database > /srv/goods; exec httpd -f -p 5432 -h /srv'
 """
 BOX = SITE.format(host="box.localhost")
 
@@ -278,6 +297,28 @@ class BrokerLiveTests(Case):
         self.assertEqual(snickers.end(), 0, snickers.log.read_text())
         self.assertEqual(self.containers()["new.localhost"]["State"], "running")
         self.assertNotIn("Traceback", snickers.log.read_text())
+
+    def test_services(self) -> None:
+        """A site of several containers is run by the broker, which reads its file itself: not one
+        that others can write to, and no folder that is theirs."""
+        tool()
+        path = Path(self.base) / "services.yaml"
+        path.write_text(SERVICES.format(image=docker_setup.image()))
+        text = f"[shop.localhost]\ntype = container\nservices = {path}\nservice = web\nhold = 1m\n"
+        snickers = self.start(text)
+        self.assertEqual(snickers.get("shop.localhost"), (200, b"from the database\n"))
+        self.assertEqual(snickers.asked("status")["alarms"], [])
+        self.assertEqual(snickers.command("sleep", "shop.localhost").returncode, 0)
+        path.chmod(0o666)
+        path.write_text(path.read_text() + "# changed\n")
+        snickers.reload(text)
+        done = snickers.command("wake", "shop.localhost")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("is not what Snickers wants to start", done.stderr)
+        path.chmod(0o644)
+        # What has failed is tried again when it is asked for.
+        done = snickers.command("wake", "shop.localhost")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_the_broker_is_killed(self) -> None:
         """Without a broker what runs is served on, and an alarm says what to do."""

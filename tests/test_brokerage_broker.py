@@ -357,7 +357,7 @@ class TellerTests(BrokerCase):
         teller.found()
         teller.lost("x" * 70_000)
         teller.noticed("alice.example", "\udcff")
-        teller.exited(Exit("alice.example", "id", None, True))
+        teller.exited(Exit("alice.example", "id", None, True, "db"))
         self.assertEqual(
             told,
             [
@@ -366,7 +366,13 @@ class TellerTests(BrokerCase):
                 (wire.Noticed, {"site": "alice.example", "words": "\\udcff"}),
                 (
                     wire.Exited,
-                    {"site": "alice.example", "id": "id", "code": None, "starved": True},
+                    {
+                        "site": "alice.example",
+                        "id": "id",
+                        "code": None,
+                        "starved": True,
+                        "part": "db",
+                    },
                 ),
             ],
         )

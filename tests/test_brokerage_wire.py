@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.brokerage import wire
-from snickers.interfaces import Instance
+from snickers.interfaces import Instance, Load
 
 NAMES = st.text(max_size=30)
 INSTANCES = st.builds(
@@ -28,8 +28,14 @@ class WireTests(SynchronousTestCase):
         """Servers are read as they were."""
         self.assertEqual(wire.read_instances(wire.instances(found)), found)
 
-    @given(st.dictionaries(NAMES, st.floats(allow_nan=False), max_size=5))
-    def test_loads(self, found: dict[str, float]) -> None:
+    @given(
+        st.dictionaries(
+            NAMES,
+            st.builds(Load, st.floats(allow_nan=False), st.none() | st.integers(0, 2**63)),
+            max_size=5,
+        )
+    )
+    def test_loads(self, found: dict[str, Load]) -> None:
         """So are their loads."""
         self.assertEqual(wire.read_loads(wire.loads(found)), found)
 

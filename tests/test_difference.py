@@ -207,6 +207,13 @@ class ChangesTests(SynchronousTestCase):
             (("answers asleep", "/robots.txt /r", "/robots.txt /r (another content)"),),
         )
         self.assertEqual(changes(one, one), ())
+        one, other = (
+            evolve(old, kind=Container(services="/c.yaml", composition=text)) for text in "ab"
+        )
+        told = (("services", "/c.yaml", "/c.yaml (another content)"),)
+        self.assertEqual(changes(one, other), told)
+        moved = evolve(old, kind=Container(services="/d.yaml", composition="b"))
+        self.assertEqual(changes(one, moved), (("services", "/c.yaml", "/d.yaml"),))
 
     def test_fields(self) -> None:
         """Added fields are told by name and value, and one that is removed as such."""

@@ -681,10 +681,22 @@ class RealDockerTests(TestCase):
         following = self.engine.logs(self.site, 1, True, got)
         await got.until(b"burnt").addTimeout(30, reactor)
         following.addErrback(lambda _: None).cancel()
-        used = (await self.engine.loads())[self.site]
+        used = (await self.engine.loads())[self.site].processor
         self.assertGreater(used, 0.02)
         await self.start(self.declared())
-        self.assertLess((await self.engine.loads())[self.site], used)
+        self.assertLess((await self.engine.loads())[self.site].processor, used)
+
+    async def test_traffic(self) -> None:
+        """What goes over a server's network is counted, whoever sends it."""
+        instance = await self.start(self.declared(SERVE))
+        assert instance.address is not None
+        before = (await self.engine.loads())[self.site].traffic
+        assert before is not None
+        request = b"GET /asked HTTP/1.0\r\nX: " + b"x" * 5000 + b"\r\n\r\n"
+        await Deferred.fromCoroutine(ask(instance.address, request))
+        after = (await self.engine.loads())[self.site].traffic
+        assert after is not None
+        self.assertGreater(after - before, 5000)
 
     async def test_removed_by_hand(self) -> None:
         """A container that somebody removed is told to have ended, and made again."""

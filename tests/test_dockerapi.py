@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.containers import dockerapi
 from snickers.containers.dockerapi import Api, Refused, seconds
 from snickers.containers.engine import EngineAway
+from snickers.interfaces import Load
 
 INFO = {"SystemTime": "2030-01-01T00:00:01.999999999Z", "InitCommit": {"ID": "de40ad0"}}
 
@@ -137,16 +138,18 @@ class ApiTests(SynchronousTestCase):
         self.assertIn("fromImage=r.example%2Flamp&tag=latest", where)
         self.assertEqual(json.loads(base64.urlsafe_b64decode(said)), login)
 
-    def test_processor(self) -> None:
-        """The processor time is asked for once, without a rate; of what does not run there is
-        none."""
+    def test_load(self) -> None:
+        """What is used is asked for once, without a rate; of what does not run there is nothing."""
+        cpu = {"cpu_usage": {"total_usage": 2_500_000_000}}
+        networks = {"eth0": {"rx_bytes": 3, "tx_bytes": 4}, "eth1": {"rx_bytes": 5, "tx_bytes": 6}}
         for stats, wanted in (
-            ({"cpu_stats": {"cpu_usage": {"total_usage": 2_500_000_000}}}, 2.5),
+            ({"cpu_stats": cpu}, Load(2.5)),
+            ({"cpu_stats": cpu, "networks": networks}, Load(2.5, 18)),
             ({"cpu_stats": {"cpu_usage": {"total_usage": 0}}}, None),
             ({"cpu_stats": None}, None),
         ):
             server = self.serve({"/containers/x/stats": (200, stats)})
-            self.assertEqual(self.api().processor("x"), wanted)
+            self.assertEqual(self.api().load("x"), wanted)
             self.assertIn("stream=False&one-shot=True", server.whole[-1][0])
             server.shutdown()
             os.unlink(self.path)

@@ -14,7 +14,7 @@ from snickers.containers.dockerapi import Refused
 from snickers.containers.dockerd import LATE_WORD, Dockerd
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand, Seen
-from snickers.interfaces import Declared, Ran
+from snickers.interfaces import Declared, Load, Ran
 from tests.docker_fake import REAL, FakeApi, FakeDocker, FakeStream, Killed
 
 SITE = "alice.example"
@@ -438,10 +438,20 @@ class RunTests(DockerdTestCase):
         id = self.start().instance.id
         self.talk().start(evolve(ALICE, site="bob.example"), "new", Errand())
         self.talk("other").start(evolve(ALICE, site="carol.example"), "new", Errand())
-        self.docker.used = {id: 1.5}
-        self.assertEqual(self.dockerd.loads(), {SITE: 1.5})
-        self.docker.refusals["processor"] = [Refused(404, "No such container")] * 2
+        self.docker.used = {id: Load(1.5, 7)}
+        self.assertEqual(self.dockerd.loads(), {SITE: Load(1.5, 7)})
+        self.docker.refusals["load"] = [Refused(404, "No such container")] * 2
         self.assertEqual(self.dockerd.loads(), {})
+
+    def test_loads_together(self) -> None:
+        """What the containers of one site have used counts as one."""
+        one = self.start().instance.id
+        other = self.talk().start(evolve(ALICE, site="bob.example"), "new", Errand()).instance.id
+        self.docker.made[other]["Config"]["Labels"][recipe.SITE] = SITE
+        self.docker.used = {one: Load(1.5, 3), other: Load(0.25, 4)}
+        self.assertEqual(self.dockerd.loads(), {SITE: Load(1.75, 7)})
+        self.docker.used = {one: Load(1.5), other: Load(0.25, 4)}
+        self.assertEqual(self.dockerd.loads(), {SITE: Load(1.75, 4)})
 
     def test_loads_here(self) -> None:
         """Where Docker is on this host its kernel is asked instead, Docker only where to look."""
@@ -452,13 +462,31 @@ class RunTests(DockerdTestCase):
             file.write("2500000000")
         self.patch(dockerd.groups, "groups_of", lambda pid: f"0::/docker/{id}/{pid}")
         self.patch(dockerd.groups, "meters", lambda of: ["/no/such", meter] if "4321" in of else [])
+        self.patch(dockerd.netdev, "moved", lambda pid: pid + 1)
         self.dockerd._api.local = True
         self.docker.calls.clear()
-        self.assertEqual([self.dockerd.loads() for _ in range(2)], [{SITE: 2.5}] * 2)
+        self.assertEqual([self.dockerd.loads() for _ in range(2)], [{SITE: Load(2.5, 4322)}] * 2)
         self.assertEqual(self.docker.calls, ["running", "container", "running"])
+        # Its number may be another's by now: it is looked at anew.
+        self.docker.made[id]["State"]["Pid"] = 54321
+        self.patch(
+            dockerd.groups, "groups_of", lambda pid: f"0::/docker/{id}/{pid}" if pid > 5000 else ""
+        )
+        self.assertEqual(self.dockerd.loads(), {SITE: Load(2.5, 54322)})
         os.unlink(meter)
-        self.docker.used = {id: 1.5}
-        self.assertEqual(self.dockerd.loads(), {SITE: 1.5})
+        self.docker.used = {id: Load(1.5)}
+        self.assertEqual(self.dockerd.loads(), {SITE: Load(1.5)})
+
+    def test_loads_of_the_host(self) -> None:
+        """What the host's own network moves is not what a container does that has no other."""
+        id = self.start().instance.id
+        self.docker.made[id]["State"]["Pid"] = 4321
+        self.docker.made[id]["HostConfig"]["NetworkMode"] = "host"
+        self.patch(dockerd.groups, "groups_of", lambda pid: f"0::/docker/{id}")
+        self.patch(dockerd.groups, "meters", lambda of: ["/meter"])
+        self.patch(dockerd.groups, "used", lambda meter: 2.5)
+        self.dockerd._api.local = True
+        self.assertEqual([self.dockerd.loads() for _ in range(2)], [{SITE: Load(2.5)}] * 2)
 
 
 class PullTests(DockerdTestCase):

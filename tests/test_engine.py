@@ -43,13 +43,15 @@ class FingerprintTests(SynchronousTestCase):
             evolve(ALICE, kind=evolve(kind, read_only=True)),
             evolve(ALICE, kind=evolve(kind, capabilities=("CHOWN",))),
             evolve(ALICE, kind=evolve(kind, network="host")),
+            evolve(ALICE, kind=evolve(kind, composition="services: 1")),
+            evolve(ALICE, kind=evolve(kind, composition="services: 1", service="web")),
             evolve(ALICE, kind=Process(("lamp:7",))),
         ]
         self.assertEqual(len({fingerprint(each) for each in [ALICE, *others]}), 1 + len(others))
 
     def test_not_of_the_server(self) -> None:
         """When it runs and where its image comes from change no server."""
-        kind = evolve(ALICE.kind, life=Lifecycle(idle_after=1), pull="always")
+        kind = evolve(ALICE.kind, life=Lifecycle(idle_after=1), pull="always", services="/c.yaml")
         self.assertEqual(fingerprint(evolve(ALICE, kind=kind)), fingerprint(ALICE))
 
 

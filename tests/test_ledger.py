@@ -70,6 +70,21 @@ class LedgerTests(SynchronousTestCase):
         )
         self.assertEqual(self.ledger.sources("dave.example"), [])
 
+    def test_sources_of_services(self) -> None:
+        """Those of a site of several are its data folder, and all that its services are given."""
+        text = (
+            "services: {web: {image: x, volumes: ['./www:/w', '${PICTURES}:/p:ro', 'v:/v']}}\n"
+            "secrets: {s: {file: /etc/secret}}"
+        )
+        site = "[eve.example]\ntype = container\nservices = c.yaml\nenv.PICTURES = /srv/pictures\n"
+        ledger = Ledger(
+            parse([("/sites.ini", "[snickers]\ndata = /srv\n" + site)], {"/c.yaml": text})
+        )
+        self.assertEqual(
+            ledger.sources("eve.example"),
+            ["/srv/eve.example", "/srv/eve.example/www", "/srv/pictures", "/etc/secret"],
+        )
+
     def test_renew(self) -> None:
         """What was read last counts; a section at fault stays as it was; all of it does when
         the settings are at fault."""

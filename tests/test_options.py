@@ -19,7 +19,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text("u
 NOT_OPTIONS = {
     Settings: {"where"},
     Site: {"name", "kind", "data", "headers", "where"},
-    Container: {"environment", "life"},
+    Container: {"composition", "environment", "life"},
     Process: {"environment", "life"},
     Lifecycle: set(),
     StaticKind: set(),

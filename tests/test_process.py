@@ -466,7 +466,8 @@ class WhateverItOutlives:
         declared = self.declared("sh", "-c", f"({burn}); echo done; exec sleep 60")
         await self.said(declared, b"done")
         loads = await self.engine.loads()
-        self.assertGreater(loads["alice.example"], 0)
+        self.assertGreater(loads["alice.example"].processor, 0)
+        self.assertIsNone(loads["alice.example"].traffic)
 
     async def test_load_of_many(self) -> None:
         """However few processes are looked at in a turn, all are."""

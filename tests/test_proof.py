@@ -56,6 +56,11 @@ class DeclaredTests(SynchronousTestCase):
         site = Site("a.example", Container("lamp"), data="/d")
         self.assertIn("no `data`", str(self.assertRaises(CopyFailed, declared, site, "/copy")))
 
+    def test_services(self) -> None:
+        """What several containers keep may lie elsewhere, and that is said."""
+        site = Site("a.example", Container(services="/c.yaml"), data="/d")
+        self.assertIn("volumes", str(self.assertRaises(CopyFailed, declared, site, "/copy")))
+
 
 LOOK = (
     # The marks are read from outside, in the folder of the copy.

@@ -26,8 +26,10 @@ MEETING = (
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers": (),
     # What is wrong with a file of users is found when the configuration is read.
-    "snickers.config": ("snickers.htpasswd",),
+    "snickers.config": ("snickers.composefile", "snickers.htpasswd"),
     "snickers.htpasswd": (),
+    # As it is found wrong when the configuration is read, and when containers are made of it.
+    "snickers.composefile": (),
     "snickers.interfaces": ("snickers.config.values",),
     "snickers.stream": ("snickers.sweep",),
     "snickers.sweep": (),
@@ -51,7 +53,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.tls": (*MEETING, "snickers.listening"),
     # A WebSocket after its 101 is a relay.
     "snickers.http": (*MEETING, "snickers.relay", "snickers.htpasswd"),
-    "snickers.containers": MEETING,
+    "snickers.containers": (*MEETING, "snickers.composefile"),
     # What a certificate is, how files are replaced, and how threads are asked.
     "snickers.acme": (
         *MEETING,
@@ -97,6 +99,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     # The front and the broker: the same words for failures as the engine behind it.
     "snickers.brokerage": (
         *MEETING,
+        "snickers.composefile",
         "snickers.config",
         "snickers.containers.engine",
         "snickers.workers.wire",

@@ -193,6 +193,11 @@ class RosterTests(TestCase):
         self.assertEqual(in_words(Exit("a", "1", 1)), "It ended with code 1.")
         self.assertEqual(in_words(Exit("a", "1", 255)), "It ended with code 255.")
         self.assertEqual(in_words(Exit("a", "1", None)), "It ended; with which code is not known.")
+        self.assertEqual(
+            in_words(Exit("a", "1", 137, part="db")),
+            "Its service db ended with code 137 (SIGKILL).",
+        )
+        self.assertIn("Its service db was", in_words(Exit("a", "1", 1, True, "db")))
 
     def test_two_of_one_site(self):
         """Of two servers of a site the running one counts."""

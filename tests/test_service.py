@@ -906,6 +906,25 @@ class LivesTests(TestCase):
             self.turn(10)
         self.assertEqual(self.phase(), "asleep")
 
+    def test_busy_traffic(self):
+        """A server that moves more bytes by itself than it may is in use; one that moves fewer is
+        not."""
+        self.begin(container(idle_after=30.0, busy_traffic_above=1000))
+        self.awake()
+        for moved, phase in ((20_000, "awake"), (5_000, "asleep")):
+            for _ in range(6):
+                self.host.moved["a.example"] = self.host.moved.get("a.example", 0) + moved
+                self.turn(10)
+            self.assertEqual(self.phase(), phase)
+
+    def test_busy_traffic_unknown(self):
+        """A server of which nobody can say what it moves is not kept awake by that."""
+        self.begin(container(idle_after=30.0, busy_traffic_above=1000))
+        self.awake()
+        for _ in range(6):
+            self.turn(10)
+        self.assertEqual(self.phase(), "asleep")
+
     def test_last_words(self):
         """What a server that ended wrote last is kept until one is awake again."""
         self.begin(container())

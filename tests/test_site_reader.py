@@ -117,6 +117,33 @@ drain within = 3s
         )
         self.assertEqual(site.where, Where("/etc/snickers/sites.ini", 1))
 
+    def test_services(self) -> None:
+        """A site of several containers is its file, which answers, and the site's own options;
+        what the defaults say for sites of one container is none of its business."""
+        text = "services:\n  web: {image: x, environment: [TITLE]}\n"
+        site = self.site(
+            "[defaults]\npull = always\nuser = www-data\nenv.TZ = UTC\n[a.example]\n"
+            "type = container\nservices = {host}.yaml\nport = 81\nenv.TITLE = {host}\n",
+            {"/etc/snickers/a.example.yaml": text},
+        )
+        assert isinstance(site.kind, Container)
+        self.assertEqual(site.kind.services, "/etc/snickers/a.example.yaml")
+        self.assertEqual((site.kind.service, site.kind.composition), ("web", text))
+        self.assertEqual((site.kind.port, site.kind.pull), (81, "missing"))
+        self.assertEqual(site.kind.environment, (("TITLE", "a.example"), ("TZ", "UTC")))
+
+    def test_services_of_many(self) -> None:
+        """Sites that have one file share its text."""
+        site = "type = container\nservices = c.yaml\n"
+        configuration = read(
+            f"[a.example]\n{site}[b.example]\n{site}",
+            {"/etc/snickers/c.yaml": "services: {web: {image: 'x:${SNICKERS_SITE}'}}"},
+        )
+        one, other = (site.kind for site in configuration.sites.values())
+        assert isinstance(one, Container)
+        assert isinstance(other, Container)
+        self.assertIs(one.composition, other.composition)
+
     def test_defaults_of_every_type(self) -> None:
         """What must be given is enough; the rest is as the values have it."""
         data = "/data/domains/a.example"
@@ -348,8 +375,42 @@ class BadSiteTests(SynchronousTestCase):
         """What must be given and is not is told with an example."""
         self.assertEqual(
             self.faults("[a.example]\ntype = container"),
-            ["1: [a.example] image: is missing; write one such as image = registry.example/lamp:7"],
+            [
+                "1: [a.example] image: is missing; write one such as image = "
+                "registry.example/lamp:7, or a compose file: services = compose.yaml"
+            ],
         )
+        self.assertEqual(
+            self.faults("[a.example]\ntype = container\nimage = a b"),
+            [
+                "3: [a.example] image: 'a b' is not a valid image; write one such as "
+                "registry.example/lamp:7"
+            ],
+        )
+
+    def test_services(self) -> None:
+        """A site has one image or a file of services; what is wrong with the file is told with its
+        line; an option that each service has in the file is not the site's."""
+        head = "[a.example]\ntype = container\n"
+        files = {"/etc/snickers/c.yaml": "services:\n  web:\n    image: x\n    ports: ['80:80']\n"}
+        for text, words in (
+            ("image = x\nservice = web", "service: says which of several answers"),
+            ("image = x\nservices = c.yaml", "image: is of a site of one container"),
+            ("services = d.yaml", "services: /etc/snickers/d.yaml cannot be read"),
+            ("services = c.yaml", "services: /etc/snickers/c.yaml: line 4: services.web.ports: "),
+            ("services = c.yaml\nnetwork = host", "network: host is for a site of one container"),
+            ("services = c.yaml\npull = always", "pull: always is of a site of one container"),
+            ("services = c.yaml\nenv.A = 1", "env.A: /etc/snickers/c.yaml does not use it"),
+            *(
+                (f"services = c.yaml\n{option} = {value}", f"{option}: is of a site of one")
+                for option, value in (
+                    *(("command", "x"), ("data", "/d"), ("volumes", "a:/a"), ("user", "x")),
+                    *(("read only", "on"), ("registry auth", "/x")),
+                )
+            ),
+        ):
+            faults = self.faults(head + text, files)
+            self.assertTrue(any(words in fault for fault in faults), (text, faults))
 
     def test_another_types_option(self) -> None:
         """An option of another type is a fault, in the site as in its application."""

@@ -13,7 +13,7 @@ from snickers.config.values import Container, Passthrough, Process, Proxy, Redir
 from snickers.config.values import Static as StaticKind
 
 KINDS = {
-    "container": Container("image"),
+    "container": Container(),
     "process": Process(("program",)),
     "static": StaticKind("/srv"),
     "redirect": Redirect("https://a.example"),
@@ -39,12 +39,13 @@ class SiteTableTests(SynchronousTestCase):
                 self.assertEqual(option.value, expected, option.name)
 
     def test_given(self) -> None:
-        """A type, and the one thing without which a site is nothing, must be given."""
+        """A type, and the one thing without which a site is nothing, must be given; a container
+        is one of two things, which its reader sees to."""
         given = sorted((o.name, o.scopes[0]) for o in site_options() if o.default is None)
         self.assertEqual(
             given,
             [
-                *(("command", "process"), ("image", "container"), ("root", "static")),
+                *(("command", "process"), ("root", "static")),
                 *(
                     ("to", "passthrough"),
                     ("to", "proxy"),

@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Container
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Address, Declared, Exit, Instance, Ran
+from snickers.interfaces import Address, Declared, Exit, Instance, Load, Ran
 from snickers.testing import MemoryEngine, MemoryHost
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 
@@ -245,10 +245,11 @@ class MemoryEngineTests(TestCase):
         """What servers use is what a test says; one that cannot be looked at is left out."""
         self.started()
         for used, unseen, loads in (
-            (0.5, set(), {"alice.example": 0.5}),
+            (0.5, set(), {"alice.example": Load(0.5, 9)}),
             (0.5, {"alice.example"}, {}),
         ):
             self.host.used["alice.example"] = used
+            self.host.moved["alice.example"] = 9
             self.host.unseen = unseen
             done = self.engine.loads()
             self.clock.advance(0)

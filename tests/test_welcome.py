@@ -59,6 +59,8 @@ class WelcomeTests(SynchronousTestCase):
         awake = Container("lamp:7", life=Lifecycle(wake="always"))
         text = told(Site("a.localhost", awake), Site("b.localhost", Proxy(("http://[::1]:1",))))
         self.assertIn("/  a container of lamp:7\n", text)
+        several = Container(services="/c.yaml", life=Lifecycle(wake="always"))
+        self.assertIn("/  the services of /c.yaml\n", told(Site("c.localhost", several)))
         self.assertIn("/  answered by http://[::1]:1\n", text)
 
     def test_unopened(self) -> None:

@@ -235,6 +235,16 @@ class Instance:
 
 
 @frozen
+class Load:
+    """What a server has used since it was started."""
+
+    processor: float
+    """Seconds of processor time."""
+    traffic: int | None = None
+    """Bytes over its network, both ways, those of visitors too; ``None``: nobody can say."""
+
+
+@frozen
 class Ran:
     """How a command inside of a server ended."""
 
@@ -251,6 +261,9 @@ class Exit:
     id: str
     code: int | None
     out_of_memory: bool = False
+    part: str = ""
+    """Which part of a server of several it was that ended; empty: all of it, or the one that
+    answers."""
 
 
 class IEngineObserver(Interface):
@@ -338,9 +351,9 @@ class IEngine(Interface):
         when there is no such command, or when it was not done within so many seconds: then it is
         killed as far as it can be."""
 
-    def loads() -> Deferred[Mapping[str, float]]:
-        """Fire with the seconds of processor time that each running server has used since it was
-        started, by site; one that is paused or cannot be looked at is left out."""
+    def loads() -> Deferred[Mapping[str, Load]]:
+        """Fire with what each running server has used since it was started, by site; one that is
+        paused or cannot be looked at is left out."""
 
     def healthy(instance: Instance) -> Deferred[bool]:
         """Fire with what the engine's own check says (``health = docker``)."""

@@ -29,6 +29,7 @@ from snickers.interfaces import (
     IEngine,
     IEngineObserver,
     Instance,
+    Load,
     Ran,
 )
 
@@ -70,6 +71,8 @@ class MemoryHost:
         """What was run, and in which site's server."""
         self.used: dict[str, float] = {}
         """Seconds of processor time that servers have used, by site."""
+        self.moved: dict[str, int] = {}
+        """Bytes that servers' networks have moved, by site, where somebody can say."""
         self.unseen: set[str] = set()
         """Sites whose servers' load cannot be looked at."""
         self.away = ""
@@ -363,11 +366,11 @@ class MemoryEngine:
             self._clock.callLater(within, late)
         return done
 
-    def loads(self) -> Deferred[Mapping[str, float]]:
-        def act(done: Deferred[Mapping[str, float]]) -> None:
+    def loads(self) -> Deferred[Mapping[str, Load]]:
+        def act(done: Deferred[Mapping[str, Load]]) -> None:
             done.callback(
                 {
-                    site: self.host.used.get(site, 0.0)
+                    site: Load(self.host.used.get(site, 0.0), self.host.moved.get(site))
                     for site, server in self.host.servers.items()
                     if server.instance.running and not server.instance.paused
                     if site not in self.host.unseen

@@ -68,6 +68,8 @@ def _about(site: Site) -> str:
     kind = site.kind
     match kind:
         case Container():
+            if kind.services:
+                return f"the services of {kind.services}{_start(site)}"
             return f"a container of {kind.image}{_start(site)}"
         case Process():
             return f"an application of its own{_start(site)}"

@@ -54,7 +54,12 @@ class _Teller:
 
     def exited(self, exit: Exit) -> None:
         self._say(
-            wire.Exited, site=exit.site, id=exit.id, code=exit.code, starved=exit.out_of_memory
+            wire.Exited,
+            site=exit.site,
+            id=exit.id,
+            code=exit.code,
+            starved=exit.out_of_memory,
+            part=exit.part,
         )
 
     def lost(self, reason: str) -> None:

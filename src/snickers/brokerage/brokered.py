@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from snickers.brokerage import wire
 from snickers.containers.engine import EngineAway, EngineFailed, fingerprint
-from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Ran
+from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Load, Ran
 from snickers.workers.wire import CLOSED, Speaker
 
 T = TypeVar("T")
@@ -63,8 +63,10 @@ class Line(Speaker):
         return self._tell(lambda observer: observer.lost(reason))
 
     @wire.Exited.responder
-    def _exited(self, site: str, id: str, starved: bool, code: int | None = None) -> dict[str, Any]:
-        return self._tell(lambda observer: observer.exited(Exit(site, id, code, starved)))
+    def _exited(
+        self, site: str, id: str, starved: bool, part: str, code: int | None = None
+    ) -> dict[str, Any]:
+        return self._tell(lambda observer: observer.exited(Exit(site, id, code, starved, part)))
 
     @wire.Noticed.responder
     def _noticed(self, site: str, words: str) -> dict[str, object]:
@@ -267,7 +269,7 @@ class BrokeredEngine:
         asked = self._ask(wire.Run, site=site, mark=wire.mark(command), within=float(within))
         return asked.addCallback(lambda answer: Ran(answer["code"], answer["output"]))
 
-    def loads(self) -> Deferred[Mapping[str, float]]:
+    def loads(self) -> Deferred[Mapping[str, Load]]:
         return self._gathered(wire.Loads, wire.read_loads)
 
     def healthy(self, instance: Instance) -> Deferred[bool]:

@@ -47,6 +47,24 @@ class Ledger:
         declared = self.declared(name)
         if declared is None or not isinstance(declared.kind, Container):
             return ()
+        if declared.kind.services:
+            return self._of_services(declared)
         volumes = [volume.partition(":")[0] for volume in declared.kind.volumes]
         own = [declared.data] if declared.kind.data else []
         return [*own, *(source for source in volumes if source.startswith("/"))]
+
+    def _of_services(self, declared: Declared) -> Sequence[str]:
+        # Not before: it takes some megabytes, which others shall not pay.
+        from snickers import composefile
+
+        assert isinstance(declared.kind, Container)
+        variables = {
+            **dict(declared.kind.environment),
+            composefile.SITE: declared.site,
+            composefile.DATA: declared.data,
+        }
+        document, _ = composefile.filled(
+            composefile.File(declared.kind.composition).document, variables
+        )
+        given = composefile.binds(document, declared.data)
+        return [declared.data, *dict.fromkeys(path for _, path, _ in given)]

@@ -20,7 +20,7 @@ from attrs import asdict
 from twisted.protocols import amp
 
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Instance
+from snickers.interfaces import Instance, Load
 
 CONTROL = 3
 """The broker's descriptor on which the front speaks."""
@@ -134,7 +134,7 @@ class List(amp.Command):
 
 
 class Loads(amp.Command):
-    """Tell the processor time of all servers: `Part` by `Part`, for `read_loads`."""
+    """Tell what all servers have used: `Part` by `Part`, for `read_loads`."""
 
     arguments = [(b"call", amp.Integer())]
     errors = _FAILS
@@ -202,6 +202,7 @@ class Exited(amp.Command):
         (b"id", amp.Unicode()),
         (b"code", amp.Integer(optional=True)),
         (b"starved", amp.Boolean()),
+        (b"part", amp.Unicode()),
     ]
     requiresAnswer = False
 
@@ -260,11 +261,16 @@ def read_instances(data: bytes) -> list[Instance]:
     return [read(said) for said in json.loads(data)]
 
 
-def loads(found: Mapping[str, float]) -> bytes:
+def loads(found: Mapping[str, Load]) -> bytes:
     """Return *found* as bytes for `read_loads`."""
-    return json.dumps(dict(found)).encode()
+    return json.dumps(
+        {site: [load.processor, load.traffic] for site, load in found.items()}
+    ).encode()
 
 
-def read_loads(data: bytes) -> dict[str, float]:
+def read_loads(data: bytes) -> dict[str, Load]:
     """Return what `loads` made *data* of."""
-    return {str(site): float(used) for site, used in json.loads(data).items()}
+    return {
+        str(site): Load(float(processor), None if traffic is None else int(traffic))
+        for site, (processor, traffic) in json.loads(data).items()
+    }

@@ -76,6 +76,11 @@ def changes(old: Site, new: Site) -> tuple[tuple[str, str, str], ...]:
     if old.asleep != new.asleep and not any(name == "answers asleep" for name, *_ in found):
         shown = after["answers asleep"]
         found.append(("answers asleep", shown, f"{shown} (another content)"))
+    if isinstance(old.kind, Container) and isinstance(new.kind, Container):
+        named = any(name == "services" for name, *_ in found)
+        if old.kind.composition != new.kind.composition and not named:
+            shown = after["services"]
+            found.append(("services", shown, f"{shown} (another content)"))
     fields = dict(old.headers), dict(new.headers)
     for name in sorted({*fields[0], *fields[1]}):
         was, now = (_shown_field(held.get(name)) for held in fields)

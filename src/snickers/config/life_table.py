@@ -135,6 +135,18 @@ def _life() -> Iterable[Option]:
         "5%",
         empty=None,
     )
+    yield Option(
+        "busy traffic above",
+        ("container",),
+        formats.size(),
+        "",
+        "The bytes a second, both ways, above which it counts as used although nobody asks it for "
+        "anything: a download of its own, a sync with elsewhere; looked at every ten seconds. What "
+        "`services` say to each other counts. Empty: that is not looked at.",
+        "10k",
+        "life.busy_traffic_above",
+        empty=None,
+    )
     yield option(
         "veto",
         formats.COMMAND,

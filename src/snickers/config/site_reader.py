@@ -65,6 +65,10 @@ _PLAIN = re.compile(r"[\w${}/=:.,@+-]+", re.ASCII)
 """What needs no quotes."""
 
 
+_OF_ONE_CONTAINER = ("command", "data", "volumes", "user", "read only", "registry auth")
+"""Options that each of several services has in its own file."""
+
+
 @frozen
 class Heritage:
     """What a site of one type gets from its application, the defaults and the built-in defaults."""
@@ -97,6 +101,8 @@ class Shared:
         """By section title: what is wrong for every site that shares it."""
         self.unused = [fault for layer in layers for fault in unused_faults(layer, self.settings)]
         """Values that no type of site could take, whether a site uses them or not."""
+        self.compositions: dict[str, str] = {}
+        """The text of each file of ``services`` that was read, by its path."""
         self.passwords: dict[str, tuple[str, ...]] = {}
         """What is wrong with each file of ``basic auth`` that was read, by its path."""
         self._heritages: dict[tuple[object, ...], Heritage] = {}
@@ -195,6 +201,8 @@ class SiteReader:
         values = self._values(heritage)
         environment = self._environment(values) if heritage.scope.find("env.NAME") else ()
         self._check(kind, values)
+        if kind == "container":
+            self._check_image(values, environment)
         if values.get("answers asleep"):
             values["answers asleep"] = self._filled(values["answers asleep"])
         if self.faults:
@@ -332,6 +340,74 @@ class SiteReader:
                     "mount a folder below it",
                 )
 
+    def _check_image(
+        self, values: dict[str, Any], environment: tuple[tuple[str, str], ...]
+    ) -> None:
+        """See that there is either one image or a file of services, and look at the latter."""
+        at_fault = {fault.option for fault in self.faults}
+        path = values.get("services", "")
+        if not path:
+            if not values.get("image") and not at_fault & {"image", "services"}:
+                self.fault(
+                    "is missing; write one such as image = registry.example/lamp:7, or a compose "
+                    "file: services = compose.yaml",
+                    "image",
+                )
+            if values.get("service"):
+                self._blame("service", "says which of several answers, and there are no services")
+            return
+        if values.get("image"):
+            if self._layer_with("image") is not self.shared.defaults:
+                self._blame(
+                    "image", "is of a site of one container, and there are services; keep one"
+                )
+            values["image"] = ""
+        for name in _OF_ONE_CONTAINER:
+            layer = self._layer_with(name)
+            if layer is not None and layer is not self.shared.defaults:
+                self._blame(name, f"is of a site of one container; write it in {path}")
+        if values.get("network") in ("host", "bridge", "none"):
+            self._blame(
+                "network",
+                f"{values['network']} is for a site of one container; name one that you have made, "
+                "or leave it out: they get one of their own",
+            )
+        if values.get("pull") == "always":
+            if self._layer_with("pull") is not self.shared.defaults:
+                self._blame(
+                    "pull",
+                    "always is of a site of one container; `snickers update` looks for newer ones",
+                )
+            values["pull"] = "missing"
+        try:
+            text = self.shared.compositions.get(path)
+            if text is None:
+                text = self.shared.compositions[path] = self._read(path)
+        except Wrong as wrong:
+            self._blame("services", f"{path} {wrong}")
+            return
+        # Not before: it takes some megabytes, which others shall not pay.
+        from snickers.config.services import look
+
+        own = [
+            name.removeprefix("env.")
+            for name in values
+            if name.startswith("env.") and self._layer_with(name) is not self.shared.defaults
+        ]
+        found = look(
+            path,
+            text,
+            values.get("service", ""),
+            self.name,
+            self.data,
+            dict(environment),
+            own,
+            self._sockets(),
+        )
+        for name, words in found.faults:
+            self._blame(name, words)
+        values["service"], values["composition"] = found.service, text
+
     def _check_circle(self, values: Mapping[str, Any]) -> None:
         """See whether visitors would be sent back to where they came from, for ever."""
         target = urlsplit(values.get("to", ""))
@@ -406,10 +482,15 @@ class SiteReader:
         layer = next(one for one in self._layers if name in one.section.options)
         self.faults.append(layer.fault(layer.section.options[name], message))
 
-    def _reaches_engine(self, source: str) -> bool:
+    def _sockets(self) -> list[str]:
+        """Return where Docker listens on this host."""
         sockets = ["/var/run/docker.sock", "/run/docker.sock"]
         if self.shared.settings.docker.startswith("unix://"):
             sockets.append(self.shared.settings.docker.removeprefix("unix://"))
+        return sockets
+
+    def _reaches_engine(self, source: str) -> bool:
+        sockets = self._sockets()
         beneath = source.rstrip("/") + "/"
         return source.startswith("/") and any(
             socket == source or socket.startswith(beneath) for socket in sockets
@@ -428,6 +509,8 @@ class SiteReader:
         if kind in ("container", "process"):
             groups["kind"]["environment"] = environment
             groups["kind"]["life"] = Lifecycle(**groups["life"])
+        if kind == "container":
+            groups["kind"]["composition"] = values.get("composition", "")
         site = groups["site"]
         site["certificates"] = site["certificates"] or self.shared.certificates
         site["also"] = tuple(name for name in site["also"] if name != self.name)

@@ -139,9 +139,28 @@ def _container() -> Iterable[Option]:
     yield option(
         "image",
         formats.text("image", r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", "registry.example/lamp:7"),
-        None,
-        "The Docker image that is run.",
+        "",
+        "The Docker image that is run; needed unless there are `services`.",
         "registry.example/lamp:7",
+        empty="",
+    )
+    yield option(
+        "services",
+        formats.PATH,
+        "",
+        "A compose file, for a site of several containers instead of one `image`: they are started "
+        "and stopped together, in its order. Relative paths in it are relative to the site's own "
+        "folder (DATA/HOST); `env.NAME` and `env file` give its variables their values.",
+        "services/{host}.yaml",
+        empty="",
+    )
+    yield option(
+        "service",
+        formats.text("service", r"[A-Za-z0-9._-]+", "web"),
+        "",
+        "Which of the `services` answers visitors, at `port`; empty: the only one there is.",
+        "web",
+        empty="",
     )
     yield option(
         "command",

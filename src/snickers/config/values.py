@@ -99,6 +99,9 @@ class Lifecycle:
     drain_within: float = 30.0
     busy_above: float | None = None
     """Share of one processor, in percent, above which it counts as used; ``None``: never looked."""
+    busy_traffic_above: int | None = None
+    """Bytes a second over its network, both ways, above which it counts as used; ``None``: never
+    looked. Of containers alone."""
     veto: tuple[str, ...] = ()
     """Run inside before it is paused or put to sleep for want of use; another status than 0 means
     that it is in use. Empty: nobody is asked."""
@@ -128,9 +131,10 @@ its root (SYS_CHROOT) or write into the host's audit log (AUDIT_WRITE)."""
 
 @frozen
 class Container:
-    """A site whose server runs in a Docker container."""
+    """A site whose server runs in a Docker container, or in several."""
 
-    image: str
+    image: str = ""
+    """Empty: there are `services`."""
     command: tuple[str, ...] = ()
     """Empty: what the image says."""
     port: int = 80
@@ -155,6 +159,12 @@ class Container:
     """``"missing"``, ``"always"`` or ``"never"``."""
     registry_auth: str = ""
     """The file with the login for the image's registry; empty: what Docker's client is told."""
+    services: str = ""
+    """The path of the compose file of a site of several containers; empty: it has one."""
+    service: str = ""
+    """Which of them answers visitors."""
+    composition: str = field(default="", repr=False)
+    """What was in that file when the configuration was read."""
     life: Lifecycle = Lifecycle()
 
 

@@ -27,7 +27,7 @@ from snickers.config.values import Container
 from snickers.containers import subnets
 from snickers.containers.engine import EngineAway, EngineFailed, Turns, fingerprint
 from snickers.containers.errand import Abandoned, Errand, Seen, Stream, shut
-from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance, Ran
+from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance, Load, Ran
 
 if TYPE_CHECKING:
     from snickers.containers.dockerd import Dockerd
@@ -226,7 +226,7 @@ class DockerEngine:
             done.addBoth(_unless_over(late))
         return done
 
-    def loads(self) -> Deferred[Mapping[str, float]]:
+    def loads(self) -> Deferred[Mapping[str, Load]]:
         return self._send("", Errand(), lambda dockerd, _: dockerd.loads())
 
     def healthy(self, instance: Instance) -> Deferred[bool]:
@@ -578,8 +578,10 @@ def _connect(
     """Begin a conversation with Docker."""
     # Not before: Docker's package takes a tenth of a second and 7 MB, which a host without
     # containers shall not pay.
+    from snickers.containers.compose import Composed
+    from snickers.containers.composetool import Tool
     from snickers.containers.dockerapi import Api
-    from snickers.containers.dockerd import Dockerd
 
     # The listener's connection, and one to spare, beside those of the calls.
-    return Dockerd(Api(url, THREADS + 2, environment), owner, pool, internal=internal)
+    api = Api(url, THREADS + 2, environment)
+    return Composed(api, owner, pool, Tool(api.where, environment), internal=internal)

@@ -25,6 +25,7 @@ from requests.adapters import HTTPAdapter
 from snickers.containers.away import why
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.errand import Stream
+from snickers.interfaces import Load
 
 DEFAULT = "unix:///var/run/docker.sock"
 
@@ -142,9 +143,9 @@ class Api:
             )
         return found
 
-    def processor(self, id: str) -> float | None:
-        """Return the seconds of processor time that it has used in this run; ``None``: it does not
-        run. Asks for one number, for which Docker takes up to a second; for a rate it takes two."""
+    def load(self, id: str) -> Load | None:
+        """Return what it has used in this run; ``None``: it does not run. Asks for one look, for
+        which Docker takes up to a second; for a rate it takes two."""
         params = {"stream": False, "one-shot": True}
         client = self._client
         with self._in_words():
@@ -152,7 +153,10 @@ class Api:
             url = client._url("/containers/{0}/stats", id)
             found = client._result(client._get(url, params=params), json=True)
         used = ((found.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage")
-        return used / 1e9 if used else None
+        networks = (found.get("networks") or {}).values()
+        moved = [each.get("rx_bytes", 0) + each.get("tx_bytes", 0) for each in networks]
+        # With the network of its host, or without one, it has none of its own to count.
+        return Load(used / 1e9, sum(moved) if moved else None) if used else None
 
     def pause(self, id: str) -> None:
         """Freeze it."""
@@ -190,10 +194,15 @@ class Api:
         with self._in_words():
             self._client.rename(id, name)
 
-    def logs(self, id: str, tail: int, follow: bool) -> Stream:
-        """Return its last *tail* lines, and what follows, as bytes."""
+    def logs(self, id: str, tail: int, follow: bool, times: bool = False) -> Stream:
+        """Return its last *tail* lines, and what follows, as bytes.
+
+        :param times: whether each line begins with when it was written, in RFC 3339 and UTC.
+        """
         with self._in_words():
-            found: Stream = self._client.logs(id, stream=True, follow=follow, tail=tail)
+            found: Stream = self._client.logs(
+                id, stream=True, follow=follow, tail=tail, timestamps=times
+            )
             return found
 
     def prepare(self, id: str, command: Sequence[str]) -> str:
@@ -291,6 +300,11 @@ class Api:
                 internal=internal,
                 labels=dict(labels),
             )
+
+    def make_volume(self, name: str, driver: str, options: Mapping[str, str]) -> None:
+        """Make a volume, or nothing when there is one of that name."""
+        with self._in_words():
+            self._client.create_volume(name, driver or None, dict(options))
 
     def remove_network(self, id: str) -> None:
         """Remove it."""

@@ -21,13 +21,13 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from snickers.config.values import Container
-from snickers.containers import groups, recipe, registry, subnets
+from snickers.containers import groups, netdev, recipe, registry, subnets
 from snickers.containers.dockerapi import Api, Refused, seconds
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import STOP_WITHIN, Abandoned, Errand, Seen, Stream
 from snickers.containers.output import Tail
 from snickers.containers.pulling import Pulling, advice
-from snickers.interfaces import Address, Declared, Exit, Instance, Ran
+from snickers.interfaces import Address, Declared, Exit, Instance, Load, Ran
 
 log = Logger()
 
@@ -90,8 +90,9 @@ class Dockerd:
         self._pool = pool
         self._pause = pause
         self._internal = internal
-        self._meters: dict[str, str] = {}
-        """Where the kernel counts the processor time of each container, as far as known."""
+        self._meters: dict[str, tuple[str, int]] = {}
+        """Where the kernel counts the processor time of each container, as far as known, and a
+        process of it that has its network; 0: it has none of its own."""
 
     def close(self) -> None:
         """Let go of connections."""
@@ -176,10 +177,7 @@ class Dockerd:
         if former.instance.paused:
             self._go_on(former)
         elif not former.instance.running:
-            try:
-                self._api.start(id)
-            except Refused as error:
-                raise EngineFailed(f"Its container cannot be started: {error.why}.") from None
+            self._launch(former, errand)
         began = former.instance.started or 0.0
         for seen in found:
             # Never started, or later: it came after.
@@ -332,8 +330,8 @@ class Dockerd:
             raise EngineFailed(f"{words} cannot be run in {site}: {why.removesuffix(': unknown')}.")
         return Ran(code, output)
 
-    def loads(self) -> dict[str, float]:
-        """Return the seconds of processor time that each container has used, by site."""
+    def loads(self) -> dict[str, Load]:
+        """Return what the containers have used, by site."""
         running = self._api.running({recipe.OWNER: self._owner})
         ids = {each["Id"]: str(each["Labels"].get(recipe.SITE, "")) for each in running}
         found = {id: self._metered(id) for id in ids}
@@ -342,27 +340,38 @@ class Dockerd:
         if unknown:
             with ThreadPoolExecutor(min(len(unknown), ASKED_AT_ONCE)) as threads:
                 found.update(zip(unknown, threads.map(self._asked, unknown), strict=True))
-        return {ids[id]: used for id, used in found.items() if used is not None}
+        loads: dict[str, Load] = {}
+        for id, used in found.items():
+            if used is not None:
+                # A site of several containers has used what they have together.
+                loads[ids[id]] = _sum(loads[ids[id]], used) if ids[id] in loads else used
+        return loads
 
-    def _metered(self, id: str) -> float | None:
+    def _metered(self, id: str) -> Load | None:
         """Return what this host's kernel says of it, if Docker is here."""
         if not self._api.local:
             return None
-        used = groups.used(self._meters[id]) if id in self._meters else None
-        if used is None:
-            known = self._api.container(id) or {}
-            pid = known.get("State", {}).get("Pid") or 0
-            of = groups.groups_of(pid) if pid else ""
-            for meter in groups.meters(of) if id in of else ():
-                used = groups.used(meter)
-                if used is not None:
-                    self._meters[id] = meter
-                    break
-        return used
+        if id in self._meters:
+            meter, pid = self._meters[id]
+            used = groups.used(meter)
+            # A number alone is not trusted: the process must still be of the container.
+            if used is not None and (not pid or id in groups.groups_of(pid)):
+                return Load(used, netdev.moved(pid) if pid else None)
+        known = self._api.container(id) or {}
+        pid = known.get("State", {}).get("Pid") or 0
+        of = groups.groups_of(pid) if pid else ""
+        for meter in groups.meters(of) if id in of else ():
+            used = groups.used(meter)
+            if used is not None:
+                if known.get("HostConfig", {}).get("NetworkMode") == "host":
+                    pid = 0
+                self._meters[id] = (meter, pid)
+                return Load(used, netdev.moved(pid) if pid else None)
+        return None
 
-    def _asked(self, id: str) -> float | None:
+    def _asked(self, id: str) -> Load | None:
         try:
-            return self._api.processor(id)
+            return self._api.load(id)
         except Refused as error:
             log.debug("The load of {id} is not known: {why}.", id=id, why=error.why)
             return None
@@ -424,9 +433,11 @@ class Dockerd:
 
     def _see(self, id: str) -> Seen | None:
         found = self._api.container(id)
-        if found is None:
-            return None
-        state, config = found["State"], found["Config"]
+        return None if found is None else self._seen(found)
+
+    def _seen(self, found: Mapping[str, Any]) -> Seen:
+        """Return the container that Docker tells *found* of, as it was seen."""
+        id, state, config = str(found["Id"]), found["State"], found["Config"]
         labels = config.get("Labels") or {}
         site, running = labels.get(recipe.SITE, ""), bool(state["Running"])
         began = not state["StartedAt"].startswith("0001-")
@@ -449,6 +460,13 @@ class Dockerd:
             labels.get(recipe.IMAGE, ""),
             float(config.get("StopTimeout") or STOP_WITHIN),
         )
+
+    def _launch(self, seen: Seen, errand: Errand) -> None:
+        """Start what has run before."""
+        try:
+            self._api.start(seen.instance.id)
+        except Refused as error:
+            raise EngineFailed(f"Its container cannot be started: {error.why}.") from None
 
     def _started(self, id: str) -> Seen:
         seen = self._see(id)
@@ -627,9 +645,17 @@ class Dockerd:
                     "network out to have one of its own."
                 )
             return kind.network
-        found = self._api.networks(recipe.labels(site, self._owner))
-        if found:
-            return str(found[0]["Name"])
+        return self._bridge(site, "", self._internal)
+
+    def _bridge(self, site: str, key: str, internal: bool) -> str:
+        """Return the name of a network of *site*'s own, made if need be.
+
+        :param key: what tells it from the site's others; empty: the first one.
+        :param internal: whether it leads nowhere but to this host.
+        """
+        for found in self._api.networks(recipe.labels(site, self._owner)):
+            if (found.get("Labels") or {}).get(recipe.NETWORK, "") == key:
+                return str(found["Name"])
         taken = [
             pool["Subnet"]
             for network in self._api.networks({})
@@ -641,7 +667,7 @@ class Dockerd:
         refused = "all its networks are taken"
         for subnet in islice(subnets.free(self._pool, taken), SUBNET_TRIES):
             try:
-                return self._make_network(site, subnet)
+                return self._make_network(site, key, subnet, internal)
             except Refused as error:
                 # Likely taken at the same moment; which status says so differs by version.
                 refused = error.why
@@ -650,12 +676,21 @@ class Dockerd:
             "nobody uses (docker network prune)."
         )
 
-    def _make_network(self, site: str, subnet: str) -> str:
-        name = recipe.name(site)
+    def _make_network(self, site: str, key: str, subnet: str, internal: bool) -> str:
+        name = recipe.network_name(site, key)
         if self._api.network(name) is not None:
             name = f"{name}.{self._owner[:6]}"  # Another Snickers, or somebody else, has one.
-        self._api.make_network(name, subnet, recipe.labels(site, self._owner), self._internal)
+        labels = recipe.labels(site, self._owner)
+        if key:
+            labels[recipe.NETWORK] = key
+        self._api.make_network(name, subnet, labels, internal)
         return name
+
+
+def _sum(one: Load, other: Load) -> Load:
+    """Return what two containers have used together."""
+    traffic = [each.traffic for each in (one, other) if each.traffic is not None]
+    return Load(one.processor + other.processor, sum(traffic) if traffic else None)
 
 
 def _address(found: Mapping[str, Any], port: int) -> Address | None:

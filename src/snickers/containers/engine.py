@@ -34,8 +34,10 @@ _RECIPE = 2
 """Raised when servers are made in another way from the same declaration, so that those of an
 older Snickers are replaced at their next start."""
 
-_NOT_OF_THE_SERVER = frozenset({"life", "pull", "registry_auth"})
+_NOT_OF_THE_SERVER = frozenset({"life", "pull", "registry_auth", "services"})
 """Fields of a kind that say when a server runs or where it comes from, not what it is."""
+_OF_SEVERAL = frozenset({"service", "composition"})
+"""Fields that only a site of several containers has; without them the others are what they were."""
 
 
 def fingerprint(declared: Declared) -> str:
@@ -43,7 +45,12 @@ def fingerprint(declared: Declared) -> str:
 
     The lifecycle and the pull policy are no part of it: changing them replaces no server.
     """
-    kind = attrs.asdict(declared.kind, filter=lambda a, _: a.name not in _NOT_OF_THE_SERVER)
+    kind = attrs.asdict(
+        declared.kind,
+        filter=lambda a, value: (
+            a.name not in _NOT_OF_THE_SERVER and (value or a.name not in _OF_SEVERAL)
+        ),
+    )
     said = [_RECIPE, type(declared.kind).__name__, declared.site, declared.data, kind]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -49,6 +49,10 @@ class Seen:
     image: str = ""
     """The id of the image that it was made from."""
     stop_within: float = STOP_WITHIN
+    project: str = ""
+    """What several containers that were made together are called; empty: it is one alone."""
+    remains: bool = False
+    """Whether some of those run, though not all that should."""
 
 
 class Abandoned(Exception):

@@ -38,7 +38,7 @@ from snickers.containers.launching import Place, Unlaunched
 from snickers.containers.leftovers import MARK, Leftovers
 from snickers.containers.premises import ADDRESS
 from snickers.containers.server import IReactor, Keeping, Server
-from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Ran
+from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Load, Ran
 
 T = TypeVar("T")
 
@@ -220,7 +220,7 @@ class ProcessEngine:
 
         return self._with(site, spawn)
 
-    def loads(self) -> Deferred[Mapping[str, float]]:
+    def loads(self) -> Deferred[Mapping[str, Load]]:
         return Deferred.fromCoroutine(self._loads())
 
     def healthy(self, instance: Instance) -> Deferred[bool]:
@@ -283,7 +283,7 @@ class ProcessEngine:
 
         return maybeDeferred(begin)
 
-    async def _loads(self) -> dict[str, float]:
+    async def _loads(self) -> dict[str, Load]:
         servers = {
             site: server
             for site, server in self._servers.items()
@@ -299,7 +299,7 @@ class ProcessEngine:
             if ahead:
                 await deferLater(self._reactor, 0)
         return {
-            site: used[server.pid]
+            site: Load(used[server.pid])
             for site, server in servers.items()
             if self._servers.get(site) is server and not server.instance.paused
         }

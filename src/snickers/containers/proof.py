@@ -39,6 +39,11 @@ def declared(site: Site, folder: str) -> Declared:
             f"{site.name} is a process, which cannot be kept away from the network and from other "
             "folders: its copies cannot be proved. Restore one on another host to try it."
         )
+    if kind.services:
+        raise CopyFailed(
+            f"{site.name} has services: what they keep in volumes is in no copy, so its copies "
+            "cannot be proved. Restore one on another host to try it."
+        )
     if not kind.data:
         raise CopyFailed(
             f"{site.name} has no `data`: its container does not see the site's own folder, so "

@@ -25,6 +25,9 @@ PORT = "io.snickers.port"
 IMAGE = "io.snickers.image"
 """The image's id when the container was made: its name may mean another one today."""
 
+NETWORK = "io.snickers.network"
+"""What a site of several networks calls this one; its first one has no such label."""
+
 DIGEST = "io.snickers.digest"
 """By what digest registries know it: ``REPOSITORY@sha256:…``; empty: it is from none."""
 
@@ -43,6 +46,11 @@ WRITABLE = {"/tmp": "mode=1777,size=64m", "/run": "mode=755,size=16m"}
 def name(site: str) -> str:
     """Return the name of *site*'s container and network, as Docker allows names."""
     return "snickers-" + re.sub(r"[^a-zA-Z0-9_.-]", "_", site)
+
+
+def network_name(site: str, key: str) -> str:
+    """Return the name of the network that *site* calls *key*; empty: its first one."""
+    return name(site) + (f"_{key}" if key else "")
 
 
 def labels(site: str, owner: str) -> dict[str, str]:

@@ -35,15 +35,16 @@ class Member(Protocol):
 
 def in_words(exit: Exit) -> str:
     """Return how a server ended, for its owner."""
+    who = f"Its service {exit.part}" if exit.part else "It"
     if exit.out_of_memory:
-        return "It was ended because it needed more memory than it may have."
+        return f"{who} was ended because it needed more memory than it may have."
     if exit.code is None:
-        return "It ended; with which code is not known."
+        return f"{who} ended; with which code is not known."
     try:
         by = f" ({Signals(exit.code - 128).name})"
     except ValueError:
         by = ""
-    return f"It ended with code {exit.code}{by}."
+    return f"{who} ended with code {exit.code}{by}."
 
 
 def _when(instance: Instance) -> tuple[bool, float]:

@@ -21,7 +21,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from snickers.config.values import Container, Process, Site
+from snickers.config.values import Container, Lifecycle, Process, Site
 from snickers.containers import events as e
 from snickers.containers import room
 from snickers.containers.living import Living, Progress, Sweep
@@ -36,6 +36,7 @@ from snickers.interfaces import (
     ILives,
     IWaiter,
     LifeFailed,
+    Load,
     Ran,
     Refusal,
     Stage,
@@ -83,7 +84,7 @@ class Lives:
         """Bytes of memory that shall stay available; may be changed at any time."""
         self._free = free
         self._made_room = -math.inf
-        self._loads: dict[str, float] = {}
+        self._loads: dict[str, Load] = {}
         """Seconds of processor time each server had used at the last look."""
         self._loaded_at = 0.0
         self.clock = clock
@@ -346,7 +347,7 @@ class Lives:
         idle = [
             life
             for life in self._lives.values()
-            if life.address is not None and not life.uses and life.state.life.busy_above is not None
+            if life.address is not None and not life.uses and _weighed(life.state.life)
         ]
         if not idle:
             self._loads = {}
@@ -362,16 +363,30 @@ class Lives:
         now, since = self.clock.seconds(), self._loaded_at
         before = self._loads
         self._loads = {
-            site: seconds for good, found in answers if good for site, seconds in found.items()
+            site: load for good, found in answers if good for site, load in found.items()
         }
         self._loaded_at = now
         for life in idle:
-            above = life.state.life.busy_above
             was, has = before.get(life.site), self._loads.get(life.site)
-            if above is None or was is None or has is None or now <= since:
+            if was is None or has is None or now <= since:
                 continue
-            if (has - was) / (now - since) * 100 > above:
+            if _works(life.state.life, was, has, now - since):
                 life.post(e.Busy())
+
+
+def _weighed(life: Lifecycle) -> bool:
+    """Whether it is looked at what the server does by itself."""
+    return life.busy_above is not None or life.busy_traffic_above is not None
+
+
+def _works(life: Lifecycle, was: Load, has: Load, seconds: float) -> bool:
+    """Whether a server that nobody uses does more by itself than *life* takes for nothing."""
+    above, traffic = life.busy_above, life.busy_traffic_above
+    if above is not None and (has.processor - was.processor) / seconds * 100 > above:
+        return True
+    if traffic is None or has.traffic is None or was.traffic is None:
+        return False
+    return (has.traffic - was.traffic) / seconds > traffic
 
 
 def _nobody_is_told(site: str) -> None:

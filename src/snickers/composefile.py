@@ -1,0 +1,419 @@
+"""What a compose file says, as far as Snickers must know: its services, and what it asks of a host.
+
+Pure: text comes in as an argument. Whether a file is right in everything is the compose tool's to
+say; what is refused here is what would take a site out of its bounds, or past Snickers. It must
+never leave out silently what it does not want: each refusal says what would be right. See
+https://github.com/compose-spec/compose-spec/blob/main/spec.md.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+from attrs import frozen
+
+SITE = "SNICKERS_SITE"
+DATA = "SNICKERS_DATA"
+"""Variables that every file may use: the site's name, and its own folder."""
+
+SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
+"""Where Docker listens; whoever reaches it is root here."""
+
+Path = tuple[str, ...]
+"""The keys that lead to something in a file."""
+
+_VARIABLE = re.compile(
+    r"\$(?:(?P<escaped>\$)|(?P<named>[A-Za-z_]\w*)|"
+    r"\{(?P<braced>[A-Za-z_]\w*)(?:(?P<how>:?[-+?])(?P<rest>[^{}]*))?\})",
+    re.ASCII,
+)
+
+_THROUGH = "visitors come through Snickers, which also sees by that when nobody uses the site"
+_ROOT = "whoever has that is root on this host, and reaches every other site"
+_OTHERS = "containers of others would be in its reach"
+
+_NEVER: Mapping[str, str] = {
+    "ports": f"nothing is published past Snickers: {_THROUGH}; remove it (the site's own options "
+    "service and port say who answers)",
+    "container_name": "several servers of a site may be there during an update; remove it, the "
+    "service's own name is what the others find it by",
+    "devices": f"devices of this host are not given away: {_ROOT}; remove it",
+    "device_cgroup_rules": f"devices of this host are not given away: {_ROOT}; remove it",
+    "cgroup_parent": "it would be out of the limits that hold for the site; remove it",
+    "external_links": f"{_OTHERS}; remove it",
+    "env_file": "a change of that file would not be noticed; name it in the site's own option "
+    "`env file`, and here write what the service gets of it: environment: [NAME]",
+    "label_file": "a change of that file would not be noticed; write labels here",
+    "provider": "that is a program of this host, not a container; remove it",
+    "use_api_socket": f"that is Docker's own socket: {_ROOT}; remove it",
+}
+"""What no service may say, and why."""
+
+_SPACES = ("pid", "ipc", "uts", "userns_mode", "cgroup")
+"""Namespaces that can be this host's, or another container's."""
+
+
+class NotCompose(Exception):
+    """The text is no compose file; says why, and where."""
+
+
+@frozen
+class Objection:
+    """One thing that a file may not say."""
+
+    path: Path
+    words: str
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.path)}: {self.words}"
+
+
+def understood(answer: str) -> Mapping[str, Any]:
+    """Return what the compose tool has answered; fails with `NotCompose`."""
+    try:
+        found = yaml.safe_load(answer)
+    except (yaml.YAMLError, ValueError) as error:
+        raise NotCompose(f"it is not YAML: {error}") from None
+    services = found.get("services") if isinstance(found, dict) else None
+    if not isinstance(services, dict) or not all(isinstance(s, dict) for s in services.values()):
+        raise NotCompose("it is no compose file: it has no services")
+    return dict(found)
+
+
+class File:
+    """A compose file as it is written.
+
+    :ivar document: what it says; variables are as they are written.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._root = yaml.compose(text, yaml.SafeLoader)
+            self.document: Mapping[str, Any] = yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f"line {mark.line + 1}: " if mark is not None else ""
+            raise NotCompose(f"{where}it is not YAML: {error.problem or error.context}") from None
+        except (yaml.YAMLError, ValueError) as error:
+            raise NotCompose(f"it is not YAML: {error}") from None
+        except RecursionError:
+            raise NotCompose("it is not a compose file: it is nested too deeply") from None
+        services = self.document.get("services") if isinstance(self.document, dict) else None
+        if not isinstance(services, dict) or not services:
+            raise NotCompose("it is no compose file: it has no `services:`")
+        for name, service in services.items():
+            if not isinstance(service, dict):
+                raise NotCompose(
+                    f"line {self.line(('services', str(name)))}: services.{name} says nothing"
+                )
+            if not isinstance(name, str) or re.fullmatch(r"[a-zA-Z0-9._-]+", name) is None:
+                raise NotCompose(f"{name!r} is no name of a service; write letters and digits")
+
+    @property
+    def services(self) -> Sequence[str]:
+        """The names of those that are started: without those of a profile."""
+        services = self.document["services"]
+        return [name for name, said in services.items() if not said.get("profiles")]
+
+    def line(self, path: Path) -> int:
+        """Return the number of the line where *path*, or as much of it as there is, is written."""
+        node, line = self._root, 1
+        for key in path:
+            if not isinstance(node, yaml.MappingNode):
+                break
+            for written, value in node.value:
+                if getattr(written, "value", None) == key:
+                    line, node = written.start_mark.line + 1, value
+                    break
+            else:
+                break
+        return line
+
+    def faults(
+        self, service: str, variables: Mapping[str, str], sockets: Sequence[str]
+    ) -> Iterator[str]:
+        """Yield what is wrong with it, in words that begin with the line.
+
+        :param service: the one that answers; empty: the only one.
+        :param variables: what stands for the variables in it.
+        :param sockets: Docker's own.
+        """
+        document, lacking = filled(self.document, variables)
+        for name in lacking:
+            yield (
+                f"line {self._line_of(name)}: ${{{name}}} has no value; write env.{name} = VALUE, "
+                f"or ${{{name}:-VALUE}} in the file"
+            )
+        for objection in objections(document, sockets, variables.get(DATA, "/")):
+            yield f"line {self.line(objection.path)}: {objection}"
+        yield from self._answering(service)
+
+    def _answering(self, service: str) -> Iterator[str]:
+        names = self.services
+        if service and service not in names:
+            yield f"it has no service {service!r}, but {', '.join(sorted(names)) or 'none'}"
+        elif not service and len(names) != 1:
+            yield "which service answers visitors? write service = NAME, one of " + ", ".join(
+                sorted(names)
+            )
+        else:
+            name = service or names[0]
+            said = self.document["services"][name]
+            if "network_mode" in said:
+                line = self.line(("services", name, "network_mode"))
+                yield (
+                    f"line {line}: {name} answers visitors, so it needs an address of its own; "
+                    "remove network_mode"
+                )
+
+    def _line_of(self, variable: str) -> int:
+        pattern = re.compile(rf"\$\{{?{variable}\b")
+        for node in _scalars(self._root):
+            if pattern.search(node.value):
+                return int(node.start_mark.line) + 1
+        return 1
+
+    def uses(self) -> frozenset[str]:
+        """Return the names of the variables that the file uses, however it does."""
+        found = set()
+        for node in _scalars(self._root):
+            for match in re.finditer(r"\$\{?([A-Za-z_]\w*)", node.value, re.ASCII):
+                found.add(match[1])
+        for said in self.document["services"].values():
+            found.update(_passed_on(said.get("environment")))
+        return frozenset(found)
+
+
+def _passed_on(environment: object) -> Iterator[str]:
+    """Yield the variables that get the value that the tool itself has of them."""
+    if isinstance(environment, list):
+        yield from (str(each) for each in environment if "=" not in str(each))
+    elif isinstance(environment, dict):
+        yield from (str(name) for name, value in environment.items() if value is None)
+
+
+def _scalars(node: Any) -> Iterator[Any]:
+    seen: set[int] = set()
+    nodes = [node]
+    while nodes:
+        node = nodes.pop(0)
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            yield node
+        elif isinstance(node, yaml.SequenceNode):
+            nodes[:0] = node.value
+        elif isinstance(node, yaml.MappingNode):
+            nodes[:0] = [part for pair in node.value for part in pair]
+
+
+def filled(document: Any, variables: Mapping[str, str]) -> tuple[Any, Sequence[str]]:
+    """Return *document* with its variables filled in, and the names of those without a value.
+
+    Variables within the default of another are left as they are; the compose tool knows them.
+    """
+    lacking: dict[str, None] = {}
+
+    def value(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return "$"
+        name, how, rest = match["named"] or match["braced"], match["how"] or "", match["rest"] or ""
+        found = variables.get(name)
+        there = found is not None and (found != "" or not how.startswith(":"))
+        if how.endswith("+"):
+            return rest if there else ""
+        if there:
+            return str(found)
+        if how.endswith("-"):
+            return rest
+        lacking[name] = None
+        return ""
+
+    def fill(said: Any) -> Any:
+        if isinstance(said, str):
+            return _VARIABLE.sub(value, said)
+        if isinstance(said, dict):
+            return {key: fill(each) for key, each in said.items()}
+        if isinstance(said, list):
+            return [fill(each) for each in said]
+        return said
+
+    return fill(document), list(lacking)
+
+
+def _list(said: object) -> list[Any]:
+    """Return *said* if it is a list; what should be one and is none, the tool refuses."""
+    return said if isinstance(said, list) else []
+
+
+def _mapping(said: object) -> dict[Any, Any]:
+    """Return *said* if it is a mapping; what should be one and is none, the tool refuses."""
+    return said if isinstance(said, dict) else {}
+
+
+def reaches(source: str, sockets: Iterable[str]) -> bool:
+    """Say whether who is given the path *source* of this host has one of *sockets* with it."""
+    if not source.startswith("/"):
+        return False
+    path = posixpath.normpath(source)
+    beneath = path.rstrip("/") + "/"
+    return any(socket == path or socket.startswith(beneath) for socket in sockets)
+
+
+@frozen
+class Mount:
+    """What a service mounts."""
+
+    kind: str
+    """``"bind"``, ``"volume"``..."""
+    source: str
+    """As the file says it; empty: nothing of this host."""
+    read_only: bool
+
+
+def mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
+    """Yield what *service* mounts, in whichever of the two forms it says so."""
+    for volume in _list(service.get("volumes")):
+        if isinstance(volume, dict):
+            yield Mount(
+                str(volume.get("type", "")),
+                str(volume.get("source") or ""),
+                bool(volume.get("read_only")),
+            )
+        else:
+            source, _, rest = str(volume).partition(":")
+            if rest:
+                kind = "bind" if source[:1] in (".", "/", "~") else "volume"
+                yield Mount(kind, source, "ro" in rest.partition(":")[2].split(","))
+
+
+def binds(document: Mapping[str, Any], folder: str) -> Iterator[tuple[Path, str, bool]]:
+    """Yield the absolute paths of this host that are given away: where that is said, the path, and
+    whether it can only be read.
+
+    :param folder: what relative paths are relative to.
+    """
+    for name, service in document["services"].items():
+        for mount in mounts(service):
+            if mount.kind == "bind":
+                path = posixpath.normpath(posixpath.join(folder, mount.source))
+                yield ("services", name, "volumes"), path, mount.read_only
+    for where, source in _declared(document):
+        yield where, posixpath.normpath(posixpath.join(folder, source)), False
+
+
+def _nested(document: Mapping[str, Any], folder: str) -> Iterator[Objection]:
+    given = list(binds(document, folder))
+    written = {path.rstrip("/") + "/" for _, path, read_only in given if not read_only}
+    for where, path, _ in given:
+        for outer in sorted(written):
+            if path.startswith(outer) and path != outer.rstrip("/"):
+                yield Objection(
+                    where,
+                    f"{path} is in {outer.rstrip('/') or '/'}, which is given away to be written "
+                    "to: a link in its place could lead anywhere; give folders beside each other, "
+                    "or the outer one to be read only (:ro)",
+                )
+                break
+
+
+def _declared(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield the paths of this host that volumes, secrets and configs stand for."""
+    for group, name, said in _top(document, "volumes", "secrets", "configs"):
+        if file := said.get("file"):
+            yield (group, name, "file"), str(file)
+        device = str(_mapping(said.get("driver_opts")).get("device", ""))
+        if device.startswith("/"):
+            yield (group, name, "driver_opts"), device
+
+
+def _top(document: Mapping[str, Any], *groups: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for group in groups:
+        for name, each in _mapping(document.get(group)).items():
+            yield group, str(name), _mapping(each)
+
+
+def objections(
+    document: Mapping[str, Any], sockets: Sequence[str], folder: str, project: str = ""
+) -> Iterator[Objection]:
+    """Yield what may not be in *document*, whether as it is written or as the tool understands it.
+
+    :param folder: what relative paths are relative to.
+    :param project: the name that the tool was given, which it puts before names.
+    """
+    if document.get("include"):
+        yield Objection(
+            ("include",), "a change of that file would not be noticed; write all in one"
+        )
+    for name, service in document["services"].items():
+        for path, words in _of_service(service):
+            yield Objection(("services", name, *path), words)
+    for path, source, _ in binds(document, folder):
+        if reaches(source, sockets):
+            yield Objection(path, f"{source} holds Docker's own socket: {_ROOT}; remove it")
+    yield from _nested(document, folder)
+    for group, name, said in _top(document, "networks"):
+        if said.get("external") or said.get("name", "") not in ("", f"{project}_{name}"):
+            yield Objection(
+                (group, name),
+                "a network that others are in; write network = NAME in the site's section to be in "
+                "that one instead of one of its own",
+            )
+        fixed = [key for key in ("driver", "driver_opts") if said.get(key) not in (None, "bridge")]
+        if _mapping(said.get("ipam")).get("config"):
+            fixed.append("ipam")
+        for key in fixed:
+            yield Objection(
+                (group, name, key), "Snickers makes the networks, and finds free ones; remove it"
+            )
+
+
+def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    for key, words in _NEVER.items():
+        if service.get(key):
+            yield (key,), words
+    if service.get("privileged"):
+        yield ("privileged",), f"{_ROOT}; remove it, and name what it needs in cap_add"
+    mode = str(service.get("network_mode") or "none")
+    if mode != "none" and not mode.startswith("service:"):
+        yield (
+            ("network_mode",),
+            f"{mode}: it would be in a network with others; remove it: all services of a site are "
+            "in one network of their own",
+        )
+    for key in _SPACES:
+        said = str(service.get(key) or "")
+        if said == "host" or said.startswith("container:"):
+            yield (key,), f"{said}: it would see and end what others run; remove it"
+    for said in _list(service.get("security_opt")):
+        if re.search(r"unconfined|disable", str(said)):
+            yield ("security_opt",), f"{said}: it takes away what keeps a container in; remove it"
+    if any(str(said).upper() in ("ALL", "CAP_ALL") for said in _list(service.get("cap_add"))):
+        yield ("cap_add",), f"ALL: {_ROOT}; name those that it needs"
+    for other in _list(service.get("volumes_from")):
+        if str(other).startswith("container:"):
+            yield ("volumes_from",), f"{_OTHERS}; remove it"
+    if service.get("build") and not service.get("image"):
+        yield ("build",), "Snickers builds no images; build it and write its name as image: NAME"
+    elif not service.get("image") and not service.get("extends"):
+        yield (), "it has no image; write image: NAME"
+    if _mapping(service.get("extends")).get("file"):
+        yield ("extends",), "a change of that file would not be noticed; write all in one"
+    replicas = _mapping(service.get("deploy")).get("replicas")
+    for path, count in ((("scale",), service.get("scale")), (("deploy", "replicas"), replicas)):
+        if count is not None and str(count) != "1":
+            yield path, "there is one container of each service; remove it"
+    for key in ("post_start", "pre_stop"):
+        if any(_mapping(hook).get("privileged") for hook in _list(service.get(key))):
+            yield (key,), f"privileged: {_ROOT}; remove it"
+    for name, said in _mapping(service.get("networks")).items():
+        if {"ipv4_address", "ipv6_address"} & _mapping(said).keys():
+            yield (
+                ("networks", str(name)),
+                "Snickers makes the networks, and addresses are as they come; remove it",
+            )

@@ -1,0 +1,203 @@
+"""Runs Docker's compose tool, from a thread that waits for it.
+
+Whichever there is: the plugin of ``docker compose``, or the older ``docker-compose``; both are
+asked alike. What it is given is in a file for this one run, which nobody else can read or write;
+what is kept of its words is bounded. Cancelled, or when Snickers ends, it ends. It must never be
+given a shell.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from attrs import frozen
+
+from snickers.containers.engine import EngineFailed
+from snickers.containers.errand import Abandoned, Errand
+
+PLUGINS = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
+"""Where Docker's command looks for its plugins, after the user's own folder."""
+PLUGIN = "docker-compose"
+
+MOST_TEXT = 16 * 2**20
+"""Bytes of an answer: a compose file that a person has written is far smaller."""
+MOST_LINES = 50
+"""Of its complaints."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+KEPT = ("PATH", "HOME", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK")
+"""Variables of Snickers' own that it gets."""
+
+LACKING = (
+    "services needs Docker's compose tool, which is not installed: apt install docker-compose "
+    "(Debian), or docker-compose-plugin (Docker's own packages)."
+)
+
+
+@frozen
+class Ended:
+    """How the tool ended."""
+
+    code: int
+    text: str
+    """What it answered."""
+    said: tuple[str, ...]
+    """The last lines of what it wrote besides."""
+
+
+def find(environment: Mapping[str, str]) -> str | None:
+    """Return the path of the tool, ``None`` where there is none; the newer one first."""
+    home = environment.get("DOCKER_CONFIG") or os.path.join(
+        environment.get("HOME") or "/root", ".docker"
+    )
+    for folder in (os.path.join(home, "cli-plugins"), *PLUGINS):
+        path = os.path.join(folder, PLUGIN)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return shutil.which(PLUGIN, path=environment.get("PATH", PATH))
+
+
+def at_work(project: str, proc: str = "/proc") -> bool:
+    """Say whether a tool works for *project* on this host, whoever runs it: another Snickers with
+    the same containers does while the two take turns."""
+    for name in os.listdir(proc):
+        if name.isdecimal():
+            try:
+                with open(f"{proc}/{name}/cmdline", "rb") as file:
+                    words = file.read(4096).split(b"\0")
+            except OSError:
+                continue  # It has ended, or is not for us to see.
+            if b"--project-directory" in words and project.encode() in words:
+                return True
+    return False
+
+
+class _Program:
+    """One that runs; to be closed from any thread."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert self._process.stderr is not None
+        return iter(self._process.stderr)
+
+    def close(self) -> None:
+        """Kill it, with all that it has started."""
+        if self._process.poll() is None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+
+
+class Tool:
+    """Docker's compose tool, for one Docker.
+
+    :param docker: its URL.
+    :param environment: Snickers' own.
+    """
+
+    def __init__(self, docker: str, environment: Mapping[str, str]) -> None:
+        self._docker = docker
+        self._environment = environment
+
+    def run(
+        self,
+        project: str,
+        folder: str,
+        arguments: Sequence[str],
+        file: bytes,
+        errand: Errand,
+        variables: Mapping[str, str] | None = None,
+        line: Callable[[str], object] = lambda line: None,
+    ) -> Ended:
+        """Run the tool, with *file* as the compose file of *project*; return how it ended.
+
+        Fails with `EngineFailed` where there is none, with `Abandoned` when *errand* is cancelled.
+
+        :param folder: what relative paths are relative to.
+        :param line: is called with each line of what it writes besides its answer.
+        """
+        program = find(self._environment)
+        if program is None:
+            raise EngineFailed(LACKING)
+        with (
+            # Not by its standard input: the older tool would forget the folder.
+            tempfile.NamedTemporaryFile(prefix="snickers-", suffix=".yaml") as given,
+            tempfile.NamedTemporaryFile(prefix="snickers-") as nothing,
+        ):
+            given.write(file)
+            given.flush()
+            command = [program, "-p", project, "-f", given.name, "--project-directory", folder]
+            # A file of variables in that folder may be written to by whom it is given to.
+            command += ["--env-file", nothing.name, *arguments]
+            ends_with_us = shutil.which("setpriv", path=PATH)
+            if ends_with_us:
+                command = [ends_with_us, "--pdeathsig", "TERM", "--", *command]
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    cwd="/",
+                    env=self._variables(variables or {}),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise EngineFailed(
+                    f"Docker's compose tool {program} cannot be run: {error.strerror}."
+                ) from None
+            return self._hear(process, errand, line)
+
+    def _hear(
+        self, process: subprocess.Popen[bytes], errand: Errand, line: Callable[[str], object]
+    ) -> Ended:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        answer: list[bytes] = []
+        output = process.stdout
+        reading = threading.Thread(target=lambda: answer.append(output.read(MOST_TEXT + 1)))
+        reading.daemon = True
+        reading.start()
+        said: list[str] = []
+        try:
+            with errand.hold(_Program(process)) as written:
+                for data in written:
+                    words = data.decode("utf-8", "replace").rstrip()
+                    said = [*said[1 - MOST_LINES :], words]
+                    line(words)
+                process.wait()
+        finally:
+            process.wait()
+            reading.join()
+            output.close()
+            process.stderr.close()
+        if errand.cancelled:
+            raise Abandoned
+        text = b"".join(answer)
+        if len(text) > MOST_TEXT:
+            raise EngineFailed("The compose tool answers more than a compose file can be.")
+        return Ended(process.returncode, text.decode("utf-8", "replace"), tuple(said))
+
+    def _variables(self, variables: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: self._environment[name] for name in KEPT if name in self._environment}
+        kept.setdefault("PATH", PATH)
+        return {
+            **variables,
+            **kept,
+            "DOCKER_HOST": self._docker,
+            "LC_ALL": "C.UTF-8",
+            "COMPOSE_ANSI": "never",
+        }

@@ -1,0 +1,391 @@
+"""Sites of several containers: the engine over the real compose tool and a real Docker."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from unittest import SkipTest
+
+import docker
+from attrs import evolve
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from snickers.config.values import Container, Lifecycle
+from snickers.containers import composetool, composition, recipe
+from snickers.containers.docker import DockerEngine
+from snickers.containers.engine import EngineFailed
+from snickers.interfaces import Address, Declared, Exit, Instance
+from tests import docker_setup
+from tests.engine_contract import Gathered, RecordingObserver, engine_contract
+from tests.test_process import ask, inside
+
+FILE = """
+services:
+  web:
+    image: {image}
+    command: ["sh", "-c", {command}]
+    environment: [SITE]
+    depends_on: [db]
+  db:
+    image: {base}
+    command: httpd -f -p 5432 -h /bin
+"""
+SERVE = (
+    "mkdir -p /www; echo $$SITE > /www/asked; "
+    "until echo | nc db 5432 > /dev/null; do true; done; "
+    "echo one; echo two; echo three; exec httpd -f -vv -p 80 -h /www"
+)
+COMMANDS = {
+    "serves": SERVE,
+    "stubborn": "trap '' TERM; " + SERVE,
+    "exits": "exit 3",
+    "wrong": "true",
+}
+
+
+def tool() -> str:
+    """Return the compose tool, or skip the test."""
+    found = composetool.find(os.environ)
+    if found is None:
+        raise SkipTest("Docker's compose tool is not installed.")
+    return found
+
+
+class ComposeFixture:
+    """A `DockerEngine` whose sites have a database, that reaches Docker through a gate."""
+
+    lasting = True
+    lossy = True
+
+    def __init__(self, case: TestCase) -> None:
+        tool()
+        self.image = docker_setup.image()
+        self.owner = secrets.token_hex(8)
+        self.folder = os.path.abspath(case.mktemp())
+        self.gate = docker_setup.Gate()
+        self.engines: list[DockerEngine] = []
+
+    def engine(self) -> DockerEngine:
+        engine = DockerEngine(reactor, self.owner, self.gate.url)
+        self.engines.append(engine)
+        return engine
+
+    def declared(self, site: str, does: str, text: str = FILE) -> Declared:
+        image = "snickers-test:no-such" if does == "wrong" else self.image
+        kind = Container(
+            services="/srv/compose.yaml",
+            service="web",
+            composition=text.format(image=image, base=self.image, command=repr(COMMANDS[does])),
+            environment=(("SITE", site),),
+            network=docker_setup.network(),
+            pull="never",
+            life=Lifecycle(stop_within=1),
+        )
+        return Declared(site, kind, os.path.join(self.folder, site))
+
+    def ask(self, address: Address, instance: Instance) -> Deferred[bytes]:
+        return Deferred.fromCoroutine(ask(address, b"GET /asked HTTP/1.0\r\n\r\n"))
+
+    def command(self, does: str) -> Sequence[str]:
+        return inside(does)
+
+    def crash(self, instance: Instance) -> Deferred[None]:
+        return deferToThread(docker_setup.client().kill, instance.id)
+
+    def lose(self) -> object:
+        return self.gate.close()
+
+    def find(self) -> object:
+        return self.gate.open()
+
+    def wait(self, done, passing=0.0):
+        return done.addTimeout(30, reactor)
+
+    async def end(self) -> None:
+        for engine in self.engines:
+            await engine.close()
+        await deferToThread(docker_setup.remove_all, self.owner)
+        await self.gate.remove()
+
+    def close(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.end())
+
+
+class ComposeEngineContract(engine_contract(ComposeFixture)):
+    """The engine with services keeps the contract of all engines."""
+
+    timeout = 120
+
+
+SEVERAL = """
+services:
+  web:
+    image: {image}
+    command: ["sh", "-c", {command}]
+    environment: [SITE]
+    depends_on:
+      db: {{condition: service_started}}
+      init: {{condition: service_completed_successfully}}
+    volumes: ["./www:/kept"]
+    networks: [default, back]
+  init:
+    image: {base}
+    command: sh -c 'echo once >> /shared/once'
+    volumes: ["shared:/shared"]
+  db:
+    image: {base}
+    command: sh -c 'echo a database; echo more > /data/more; exec httpd -f -p 5432 -h /bin'
+    volumes: ["shared:/shared", "./db:/data"]
+    mem_limit: 64m
+    cap_add: [NET_RAW]
+volumes:
+  shared:
+networks:
+  back: {{internal: true}}
+"""
+
+
+class SeveralTests(TestCase):
+    """What only a site of several containers has."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        # A volume has the site's name, whoever else runs these tests with this Docker.
+        self.site = f"{secrets.token_hex(4)}.example"
+        self.fixture = ComposeFixture(self)
+        self.addCleanup(self.remove_volume)
+        self.addCleanup(self.fixture.close)
+        self.engine = self.fixture.engine()
+        self.observer = RecordingObserver()
+        self.engine.watch(self.observer)
+        self.words: list[str] = []
+
+    def remove_volume(self) -> None:
+        try:
+            docker_setup.client().remove_volume(f"snickers-{self.site}_shared")
+        except docker.errors.APIError:
+            pass  # It was never made.
+
+    def declared(self, text: str = SEVERAL, does: str = "serves", network: bool = True) -> Declared:
+        declared = self.fixture.declared(self.site, does, text)
+        if network:
+            return declared
+        return evolve(declared, kind=evolve(declared.kind, network=""))
+
+    async def start(self, declared: Declared | None = None, fresh: bool = False) -> Instance:
+        starting = self.engine.start(declared or self.declared(), self.words.append, fresh)
+        return await self.fixture.wait(starting)
+
+    async def fails(self, done: Deferred) -> str:
+        try:
+            await self.fixture.wait(done)
+        except EngineFailed as error:
+            return str(error)
+        raise self.failureException("It did not fail.")
+
+    def containers(self) -> dict[str, dict]:
+        """All that are there, by their services; of two the one that runs."""
+        client = docker_setup.client()
+        mine = {"label": f"{recipe.OWNER}={self.fixture.owner}"}
+        found = []
+        for each in client.containers(all=True, filters=mine):
+            try:
+                found.append(client.inspect_container(each["Id"]))
+            except docker.errors.NotFound:
+                pass  # Removed meanwhile.
+        found.sort(key=lambda each: each["State"]["Running"])
+        return {each["Config"]["Labels"][composition.SERVICE]: each for each in found}
+
+    def running(self) -> set[str]:
+        return {name for name, each in self.containers().items() if each["State"]["Running"]}
+
+    async def until(self, holds) -> None:
+        for _ in range(300):
+            if holds():
+                return
+            await deferLater(reactor, 0.1)
+        raise self.failureException("It never came about.")
+
+    async def test_made(self) -> None:
+        """All are made as the file and the site say, in order; each finds the others by name."""
+        instance = await self.start(self.declared(network=False))
+        self.assertEqual(self.running(), {"web", "db"})
+        made = self.containers()
+        self.assertEqual(instance.id, made["web"]["Id"])
+        for service in made.values():
+            host = service["HostConfig"]
+            self.assertIn("no-new-privileges:true", host["SecurityOpt"])
+            self.assertEqual((host["CapDrop"], host["PidsLimit"]), (["ALL"], 512))
+            self.assertEqual(host["RestartPolicy"]["Name"], "no")
+            self.assertFalse(host["PortBindings"])
+            self.assertEqual(host["LogConfig"]["Config"]["max-size"], "10m")
+        self.assertEqual(made["db"]["HostConfig"]["Memory"], 64 << 20)
+        self.assertEqual(made["web"]["HostConfig"]["Memory"], 1 << 30)
+        self.assertIn("NET_RAW", made["db"]["HostConfig"]["CapAdd"])
+        self.assertEqual(
+            set(made["web"]["NetworkSettings"]["Networks"]),
+            {f"snickers-{self.site}", f"snickers-{self.site}_back"},
+        )
+        self.assertEqual(set(made["db"]["NetworkSettings"]["Networks"]), {f"snickers-{self.site}"})
+        with open(os.path.join(self.fixture.folder, self.site, "db", "more")) as file:
+            self.assertEqual(file.read(), "more\n")
+        self.assertTrue(any("db: " in word for word in self.words), self.words)
+        await self.fixture.wait(self.engine.remove(self.site))
+        mine = {"label": f"{recipe.OWNER}={self.fixture.owner}"}
+        self.assertEqual(docker_setup.client().networks(filters=mine), [])
+
+    async def test_part_ends(self) -> None:
+        """When one of them ends the site has ended, that one is named, and the others end, too;
+        the next start is one of all."""
+        instance = await self.start()
+        docker_setup.client().kill(self.containers()["db"]["Id"])
+        await self.fixture.wait(self.observer.until(lambda: bool(self.observer.exits)))
+        self.assertEqual(self.observer.exits, [Exit(self.site, instance.id, 137, part="db")])
+        await self.until(lambda: not self.running())
+        got = Gathered()
+        await self.fixture.wait(self.engine.logs(self.site, 100, False, got))
+        self.assertIn(b"\ndb | a database\n", b"\n" + got.data)
+        self.assertIn(b"\nthree\n", b"\n" + got.data)
+        again = await self.start()
+        self.assertEqual((again.id, again.running), (instance.id, True))
+        self.assertEqual(self.running(), {"web", "db"})
+        self.assertEqual(len(self.observer.exits), 1)
+
+    async def test_part_removed(self) -> None:
+        """One that somebody removes has ended; it is made again."""
+        instance = await self.start()
+        docker_setup.client().remove_container(self.containers()["db"]["Id"], force=True)
+        await self.fixture.wait(self.observer.until(lambda: bool(self.observer.exits)))
+        self.assertEqual(self.observer.exits, [Exit(self.site, instance.id, 137, part="db")])
+        again = await self.start()
+        self.assertTrue(again.running)
+        self.assertEqual(self.running(), {"web", "db"})
+
+    async def test_done(self) -> None:
+        """One that others wait for to end may end: the site goes on; if it fails, nothing starts,
+        and what it said is told."""
+        await self.start()
+        self.assertEqual(self.observer.exits, [])
+        self.assertEqual(self.containers()["init"]["State"]["ExitCode"], 0)
+        bad = SEVERAL.replace("echo once >> /shared/once", "echo no room; exit 4")
+        words = await self.fails(self.engine.start(self.declared(bad), self.words.append))
+        self.assertIn("init said at last: no room", words)
+        self.assertEqual(self.running(), set())
+        got = Gathered()
+        await self.fixture.wait(self.engine.logs(self.site, 100, False, got))
+        self.assertIn(b"init | no room\n", got.data)
+
+    async def test_left_over(self) -> None:
+        """What runs on of a site that does not run, as an end in the middle leaves it, is ended
+        when Snickers comes back."""
+        instance = await self.start()
+        await self.fixture.wait(self.engine.close())
+        docker_setup.client().kill(instance.id)
+        self.assertEqual(self.running(), {"db"})
+        self.engine = self.fixture.engine()
+        self.engine.watch(RecordingObserver())
+        (listed,) = await self.fixture.wait(self.engine.list())
+        self.assertFalse(listed.running)
+        await self.until(lambda: not self.running())
+
+    async def test_newer_image(self) -> None:
+        """Fresh, those of newer images are made, and not fresh none; what they keep stays, and
+        what was before comes back with its images."""
+        name = f"snickers-test:several-{docker_setup.RUN}"
+        docker_setup.make_image(name)
+        self.addCleanup(docker_setup.remove_image, name)
+        declared = self.declared(SEVERAL.replace("{base}", name))
+        first = await self.start(declared)
+        image = self.containers()["db"]["Image"]
+        docker_setup.make_image(name, "LABEL release=2")
+        self.assertEqual(await self.start(declared), first)
+        preparing = self.engine.prepare(declared, True, self.words.append)
+        self.assertTrue(await self.fixture.wait(preparing))
+        second = await self.start(declared, True)
+        self.assertNotEqual(second.id, first.id)
+        self.assertEqual(await self.start(declared, True), second)
+        self.assertNotEqual(self.containers()["db"]["Image"], image)
+        back = await self.fixture.wait(self.engine.revert(self.site, first.id, self.words.append))
+        self.assertEqual(back.id, first.id)
+        self.assertEqual(self.containers()["db"]["Image"], image)
+        inside = ["sh", "-c", "cat /kept/it; echo it > /kept/it"]
+        await self.fixture.wait(self.engine.run(self.site, inside, 10))
+        await self.start(declared, True)
+        self.assertEqual(
+            (await self.fixture.wait(self.engine.run(self.site, inside, 10))).output, "it"
+        )
+
+    async def test_from_one_container(self) -> None:
+        """A site that had one container gets several, and goes back to the one."""
+        kind = Container(
+            self.fixture.image,
+            ("httpd", "-f", "-p", "80", "-h", "/bin"),
+            network=docker_setup.network(),
+            life=Lifecycle(stop_within=1),
+        )
+        alone = Declared(self.site, kind, os.path.join(self.fixture.folder, self.site))
+        first = await self.start(alone)
+        second = await self.start()
+        self.assertEqual([exit.id for exit in self.observer.exits], [first.id])
+        back = await self.fixture.wait(self.engine.revert(self.site, first.id, self.words.append))
+        self.assertEqual(back.id, first.id)
+        self.assertEqual(await self.fixture.wait(self.engine.list()), [back])
+        self.assertNotEqual(second.id, first.id)
+
+    async def test_led_astray(self) -> None:
+        """A folder of the site's own that has become a link out of it is not given away."""
+        await self.start()
+        await self.fixture.wait(self.engine.stop(self.site, 1))
+        folder = os.path.join(self.fixture.folder, self.site, "db")
+        os.rename(folder, folder + ".was")
+        os.symlink("/", folder)
+        words = await self.fails(self.engine.start(self.declared(), self.words.append))
+        self.assertIn("leads out of the site's own folder", words)
+        self.assertEqual(self.running(), set())
+
+    async def test_refused(self) -> None:
+        """What only the tool can know is looked at, too: nothing of it is made."""
+        text = "x-a: &a {{pid: host}}\n" + SEVERAL.replace(
+            "    mem_limit", "    <<: *a\n    mem_limit"
+        )
+        words = await self.fails(self.engine.start(self.declared(text), self.words.append))
+        self.assertIn("services.db.pid: host", words)
+        words = await self.fails(
+            self.engine.start(self.declared(SEVERAL + "nonsense: 1\n"), self.words.append)
+        )
+        self.assertIn("the compose tool does not take it", words)
+        self.assertEqual(self.containers(), {})
+
+    async def test_labels_changed(self) -> None:
+        """Without the container that answers nothing can be started again; it is made anew."""
+        first = await self.start()
+        await self.fixture.wait(self.engine.stop(self.site, 1))
+        docker_setup.client().remove_container(first.id)
+        again = await self.start()
+        self.assertNotEqual(again.id, first.id)
+        self.assertEqual(self.running(), {"web", "db"})
+
+    async def test_called_off(self) -> None:
+        """A start that waits for a service is called off by a stop: nothing of it runs."""
+        text = SEVERAL.replace("echo once >> /shared/once", "sleep 1000")
+        starting = self.engine.start(self.declared(text), self.words.append)
+        await self.until(lambda: "init" in self.containers() and "init" in self.running())
+        await self.fixture.wait(self.engine.stop(self.site, 1))
+        self.assertIn("called off", await self.fails(starting))
+        await self.until(lambda: not self.running())
+
+    async def test_followed(self) -> None:
+        """The lines of all are followed, those of the others with their service's name."""
+        await self.start()
+        got = Gathered()
+        following = self.engine.logs(self.site, 10, True, got)
+        await self.fixture.wait(got.until(b"db | a database\n"))
+        await self.fixture.wait(got.until(b"three\n"))
+        await self.fixture.wait(self.engine.stop(self.site, 1))
+        await self.fixture.wait(following)

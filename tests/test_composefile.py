@@ -1,0 +1,311 @@
+"""Compose files: what is read of them, and what each refusal says."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers import composefile
+from snickers.composefile import File, NotCompose, filled, mounts, objections, reaches, understood
+
+GOOD = """\
+services:
+  web:
+    image: wordpress:6
+    environment:
+      PASSWORD: ${PASSWORD}
+      TITLE: ${TITLE:-a site}
+    depends_on: [db]
+  db:
+    image: mariadb:11
+    environment: [ROOT_PASSWORD, "MODE=fast"]
+    volumes:
+      - ./db:/var/lib/mysql
+      - cache:/cache
+volumes:
+  cache:
+"""
+VARIABLES = {"PASSWORD": "x", "ROOT_PASSWORD": "y", "SNICKERS_DATA": "/data/a.example"}
+SOCKETS = ["/run/docker.sock", "/srv/docker.sock"]
+
+
+def faults(text: str, service: str = "web", **more: str) -> list[str]:
+    """What is wrong with a file of *text*."""
+    return list(File(text).faults(service, {**VARIABLES, **more}, SOCKETS))
+
+
+def said(service: str, top: str = "") -> list[str]:
+    """What is wrong with a file whose only service says *service*, a line of YAML."""
+    return faults(f"services:\n  web:\n    image: x\n    {service}\n{top}")
+
+
+class FileTests(SynchronousTestCase):
+    """A file as it is written."""
+
+    def test_good(self) -> None:
+        """One that is right has services and no fault."""
+        file = File(GOOD)
+        self.assertEqual(file.services, ["web", "db"])
+        self.assertEqual(faults(GOOD), [])
+
+    def test_no_file(self) -> None:
+        """What is no compose file is told where it begins to be none."""
+        for text, words in (
+            ("services:\n  web: [", "line 2: it is not YAML: "),
+            ("", "it has no `services:`"),
+            ("- a", "it has no `services:`"),
+            ("services: {}", "it has no `services:`"),
+            ("services:\n  web:\n", "line 2: services.web says nothing"),
+            ("services:\n  a b: {image: x}", "'a b' is no name of a service"),
+            ("a: \x00", "it is not YAML: "),
+            ("services: !!python/object:os.system {}", "it is not YAML: "),
+            ("[" * 5000, "nested too deeply"),
+        ):
+            problem = self.assertRaises(NotCompose, File, text)
+            self.assertIn(words, str(problem))
+
+    def test_line(self) -> None:
+        """What is wrong is told with the line of the nearest key that is written."""
+        file = File(GOOD)
+        self.assertEqual(file.line(("services", "db", "volumes")), 11)
+        self.assertEqual(file.line(("services", "db", "nothing", "more")), 8)
+        self.assertEqual(file.line(("nothing",)), 1)
+
+    def test_profiles(self) -> None:
+        """A service of a profile is not started."""
+        text = GOOD + "  \n" + "x-more: 1\n"
+        text = text.replace("    image: mariadb:11", "    image: mariadb:11\n    profiles: [tools]")
+        self.assertEqual(File(text).services, ["web"])
+        self.assertEqual(faults(text, ""), [])
+
+    def test_answering(self) -> None:
+        """Which one answers must be known, be there, and have an address."""
+        self.assertEqual(
+            faults(GOOD, ""),
+            ["which service answers visitors? write service = NAME, one of db, web"],
+        )
+        self.assertEqual(faults(GOOD, "www"), ["it has no service 'www', but db, web"])
+        self.assertEqual(
+            said("network_mode: none"),
+            [
+                "line 4: web answers visitors, so it needs an address of its own; remove "
+                "network_mode"
+            ],
+        )
+
+    def test_variables(self) -> None:
+        """A variable without a value is a fault where it is first used; a default is a value."""
+        del_password = GOOD.replace("${TITLE:-a site}", "$TITLE")
+        self.assertEqual(
+            faults(del_password),
+            [
+                "line 6: ${TITLE} has no value; write env.TITLE = VALUE, or ${TITLE:-VALUE} in the "
+                "file"
+            ],
+        )
+        self.assertEqual(faults(del_password, TITLE=""), [])
+
+    def test_uses(self) -> None:
+        """A file uses the variables in its texts, and those it hands on by their name."""
+        self.assertEqual(File(GOOD).uses(), frozenset({"PASSWORD", "TITLE", "ROOT_PASSWORD"}))
+        self.assertEqual(File("services: {a: {environment: {B: }}}").uses(), frozenset({"B"}))
+
+    def test_merged(self) -> None:
+        """What is said by a merge counts as what is said in place."""
+        text = "x: &x\n  privileged: true\nservices:\n  web:\n    <<: *x\n    image: a\n"
+        (fault,) = faults(text)
+        self.assertIn("line 4: services.web.privileged: whoever has that is root", fault)
+
+    def test_filled_before(self) -> None:
+        """A refusal looks at what variables stand for."""
+        text = "services: {web: {image: x, privileged: false, pid: '${P:-host}'}}"
+        self.assertIn("host: it would see and end", faults(text)[0])
+
+
+class ObjectionTests(SynchronousTestCase):
+    """What no site may have, and in which words it is refused."""
+
+    def test_refused(self) -> None:
+        """Each is told with its line and what would be right."""
+        for service, words in (
+            ("ports: ['80:80']", "ports: nothing is published past Snickers"),
+            ("container_name: web", "container_name: several servers"),
+            ("privileged: true", "privileged: whoever has that is root on this host"),
+            ("devices: [/dev/sda]", "devices: devices of this host"),
+            ("device_cgroup_rules: ['c 1:3 mr']", "device_cgroup_rules: devices of this host"),
+            ("cgroup_parent: x", "cgroup_parent: it would be out of the limits"),
+            ("external_links: [x]", "external_links: containers of others"),
+            ("volumes_from: ['container:x']", "volumes_from: containers of others"),
+            ("env_file: .env", "env_file: a change of that file would not be noticed"),
+            ("label_file: x", "label_file: a change of that file would not be noticed"),
+            ("extends: {file: x, service: y}", "extends: a change of that file"),
+            ("provider: {type: x}", "provider: that is a program of this host"),
+            ("use_api_socket: true", "use_api_socket: that is Docker's own socket"),
+            ("pid: host", "pid: host: it would see and end what others run"),
+            ("ipc: 'container:x'", "ipc: container:x: it would see"),
+            ("userns_mode: host", "userns_mode: host"),
+            ("cap_add: [cap_all]", "cap_add: ALL: whoever has that is root"),
+            ("security_opt: ['seccomp:unconfined']", "security_opt: seccomp:unconfined: it takes"),
+            ("security_opt: ['label:disable']", "security_opt: label:disable: it takes"),
+            ("scale: 2", "scale: there is one container of each"),
+            ("deploy: {replicas: 3}", "deploy.replicas: there is one container of each"),
+            ("volumes: ['/run:/x']", "volumes: /run holds Docker's own socket"),
+            ("volumes: ['/srv/../srv/docker.sock:/x:ro']", "holds Docker's own socket"),
+            ("volumes: [{type: bind, source: /, target: /x}]", "/ holds Docker's own socket"),
+            ("post_start: [{command: x, privileged: true}]", "post_start: privileged"),
+            ("networks: {default: {ipv4_address: 10.0.0.1}}", "addresses are as they come"),
+        ):
+            found = said(service)
+            self.assertTrue(found, service)
+            self.assertTrue(found[0].startswith("line 4: services.web"), found)
+            self.assertIn(words, found[0])
+
+    def test_modes(self) -> None:
+        """No network that others are in; none at all, or that of another service, is all right."""
+        for mode in ("host", "bridge", "container:x"):
+            found = list(
+                objections({"services": {"a": {"image": "x", "network_mode": mode}}}, [], "/")
+            )
+            self.assertIn("in a network with others", str(found[0]))
+        for mode in ("none", "service:b"):
+            found = list(
+                objections({"services": {"a": {"image": "x", "network_mode": mode}}}, [], "/")
+            )
+            self.assertEqual(found, [])
+
+    def test_builds(self) -> None:
+        """An image must have a name; that it could be built is no fault."""
+        self.assertIn("builds no images", faults("services: {web: {build: .}}")[0])
+        self.assertIn("it has no image", faults("services: {web: {command: x}}")[0])
+        self.assertEqual(faults("services: {web: {build: ., image: x}}"), [])
+
+    def test_top(self) -> None:
+        """Networks of others, fixed ones, other files, and volumes that are the socket."""
+        for top, words in (
+            ("networks: {back: {external: true}}", "networks.back: a network that others are in"),
+            ("networks: {default: {name: x}}", "networks.default: a network that others are in"),
+            ("networks: {back: {driver: macvlan}}", "networks.back.driver: Snickers makes the"),
+            ("networks: {back: {ipam: {config: [{subnet: 10.0.0.0/8}]}}}", "networks.back.ipam"),
+            ("include: [x.yaml]", "include: a change of that file"),
+            ("volumes: {v: {driver_opts: {device: /run, o: bind}}}", "volumes.v.driver_opts: /run"),
+            ("secrets: {s: {file: /run/docker.sock}}", "secrets.s.file: /run/docker.sock"),
+        ):
+            (fault,) = said("command: x", top)
+            self.assertIn(f"line 5: {words}", fault)
+        self.assertEqual(said("command: x", "networks: {back: {internal: true}, front: }"), [])
+
+    def test_as_the_tool_says_it(self) -> None:
+        """Names that the tool has made of the project's are nobody else's."""
+        networks = {"default": {"name": "p_default", "ipam": {}}, "x": {"name": "q_x"}}
+        document = {"services": {"a": {"image": "x"}}, "networks": networks}
+        (objection,) = objections(document, [], "/", "p")
+        self.assertEqual(objection.path, ("networks", "x"))
+
+    def test_nested(self) -> None:
+        """A folder within one that is given away to be written to is refused, wherever: what can
+        write to the outer one could put a link in the place of the inner one."""
+        text = "services: {web: {image: x, volumes: [%s]}, db: {image: x, volumes: ['./db:/db']}}"
+        (fault,) = faults(text % "'.:/all'")
+        self.assertIn("/data/a.example/db is in /data/a.example, which is given away", fault)
+        for fine in ("'.:/all:ro'", "'./www:/www'", "'./db:/same'", "'/data/a.example/d:/d'"):
+            self.assertEqual(faults(text % fine), [])
+
+
+class PartsTests(SynchronousTestCase):
+    """What the parts of it do."""
+
+    def test_filled(self) -> None:
+        """Variables are filled in as the compose specification says."""
+        variables = {"A": "1", "E": ""}
+        for text, value, lacking in (
+            ("$A ${A} $$A a$", "1 1 $A a$", []),
+            ("${N}$N", "", ["N"]),
+            ("${N:-d} ${N-d} ${E:-d} ${E-d}.", "d d d .", []),
+            ("${A:+y}${N:+y}${E:+y}${E+z}", "yz", []),
+            ("${N:?must be}", "", ["N"]),
+            ("${N:-${A}}", "${N:-1}", []),
+        ):
+            self.assertEqual(filled({"x": [text]}, variables), ({"x": [value]}, lacking))
+
+    @given(st.text())
+    def test_any(self, text: str) -> None:
+        """Whatever a file says, it is read or refused in words."""
+        try:
+            list(File(text).faults("", {}, []))
+        except NotCompose as problem:
+            self.assertTrue(str(problem))
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(
+                        [
+                            *("volumes", "ports", "deploy", "networks", "extends", "build", "pid"),
+                            *(
+                                "cap_add",
+                                "security_opt",
+                                "source",
+                                "replicas",
+                                "post_start",
+                                "scale",
+                            ),
+                            *("environment", "volumes_from", "network_mode", "ipam", "driver_opts"),
+                        ]
+                    ),
+                    inner,
+                    max_size=3,
+                )
+            ),
+            max_leaves=12,
+        )
+    )
+    def test_any_service(self, service: object) -> None:
+        """Whatever stands where something else should, nothing raises but in words."""
+        import json
+
+        try:
+            text = json.dumps(
+                {"services": {"web": service}, "volumes": service, "networks": service}
+            )
+            list(File(text).faults("web", {}, []))
+        except NotCompose as problem:
+            self.assertTrue(str(problem))
+
+    def test_reaches(self) -> None:
+        """The socket itself and every folder above it; nothing beside it."""
+        for source in ("/", "/run", "/run/", "/run/docker.sock", "/x/../run"):
+            self.assertTrue(reaches(source, SOCKETS), source)
+        for source in ("/srv/docker", "run", "", "/run/docker.sock.d", "/var"):
+            self.assertFalse(reaches(source, SOCKETS), source)
+
+    def test_mounts(self) -> None:
+        """Both forms are understood."""
+        said = {
+            "volumes": [
+                *("./a:/a", "/b:/b:ro", "c:/c:rw", "/anonymous", "~/d:/d:z,ro"),
+                {"type": "bind", "source": "/e", "target": "/e", "read_only": True},
+                {"type": "tmpfs", "target": "/f"},
+            ]
+        }
+        self.assertEqual(
+            [(mount.kind, mount.source, mount.read_only) for mount in mounts(said)],
+            [
+                ("bind", "./a", False),
+                ("bind", "/b", True),
+                ("volume", "c", False),
+                ("bind", "~/d", True),
+                ("bind", "/e", True),
+                ("tmpfs", "", False),
+            ],
+        )
+
+    def test_understood(self) -> None:
+        """An answer of the tool that is none is refused."""
+        self.assertEqual(understood('{"services": {"a": {}}}'), {"services": {"a": {}}})
+        for text in ("", "[]", "services: []", "services: {a: 1}", "{"):
+            self.assertRaises(NotCompose, understood, text)
+        self.assertEqual(composefile.SITE, "SNICKERS_SITE")

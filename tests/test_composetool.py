@@ -1,0 +1,148 @@
+"""The compose tool: which one it is, what it is given, and that it ends."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from snickers.containers import composetool
+from snickers.containers.composetool import Tool, at_work, find
+from snickers.containers.engine import EngineFailed
+from snickers.containers.errand import Abandoned, Errand
+
+SCRIPT = """#!/bin/sh
+{what}
+"""
+
+
+class ToolTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = os.path.abspath(self.mktemp())
+        os.makedirs(os.path.join(self.folder, "cli-plugins"))
+        self.patch(composetool, "PLUGINS", ())
+        self.environment = {
+            "DOCKER_CONFIG": self.folder,
+            "PATH": "/usr/bin:/bin",
+            "SECRET": "of Snickers",
+        }
+
+    def tool(self, what: str) -> Tool:
+        """A tool that does *what*, a line of a shell."""
+        self.path = os.path.join(self.folder, "cli-plugins", "docker-compose")
+        with open(self.path, "w") as file:
+            file.write(SCRIPT.format(what=what))
+        os.chmod(self.path, 0o755)
+        return Tool("unix:///docker.sock", self.environment)
+
+    def run_tool(self, what: str, **more):
+        tool = self.tool(what)
+        return tool.run("p", "/data", ["up", "-d"], b"services", Errand(), **more)
+
+    def test_found(self) -> None:
+        """The plugin comes before the older program, the user's own before all."""
+        self.environment["PATH"] = self.folder
+        self.assertIsNone(find(self.environment))
+        older = os.path.join(self.folder, "docker-compose")
+        plugins = os.path.join(self.folder, "plugins")
+        os.mkdir(plugins)
+        self.patch(composetool, "PLUGINS", (plugins,))
+        newer = os.path.join(plugins, "docker-compose")
+        for path in (older, newer, os.path.join(self.folder, "cli-plugins", "docker-compose")):
+            with open(path, "w"):
+                pass
+            os.chmod(path, 0o644)
+            self.assertNotEqual(find(self.environment), path)
+            os.chmod(path, stat.S_IRWXU)
+            self.assertEqual(find(self.environment), path)
+
+    def test_lacking(self) -> None:
+        """Where there is none, it is said what to install."""
+        self.environment["PATH"] = self.folder
+        tool = Tool("", self.environment)
+        problem = self.assertRaises(EngineFailed, tool.run, "p", "/", ["up"], b"", Errand())
+        self.assertIn("docker-compose", str(problem))
+
+    def test_cannot_be_run(self) -> None:
+        """One that is no program fails."""
+        tool = self.tool("")
+        with open(self.path, "wb") as file:
+            file.write(b"\x00\x01")
+        self.patch(composetool, "PATH", "/nonexistent")
+        problem = self.assertRaises(EngineFailed, tool.run, "p", "/", ["up"], b"", Errand())
+        self.assertIn("cannot be run", str(problem))
+
+    def test_given(self) -> None:
+        """It is given the file, the project, the folder, and an empty file of variables."""
+        ended = self.run_tool(
+            'cat "$4"; stat -c " %a" "$4"; echo "$*"; test ! -s "$8" && echo empty'
+        )
+        self.assertRegex(
+            ended.text,
+            r"\Aservices 600\n-p p -f (/\S+) --project-directory /data --env-file (/\S+) up -d\n"
+            r"empty\n\Z",
+        )
+        self.assertEqual(ended.code, 0)
+        self.assertFalse([word for word in ended.text.split() if os.path.exists(word)])
+
+    def test_environment(self) -> None:
+        """It gets Docker's place and the site's variables, and no more of Snickers' own than it
+        needs; no variable of a site can send it elsewhere."""
+        variables = {"TITLE": "a\nb", "DOCKER_HOST": "tcp://elsewhere", "PATH": "/elsewhere"}
+        lines = self.run_tool("env", variables=variables).text.splitlines()
+        self.assertIn("DOCKER_HOST=unix:///docker.sock", lines)
+        self.assertIn("TITLE=a", lines)
+        self.assertIn("PATH=/usr/bin:/bin", lines)
+        self.assertFalse([line for line in lines if "SECRET" in line])
+
+    def test_ended(self) -> None:
+        """Its status and its last words are told; each line while it runs."""
+        told: list[str] = []
+        ended = self.run_tool("seq 100 >&2; exit 3", line=told.append)
+        self.assertEqual((ended.code, len(told), ended.said[-1]), (3, 100, "100"))
+        self.assertLessEqual(len(ended.said), composetool.MOST_LINES)
+
+    def test_cancelled(self) -> None:
+        """Cancelled, all of it is killed at once."""
+        tool = self.tool("echo go >&2; sleep 1000 & wait")
+        errand = Errand()
+        began = time.monotonic()
+        self.assertRaises(
+            Abandoned,
+            tool.run,
+            *("p", "/", ["up"], b"", errand),
+            line=lambda line: threading.Thread(target=errand.cancel).start(),
+        )
+        self.assertLess(time.monotonic() - began, 100)
+
+    def test_cancelled_before(self) -> None:
+        """An errand that was cancelled already runs nothing to its end."""
+        errand = Errand()
+        errand.cancel()
+        tool = self.tool("sleep 1000")
+        self.assertRaises(Abandoned, tool.run, "p", "/", ["up"], b"", errand)
+
+    def test_at_work(self) -> None:
+        """Whoever runs one for a project, it is seen, until it has ended."""
+        tool = self.tool("echo go >&2; sleep 1000")
+        project = f"project-{os.getpid()}"
+        seen: list[bool] = []
+        errand = Errand()
+
+        def look(line: str) -> None:
+            seen.extend([at_work(project), at_work(project + "x")])
+            errand.cancel()
+
+        arguments = (project, "/", ["up"], b"", errand)
+        self.assertRaises(Abandoned, tool.run, *arguments, line=look)
+        self.assertEqual(seen, [True, False])
+        self.assertFalse(at_work(project))
+
+    def test_too_much(self) -> None:
+        """An answer without end is refused."""
+        self.patch(composetool, "MOST_TEXT", 100)
+        problem = self.assertRaises(EngineFailed, self.run_tool, "seq 40; exec >&-; exit 0")
+        self.assertIn("more than", str(problem))
