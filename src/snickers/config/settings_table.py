@@ -165,7 +165,7 @@ def settings_options() -> Iterable[Option]:
     )
     yield option(
         "keep free",
-        formats.size(),
+        formats.size(2**20),
         "",
         "Put the longest idle server to sleep, one every five seconds, while less memory than "
         "this is available. Empty: never.",
