@@ -27,6 +27,9 @@ class FakeTeller:
     def stop(self):
         self.stopped = True
 
+    def look(self):
+        self.heard("tell is not there" if self.command == ("tell", "me") else "")
+
 
 class AlarmTests(SynchronousTestCase):
     def setUp(self):
@@ -117,5 +120,21 @@ class AlarmTests(SynchronousTestCase):
         self.alarm.command = ("tell", "me")
         self.assertEqual(self.teller.command, ("tell", "me"))
         self.assertEqual(self.alarm.command, ("tell", "me"))
+        self.alarm.command = ()
         self.alarm.stop()
         self.assertTrue(self.teller.stopped)
+
+    def test_command_that_does_not_work(self):
+        """What is wrong with the command is shown while it is so, and not given to it."""
+        self.alarm.command = ("tell", "me")
+        [alarm] = self.alarm.current()
+        self.assertEqual((alarm["kind"], alarm["site"], alarm["since"]), ("alarm command", "", 100))
+        self.assertIn("nobody is told: tell is not there", alarm["message"])
+        self.teller.heard("tell failed: \x1b[2J")
+        [alarm] = self.alarm.current()
+        self.assertIn("tell failed: \\x1b[2J", alarm["message"])
+        self.teller.heard("")
+        self.assertEqual(self.alarm.current(), [])
+        self.alarm.look()
+        self.assertEqual(len(self.alarm.current()), 1)
+        self.assertEqual(self.teller.told, [])

@@ -83,19 +83,22 @@ class CommandTests(LogCase, SynchronousTestCase):
         self.watch_log()
         self.reactor = FakeReactor()
         self.command = AlarmCommand(self.reactor, ("tell", "me"))
+        self.heard = []
+        self.command.heard = self.heard.append
 
     def tell(self, number=0):
-        self.command.tell({"kind": "test", "message": str(number)})
+        self.command.tell({"kind": "test", "site": str(number), "message": str(number)})
 
     def test_run(self):
         """The program gets one JSON object and the end of its input."""
         self.tell(7)
         [process] = self.reactor.processes
         self.assertEqual((process.executable, process.args), ("tell", ("tell", "me")))
-        self.assertEqual(json.loads(process.stdin), {"kind": "test", "message": "7"})
+        self.assertEqual(json.loads(process.stdin), {"kind": "test", "site": "7", "message": "7"})
         self.assertTrue(process.closed)
         process.exit()
         self.assertEqual(self.formats(), [])
+        self.assertEqual(self.heard, [""])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_none(self):
@@ -121,6 +124,28 @@ class CommandTests(LogCase, SynchronousTestCase):
         self.assertEqual(len(self.reactor.processes), AT_ONCE + 1)
         self.assertEqual(json.loads(self.reactor.processes[-1].stdin)["message"], str(AT_ONCE))
 
+    def test_in_order(self):
+        """What is told of one thing waits until what was told of it before has been heard."""
+        for site, message in (("a", "1"), ("a", "2"), ("b", "3"), ("a", "4")):
+            self.command.tell({"kind": "test", "site": site, "message": message})
+        told = lambda: [json.loads(one.stdin)["message"] for one in self.reactor.processes]  # noqa: E731
+        self.assertEqual(told(), ["1", "3"])
+        self.reactor.processes[0].exit()
+        self.assertEqual(told(), ["1", "3", "2"])
+        self.reactor.processes[2].exit(1)
+        self.assertEqual(told(), ["1", "3", "2", "4"])
+
+    def test_there(self):
+        """Whether the program is there can be known before it is needed."""
+        self.command.command = ("/nonexistent/tell", "me")
+        self.command.look()
+        self.command.command = (sys.executable,)
+        self.command.look()
+        self.command.command = ()
+        self.command.look()
+        missing = "/nonexistent/tell is not there, or may not be run here"
+        self.assertEqual(self.heard, [missing, "", ""])
+
     def test_bounded(self):
         """Beyond a number of waiting ones an alarm is only logged."""
         for number in range(AT_ONCE + WAITING + 1):
@@ -139,6 +164,7 @@ class CommandTests(LogCase, SynchronousTestCase):
         process.exit(9)
         [line] = self.formats()
         self.assertIn("was killed", line)
+        self.assertIn("took longer than 30 s", self.heard[-1])
 
     def test_killed_too_late(self):
         """One that ended just before it was to be killed does no harm."""
@@ -157,6 +183,7 @@ class CommandTests(LogCase, SynchronousTestCase):
         [line] = self.formats()
         self.assertIn("failed", line)
         self.assertEqual(len(self.events[-1]["said"]), 2000)
+        self.assertIn("tell failed: ", self.heard[-1])
 
     def test_no_such_program(self):
         """A program that cannot be run at all is logged; the next alarm tries again."""
@@ -164,6 +191,7 @@ class CommandTests(LogCase, SynchronousTestCase):
         self.tell()
         self.tell()
         self.assertEqual(len(self.formats()), 2)
+        self.assertEqual(self.heard, ["tell cannot be run: tell"] * 2)
         self.reactor.error = None
         self.tell()
         self.assertEqual(len(self.reactor.processes), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.logger import formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from snickers.http.carrier import Carrier
@@ -222,6 +223,20 @@ class FaultTests(UpstreamCase):
             answer = self.client.receive()
             self.assertTrue(answer.startswith(b"HTTP/1.1 502 "), (data, answer))
             self.assertEqual((self.upstream.idle, self.ended), ([], 1))
+
+    def test_head_without_its_end(self) -> None:
+        """A head whose lines end with LF alone is told as what it is, and at once: its end, which
+        is CR LF twice, would be waited for."""
+        logged: list[dict[str, object]] = []
+        globalLogPublisher.addObserver(logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+        self.client.send(GET)
+        self.server.send(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\n")
+        self.assertEqual(self.client.receive(), b"")
+        self.server.send(b"\nhello")
+        self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 502 "))
+        self.assertEqual((self.upstream.idle, self.ended), ([], 1))
+        self.assertTrue(any("LF alone" in str(formatEvent(event)) for event in logged))
 
     def test_no_answer(self) -> None:
         """A server that accepts and says nothing: 504 after `answer within`."""

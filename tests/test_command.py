@@ -539,7 +539,7 @@ class LookingTests(CommandCase):
             "reload",
             reload=DENIED,
         )
-        self.assertEqual(self.out.said(), "nothing has changed\n")
+        self.assertEqual(self.out.said(), "nothing has changed since the files were read last\n")
         self.run_command("plan", "--json", plan=DENIED)
         self.assertEqual(json.loads(self.out.said()), DENIED)
         self.assertIn("would stay on its last good version", self.err.said())

@@ -160,9 +160,12 @@ class StartTests(DockerdTestCase):
         self.start()
         self.assertFalse(self.dockerd.prepare(ALICE, "new", False, Errand()))
         self.assertTrue(self.dockerd.prepare(ALICE, "other", False, Errand()))
+        known = {"Id": "sha256:7", "Config": {}, "RepoDigests": ["lamp@sha256:a"]}
+        self.docker.images["lamp:7"] = known
         self.docker.registry["lamp:7"] = "sha256:7"
         self.assertFalse(self.dockerd.prepare(ALICE, "new", True, Errand()))
         self.docker.registry["lamp:7"] = "sha256:8"
+        self.docker.images["lamp:7"] = known
         self.assertFalse(self.dockerd.prepare(ALICE, "new", False, Errand()))
         self.assertTrue(self.dockerd.prepare(ALICE, "new", True, Errand()))
         self.alone()
@@ -574,6 +577,23 @@ class PullTests(DockerdTestCase):
         """What the registry does not have fails in its words, whether at first or later."""
         error = self.assertRaises(EngineFailed, self.pull, "missing")
         self.assertIn("image = lamp:8: it cannot be pulled: manifest for lamp:8", str(error))
+
+    def test_made_here(self) -> None:
+        """No registry is asked for an image that was made here, unless it is to be pulled always: a
+        stranger may have one of this name there."""
+        self.start()
+        self.docker.registry["lamp:7"] = "sha256:strange"
+        self.assertFalse(self.dockerd.prepare(ALICE, "new", True, Errand()))
+        self.docker.images["lamp:7"] = {
+            "Id": "sha256:8",
+            "Config": {},
+            "RepoDigests": ["x@sha256:b"],
+        }
+        self.assertTrue(self.dockerd.prepare(ALICE, "new", True, Errand()))
+        self.assertEqual(self.docker.images["lamp:7"]["Id"], "sha256:8")
+        always = evolve(ALICE, kind=Container("lamp:7", pull="always"))
+        self.assertTrue(self.dockerd.prepare(always, "new", True, Errand()))
+        self.assertEqual(self.docker.images["lamp:7"]["Id"], "sha256:strange")
 
     def test_fault_in_the_middle(self) -> None:
         """A pull that breaks off fails in Docker's words."""

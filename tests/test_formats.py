@@ -128,6 +128,23 @@ class FormatTests(FormatCase):
         self.refuses(formats.COMMAND, "empty", "''")
         self.refuses(formats.COMMAND, "zero byte", "a b\x00")
 
+    def test_commands_are_no_lines_of_a_shell(self) -> None:
+        """A word that only a shell would understand is told, unless it has quotes."""
+        self.refuses(
+            formats.COMMAND,
+            "no shell runs it",
+            *("dump | gzip", "cd /a && tar c .", "dump > /a", "dump >/a 2>&1", "dump 2>/a", "x &"),
+        )
+        self.reads(
+            formats.COMMAND,
+            {
+                "x '|' \">\" \\&": ("x", "|", ">", "&"),
+                "sh -c 'dump | gzip > /a'": ("sh", "-c", "dump | gzip > /a"),
+                "get http://a/?b=1&c=2 a>b x'> y'": ("get", "http://a/?b=1&c=2", "a>b", "x> y"),
+                'say it\\\'s "a > b"': ("say", "it's", "a > b"),
+            },
+        )
+
     def test_volumes(self) -> None:
         """A volume is a folder or a named volume, and where it is mounted."""
         self.reads(

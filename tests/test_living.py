@@ -37,8 +37,9 @@ class Around:
     def now(self):
         return self.clock.seconds()
 
-    def probe(self, instance, health, host, engine, brief=False):
+    def probe(self, instance, health, host, engine, brief=False, unready=None):
         done = Deferred()
+        self.unready = unready
         self.probes.append((health, host, brief, done))
         return done
 
@@ -100,6 +101,25 @@ class LivingTests(TestCase):
             if mine is not its and isinstance(mine, dict | list | set | frozenset | deque)
         )
         self.assertLess(own, 1000)
+
+    def test_not_ready_yet(self):
+        """While it is checked the owner can see what it answers; when that is over, no more."""
+        passed = self.checking()
+        self.around.unready("/up answers 404")
+        self.assertEqual((self.life.unready, self.life.words), ("/up answers 404", "checking"))
+        passed.callback(None)
+        self.turn()
+        self.assertEqual((self.life.state.phase.value, self.life.unready), ("awake", ""))
+        self.around.unready("too late")
+        self.assertEqual(self.life.unready, "")
+
+    def test_what_was_prepared(self):
+        """What could not be had for an update is not said to be on its way any more."""
+        self.checking().callback(None)
+        self.turn()
+        self.life._tell("pulling lamp")
+        self.life._warn(e.Warn("It cannot be pulled.", "update"))
+        self.assertEqual(self.life.words, "")
 
     def test_moved(self):
         """Whoever wants to know where it answers, and how far it is, is told at each step, when

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.http import logforms
-from snickers.http.logforms import FORMS, MAX_KNOWN, Combined, Json, Words, escape
+from snickers.http.logforms import FORMS, MAX_KNOWN, Combined, Json, VHost, Words, escape
 from snickers.http.request import no_request, read_request
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=200)
@@ -35,6 +35,18 @@ class Over:
     def __init__(self, request: object, user: bytes = b"") -> None:
         self.request = request
         self.user = user
+
+
+class Carried:
+    """A connection that was carried unopened."""
+
+    peer = b"192.0.2.1"
+    site = "a.example"
+    name = b"www.a.example"
+    result = "carried"
+    received = 3
+    sent = 4
+    took = 1.5
 
 
 class LineTests(SynchronousTestCase):
@@ -94,5 +106,26 @@ class LineTests(SynchronousTestCase):
             self.assertEqual(said[1], b' "%d" "-"\n' % number)
 
     def test_forms(self) -> None:
-        """Both forms are what the configuration offers."""
-        self.assertEqual(FORMS, {"combined": Combined, "json": Json})
+        """The forms are what the configuration offers."""
+        self.assertEqual(FORMS, {"combined": Combined, "vhost": VHost, "json": Json})
+
+    def test_vhost(self) -> None:
+        """The site and the port stand before what is a line of the other form."""
+        request = read_request(b"GET /x HTTP/1.1\r\nHost: www.a.example")
+        for site, secure, before in (
+            ("a.example", True, b"a.example:443 "),
+            ("a.example", False, b"a.example:80 "),
+            ("", True, b"-:443 "),
+        ):
+            over = Over(request)
+            over.site, over.secure = site, secure
+            line, plain = (
+                b"".join(form.line(over, form.time(0.0), form.said(request)))
+                for form in (VHost(), Combined())
+            )
+            self.assertEqual(line, before + plain)
+        carried = Carried()
+        self.assertEqual(
+            VHost().carried(carried, b"now"),
+            b"a.example:443 " + Combined().carried(carried, b"now"),
+        )

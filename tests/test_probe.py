@@ -204,6 +204,26 @@ class ProbeTests(TestCase):
         failure = self.failureResultOf(probing, NotReady)
         self.assertEqual(str(failure.value), "The server at 10.0.0.7:80 refuses connections.")
 
+    def test_unready(self):
+        """Whoever waits is told what came of each attempt."""
+        said = []
+        prober = Prober(self.reactor, self.reactor)
+        probing = prober.probe(SERVER, "/up", "a.example", self.engine, unready=said.append)
+        self.refuse()
+        self.reactor.advance(BRIEF_PAUSE)
+        self.connect()[0].dataReceived(b"HTTP/1.1 404\r\n")
+        self.assertEqual(
+            said,
+            [
+                "The server at 10.0.0.7:80 refuses connections.",
+                "The server at 10.0.0.7:80 is not ready: /up answers 404, wanted is 200 to 399.",
+            ],
+        )
+        self.reactor.advance(BRIEF_PAUSE)
+        self.connect()[0].dataReceived(b"HTTP/1.1 200\r\n")
+        self.successResultOf(probing)
+        self.assertEqual(len(said), 2)
+
     def words(self, health, end, instance=SERVER):
         """What a brief probe says whose attempts all end as *end* makes them."""
         probing = self.probe(health, instance, brief=True)

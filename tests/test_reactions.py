@@ -361,6 +361,14 @@ class EngineTests(SynchronousTestCase):
         self.assertEqual(life.wait(9).said, ())
         self.assertEqual(life.wait(1).refused, [(1, "away", 30)])
 
+    def test_back(self):
+        """That the engine was away is not said any more when it is back."""
+        life = Dialogue().awake().hear(e.EngineLost, "away").wait(10)
+        life.hear(e.HealthFailed, "It does not answer in time.")
+        self.assertEqual((life.phase, life.state.detail), ("away", "It does not answer in time."))
+        life.hear(e.EngineFound).hear(e.Listed, None)
+        self.assertEqual((life.phase, life.state.detail), ("asleep", ""))
+
     def test_none(self):
         """Where there will never be an engine, nobody waits."""
         life = Dialogue().hear(e.Arrived, 1).hear(e.EngineLost, "none", for_good=True)

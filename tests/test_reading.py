@@ -90,6 +90,13 @@ class LayerTests(SynchronousTestCase):
             ],
         )
 
+    def test_like_nothing(self) -> None:
+        """What is like none of the type's options is not told that it was to be one of them."""
+        own = SCOPES["container"].names
+        for name in ("mem_limit", "ram"):
+            (fault,) = layer(f"[a]\n{name} = 1").unknown(SITE_OPTIONS, own)
+            self.assertIn("nor one of a name like it; docs/configuration.md", fault.message)
+
     def test_in_the_wrong_place(self) -> None:
         """An option of [snickers] in a site, and the other way round, is told where to go."""
         (fault,) = layer("[a]\nreload every = 1s").unknown(SITE_OPTIONS)

@@ -476,7 +476,8 @@ class StatusTests(RunningCase):
 
     def test_sites(self) -> None:
         """A line a site, with its life's state and its certificate's days."""
-        self.text += BOX + "[off.example]\ntype = static\nroot = /x\nenabled = off\n"
+        box = "[box.example]\ntype = container\nimage = lamp:7\n"
+        self.text += box + "[off.example]\ntype = static\nroot = /x\nenabled = off\n"
         self.begin()
         self.lives.said = {
             "box.example": {
@@ -505,6 +506,9 @@ class StatusTests(RunningCase):
             ("awake", 5.0, 2, 1, "77"),
         )
         self.assertEqual((box["image"], box["notice"]), ("lamp@sha256:7", "A newer one is here."))
+        self.assertEqual(
+            (box["declared_image"], sites["a.example"]["declared_image"]), ("lamp:7", "")
+        )
         self.assertEqual((sites["a.example"]["image"], sites["a.example"]["notice"]), ("", ""))
 
     def test_orders(self) -> None:

@@ -42,7 +42,7 @@ class Prober:
         self.open = []
         self.passing = True
 
-    def probe(self, instance, health, host, engine, brief=False):
+    def probe(self, instance, health, host, engine, brief=False, unready=None):
         done = Deferred(lambda done: self.open.remove(done))
         if self.passing:
             done.callback(None)
@@ -869,6 +869,9 @@ class LivesTests(TestCase):
         self.assertEqual(self.phase(), "awake")
         self.assertEqual(self.stops(), 0)
         self.assertEqual(self.alarm.told, [("raised", "snapshot", "a.example")])
+        self.turn(32)
+        self.assertEqual(self.phase(), "awake")
+        self.assertNotIn(("cleared", "snapshot", "a.example"), self.alarm.told)
         del self.host.results["dump",]
         self.turn(32)
         self.assertEqual(self.phase(), "asleep")
@@ -956,6 +959,10 @@ class LivesTests(TestCase):
         said = self.lives.states()["a.example"]
         self.assertEqual((said["state"], said["last_words"]), ("awake", "migration failed"))
         self.assertIn(("raised", "update", "a.example"), self.alarm.told)
+        self.lives.apply((), [container(image="lamp:9", wake="always")], ())
+        self.turn(2)
+        self.assertEqual(self.alarm.told[-1], ("cleared", "update", "a.example"))
+        self.assertEqual(self.lives.states()["a.example"]["last_words"], "")
 
     def test_awake_limit(self):
         """The longest idle one makes room for the one that is woken; one in use does not."""

@@ -93,10 +93,26 @@ drain within = 0s
             ("http = tcp:443", "http"),
             ("https = tcp:443:interface=127.0.0.1\nhttp = tcp:443", "http"),
             ("https = unix:/a\nhttp = unix:/a", "http"),
+            ("https = tcp:443\nmetrics = tcp:443:interface=127.0.0.1", "metrics"),
         ]:
             (fault,) = whole(options).faults
             self.assertEqual(fault.option, option)
             self.assertIn("is listened on twice; keep one of the two", fault.message)
+
+    def test_copies_among_sites(self) -> None:
+        """Copies cannot be kept where the sites' own folders are: they would contain themselves."""
+        for folder in ("/srv/d", "/srv/d/", "/srv/d/copies"):
+            (fault,) = whole(f"data = /srv/d\nsnapshots directory = {folder}").faults
+            self.assertEqual((fault.option, fault.where.line), ("snapshots directory", 3))
+            self.assertIn("is in data (/srv/d)", fault.message)
+        for folder in ("/srv", "/srv/d2", "/backup"):
+            said = whole(f"data = /srv/d\nsnapshots directory = {folder}")
+            self.assertEqual(said.faults, ())
+
+    def test_next_to_nothing_free(self) -> None:
+        """Who forgets the unit is told, rather than never heard."""
+        (fault,) = whole("keep free = 512").faults
+        self.assertIn("512 is too small; the least is 1m", fault.message)
 
     def test_no_clashes(self) -> None:
         """Other families, other addresses and free ports do not clash."""

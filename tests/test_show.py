@@ -345,15 +345,17 @@ class SiteTests(SynchronousTestCase):
             "site": "a.example",
             "notice": "A newer image is here: it is used at the next start.",
             "id": "77",
+            "declared_image": "lamp:7",
             "image": "lamp@sha256:7",
         }
         self.assertEqual(
             show.site(answer, NOW),
             [
                 "a.example",
-                "  to know  A newer image is here: it is used at the next start.",
-                "  server   77",
-                "  image    lamp@sha256:7",
+                "  to know    A newer image is here: it is used at the next start.",
+                "  server     77",
+                "  image      lamp:7",
+                "  made from  lamp@sha256:7",
             ],
         )
         listed = show.status({"sites": [answer]}, NOW)
@@ -420,7 +422,8 @@ class DifferenceTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """That nothing changes is said."""
         self.assertEqual(show.difference({}, done=False), ["nothing would change"])
-        self.assertEqual(show.difference({"added": []}, done=True), ["nothing has changed"])
+        nothing = "nothing has changed since the files were read last"
+        self.assertEqual(show.difference({"added": []}, done=True), [nothing])
 
     def test_nothing_closed(self) -> None:
         """That no connection is closed is said, for it is what one wants to know."""

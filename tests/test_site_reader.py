@@ -359,6 +359,27 @@ class BadSiteTests(SynchronousTestCase):
         ):
             self.assertEqual(read(text + command).faults, ())
 
+    def test_pause_after_sleep(self) -> None:
+        """A pause that comes after sleep is told, unless a nearer section wants sleep first."""
+        site = "[a.example]\ntype = container\nimage = i\n"
+        self.assertEqual(
+            self.faults(site + "pause after = 1h"),
+            [
+                "4: [a.example] pause after: 1h is not less than idle after (30m), and what sleeps "
+                "is not paused; write less, or a longer idle after"
+            ],
+        )
+        self.assertEqual(len(self.faults(site + "idle after = 5m\npause after = 5m")), 1)
+        shared = "[defaults]\nidle after = 1h\n"
+        self.assertEqual(len(self.faults(shared + site + "pause after = 2h")), 1)
+        for text in (
+            site + "pause after = 5m",
+            site + "idle after = never\npause after = 1h",
+            site + "idle after = 1m\npause after = never",
+            "[defaults]\npause after = 5m\n" + site + "idle after = 1m",
+        ):
+            self.assertEqual(read(text).faults, ())
+
     def test_passthrough(self) -> None:
         """Where connections go must be said; how they begin is one of three."""
         text = "[a.example]\ntype = passthrough\nto = tcp:b:443\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -49,6 +50,18 @@ class ToolTests(TestCase):
         running = tool.run(reactor, ["never-installed"], 10)
         failure = await self.assertFailure(running, CopyFailed)
         self.assertIn("never-installed cannot be run", str(failure))
+
+    def test_not_for_this_user(self) -> None:
+        """Which program may not be run is said, and by whom it must be."""
+
+        class Refusing:
+            def spawnProcess(self, *_: object, **__: object) -> None:
+                raise PermissionError(13, "Permission denied")
+
+        running = tool.run(Refusing(), ["true"], 10)  # type: ignore[arg-type]
+        words = str(self.failureResultOf(running, CopyFailed).value)
+        self.assertIn(f"No process could be made of {sys.executable}: Permission denied.", words)
+        self.assertIn("user that Snickers has become", words)
 
     async def test_late(self) -> None:
         """What is not done in time is ended, with all that it began."""

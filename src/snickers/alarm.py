@@ -20,6 +20,7 @@ from snickers.interfaces import IAlarm
 MOST = 1000
 """Alarms kept; the oldest ones make room."""
 
+_COMMAND = "alarm command"
 _UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -41,6 +42,7 @@ class Alarm:
         self._teller = teller
         self._epoch = epoch
         self._current: dict[tuple[str, str, str], dict[str, Any]] = {}
+        teller.heard = self._heard
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -50,6 +52,20 @@ class Alarm:
     @command.setter
     def command(self, command: tuple[str, ...]) -> None:
         self._teller.command = command
+        self._teller.look()
+
+    def look(self) -> None:
+        """See whether the alarm command is there; `current` says so where it is not."""
+        self._teller.look()
+
+    def _heard(self, words: str) -> None:
+        """Keep what is wrong with the alarm command: it cannot be told by it, but be shown."""
+        for key in [key for key in self._current if key[0] == _COMMAND]:
+            del self._current[key]
+        if words:
+            message = printable(f"The alarm command does not work, so nobody is told: {words}")
+            alarm = {"kind": _COMMAND, "site": "", "message": message, "since": self._epoch()}
+            self._current[_COMMAND, "", message] = alarm
 
     def current(self) -> list[dict[str, Any]]:
         """Return what is wrong now, the oldest first: ``kind``, ``site``, ``message``, ``since``

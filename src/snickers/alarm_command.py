@@ -1,14 +1,16 @@
 """Gives alarms to a program of the owner's: one JSON object on its standard input, then the end.
 
 Must never be what goes wrong: a program that hangs is killed, one that fails is logged, and
-however many alarms there are, only a few run and a bounded number wait.
+however many alarms there are, only a few run and a bounded number wait. What is told of one site
+and kind is told in its order, one after the other: else one that is over could be heard of last
+although it has begun anew.
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
@@ -25,6 +27,8 @@ WAITING = 100
 """Alarms that wait for one to end; more than these are only logged."""
 LINGER = 1.0
 """Seconds the output of a program that has ended is waited for: children of it may hold it open."""
+_About = tuple[Any, Any]
+"""The kind and the site of an alarm."""
 SAID = 2000
 """Bytes of what a failing program said that are logged."""
 
@@ -36,15 +40,17 @@ class IReactor(IReactorProcess, IReactorTime):
 class AlarmCommand:
     """Runs *command*, a program and its arguments, for each alarm; ``()``: nothing.
 
-    `command` may be changed at any time.
+    `command` may be changed at any time. `heard` is called with what is wrong with the program, in
+    words, and with ``""`` when it has done what it should.
     """
 
     log = Logger()
 
     def __init__(self, reactor: IReactor, command: tuple[str, ...] = ()) -> None:
         self.command = command
+        self.heard: Callable[[str], None] = lambda words: None
         self._reactor = reactor
-        self._waiting: deque[bytes] = deque()
+        self._waiting: list[tuple[_About, bytes]] = []
         self._running: set[_Run] = set()
         self._stopped = False
 
@@ -55,8 +61,15 @@ class AlarmCommand:
         if len(self._waiting) >= WAITING:
             self.log.warn("too many alarms: the alarm command is not run for {alarm}", alarm=alarm)
             return
-        self._waiting.append(json.dumps(dict(alarm)).encode() + b"\n")
+        about = (alarm.get("kind"), alarm.get("site"))
+        self._waiting.append((about, json.dumps(dict(alarm)).encode() + b"\n"))
         self._next()
+
+    def look(self) -> None:
+        """See whether the program is there, before it is needed."""
+        name = self.command[0] if self.command else ""
+        missing = name and shutil.which(name) is None
+        self.heard(f"{name} is not there, or may not be run here" if missing else "")
 
     def stop(self) -> None:
         """Run nothing more; what runs is left alone."""
@@ -73,8 +86,13 @@ class AlarmCommand:
     def _next(self) -> None:
         if not self.command:
             self._waiting.clear()
-        while self._waiting and len(self._running) < AT_ONCE and not self._stopped:
-            run = _Run(self, self._reactor, self.command, self._waiting.popleft())
+        while len(self._running) < AT_ONCE and not self._stopped:
+            told = {run.about for run in self._running}
+            place = next((n for n, (about, _) in enumerate(self._waiting) if about not in told), -1)
+            if place < 0:
+                return
+            about, data = self._waiting.pop(place)
+            run = _Run(self, self._reactor, self.command, about, data)
             self._running.add(run)
             try:
                 # No environment given: it has that of Snickers.
@@ -86,14 +104,21 @@ class AlarmCommand:
                     command=self.command[0],
                     error=error,
                 )
+                self.heard(f"{self.command[0]} cannot be run: {error}")
 
 
 class _Run(ProcessProtocol):
     """One run of the program."""
 
     def __init__(
-        self, owner: AlarmCommand, reactor: IReactorTime, command: tuple[str, ...], data: bytes
+        self,
+        owner: AlarmCommand,
+        reactor: IReactorTime,
+        command: tuple[str, ...],
+        about: _About,
+        data: bytes,
     ) -> None:
+        self.about = about
         self._owner = owner
         self._reactor = reactor
         self._command = command
@@ -137,17 +162,22 @@ class _Run(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         self.let_go()
+        words = ""
+        said = self._said.decode("utf-8", "replace")
         if self._killed:
             self._owner.log.error(
                 "the alarm command {command} was killed: it took longer than {within} s",
                 command=self._command[0],
                 within=int(WITHIN),
             )
+            words = f"{self._command[0]} was killed: it took longer than {int(WITHIN)} s"
         elif not isinstance(reason.value, ProcessDone):
             self._owner.log.error(
                 "the alarm command {command} failed: {error} {said!r}",
                 command=self._command[0],
                 error=reason.value,
-                said=self._said.decode("utf-8", "replace"),
+                said=said,
             )
+            words = f"{self._command[0]} failed: {reason.value} {said}".rstrip()
+        self._owner.heard(words)
         self._owner.ended(self)

@@ -451,6 +451,7 @@ class Running:
             "uses": 0 if life is None else self._uses(live.name, life),
             "waiting": 0 if life is None else life["waiting"],
             "id": "" if life is None else life["id"],
+            "declared_image": "" if site is None else getattr(site.kind, "image", ""),
             "image": "" if life is None else life.get("image", ""),
             "last_words": "" if life is None else life.get("last_words", ""),
             "notice": "" if life is None else life.get("notice", ""),

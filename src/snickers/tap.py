@@ -267,7 +267,7 @@ class Wiring:
                 self.plane.certificates,
                 self.acme,
                 self.timekeeper,
-                Called(lambda: None, self.alarm.stop),
+                Called(self.alarm.look, self.alarm.stop),
                 Called(lambda: None, self.crew.stop),
             ],
             Together(self.plane, self.crew),

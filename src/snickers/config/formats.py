@@ -364,6 +364,12 @@ def _read_globs(text: str, place: Place) -> tuple[str, ...]:
 GLOBS: Format[tuple[str, ...]] = Format("list of paths, `*` allowed", _read_globs, " ".join)
 
 
+_RAW_WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+""", re.DOTALL)
+"""A word as it is written, its quotes included."""
+_OPERATOR = re.compile(r"\|\|?|&&?|(?:[0-9&]?>|<).*", re.DOTALL)
+"""A word that would be an operator of a shell, had it no quotes."""
+
+
 def _read_command(text: str, place: Place) -> tuple[str, ...]:
     try:
         # Filled in after it was split: a folder with a space in its name stays one word.
@@ -377,6 +383,12 @@ def _read_command(text: str, place: Place) -> tuple[str, ...]:
         raise Wrong("is empty; write a program and its arguments")
     if "\0" in "".join(command):
         raise Wrong("contains a zero byte; remove it")
+    for found in _RAW_WORD.finditer(text):
+        if _OPERATOR.fullmatch(found[0]):
+            raise Wrong(
+                f"no shell runs it, so {found[0]} would be one more argument; write sh -c '…' "
+                "around all of it, or quotes around what is an argument"
+            )
     return command
 
 

@@ -22,6 +22,9 @@ from snickers.config.wrong import Wrong
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
 """Dots and dashes too: some frameworks read such names, and Docker passes them on."""
+ALIKE = 0.52
+"""From 0 to 1: what is less like a name than this was hardly meant, and only misleads."""
+_NONE_LIKE_IT = "nor one of a name like it; docs/configuration.md lists them all"
 
 
 class Layer:
@@ -74,7 +77,9 @@ class Layer:
             if completed not in known:
                 if name in known:
                     continue
-                message = f"there is no such option; the nearest is {_near(name, known, own)}"
+                near = _near(name, known, own)
+                message = "there is no such option"
+                message += f"; the nearest is {near}" if near else f", {_NONE_LIKE_IT}"
                 if SCOPES[SETTINGS].find(name) is not None:
                     message = "an option of [snickers]; write it there"
                 elif types_of(name):
@@ -117,16 +122,18 @@ def not_yet(option: Option) -> str:
 
 
 def _near(name: str, known: Collection[str], own: Collection[str]) -> str:
-    """Return the option that *name* most likely was to be, in quotes: one of *own* if it can."""
+    """Return the option that *name* most likely was to be, in quotes: one of *own* if it can;
+    ``""`` where none is like it."""
     near = nearest(name, known)
     if not own or near in own:
-        return repr(near)
+        return repr(near) if difflib.get_close_matches(name, [near], 1, ALIKE) else ""
     alike = difflib.get_close_matches(name, sorted(own), 1)
     if alike:
         return repr(alike[0])
     if difflib.get_close_matches(name, [near], 1) and (types := types_of(near)):
         return f"{near!r}, of type {' or '.join(types)}"
-    return repr(nearest(name, own))
+    alike = difflib.get_close_matches(name, sorted(own), 1, ALIKE)
+    return repr(alike[0]) if alike else ""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -42,6 +42,7 @@ def read_settings(section: ini.Section | None) -> Whole:
             else:
                 faults.append(fault)
     faults.extend(_clashes(layer, values))
+    faults.extend(_tangles(layer, values))
     attributes = {attribute: values[name] for name, _, attribute in scope.targets}
     return Whole(
         Settings(**attributes, where=section.where),
@@ -54,7 +55,7 @@ def read_settings(section: ini.Section | None) -> Whole:
 def _clashes(layer: Layer, values: dict[str, Any]) -> list[Fault]:
     faults = []
     taken: list[Listen] = []
-    for name in ("https", "http"):
+    for name in ("https", "http", "metrics"):
         for listen in values[name]:
             other = next((other for other in taken if _clash(listen, other)), None)
             taken.append(listen)
@@ -64,6 +65,16 @@ def _clashes(layer: Layer, values: dict[str, Any]) -> list[Fault]:
             what = listen.interface if listen.family == "unix" else f"port {listen.port}"
             faults.append(layer.fault(written, f"{what} is listened on twice; keep one of the two"))
     return faults
+
+
+def _tangles(layer: Layer, values: dict[str, Any]) -> list[Fault]:
+    """See whether copies would be kept in a folder that is copied, or among those of sites."""
+    written = layer.section.options.get("snapshots directory")
+    data = values["data"].rstrip("/") + "/"
+    if written is None or not f"{values['snapshots directory']}/".startswith(data):
+        return []
+    message = f"is in data ({values['data']}), where every folder is a site's own; write another"
+    return [layer.fault(written, message)]
 
 
 def _clash(one: Listen, other: Listen) -> bool:

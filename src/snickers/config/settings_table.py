@@ -105,9 +105,10 @@ def settings_options() -> Iterable[Option]:
     )
     yield option(
         "access log format",
-        formats.one_of("combined", "json"),
+        formats.one_of("combined", "vhost", "json"),
         "combined",
-        "How a line of the access log is written: as Apache and nginx do, or one JSON object.",
+        "How a line of the access log is written: as Apache and nginx do (`vhost`: with SITE:PORT "
+        "before it), or one JSON object.",
         "json",
     )
     yield option(
@@ -165,7 +166,7 @@ def settings_options() -> Iterable[Option]:
     )
     yield option(
         "keep free",
-        formats.size(),
+        formats.size(2**20),
         "",
         "Put the longest idle server to sleep, one every five seconds, while less memory than "
         "this is available. Empty: never.",

@@ -7,6 +7,7 @@ that are read are those that a site's own options name, through the functions th
 
 from __future__ import annotations
 
+import math
 import os.path
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from snickers.config import ini
+from snickers.config import formats, ini
 from snickers.config.answer_fields import by_name
 from snickers.config.answers_asleep import Contents
 from snickers.config.formats import either
@@ -327,6 +328,8 @@ class SiteReader:
             self._check_secured(values)
         if kind == "process":
             self._check_unshelled(values.get("command", ()))
+        if "pause after" in values and "idle after" in values:
+            self._check_pause(values)
         if values.get("basic auth"):
             path = values["basic auth"]
             for wrong in self._passwords(path):
@@ -419,6 +422,22 @@ class SiteReader:
             ports.update(listen.port for listen in self.shared.settings.https)
         if target.port in ports:
             self._blame("to", f"{host} is a name of this site itself; send visitors to another one")
+
+    def _check_pause(self, values: Mapping[str, Any]) -> None:
+        """See whether it would be asleep before it could be paused."""
+        pause, idle = values["pause after"], values["idle after"]
+        layers = [self._layer_with("pause after"), self._layer_with("idle after")]
+        if layers[0] is None or not idle <= pause < math.inf:
+            return
+        if layers[1] is not None and self._layers.index(layers[1]) < self._layers.index(layers[0]):
+            # It inherits a pause and wants to sleep before that: it has said what it wants.
+            return
+        show = formats.show_duration
+        self._blame(
+            "pause after",
+            f"{show(pause)} is not less than idle after ({show(idle)}), and what sleeps is not "
+            "paused; write less, or a longer idle after",
+        )
 
     def _check_unshelled(self, command: Sequence[str]) -> None:
         """Look for variables of a program's environment that nobody would fill in."""

@@ -322,7 +322,7 @@ class Settings:
     access_log: str = ""
     """The file that gets a line for each request; empty: none."""
     access_log_format: str = "combined"
-    """``"combined"`` or ``"json"``."""
+    """``"combined"``, ``"vhost"`` or ``"json"``."""
     metrics: tuple[Listen, ...] = ()
     """Where what is measured can be fetched."""
     proxy_protocol_from: tuple[str, ...] = ()

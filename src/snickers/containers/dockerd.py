@@ -150,7 +150,7 @@ class Dockerd:
         kind = declared.kind
         if not isinstance(kind, Container):
             raise EngineFailed(f"{declared.site} is no container.")
-        if fresh and kind.pull != "never":
+        if fresh and kind.pull != "never" and not self._made_here(kind):
             self._pull(kind, errand)
         image = self._image(kind, "", errand)
         found = self._of(declared.site)
@@ -602,6 +602,12 @@ class Dockerd:
                 "or let pull = missing."
             )
         return found or _Image(known, ())
+
+    def _made_here(self, kind: Container) -> bool:
+        """Return whether no registry is known to have the image; one asked for its name could have
+        a stranger's."""
+        found = self._find_image(kind.image) if kind.pull == "missing" else None
+        return found is not None and not found.digest
 
     def _find_image(self, name: str) -> _Image | None:
         found = self._api.image(name)

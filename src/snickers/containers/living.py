@@ -8,7 +8,7 @@ nothing. It must never decide anything itself, and never call a waiter while it 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import evolve
@@ -33,7 +33,7 @@ HEAR_WITHIN = 2.0
 VETO_WITHIN = 10.0
 """Seconds that a server has to say whether it is in use."""
 
-_NO_ALARM: frozenset[str] = frozenset()
+_NO_ALARM: Mapping[str, str] = {}
 """One for all: an empty set takes 200 bytes, and most sites sleep and have none."""
 
 Progress = Callable[[str], None]
@@ -94,6 +94,7 @@ class Living:
         "roster",
         "site",
         "state",
+        "unready",
         "used",
         "uses",
         "wakes",
@@ -125,6 +126,8 @@ class Living:
         """When the phase began, seconds since the epoch."""
         self.words = ""
         """How far a start is."""
+        self.unready = ""
+        """While it is checked: what the last question to it was answered with, for the owner."""
         self.last_words = ""
         """The last lines of a server that has failed, for its owner; forgotten when one is
         awake."""
@@ -143,7 +146,7 @@ class Living:
         self._wakers: list[tuple[Deferred[None], Progress]] = []
         self._sleepers: list[tuple[Deferred[None], Progress]] = []
         self._alarmed = _NO_ALARM
-        """The names of the alarms that are raised for it."""
+        """The words of the alarms that are raised for it, by their names."""
 
     def _know(self, declared: Declared) -> str:
         """Remember *declared*, and what could come back; return its fingerprint."""
@@ -304,7 +307,7 @@ class Living:
 
     def _moved(self, had: State, state: State) -> None:
         self.changed = self._around.wall()
-        self.words = ""
+        self.words = self.unready = ""
         _log.info(
             "{site}: {before} → {phase}",
             site=self.site,
@@ -351,7 +354,7 @@ class Living:
             return
         if self._around.alarm is not None:
             self._around.alarm.cleared(alarm, self.site)
-        self._alarmed -= {alarm}
+        self._alarmed = {name: self._alarmed[name] for name in self._alarmed if name != alarm}
 
     # What is to be done
 
@@ -511,6 +514,7 @@ class Living:
             self.site,
             self._engine(),
             command.brief,
+            self._not_yet,
         )
 
         def over(result: Any) -> Any:
@@ -529,6 +533,10 @@ class Living:
         probing.addBoth(over)
         probing.addCallbacks(lambda _: self.post(e.HealthPassed(epoch)), failed)
         probing.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=self.site))
+
+    def _not_yet(self, words: str) -> None:
+        if self.state.phase is Phase.CHECKING:
+            self.unready = words
 
     def _grant(self, command: e.Grant) -> None:
         for ticket in command.tickets:
@@ -555,12 +563,20 @@ class Living:
 
     def _warn(self, command: e.Warn) -> None:
         _log.warn("{site}: {words}", site=self.site, words=command.words)
+        if command.alarm == "update":
+            # What was being prepared has failed, and what serves is not that.
+            self.words = ""
         if command.alarm and self._around.alarm is not None:
+            if self._alarmed.get(command.alarm) == command.words:
+                # Tried again and failed again: to say it is over would not be true.
+                return
             self._quiet(command.alarm)
-            self._alarmed |= {command.alarm}
+            self._alarmed = {**self._alarmed, command.alarm: command.words}
             self._around.alarm.raised(command.alarm, self.site, command.words)
 
     def _relieve(self, command: e.Calm) -> None:
+        if command.alarm == "update":
+            self.last_words = ""
         self._quiet(command.alarm)
 
     def _part(self, command: e.Part) -> None:

@@ -147,17 +147,30 @@ class Prober:
         self._clock = clock
 
     def probe(
-        self, instance: Instance, health: str, host: str, engine: IEngine, brief: bool = False
+        self,
+        instance: Instance,
+        health: str,
+        host: str,
+        engine: IEngine,
+        brief: bool = False,
+        unready: Callable[[str], None] = lambda words: None,
     ) -> Deferred[None]:
         """Fire with ``None`` when *instance* is ready as *health* says; ask until it is.
 
         *health*: ``"tcp"``, ``"docker"`` or a path to ask *host* for. A *brief* probe gives up
         after `BRIEF` attempts and fails with `NotReady`; another never does. Cancel it to end it.
+        *unready* is told in words what came of each attempt that failed.
         """
-        return Deferred.fromCoroutine(self._probe(instance, health, host, engine, brief))
+        return Deferred.fromCoroutine(self._probe(instance, health, host, engine, brief, unready))
 
     async def _probe(
-        self, instance: Instance, health: str, host: str, engine: IEngine, brief: bool
+        self,
+        instance: Instance,
+        health: str,
+        host: str,
+        engine: IEngine,
+        brief: bool,
+        unready: Callable[[str], None],
     ) -> None:
         pause = BRIEF_PAUSE if brief else ASKING_PAUSE if health == "docker" else FIRST_PAUSE
         attempts = 0
@@ -169,8 +182,10 @@ class Prober:
                 raise
             except Exception as error:
                 attempts += 1
+                words = self._words(instance, error)
                 if brief and attempts == BRIEF:
-                    raise NotReady(self._words(instance, error)) from None
+                    raise NotReady(words) from None
+            unready(words)
             await deferLater(self._clock, pause)
             pause = min(LONGEST_PAUSE, pause * GROWTH)
 

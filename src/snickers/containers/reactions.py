@@ -197,7 +197,8 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
         # What another Snickers left, even asleep, is what there is to go back to.
         s = evolve(s, good=found, before=event.former)
     if found is None or not found.running or found.address is None:
-        return settle(s, now) if s.phase is Phase.AWAY else (s, ())
+        # Why nothing was known of it is over, now that something is.
+        return settle(evolve(s, detail=""), now) if s.phase is Phase.AWAY else (s, ())
     s = evolve(s, instance=found)
     if found.fingerprint != s.fingerprint or s.gone:
         # Whoever left it running had seen it answer: it can make its snapshot.

@@ -244,7 +244,7 @@ class Lives:
                 "since": life.changed,
                 "uses": life.uses,
                 "waiting": len(state.waiters),
-                "detail": life.words or state.detail,
+                "detail": life.unready or life.words or state.detail,
                 "id": "" if state.instance is None else state.instance.id,
                 "image": "" if state.instance is None else state.instance.image,
                 "last_words": life.last_words,

@@ -88,7 +88,10 @@ def run(
             childFDs={0: nothing, 1: "r", 2: "r", launch.REPORT: "r"},
         )
     except OSError as error:
-        running.done.errback(CopyFailed(f"No process could be made: {error.strerror}."))
+        words = f"No process could be made of {sys.executable}: {error.strerror}."
+        if isinstance(error, PermissionError):
+            words += " The user that Snickers has become must be able to run it."
+        running.done.errback(CopyFailed(words))
     finally:
         os.close(nothing)
     return running.done

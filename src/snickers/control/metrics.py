@@ -10,6 +10,7 @@ of all sites and nothing of their visitors; it must never let anybody change any
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Any, cast
@@ -80,6 +81,13 @@ class _Measured(Collector):
         yield wakes
         yield seconds
         yield expiry
+        alarms = GaugeMetricFamily(
+            "snickers_alarms", "Alarms that are raised now.", labels=["site", "kind"]
+        )
+        raised = Counter((str(a["site"]), str(a["kind"])) for a in metrics.status["alarms"])
+        for labels, number in sorted(raised.items()):
+            alarms.add_metric(labels, number)
+        yield alarms
         yield _counted(
             "snickers_reloads", "Reloads of the configuration.", metrics.status["reloads"]
         )

@@ -285,6 +285,8 @@ def clean_lines(value: object) -> list[str]:
     return [clean(line) for line in str(value).split("\n")]
 
 
+_NOTHING = "nothing has changed since the files were read last"
+"""Often they have been read, and what was new applied, before anybody asked."""
 _DETAILS = (
     ("kind", "type"),
     ("also", "also"),
@@ -293,7 +295,8 @@ _DETAILS = (
     ("detail", "detail"),
     ("notice", "to know"),
     ("id", "server"),
-    ("image", "image"),
+    ("declared_image", "image"),
+    ("image", "made from"),
     ("requests", "requests"),
     ("connections", "connections"),
     ("uses", "in use by"),
@@ -457,7 +460,7 @@ def difference(answer: Answer, done: bool, style: Style = PLAIN) -> list[str]:
         lines.append(style.paint("~ [snickers]", "yellow"))
         lines += [f"    {_setting(entry)}" for entry in settings]
     if not lines:
-        return ["nothing has changed" if done else "nothing would change"]
+        return [_NOTHING if done else "nothing would change"]
     return [*lines, "", _summary(entries, closes, done)]
 
 

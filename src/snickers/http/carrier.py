@@ -241,6 +241,10 @@ class Carrier:
                 if len(data) > MAX_HEAD or data[:5] != b"HTTP/"[: len(data)]:
                     self._fail("it does not begin with an HTTP/1 head")
                     return
+                if b"\n\n" in data:
+                    # No head will come of this, however long it is waited for.
+                    self._fail("its head ends lines with LF alone, and not with CR LF (RFC 9112)")
+                    return
                 self._buffer = data
                 return
             try:

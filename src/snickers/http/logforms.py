@@ -199,6 +199,21 @@ class Combined:
         )
 
 
+class VHost(Combined):
+    """Apache's "vhost_combined": the site and the port before what `Combined` writes."""
+
+    def line(self, exchange: Logged, time: bytes, said: Said) -> tuple[bytes, ...]:
+        """Return the line of *exchange* in pieces; a request of no site has ``-`` there."""
+        site = exchange.site.encode("ascii", "backslashreplace") or b"-"
+        port = b":443 " if exchange.secure else b":80 "
+        return site, port, *super().line(exchange, time, said)
+
+    def carried(self, over: Carried, time: bytes) -> bytes:
+        """Return the line of a connection that was carried unopened."""
+        site = over.site.encode("ascii", "backslashreplace")
+        return b"%b:443 %b" % (site or b"-", super().carried(over, time))
+
+
 class Json:
     """A JSON object a line, with all there is to say."""
 
@@ -279,4 +294,8 @@ def _text(value: bytes) -> bytes:
     return json.dumps(text).encode("ascii")
 
 
-FORMS: dict[str, Callable[[], Combined | Json]] = {"combined": Combined, "json": Json}
+FORMS: dict[str, Callable[[], Combined | Json]] = {
+    "combined": Combined,
+    "vhost": VHost,
+    "json": Json,
+}
