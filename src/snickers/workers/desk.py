@@ -210,6 +210,15 @@ class Desk(wire.Speaker):
             self._told(data)
         return {}
 
+    answers = (0, 0)
+    """The answers that it has given, and those of them by which a server says that it has failed
+    (5xx), as far as it tells."""
+
+    @wire.Answered.responder
+    def _answered(self, total: int, errors: int) -> dict[str, object]:
+        self.answers = (total, errors)
+        return {}
+
     # Its end
 
     def hang_up(self) -> None:
@@ -221,6 +230,11 @@ class Desk(wire.Speaker):
     def connectionLost(self, reason: Failure = wire.CLOSED) -> None:
         self.connected = False
         super().connectionLost(reason)
+        self.let_go()
+        self._gone()
+
+    def let_go(self) -> None:
+        """Give back all that it has leased, and forget what it waits for."""
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting.values():
             self._leases.forget(waiter.site, waiter)
@@ -228,4 +242,3 @@ class Desk(wire.Speaker):
         for site, count in held.items():
             for _ in range(count):
                 self._leases.give_back(site)
-        self._gone()
