@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +104,14 @@ class Keeper:
     """Binds, and has teams. *text* is what follows `SETTINGS` in the configuration."""
 
     def __init__(
-        self, test: Any, text: str, settings: str = SETTINGS, environment: dict[str, str] = {}
+        self,
+        test: Any,
+        text: str,
+        settings: str = SETTINGS,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.test = test
-        self.environment = environment
+        self.environment = environment or {}
         self.folder = Path(test.mktemp()).absolute()
         self.folder.mkdir(parents=True)
         self.sites = self.folder / "sites.ini"
@@ -122,7 +126,7 @@ class Keeper:
         for sock in self.listening:
             test.addCleanup(sock.close)
         self.teams: dict[int, Team] = {}
-        self._trust: ssl.SSLContext | None = None
+        self._contexts: dict[str, ssl.SSLContext] = {}
 
     def write(self, text: str) -> None:
         """Have *text* follow the settings in the configuration, from one moment to the next."""
@@ -177,23 +181,27 @@ class Keeper:
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
-    def connect(self, host: str) -> ssl.SSLSocket:
-        """Return a TLS connection for *host*, whoever accepts it."""
-        if self._trust is None:
+    def context(self, protocol: str = "http/1.1") -> ssl.SSLContext:
+        """Return a context that trusts anybody and offers *protocol*."""
+        if protocol not in self._contexts:
             context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-            self._trust = context
+            context.set_alpn_protocols([protocol])
+            self._contexts[protocol] = context
+        return self._contexts[protocol]
+
+    def connect(self, host: str, protocol: str = "http/1.1") -> ssl.SSLSocket:
+        """Return a TLS connection for *host*, whoever accepts it."""
         sock = socket.create_connection(("127.0.0.1", self.https), WITHIN)
-        return self._trust.wrap_socket(sock, server_hostname=host)
+        try:
+            return self.context(protocol).wrap_socket(sock, server_hostname=host)
+        except BaseException:
+            sock.close()
+            raise
 
     def get(self, host: str, path: str = "/") -> tuple[int, bytes]:
         """Ask by a connection of its own; return the status and the body."""
         with self.connect(host) as sock:
             answer = ask(sock, host, path)
             return answer.status, answer.read()
-
-
-def statuses(answers: Sequence[tuple[int, bytes]]) -> list[int]:
-    """Return their statuses."""
-    return [status for status, _ in answers]

@@ -121,7 +121,7 @@ class Team:
             notifier,
             {
                 "ANSWERS": self._answers,
-                "OPEN": lambda: str(plane.open + crew.open),
+                "OPEN": self._open,
                 "ALARMS": lambda: str(len(alarm.current())),
             },
         )
@@ -205,6 +205,9 @@ class Team:
                 untold.get(name, 0), len(live.connections) + share.connections, used, leased
             )
         return counted
+
+    def _open(self) -> str:
+        return str(self._plane.open + sum(entry["connections"] for entry in self._crew.report()))
 
     def _answers(self) -> str:
         total, errors = self._crew.answers()

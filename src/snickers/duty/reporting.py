@@ -20,7 +20,7 @@ EVERY = 1.0
 class Teller(Protocol):
     """See `snickers.notify.Notifier`."""
 
-    def send(self, *states: str) -> None: ...
+    def send(self, *states: str) -> bool: ...
 
 
 class Reporting:
@@ -59,6 +59,5 @@ class Reporting:
             for name, value in now.items()
             if self._told.get(name) != value
         ]
-        if news:
+        if news and self._teller.send(*news):
             self._told = now
-            self._teller.send(*news)

@@ -24,6 +24,8 @@ TELL_AFTER = 10.0
 """Seconds of tries after which a person is told: to give duty up takes two."""
 BEGIN_AGAIN = 1.0
 """Seconds until what belongs to duty is begun again, when it could not be."""
+SAY_AGAIN = 0.05
+"""Seconds until the keeper is told again what it had no room for."""
 ALARM = "duty"
 
 
@@ -62,7 +64,7 @@ class Doors(Protocol):
 class Teller(Protocol):
     """See `snickers.notify.Notifier`."""
 
-    def send(self, *states: str) -> None: ...
+    def send(self, *states: str) -> bool: ...
 
 
 class Shift:
@@ -106,6 +108,8 @@ class Shift:
         self._ended: list[Deferred[None]] = []
         self._events: list[Event] = []
         self._running = False
+        self._unsaid: list[tuple[str, ...]] = []
+        """What the keeper had no room for yet."""
 
     @property
     def phase(self) -> Phase:
@@ -189,12 +193,12 @@ class Shift:
     def _accept(self) -> None:
         for doors in self.doors:
             doors.resume()
-        self._teller.send("STATUS=serving")
+        self._say("STATUS=serving")
 
     def _stop_accepting(self) -> None:
         for doors in self.doors:
             doors.pause()
-        self._teller.send("STATUS=standing by")
+        self._say("STATUS=standing by")
 
     def _try(self) -> None:
         if self._trying_since is None:
@@ -266,17 +270,31 @@ class Shift:
 
     def _say_ready(self) -> None:
         status = "standing by" if self.phase is Phase.STANDING_BY else "serving"
-        self._teller.send("READY=1", f"STATUS={status}", f"X_SNICKERS_VERSION={self._version}")
+        self._say("READY=1", f"STATUS={status}", f"X_SNICKERS_VERSION={self._version}")
 
     def _say_on(self) -> None:
-        self._teller.send("X_SNICKERS_DUTY=1")
+        self._say("X_SNICKERS_DUTY=1")
 
     def _say_off(self) -> None:
         self._fault = ""
         if self._told:
             self._told = False
             self._alarm.cleared(ALARM, "")
-        self._teller.send("X_SNICKERS_DUTY=0")
+        self._say("X_SNICKERS_DUTY=0")
+
+    def _say(self, *states: str) -> None:
+        """Tell the keeper, in order, and when it has room."""
+        self._unsaid.append(states)
+        if len(self._unsaid) == 1:
+            self._send()
+
+    def _send(self) -> None:
+        while self._unsaid:
+            if not self._teller.send(*self._unsaid[0]):
+                # It waits for nothing else.
+                self._clock.callLater(SAY_AGAIN, self._send)
+                return
+            del self._unsaid[0]
 
     def _fail(self) -> None:
         self._failed(self._fault)

@@ -148,6 +148,7 @@ class Term:
             for part in self._first:
                 part.start()
                 started.append(part)
+            self._anew()
         except BaseException:
             for part in reversed(started):
                 self._stop(part)
@@ -159,7 +160,6 @@ class Term:
             lives = told.lives
             self._counting.take(told.requests, told.heard.get(self._pid, {}))
         self._alarm.speak(() if told is None else told.alarms)
-        self._anew()
         self._leases.on_duty(lives)
         for part in self._last:
             try:
