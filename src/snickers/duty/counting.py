@@ -28,6 +28,8 @@ class Counting:
         """What all had counted when this team took duty..."""
         self._told: dict[str, int] = {}
         """...and how much of its own was in that."""
+        self._given: dict[str, int] = {}
+        """What it had counted itself when it gave duty up last."""
 
     def add(self, share: Share, site: str) -> Share:
         """Return *share*, of this team's workers, with what others have and have had."""
@@ -48,19 +50,21 @@ class Counting:
         for site in {*own, *self._base}:
             past = self._base.get(site, 0) - self._told.get(site, 0)
             total[site] = max(0, own.get(site, 0) + past + self._other(site).requests)
-        self._base, self._told = dict(total), dict(own)
+        self._given = dict(own)
         return total
 
     def take(self, requests: Mapping[str, int], heard: Mapping[str, int]) -> None:
-        """Go on from *requests*, of which this team has told *heard* since it gave duty up."""
-        self._base.update(requests)
-        for site, number in heard.items():
-            self._told[site] = self._told.get(site, 0) + number
+        """Go on from *requests*, which the other team has handed over; *heard* is what this one has
+        told it since it gave duty up itself. Not for a team that goes on as if it had not."""
+        self._base = dict(requests)
+        self._told = {
+            site: self._given.get(site, 0) + heard.get(site, 0) for site in {*self._given, *heard}
+        }
 
     def untold(self) -> dict[str, int]:
         """Return what this team has counted since it gave duty up."""
         return {
-            site: max(0, number - self._told.get(site, 0)) for site, number in self._own().items()
+            site: max(0, number - self._given.get(site, 0)) for site, number in self._own().items()
         }
 
     def removed(self, sites: Iterable[str]) -> None:
@@ -68,3 +72,4 @@ class Counting:
         for site in sites:
             self._base.pop(site, None)
             self._told.pop(site, None)
+            self._given.pop(site, None)

@@ -31,6 +31,8 @@ class Handover:
 
     time: float
     """Seconds since the epoch."""
+    pid: int = 0
+    """The process that hands over."""
     lives: Mapping[str, Kept] = Factory(dict)
     """By site: what is known of its server."""
     requests: Mapping[str, int] = Factory(dict)
@@ -46,6 +48,7 @@ def write(path: str, handover: Handover) -> None:
     make_folder(os.path.dirname(path))
     said = {
         "time": handover.time,
+        "pid": handover.pid,
         "lives": {site: _said(kept) for site, kept in handover.lives.items()},
         "requests": dict(handover.requests),
         "heard": {str(pid): dict(counts) for pid, counts in handover.heard.items()},
@@ -87,6 +90,7 @@ def _said(kept: Kept) -> dict[str, Any]:
 def _read(said: Mapping[str, Any]) -> Handover:
     return Handover(
         float(said["time"]),
+        int(said.get("pid", 0)),
         {str(site): _kept(kept) for site, kept in said.get("lives", {}).items()},
         _counts(said.get("requests", {})),
         {int(pid): _counts(counts) for pid, counts in said.get("heard", {}).items()},

@@ -154,10 +154,10 @@ class Term:
                 self._stop(part)
             raise
         self._borrowing.stop()
-        lives: Mapping[str, Kept] = {}
-        self._lending.forget()
-        if told is not None:
-            lives = told.lives
+        lives: Mapping[str, Kept] = {} if told is None else told.lives
+        if told is not None and told.pid != self._pid:
+            # What the other team has counted is in that.
+            self._lending.forget()
             self._counting.take(told.requests, told.heard.get(self._pid, {}))
         self._alarm.speak(() if told is None else told.alarms)
         self._leases.on_duty(lives)
@@ -180,7 +180,7 @@ class Term:
         self._leases.off_duty(handed)
         ending += [self._stop(part) for part in reversed(self._last)]
         lives = {site: found.kept for site, found in handed.items() if found.kept != Kept()}
-        told = Handover(now, lives, requests, heard, alarms)
+        told = Handover(now, self._pid, lives, requests, heard, alarms)
         all_ended = self._bounded(DeferredList(ending), LET_GO_WITHIN)
         engines = self._lives.let_go(LET_GO_WITHIN)
         writing = self._in_thread(handovers.write, self._path, told)

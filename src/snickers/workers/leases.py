@@ -344,6 +344,8 @@ class RemoteLeases:
 
     def expired(self) -> None:
         """Give back what was not used for `LINGER`; called by the sweep."""
+        if self._absent:
+            return
         limit = self._sweep.now - LINGER
         for site in list(self._unused):
             server = self._servers.get(site)
