@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve
@@ -22,6 +23,9 @@ class Crew:
     def share(self, site: str) -> Share:
         return Share(1)
 
+    def handshakes(self) -> dict[str, int]:
+        return {"ok": 3}
+
     def report(self) -> list[dict[str, Any]]:
         return [{"pid": 7}]
 
@@ -29,6 +33,9 @@ class Crew:
 class Others:
     def add(self, share: Share, site: str) -> Share:
         return evolve(share, requests=share.requests + len(site))
+
+    def handshakes(self, workers: Mapping[str, int]) -> dict[str, int]:
+        return {**workers, "failed": 1}
 
 
 class ColleaguesTests(SynchronousTestCase):
@@ -40,4 +47,5 @@ class ColleaguesTests(SynchronousTestCase):
         verifyObject(IColleagues, colleagues)
         self.assertEqual(colleagues.share("abc"), Share(4))
         self.assertEqual(colleagues.report(), [{"pid": 7}])
+        self.assertEqual(colleagues.handshakes(), {"ok": 3, "failed": 1})
         self.assertEqual(self.successResultOf(colleagues.freshen()), None)

@@ -7,8 +7,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.duty.counting import Counting
-from snickers.interfaces import NOTHING, Share
+from snickers.duty.counting import (
+    REQUESTS,
+    Counting,
+    Numbers,
+    flat,
+    handshakes_of,
+    traffic_of,
+)
+from snickers.interfaces import NO_TRAFFIC, NOTHING, Share, Traffic
+from snickers.workers.census import ALL
+
+
+def some(number: int) -> Traffic:
+    """The traffic of so many requests, all alike."""
+    buckets = (0, number, *NO_TRAFFIC.buckets[2:])
+    return Traffic(
+        ((200, number),) if number else (), buckets, number / 4, number * 10, number * 20
+    )
 
 
 class Side:
@@ -17,11 +33,24 @@ class Side:
     def __init__(self) -> None:
         self.own = 0
         self.heard = 0
-        self.counting = Counting(lambda: {"a": self.own}, lambda site: Share(self.heard))
+        self.counting = Counting(
+            lambda: {"a": self.numbers, ALL: flat(handshakes=(("ok", self.own),))},
+            lambda site: Share(self.heard, traffic=some(self.heard)),
+            lambda: {"ok": self.heard},
+        )
+
+    @property
+    def numbers(self) -> Numbers:
+        return flat(self.own, some(self.own))
 
     @property
     def total(self) -> int:
-        return self.own + self.counting.add(NOTHING, "a").requests
+        share = self.counting.add(NOTHING, "a")
+        total = self.own + share.requests
+        assert some(self.own) + share.traffic == some(0) + some(total), share
+        handshakes = self.counting.handshakes({"ok": self.own})
+        assert handshakes.get("ok", 0) == total, handshakes
+        return total
 
 
 class Teams(RuleBasedStateMachine):
@@ -46,17 +75,23 @@ class Teams(RuleBasedStateMachine):
 
     @rule()
     def told(self) -> None:
-        self.on.heard = self.off.counting.untold()["a"]
+        untold = self.off.counting.untold()
+        self.on.heard = int(untold["a"].get(REQUESTS, 0))
+        assert traffic_of(untold["a"]) == some(self.on.heard)
+        assert handshakes_of(untold[ALL]) == ({"ok": self.on.heard} if self.on.heard else {})
         self.untold = 0
 
     @rule(again=st.booleans())
     def passes(self, again: bool) -> None:
         """Duty passes, or is given up and taken *again* by the same one."""
-        heard = self.on.heard
-        requests = self.on.counting.hand_over()
+        heard = {
+            "a": flat(self.on.heard, some(self.on.heard)),
+            ALL: flat(handshakes=(("ok", self.on.heard),)),
+        }
+        counts = self.on.counting.hand_over()
         if again:
             return
-        self.off.counting.take(requests, {"a": heard})
+        self.off.counting.take(counts, heard)
         self.on, self.off = self.off, self.on
         # What it has not told is its own again, and what the other has, is told.
         self.on.heard = 0
@@ -76,10 +111,20 @@ class CountingTests(SynchronousTestCase):
             Teams, settings=settings(deadline=None, suppress_health_check=list(HealthCheck))
         )
 
+    def test_numbers(self) -> None:
+        """What is counted is numbers by name, and can be read again; nothing is nothing."""
+        traffic = Traffic(((200, 3), (503, 1)), (1, *NO_TRAFFIC.buckets[1:-1], 3), 2.5, 10, 0)
+        numbers = flat(4, traffic, (("ok", 2), ("failed", 1)))
+        self.assertEqual(traffic_of(numbers), traffic)
+        self.assertEqual(handshakes_of(numbers), {"ok": 2, "failed": 1})
+        self.assertNotIn(0, numbers.values())
+        self.assertEqual(flat(), {})
+        self.assertEqual(traffic_of({}), NO_TRAFFIC)
+
     def test_shares(self) -> None:
         """The other team's connections and certificates are part of what there is."""
         other = Share(3, 2, 1, {"source": "files"})
-        counting = Counting(lambda: {}, lambda site: other)
+        counting = Counting(dict, lambda site: other, dict)
         self.assertEqual(counting.add(Share(1, 1, 1), "a"), Share(4, 3, 2, {"source": "files"}))
         mine = {"source": "internal"}
         self.assertEqual(counting.add(Share(certificate=mine), "a").certificate, mine)
@@ -87,8 +132,9 @@ class CountingTests(SynchronousTestCase):
     def test_removed(self) -> None:
         """A site of the same name begins at nothing."""
         side = Side()
-        side.counting.take({"a": 7, "b": 1}, {})
-        self.assertEqual(side.total, 7)
+        numbers = {site: flat(number, some(number)) for site, number in (("a", 7), ("b", 1))}
+        side.counting.take(numbers, {})
+        self.assertEqual(side.counting.add(NOTHING, "a").requests, 7)
         side.counting.removed(["a"])
         self.assertEqual(side.total, 0)
-        self.assertEqual(side.counting.hand_over(), {"a": 0, "b": 1})
+        self.assertEqual(side.counting.hand_over(), {"b": numbers["b"]})

@@ -455,16 +455,6 @@ class CommandsTests(CrewCase):
         """Without workers there is nothing to wait for."""
         self.successResultOf(self.crew.loaded())
 
-    def test_answers(self) -> None:
-        """What they have answered is told, those that are no more included."""
-        first, second = self.start(2)
-        first.say(wire.Answered, total=5, errors=1)
-        second.say(wire.Answered, total=7, errors=0)
-        self.assertEqual(self.crew.answers(), (12, 1))
-        first.end(1)
-        second.say(wire.Answered, total=8, errors=2)
-        self.assertEqual(self.crew.answers(), (13, 3))
-
     def test_apply(self) -> None:
         """A change reaches all; what was counted of a site that is removed is forgotten."""
         first, second = self.start(2)

@@ -298,20 +298,6 @@ class SaidTests(DutyCase):
         self.pump.flush()
         self.assertEqual(len(self.heard), 1)
 
-    def test_answers(self) -> None:
-        """What was answered is told when somebody wants to know and it has changed."""
-        self.duty.report()
-        self.pump.flush()
-        self.assertEqual(self.desk.answers, (0, 0))
-        told: list[object] = []
-        self.duty._answers = lambda: (5, 1)
-        say = self.duty._say
-        self.duty._say = lambda command, **more: (told.append(command), say(command, **more))  # type: ignore[method-assign, assignment, func-returns-value]
-        self.duty.report()
-        self.duty.report()
-        self.pump.flush()
-        self.assertEqual((self.desk.answers, told), ((5, 1), [wire.Answered]))
-
     def test_many_counts(self) -> None:
         """Counts of thousands of sites arrive whole."""
         self.counts = {f"{n}.example": Counts(requests=n + 1) for n in range(5000)}

@@ -326,7 +326,7 @@ class DutyTests(DutyCase):
                     ask(kept, "files.localhost").read()
                     expected += 2
                 # What is told from time to time is told when it is lost at the latest.
-                self.until(lambda: counted() == expected, "it is never counted")
+                self.until(lambda wanted=expected: counted() == wanted, "it is never counted")
                 keeper.switch(*teams)
                 teams.reverse()
                 self.assertEqual(counted(), expected)

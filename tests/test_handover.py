@@ -28,13 +28,14 @@ KEPT = st.builds(
     st.dictionaries(st.sampled_from(["ready", "failed"]), NUMBERS),
     SECONDS,
 )
+COUNTS = st.dictionaries(st.sampled_from(["requests", "seconds", "code 200"]), SECONDS)
 HANDOVERS = st.builds(
     Handover,
     st.floats(0, 2e9),
     NUMBERS,
     st.dictionaries(NAMES, KEPT),
-    st.dictionaries(NAMES, NUMBERS),
-    st.dictionaries(NUMBERS, st.dictionaries(NAMES, NUMBERS)),
+    st.dictionaries(NAMES, COUNTS),
+    st.dictionaries(NUMBERS, st.dictionaries(NAMES, COUNTS)),
     st.lists(st.tuples(st.text(), NAMES, st.text())).map(tuple),
 )
 

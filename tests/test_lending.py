@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from snickers.control.socketfile import ControlUnavailable
+from snickers.duty.counting import flat
 from snickers.duty.lending import Lending, dial
 from snickers.interfaces import Share
 from snickers.workers import wire
@@ -97,7 +98,7 @@ class LendingTests(TestCase):
 
         say(reporter, Counts(5, 2, 3, 1))
         await until(lambda: self.lending.share("a") == Share(5, 2, 2))
-        self.assertEqual(self.lending.heard(), {os.getpid(): {"a": 5}})
+        self.assertEqual(self.lending.heard(), {os.getpid(): {"a": flat(5)}})
         other.transport.loseConnection()
         await until(lambda: not self.lending.desks)
         self.assertEqual(self.lending.share("a"), Share(5))

@@ -134,14 +134,6 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(plane.ports, ports)
         self.assertEqual(plane.poller.getReaders(), [])
 
-    def test_tallied(self) -> None:
-        """Answers are counted where somebody wants to know; the access log comes after that."""
-        self.assertIsNone(self.plane().tally)
-        on = Turns()
-        plane = Plane(on, Sweep(on), Settings(), Leases(), Alarm(), tallied=True)
-        assert plane.tally is not None
-        self.assertEqual(plane.front.access, plane.tally.add)
-
     def test_end(self) -> None:
         """What is open is what was accepted, usable or not yet; at the end all of it goes: in a
         moment, or at once."""

@@ -500,10 +500,11 @@ class LivesTests(TestCase):
         self.begin(container())
         self.awake()
         self.lives.take("a.example", Waiter())
-        self.lives.sleep("a.example", lambda words: None)
+        asked = self.lives.sleep("a.example", lambda words: None)
         self.turn()
         self.lives.give_back("a.example")
         self.assertEqual(self.lives.hand_over()["a.example"].uses, 0)
+        self.failureResultOf(asked, LifeFailed)
 
     def test_being_stopped(self):
         """That one was about to be stopped is said."""
@@ -511,9 +512,10 @@ class LivesTests(TestCase):
         self.awake()
         stopping = Deferred()
         self.engine.stop = lambda site, within: stopping
-        self.lives.sleep("a.example", lambda words: None)
+        asked = self.lives.sleep("a.example", lambda words: None)
         self.turn()
         self.assertTrue(self.lives.hand_over()["a.example"].kept.stopping)
+        self.failureResultOf(asked, LifeFailed)
         gone = self.lives.let_go(3.0)
         self.turn(2)
         self.assertNoResult(gone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from typing import Any
 
 from twisted.internet import reactor
@@ -113,7 +114,10 @@ class TeamTests(Case, TestCase):
         self.start(stands_by=False)
         await self.says("READY=1")
         await self.says("X_SNICKERS_DUTY=1")
-        self.assertIn(b" 308 ", await self.asked())
+        plane = self.wiring.plane
+        await plane.defer(plane.authority.root, time.time())
+        answer = await deferToThread(ask, plane.https_port, REQUEST, plane.authority.trust)
+        self.assertIn(b" 200 ", answer)
         await self.says("X_SNICKERS_ANSWERS=1 0")
 
     async def test_ends(self) -> None:
@@ -146,6 +150,8 @@ class TeamTests(Case, TestCase):
         team.give()
         await self.says("X_SNICKERS_DUTY=0")
         self.assertEqual(team._counts()["hello.localhost"].requests, 0)
+        # Without a connection nothing can have changed.
+        team._connections = lambda: 1
         self.wiring.plane.sites.by_name["hello.localhost"].requests = 7
         self.assertEqual(team._counts()["hello.localhost"].requests, 2)
         team.take()

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from snickers.duty.counting import Numbers, flat
 from snickers.duty.handover import Handover, take, write
 from snickers.duty.term import LET_GO_WITHIN, WRITE_WITHIN, Term
 from snickers.interfaces import Handed, Kept
@@ -79,8 +80,8 @@ class Part:
 
 
 class Lending(Part):
-    def heard(self) -> dict[int, dict[str, int]]:
-        return {78: {"a": 2}}
+    def heard(self) -> dict[int, dict[str, Numbers]]:
+        return {78: {"a": flat(2)}}
 
     def forget(self) -> None:
         self.everything.noted.append("forget")
@@ -90,11 +91,11 @@ class Counting:
     def __init__(self, everything: Everything) -> None:
         self.everything = everything
 
-    def hand_over(self) -> dict[str, int]:
-        return {"a": 9}
+    def hand_over(self) -> dict[str, Numbers]:
+        return {"a": flat(9)}
 
-    def take(self, requests: Any, heard: Any) -> None:
-        self.everything.noted.append(("counted", dict(requests), dict(heard)))
+    def take(self, counts: Any, heard: Any) -> None:
+        self.everything.noted.append(("counted", dict(counts), dict(heard)))
 
 
 class TermCase(SynchronousTestCase):
@@ -152,12 +153,14 @@ class BeginTests(TermCase):
         """What the team before has told of is gone on with, once."""
         kept = {"a": Kept(3.0)}
         alarm = ("crashed", "b", "it crashed")
-        write(self.path, Handover(NOW - 1, 78, kept, {"a": 5}, {PID: {"a": 2}}, (alarm,)))
+        write(
+            self.path, Handover(NOW - 1, 78, kept, {"a": flat(5)}, {PID: {"a": flat(2)}}, (alarm,))
+        )
         self.successResultOf(self.term.begin())
         noted = self.noted()
         for entry in (
             "forget",
-            ("counted", {"a": 5}, {"a": 2}),
+            ("counted", {"a": flat(5)}, {"a": flat(2)}),
             ("speak", [alarm]),
             ("on duty", kept),
         ):
@@ -166,7 +169,7 @@ class BeginTests(TermCase):
 
     def test_own(self) -> None:
         """Who takes up again what he gave up himself has lost count of nothing."""
-        write(self.path, Handover(NOW - 1, PID, {"a": Kept(3.0)}, {"a": 5}))
+        write(self.path, Handover(NOW - 1, PID, {"a": Kept(3.0)}, {"a": flat(5)}))
         self.successResultOf(self.term.begin())
         noted = self.noted()
         self.assertIn(("on duty", {"a": Kept(3.0)}), noted)
@@ -220,8 +223,8 @@ class LetGoTests(TermCase):
                 NOW,
                 PID,
                 {"a": kept},
-                {"a": 9},
-                {78: {"a": 2}},
+                {"a": flat(9)},
+                {78: {"a": flat(2)}},
                 (("crashed", "a", "it crashed"),),
             ),
         )

@@ -127,15 +127,6 @@ class WorkerPlaneTests(WorkerCase):
 
         return DeferredList([self.asked(), secure]).addCallback(answered)
 
-    def test_answers(self) -> None:
-        """Answers are counted where somebody wants to know."""
-        self.assertIsNone(self.plane.answers())
-        self.plane._tallied = True
-        self.plane.apply(self.change)
-        tally = self.plane.plane.tally
-        tally.total, tally.errors = 5, 1
-        self.assertEqual(self.plane.answers(), (5, 1))
-
     def test_limits(self) -> None:
         """Connections of other processes, of all of them, count for its limits."""
         self.plane.apply(self.change)

@@ -30,7 +30,6 @@ from snickers.http.kinds import HandlerMaker
 from snickers.http.plain import PlainHttp1
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
-from snickers.http.tallied import Tallied
 from snickers.interfaces import IAlarm, ILeases
 from snickers.listening import Limits, Port, private
 from snickers.livesites import LiveSites
@@ -101,8 +100,7 @@ class Plane:
     """The data plane of one process.
 
     *sweep* is its coarse clock, to be started with `parts`. *survey*: how many certificates that
-    nobody asked for are looked at in one go; one process is enough for that. *tallied*: answers are
-    counted, as `tally` says then.
+    nobody asked for are looked at in one go; one process is enough for that.
     """
 
     def __init__(
@@ -113,7 +111,6 @@ class Plane:
         leases: ILeases,
         alarm: IAlarm,
         survey: int = SURVEY,
-        tallied: bool = False,
     ) -> None:
         self.settings = settings
         self.sweep = sweep
@@ -133,11 +130,8 @@ class Plane:
         )
         self.front.soon = self.poller.soon
         self.alpn = ALPN_2 if settings.http2 else ALPN
-        self.tally = Tallied(self.front) if tallied else None
         self.access = LogKeeper(
-            self.tally or self.front,
-            time.time,
-            lambda path: LogFile(path, self._log_thread.run, alarm),
+            self.front, time.time, lambda path: LogFile(path, self._log_thread.run, alarm)
         )
         self.authority = Authority(os.path.join(settings.state, "internal"))
         self.certificates = Certificates(

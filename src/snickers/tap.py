@@ -187,6 +187,7 @@ class Wiring:
         self.settings = settings
         self.sweep = Sweep(reactor)
         self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time)
+        self.team: Team | None = None
         name = environ.get("SNICKERS_TEAM", "")
         self.minder: Minder | None = None
         self.lives = Lives(
@@ -198,19 +199,11 @@ class Wiring:
             self.alarm,
             free=free_memory,
         )
-        self.team = (
-            Team(
-                reactor,
-                name,
-                bool(environ.get("SNICKERS_STAND_BY")),
-                settings.state,
-                self.sweep,
-                self.lives,
-            )
-            if name
-            else None
-        )
-        leases: ILeases = self.lives if self.team is None else self.team.leases
+        leases: ILeases = self.lives
+        if name:
+            stands_by = bool(environ.get("SNICKERS_STAND_BY"))
+            self.team = Team(reactor, name, stands_by, settings.state, self.sweep, self.lives)
+            leases = self.team.leases
         self.lives.awake_limit, self.lives.keep_free = settings.awake_limit, settings.keep_free
         self._tally = -1
         self.crew = Crew(
@@ -234,7 +227,6 @@ class Wiring:
             settings,
             leases,
             OwnAlarm(self.crew.messages, self),
-            tallied=self.team is not None,
         )
         self.acme = self._acme()
         self.running = Running(

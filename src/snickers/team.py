@@ -20,7 +20,15 @@ from snickers.containers.service import Lives
 from snickers.control.client import Client, ControlFailed
 from snickers.duty.borrowing import Borrowing, Line
 from snickers.duty.colleagues import Colleagues
-from snickers.duty.counting import Counting
+from snickers.duty.counting import (
+    REQUESTS,
+    Counting,
+    Numbers,
+    flat,
+    handshakes_of,
+    plus,
+    traffic_of,
+)
 from snickers.duty.dutylock import DutyLock
 from snickers.duty.leasing import TeamLeases
 from snickers.duty.lending import Lending, dial
@@ -28,12 +36,12 @@ from snickers.duty.rehearsal import Rehearsal
 from snickers.duty.reporting import Reporting
 from snickers.duty.shift import Doors, Shift
 from snickers.duty.term import Part, Term
-from snickers.interfaces import IColleagues, IEngine
+from snickers.interfaces import NOTHING, IColleagues, IEngine, Share
 from snickers.livesites import is_opened
 from snickers.notify import Notifier
 from snickers.plane import Called, Plane
 from snickers.sweep import Sweep
-from snickers.workers.census import Counts
+from snickers.workers.census import ALL, Counts
 from snickers.workers.crew import Crew
 from snickers.workers.leases import RemoteLeases
 
@@ -62,6 +70,9 @@ class Team:
         self._socket = os.path.join(folder, "duty.sock")
         self._handover = os.path.join(folder, "handover.json")
         self.lending = Lending(reactor, self._socket, lives)
+        self._looked = (0, -1)
+        self._told: Mapping[str, Counts] = {}
+        self._answered = self._lost = (0, 0)
 
     def connect(
         self,
@@ -81,7 +92,7 @@ class Team:
         *failed* ends the process with a line."""
         self._plane, self._crew, self._running = plane, crew, running
         self._docker = docker
-        self.counting = Counting(self._own, self.lending.share)
+        self.counting = Counting(self._own, self.lending.share, self.lending.handshakes)
         self._borrowing = Borrowing(
             self._reactor,
             lambda line: self._dial(line),
@@ -121,7 +132,7 @@ class Team:
             notifier,
             {
                 "ANSWERS": self._answers,
-                "OPEN": self._open,
+                "OPEN": lambda: str(self._connections()),
                 "ALARMS": lambda: str(len(alarm.current())),
             },
         )
@@ -138,8 +149,11 @@ class Team:
         team = self
 
         class _Others:
-            def add(self, share: Any, site: str) -> Any:
+            def add(self, share: Share, site: str) -> Share:
                 return team.counting.add(share, site)
+
+            def handshakes(self, workers: Mapping[str, int]) -> Mapping[str, int]:
+                return team.counting.handshakes(workers)
 
         return Colleagues(crew, _Others())
 
@@ -186,35 +200,71 @@ class Team:
     def _dial(self, line: Line) -> bool:
         return dial(self._reactor, self._socket, line)
 
-    def _own(self) -> dict[str, int]:
+    def _own(self) -> dict[str, Numbers]:
         share = self._crew.census.share
-        return {
-            name: live.requests + share(name).requests
-            for name, live in self._plane.sites.by_name.items()
+        handshakes = tuple(self._plane.measured().items())
+        counted = {
+            ALL: plus(
+                flat(handshakes=handshakes),
+                flat(handshakes=tuple(self._crew.handshakes().items())),
+            )
         }
+        for name, live in self._plane.sites.by_name.items():
+            theirs = share(name)
+            traffic = live.traffic.total(live.connections)
+            if theirs is not NOTHING:
+                traffic += theirs.traffic
+            counted[name] = flat(live.requests + theirs.requests, traffic)
+        return counted
 
-    def _counts(self) -> dict[str, Counts]:
+    def _counts(self) -> Mapping[str, Counts]:
         """Return what there is to tell whoever is on duty."""
-        untold = self.counting.untold()
+        connections = self._connections()
+        before, self._looked = self._looked, (connections, self.counting.times)
+        if self._looked == before == (0, self.counting.times):
+            # Who stands by for weeks has nothing new to tell.
+            return self._told
         uses = self._borrowed.uses()
         counted = {}
-        for name, live in self._plane.sites.by_name.items():
+        for name, untold in self.counting.untold().items():
+            if name == ALL:
+                handshakes = tuple(sorted(handshakes_of(untold).items()))
+                counted[name] = Counts(handshakes=handshakes)
+                continue
+            live = self._plane.sites.by_name[name]
             share = self._crew.census.share(name)
             used, leased = uses.get(name, (0, 0))
             counted[name] = Counts(
-                untold.get(name, 0), len(live.connections) + share.connections, used, leased
+                int(untold.get(REQUESTS, 0)),
+                len(live.connections) + share.connections,
+                used,
+                leased,
+                traffic=traffic_of(untold),
             )
+        self._told = counted
         return counted
 
-    def _open(self) -> str:
-        return str(self._plane.open + sum(entry["connections"] for entry in self._crew.report()))
+    def _connections(self) -> int:
+        report = self._crew.report()
+        return self._plane.open + sum(int(entry["connections"]) for entry in report)
 
     def _answers(self) -> str:
-        total, errors = self._crew.answers()
-        tally = self._plane.tally
-        if tally is not None:
-            total, errors = total + tally.total, errors + tally.errors
-        return f"{total} {errors}"
+        """Return all answers and those of them by which a server says that it has failed (5xx, RFC
+        9110 §15.6): numbers that never go back, whatever sites are removed."""
+        self._plane.access.flush()
+        total = errors = 0
+        for name, live in self._plane.sites.by_name.items():
+            theirs = self._crew.census.share(name).traffic.codes
+            for status, number in (*live.traffic.codes.items(), *theirs):
+                total += number
+                if status >= 500:
+                    errors += number
+        before, self._answered = self._answered, (total, errors)
+        self._lost = (
+            self._lost[0] + max(0, before[0] - total),
+            self._lost[1] + max(0, before[1] - errors),
+        )
+        return f"{total + self._lost[0]} {errors + self._lost[1]}"
 
     # The proof
 

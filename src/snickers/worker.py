@@ -9,7 +9,6 @@ open needs.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -43,7 +42,7 @@ class WorkerPlane:
     """The data plane of a worker, made of the first change that it is told, and its doors.
 
     *sockets*: the listening sockets with what they are, ``"https"`` or ``"http"``; *ended* is
-    called when all is over; *tallied*: answers are counted.
+    called when all is over.
     """
 
     log = Logger()
@@ -55,14 +54,12 @@ class WorkerPlane:
         tally: Tally,
         alarm: RemoteAlarm,
         ended: Any,
-        tallied: bool = False,
     ) -> None:
         self._reactor = reactor
         self._sockets = sockets
         self._tally = tally
         self._alarm = alarm
         self._ended = ended
-        self._tallied = tallied
         self._sweep = Sweep(reactor)
         self.leases = RemoteLeases(self._sweep)
         self.plane: Plane | None = None
@@ -89,7 +86,6 @@ class WorkerPlane:
             self._alarm,
             # The first process looks at what nobody has asked for.
             survey=0,
-            tallied=self._tallied,
         )
         plane.limits.share(self._tally)
         for part in (*plane.parts, plane.certificates):
@@ -124,11 +120,6 @@ class WorkerPlane:
                 live.traffic.total(live.connections),
             )
         return counted
-
-    def answers(self) -> tuple[int, int] | None:
-        """Return how many answers were given, and how many of them were errors of a server."""
-        tally = None if self.plane is None else self.plane.tally
-        return None if tally is None else (tally.total, tally.errors)
 
     # Doors
 
@@ -187,13 +178,7 @@ def connect(reactor: Any, row: int, names: Sequence[str]) -> Duty:
         sock.set_inheritable(False)
     alarm = RemoteAlarm()
     plane = WorkerPlane(
-        reactor,
-        sockets,
-        Tally(TALLY, row),
-        alarm,
-        lambda: duty.leave(reactor.stop),
-        # A keeper of two teams wants to know how they answer.
-        "SNICKERS_TEAM" in os.environ,
+        reactor, sockets, Tally(TALLY, row), alarm, lambda: duty.leave(reactor.stop)
     )
     duty: Duty = Duty(
         reactor,
@@ -202,7 +187,6 @@ def connect(reactor: Any, row: int, names: Sequence[str]) -> Duty:
         plane.leases,
         plane.count,
         lambda: plane.settings.drain_within,
-        plane.answers,
     )
     alarm.teller = plane.leases.lessor = duty
     reporting = LoopingCall(duty.report)

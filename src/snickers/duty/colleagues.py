@@ -5,6 +5,7 @@ A team's workers are processes like any; of the other team only what it counts i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -17,6 +18,8 @@ class Others(Protocol):
     """See `snickers.duty.counting.Counting`."""
 
     def add(self, share: Share, site: str) -> Share: ...
+
+    def handshakes(self, workers: Mapping[str, int]) -> Mapping[str, int]: ...
 
 
 @implementer(IColleagues)
@@ -33,6 +36,9 @@ class Colleagues:
 
     def share(self, site: str) -> Share:
         return self._others.add(self._crew.share(site), site)
+
+    def handshakes(self) -> Mapping[str, int]:
+        return self._others.handshakes(self._crew.handshakes())
 
     def report(self) -> list[dict[str, Any]]:
         report: list[dict[str, Any]] = self._crew.report()

@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import Factory, frozen
 
+from snickers.duty.counting import Numbers
 from snickers.interfaces import Kept
 from snickers.tls.disk import make_folder, replace
 
@@ -35,10 +36,10 @@ class Handover:
     """The process that hands over."""
     lives: Mapping[str, Kept] = Factory(dict)
     """By site: what is known of its server."""
-    requests: Mapping[str, int] = Factory(dict)
-    """By site: all that were counted."""
-    heard: Mapping[int, Mapping[str, int]] = Factory(dict)
-    """By process: those of them that this one has told of, by site."""
+    counts: Mapping[str, Numbers] = Factory(dict)
+    """By site: all that was counted."""
+    heard: Mapping[int, Mapping[str, Numbers]] = Factory(dict)
+    """By process: as much of it as this one has told of, by site."""
     alarms: tuple[tuple[str, str, str], ...] = ()
     """Kind, site and message of those that a person was told and that hold."""
 
@@ -50,8 +51,11 @@ def write(path: str, handover: Handover) -> None:
         "time": handover.time,
         "pid": handover.pid,
         "lives": {site: _said(kept) for site, kept in handover.lives.items()},
-        "requests": dict(handover.requests),
-        "heard": {str(pid): dict(counts) for pid, counts in handover.heard.items()},
+        "counts": {site: dict(numbers) for site, numbers in handover.counts.items()},
+        "heard": {
+            str(pid): {site: dict(numbers) for site, numbers in counts.items()}
+            for pid, counts in handover.heard.items()
+        },
         "alarms": [list(alarm) for alarm in handover.alarms],
     }
     replace(path, json.dumps(said).encode(), MODE)
@@ -92,7 +96,7 @@ def _read(said: Mapping[str, Any]) -> Handover:
         float(said["time"]),
         int(said.get("pid", 0)),
         {str(site): _kept(kept) for site, kept in said.get("lives", {}).items()},
-        _counts(said.get("requests", {})),
+        _counts(said.get("counts", {})),
         {int(pid): _counts(counts) for pid, counts in said.get("heard", {}).items()},
         tuple((str(k), str(s), str(m)) for k, s, m in said.get("alarms", ())),
     )
@@ -107,10 +111,13 @@ def _kept(said: Mapping[str, Any]) -> Kept:
         bool(said.get("put")),
         bool(said.get("stopping")),
         str(said.get("detail", "")),
-        _counts(said.get("wakes", {})),
+        {str(name): max(0, int(number)) for name, number in said.get("wakes", {}).items()},
         float(said.get("woken", 0.0)),
     )
 
 
-def _counts(said: Mapping[str, Any]) -> dict[str, int]:
-    return {str(name): max(0, int(number)) for name, number in said.items()}
+def _counts(said: Mapping[str, Any]) -> dict[str, Numbers]:
+    return {
+        str(site): {str(name): max(0, number + 0) for name, number in numbers.items()}
+        for site, numbers in said.items()
+    }

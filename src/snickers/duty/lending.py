@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from snickers.control.client import short_path
 from snickers.control.socketfile import OwnersPort, listen
+from snickers.duty.counting import Numbers, flat
 from snickers.interfaces import IAlarm, ILeases, Share
 from snickers.workers import wire
 from snickers.workers.census import Census, Counts, read
@@ -152,10 +153,18 @@ class Lending:
         """Return what the other team has of *site*, and has had."""
         return self._census.share(site)
 
-    def heard(self) -> dict[int, dict[str, int]]:
-        """Return, by process, the requests of each site that it has told of."""
+    def handshakes(self) -> dict[str, int]:
+        """Return how many of its TLS handshakes ended how."""
+        return self._census.handshakes()
+
+    def heard(self) -> dict[int, dict[str, Numbers]]:
+        """Return, by process, what it has told of each site."""
         return {
-            pid: {site: counts.requests for site, counts in heard.items() if counts.requests}
+            pid: {
+                site: numbers
+                for site, counts in heard.items()
+                if (numbers := flat(counts.requests, counts.traffic, counts.handshakes))
+            }
             for pid, heard in self._heard.items()
         }
 

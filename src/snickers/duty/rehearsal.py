@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError
@@ -93,7 +93,7 @@ class Rehearsal:
         return Deferred.fromCoroutine(self._run())
 
     async def _run(self) -> None:
-        await self._within(CERTIFICATES_WITHIN, self._certificates(), "loading the certificates")
+        await self._certificates()
         for kind, sock, port in self._doubles():
             await self._try_port(kind, sock, port)
         workers = self._workers()
@@ -105,14 +105,6 @@ class Rehearsal:
                 f"The workers have not loaded within {WORKERS_WITHIN:g} s; the log says why"
             ) from None
         await self._reach()
-
-    async def _within(self, seconds: float, work: Coroutine[Any, Any, None], what: str) -> None:
-        done: Deferred[None] = Deferred.fromCoroutine(work)
-        done.addTimeout(seconds, self._clock)
-        try:
-            await done
-        except TimeoutError:
-            raise Unproven(f"{what} took longer than {seconds:g} s") from None
 
     # Certificates
 
@@ -130,18 +122,26 @@ class Rehearsal:
 
         todo = iter(await self._in_thread(needed))
         faults: list[str] = []
+        until = self._clock.seconds() + CERTIFICATES_WITHIN
         await DeferredList(
-            [Deferred.fromCoroutine(self._load_all(todo, faults)) for _ in range(AT_ONCE)]
+            [Deferred.fromCoroutine(self._load_all(todo, faults, until)) for _ in range(AT_ONCE)]
         )
         if faults:
             more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
             raise Unproven(f"A certificate that is in use cannot be loaded: {faults[0]}{more}")
 
-    async def _load_all(self, todo: Iterator[tuple[str, str]], faults: list[str]) -> None:
+    async def _load_all(
+        self, todo: Iterator[tuple[str, str]], faults: list[str], until: float
+    ) -> None:
         for site, name in todo:
+            load = self._load(site, name)
+            load.addTimeout(max(0.0, until - self._clock.seconds()), self._clock)
             try:
-                await self._load(site, name)
+                await load
                 self._loaded = self._loaded or name
+            except TimeoutError:
+                faults.append(f"{name}: it was not loaded within {CERTIFICATES_WITHIN:g} s for all")
+                return
             except Exception as problem:
                 faults.append(str(problem) or repr(problem))
 

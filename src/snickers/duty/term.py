@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from snickers.duty import handover as handovers
+from snickers.duty.counting import Numbers
 from snickers.duty.handover import Handover
 from snickers.interfaces import Handed, Kept
 
@@ -50,9 +51,9 @@ class Leases(Protocol):
 class Counting(Protocol):
     """See `snickers.duty.counting.Counting`."""
 
-    def hand_over(self) -> dict[str, int]: ...
+    def hand_over(self) -> Mapping[str, Numbers]: ...
 
-    def take(self, requests: Mapping[str, int], heard: Mapping[str, int]) -> None: ...
+    def take(self, counts: Mapping[str, Numbers], heard: Mapping[str, Numbers]) -> None: ...
 
 
 class Lending(Protocol):
@@ -62,7 +63,7 @@ class Lending(Protocol):
 
     def stop(self) -> Deferred[Any]: ...
 
-    def heard(self) -> dict[int, dict[str, int]]: ...
+    def heard(self) -> Mapping[int, Mapping[str, Numbers]]: ...
 
     def forget(self) -> None: ...
 
@@ -158,7 +159,7 @@ class Term:
         if told is not None and told.pid != self._pid:
             # What the other team has counted is in that.
             self._lending.forget()
-            self._counting.take(told.requests, told.heard.get(self._pid, {}))
+            self._counting.take(told.counts, told.heard.get(self._pid, {}))
         self._alarm.speak(() if told is None else told.alarms)
         self._leases.on_duty(lives)
         for part in self._last:
@@ -174,13 +175,13 @@ class Term:
         now = self._wall()
         alarms = tuple(self._alarm.be_silent())
         heard = self._lending.heard()
-        requests = self._counting.hand_over()
+        counts = self._counting.hand_over()
         ending = [self._stop(part) for part in reversed(self._first)]
         handed = self._lives.hand_over()
         self._leases.off_duty(handed)
         ending += [self._stop(part) for part in reversed(self._last)]
         lives = {site: found.kept for site, found in handed.items() if found.kept != Kept()}
-        told = Handover(now, self._pid, lives, requests, heard, alarms)
+        told = Handover(now, self._pid, lives, counts, heard, alarms)
         all_ended = self._bounded(DeferredList(ending), LET_GO_WITHIN)
         engines = self._lives.let_go(LET_GO_WITHIN)
         writing = self._in_thread(handovers.write, self._path, told)

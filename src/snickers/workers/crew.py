@@ -239,8 +239,6 @@ class Crew:
         self._paused = False
         self._closed = False
         self._told = False
-        self._answered = (0, 0)
-        """What those that are no more have answered."""
 
     # How many there are
 
@@ -320,7 +318,6 @@ class Crew:
                 call.cancel()
         # What it has said last and was not read would be of nobody.
         worker.desk.hang_up()
-        self._answered = _sum(self._answered, worker.desk.answers)
         self.census.gone(worker)
         self.messages.gone(worker)
         if self._tally is not None:
@@ -481,10 +478,6 @@ class Crew:
             }
             for worker in sorted(self._all(), key=lambda worker: (worker.row, worker.since))
         ]
-
-
-def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return one[0] + other[0], one[1] + other[1]
 
 
 def _in_words(reason: Failure) -> str:

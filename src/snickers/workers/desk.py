@@ -210,15 +210,6 @@ class Desk(wire.Speaker):
             self._told(data)
         return {}
 
-    answers = (0, 0)
-    """The answers that it has given, and those of them by which a server says that it has failed
-    (5xx), as far as it tells."""
-
-    @wire.Answered.responder
-    def _answered(self, total: int, errors: int) -> dict[str, object]:
-        self.answers = (total, errors)
-        return {}
-
     # Its end
 
     def hang_up(self) -> None:

@@ -48,8 +48,7 @@ class Duty(wire.Speaker):
     """Speaks with the first process.
 
     *count* returns what there is to tell of each site; *drain_within* how many seconds open
-    exchanges have when the first process has gone; *answers* the answers that were given and how
-    many of them were errors, ``None`` where nobody wants to know.
+    exchanges have when the first process has gone.
     """
 
     log = Logger()
@@ -62,7 +61,6 @@ class Duty(wire.Speaker):
         leases: RemoteLeases,
         count: Callable[[], Mapping[str, Counts]],
         drain_within: Callable[[], float],
-        answers: Callable[[], tuple[int, int] | None] = lambda: None,
     ) -> None:
         super().__init__()
         self._clock = clock
@@ -71,8 +69,6 @@ class Duty(wire.Speaker):
         self._leases = leases
         self._count = count
         self._drain_within = drain_within
-        self._answers = answers
-        self._answered_last: tuple[int, int] | None = None
         self._reporter = Reporter()
         self._parts: list[bytes] = []
         self._lost = False
@@ -131,10 +127,6 @@ class Duty(wire.Speaker):
         if data:
             for part, last in wire.parts(data):
                 self._say(wire.Counted, part=part, last=last)
-        answers = self._answers()
-        if answers is not None and answers != self._answered_last:
-            self._answered_last = answers
-            self._say(wire.Answered, total=answers[0], errors=answers[1])
 
     def take(self, site: str, ticket: int) -> None:
         """Ask for a lease of *site*: see `snickers.workers.leases.Lessor`."""

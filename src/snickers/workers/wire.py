@@ -141,14 +141,6 @@ class Counted(amp.Command):
     requiresAnswer = False
 
 
-class Answered(amp.Command):
-    """So many answers were given in all, and so many of them by which a server says that it has
-    failed (5xx)."""
-
-    arguments = [(b"total", amp.Integer()), (b"errors", amp.Integer())]
-    requiresAnswer = False
-
-
 # Forms
 
 
