@@ -7,23 +7,24 @@ woken.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from http.client import HTTPResponse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import bench
+from bench.visitors import Visitors
+from bench.witness import HELLO
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.sync.client import connect as connect_websocket
 
 from snickers.containers.engine import owner_of
 from tests import docker_setup
-from tests.callers import Callers
 from tests.live_setup import ECHO, SETTINGS, WITHIN, ask
 from tests.two_teams import Keeper, Team
 
@@ -40,32 +41,13 @@ pull = never
 health = /
 stop within = 1s
 idle after = {idle}
-command = sh -c 'mkdir -p /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www'
+command = sh -c 'mkdir -p /www; printf hello > /www/index.html; exec httpd -f -p 80 -h /www'
 """
-BODY = b"hello"
-
-
-class Hash(BaseHTTPRequestHandler):
-    """Answers a POST with the hash of what came."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        left = int(self.headers["Content-Length"])
-        found = hashlib.sha256()
-        while left:
-            data = self.rfile.read1(min(left, 65536))
-            assert data
-            left -= len(data)
-            found.update(data)
-        answer = found.hexdigest().encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+WITNESS = (
+    "[witness.localhost]\ntype = process\nidle after = 1s\nstop within = 2s\n"
+    f"env.PYTHONPATH = {os.path.dirname(os.path.dirname(bench.__file__))}\n"
+    f"command = sh -c 'exec {sys.executable} -m bench.witness $PORT'\n"
+)
 
 
 def background(act: Any) -> Any:
@@ -129,8 +111,15 @@ class DutyCase(SynchronousTestCase):
     def keeper(self, text: str = FILES, settings: str = SETTINGS, **more: Any) -> Keeper:
         keeper = Keeper(self, text, settings, **more)
         (keeper.folder / "site").mkdir()
-        (keeper.folder / "site" / "index.html").write_bytes(BODY)
+        (keeper.folder / "site" / "index.html").write_bytes(HELLO)
         return keeper
+
+    def visit(self, keeper: Keeper, host: str, **more: int) -> Visitors:
+        """Have visitors ask *host* until they are stopped."""
+        visitors = Visitors(keeper.https, None, host)
+        visitors.start(fresh=2, kept=2, h2=2, **more)
+        self.addCleanup(visitors.stop)
+        return visitors
 
     def both(self, keeper: Keeper) -> tuple[Team, Team]:
         """Start a team that is on duty and one that stands by."""
@@ -156,61 +145,27 @@ class DutyTests(DutyCase):
     """Duty passes by signals and by death."""
 
     def test_load(self) -> None:
-        """Under load duty passes there and back again and again: no answer is lost or wrong, a
-        WebSocket and an upload go on, and their server is the same all the time."""
-        behind = ThreadingHTTPServer(("127.0.0.1", 0), Hash)
-        self.addCleanup(behind.server_close)
-        threading.Thread(target=behind.serve_forever, daemon=True).start()
-        self.addCleanup(behind.shutdown)
-        up = f"[up.localhost]\ntype = proxy\nto = http://127.0.0.1:{behind.server_port}\n"
-        keeper = self.keeper(FILES + BOX.format(idle="2s") + up)
+        """Under load duty passes there and back again and again: no answer is lost or wrong, on new
+        connections, kept ones and HTTP/2, up or down, however long; and all of them are of the same
+        server."""
+        keeper = self.keeper(FILES + WITNESS)
         blue, red = self.both(keeper)
-        server = keeper.get("box.localhost")[1]
-        callers = Callers(
-            lambda protocol: keeper.connect("files.localhost", protocol),
-            "files.localhost",
-            "/",
-            BODY,
-        )
-        callers.start()
-        self.addCleanup(callers.stop)
-        talk = Socket(keeper, "box.localhost")
-        self.addCleanup(talk.stop)
-        data = os.urandom(400_000)
-        uploaded = background(lambda: self.upload(keeper, data))
+        keeper.get("witness.localhost")
+        server = self.site(keeper, "witness.localhost")["id"]
+        everything = self.visit(keeper, "witness.localhost", upload=2, download=1, chat=2)
+        files = self.visit(keeper, "files.localhost")
         passed = []
-        for _ in range(4):
+        for _ in range(6):
             for old, new in ((blue, red), (red, blue)):
                 passed.append(keeper.switch(old, new))
-                time.sleep(0.3)
-                status, body = keeper.get("box.localhost")
-                self.assertEqual((status, body), (200, server))
-        # Longer than its server may be idle.
-        keeper.switch(blue, red)
-        before = talk.echoes
-        time.sleep(3.0)
-        self.assertEqual(uploaded(), hashlib.sha256(data).hexdigest().encode())
-        callers.stop()
-        talk.stop()
-        self.assertEqual(callers.lost, [])
-        self.assertEqual(talk.lost, "")
-        self.assertGreater(talk.echoes, before)
-        self.assertTrue(all(callers.answered.values()), callers.answered)
-        self.assertEqual(keeper.get("box.localhost"), (200, server))
+                time.sleep(0.5)
+                found = self.site(keeper, "witness.localhost")
+                self.assertEqual((found["state"], found["id"]), ("awake", server))
+        for visitors in (everything, files):
+            visitors.stop()
+            self.assertEqual(visitors.lost, [])
+        self.assertTrue(all(everything.answered.values()), everything.answered)
         self.assertLess(max(passed), WITHIN / 10)
-
-    def upload(self, keeper: Keeper, data: bytes) -> bytes:
-        """Send *data* slowly; return the answer."""
-        with keeper.connect("up.localhost") as sock:
-            sock.sendall(
-                b"POST / HTTP/1.1\r\nHost: up.localhost\r\nContent-Length: %d\r\n\r\n" % len(data)
-            )
-            for start in range(0, len(data), 10_000):
-                sock.sendall(data[start : start + 10_000])
-                time.sleep(0.1)
-            answer = HTTPResponse(sock)
-            answer.begin()
-            return answer.read()
 
     def test_queue(self) -> None:
         """Who connects while nobody accepts waits, and is answered as soon as somebody does: by the
@@ -221,7 +176,7 @@ class DutyTests(DutyCase):
             team.tell(signal.SIGUSR1, "X_SNICKERS_DUTY=0")
             asked = background(lambda: keeper.get("files.localhost"))
             other.tell(signal.SIGUSR2, "X_SNICKERS_DUTY=1")
-            self.assertEqual(asked(), (200, BODY))
+            self.assertEqual(asked(), (200, HELLO))
 
     def test_kill_duty(self) -> None:
         """When the team on duty is killed the other one takes its place, with all that waits."""
@@ -248,7 +203,7 @@ class DutyTests(DutyCase):
         time.sleep(3.0)
         self.assertEqual((self.site(keeper, "box.localhost")["state"], talk.lost), ("awake", ""))
         blue.kill()
-        self.assertEqual(keeper.get("files.localhost"), (200, BODY))
+        self.assertEqual(keeper.get("files.localhost"), (200, HELLO))
         self.until(
             lambda: self.site(keeper, "box.localhost")["state"] == "asleep", "it never sleeps"
         )
@@ -356,14 +311,7 @@ class DutyTests(DutyCase):
             FILES + BOX.format(idle="1s"), SETTINGS + "workers = 2\ndrain within = 5s\n"
         )
         blue, red = self.both(keeper)
-        callers = Callers(
-            lambda protocol: keeper.connect("box.localhost", protocol),
-            "box.localhost",
-            "/",
-            keeper.get("box.localhost")[1],
-        )
-        callers.start()
-        self.addCleanup(callers.stop)
+        visitors = self.visit(keeper, "files.localhost")
         talks = [Socket(keeper, "box.localhost") for _ in range(4)]
         for talk in talks:
             self.addCleanup(talk.stop)
@@ -372,10 +320,10 @@ class DutyTests(DutyCase):
             time.sleep(0.5)
             keeper.switch(red, blue)
             time.sleep(0.5)
-        callers.stop()
+        visitors.stop()
         keeper.switch(blue, red)
         time.sleep(2.5)
-        self.assertEqual((callers.lost, [talk.lost for talk in talks]), ([], [""] * 4))
+        self.assertEqual((visitors.lost, [talk.lost for talk in talks]), ([], [""] * 4))
         self.assertEqual(self.site(keeper, "box.localhost")["state"], "awake")
         self.assertEqual(len(keeper.asked("status")["workers"]), 1)
         for talk in talks:
@@ -412,7 +360,7 @@ class ProofTests(DutyCase):
         self.assertNotIn("Traceback", red.log.read_text())
         keeper.hear(0.1)
         self.assertNotIn("READY=1", red.heard)
-        self.assertEqual(keeper.get("files.localhost"), (200, BODY))
+        self.assertEqual(keeper.get("files.localhost"), (200, HELLO))
         return lines[0]
 
     def test_certificate(self) -> None:
@@ -459,23 +407,18 @@ class ContainerTests(DutyCase):
         keeper.switch(blue, red)
         lamp = asked()
         self.assertEqual(lamp[0], 200)
-        callers = Callers(
-            lambda protocol: keeper.connect("lamp.localhost", protocol),
-            "lamp.localhost",
-            "/",
-            lamp[1],
-        )
-        callers.start(2, 2, 1)
-        self.addCleanup(callers.stop)
+        server = self.site(keeper, "lamp.localhost")["id"]
+        visitors = self.visit(keeper, "lamp.localhost")
         for _ in range(3):
             keeper.switch(red, blue)
             time.sleep(0.3)
             keeper.switch(blue, red)
             time.sleep(0.3)
-        callers.stop()
-        self.assertEqual(callers.lost, [])
+        visitors.stop()
+        self.assertEqual(visitors.lost, [])
         red.kill()
         blue.tell(signal.SIGUSR2, "X_SNICKERS_DUTY=1")
         self.assertEqual(keeper.get("lamp.localhost"), lamp)
         mine = {"label": f"io.snickers.instance={owner_of(str(keeper.folder / 'state'))}"}
-        self.assertEqual(len(docker_setup.client().containers(all=True, filters=mine)), 1)
+        (found,) = docker_setup.client().containers(all=True, filters=mine)
+        self.assertEqual(found["Id"], server)
