@@ -2,7 +2,7 @@
 
 `snickers.tap` makes one where ``SNICKERS_TEAM`` says so, in two steps, since the data plane needs
 the leases and duty needs the data plane. It starts nothing before it is told to. What it says to
-the keeper, and by which signals it is told, is in docs/deploying.md.
+the keeper, and by which signals it is told, is in docs/architecture.md.
 """
 
 from __future__ import annotations
