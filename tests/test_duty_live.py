@@ -232,6 +232,27 @@ class DutyTests(DutyCase):
                 self.assertRaises(TimeoutError, sock.recv, 1)
                 sock.settimeout(WITHIN)
 
+    def test_stop_under_way(self) -> None:
+        """A server that is about to be stopped when duty passes is not what the next visitor gets:
+        he waits for its end, and for another one."""
+        stubborn = "import signal, sys; signal.signal(15, 1); sys.argv[1:] = [sys.argv[1]]"
+        run = "import runpy; runpy.run_module('bench.witness', run_name='__main__')"
+        site = WITNESS.replace("-m bench.witness", f'-c "{stubborn}; {run}"')
+        keeper = self.keeper(FILES + site.replace("idle after = 1s", "idle after = 10m"))
+        blue, red = self.both(keeper)
+        keeper.get("witness.localhost")
+        server = self.site(keeper, "witness.localhost")["id"]
+        slept = background(lambda: keeper.command("sleep", "witness.localhost"))
+        self.until(
+            lambda: self.site(keeper, "witness.localhost")["state"] == "stopping", "it runs on"
+        )
+        keeper.switch(blue, red)
+        self.assertEqual(keeper.get("witness.localhost"), (200, HELLO))
+        slept()
+        found = self.site(keeper, "witness.localhost")
+        self.assertEqual(found["state"], "awake")
+        self.assertNotEqual(found["id"], server)
+
     def test_kept_connection_wakes(self) -> None:
         """A request on a connection that stays with the old team wakes a server by the one on duty,
         and one that ends with it is not held up."""

@@ -197,6 +197,7 @@ class FrontDoorServiceTests(SynchronousTestCase):
             handler: Any = signal.getsignal(signal.SIGUSR2)
             handler(signal.SIGUSR2, None)
             self.assertEqual(self.noted[-3:], ["team start", "team give", "team take"])
+            service.told("ready")
             self.assertEqual((self.notifier.sent, len(team.ports)), ([], 1))
             self.front.connections.add(1)
             self.noted.clear()

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.duty.counting import Numbers, flat
 from snickers.duty.handover import Handover, take, write
-from snickers.duty.term import LET_GO_WITHIN, WRITE_WITHIN, Term
+from snickers.duty.term import LET_GO_WITHIN, READ_WITHIN, WRITE_WITHIN, Term
 from snickers.interfaces import Handed, Kept
 
 NOW = 5000.0
@@ -182,7 +182,9 @@ class BeginTests(TermCase):
         self.threads[0].errback(OSError("a fault"))
         self.successResultOf(begun)
         self.assertEqual(self.noted()[-1], "lives start")
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        begun = self.term.begin()
+        self.clock.advance(READ_WITHIN)
+        self.successResultOf(begun)
 
     def test_cannot_be_begun(self) -> None:
         """What was begun is undone when the rest cannot be; nothing of servers is touched."""
@@ -200,6 +202,17 @@ class BeginTests(TermCase):
 
 class LetGoTests(TermCase):
     """Letting go."""
+
+    def test_counts_cannot_be_said(self) -> None:
+        """Duty is let go of whole, whatever cannot be counted."""
+
+        def broken() -> dict[str, Numbers]:
+            raise RuntimeError("a fault")
+
+        self.term._counting.hand_over = broken  # type: ignore[method-assign]
+        self.successResultOf(self.term.let_go())
+        self.assertIn("hand over", self.noted())
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_order(self) -> None:
         """Nobody can ask for anything any more before lives are handed over; what was known is

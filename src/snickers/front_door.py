@@ -165,6 +165,8 @@ class FrontDoorService(Service):
 
     def told(self, what: str) -> None:
         """Tell the service manager how a reload goes: ``"reloading"`` or ``"ready"``."""
+        if self._team is not None:
+            return  # that it is ready is for a team to say, when it has proven itself
         if what == "reloading":
             # systemd's Type=notify-reload wants to know when (sd_notify(3)).
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

@@ -171,8 +171,7 @@ class Lives:
             life = newest.before
             while life is not None:
                 # Its uses are given back to whoever has the site then.
-                before = life.retire()
-                found = evolve(found, uses=found.uses + before.uses)
+                found = evolve(found, uses=found.uses + life.retire().uses)
                 life = life.before
             handed[site] = found
         self._lives, self._due = {}, set()

@@ -106,6 +106,8 @@ class Lending:
         self._port: Any = None
         self._census = Census()
         self._heard: dict[int, dict[str, Counts]] = {}
+        self._odd: set[int] = set()
+        """Processes whose counts were not understood."""
 
     def start(self) -> None:
         """Listen; raises `snickers.control.socketfile.ControlUnavailable` when that cannot be."""
@@ -133,7 +135,10 @@ class Lending:
         try:
             news = read(data)
         except ValueError as error:
-            _log.error("The other team counted oddly: {error}", error=error)
+            if pid not in self._odd:
+                # It may be of another version, and will go on like that.
+                self._odd.add(pid)
+                _log.error("The other team counted oddly: {error}", error=error)
             return
         self._heard.setdefault(pid, {}).update(news)
         self._census.counted(pid, news)

@@ -24,7 +24,7 @@ from snickers.interfaces import Handed, Kept
 LET_GO_WITHIN = 1.0
 """Seconds that engines have to finish what they were asked, and copies to be broken off: Docker
 starts or stops a small server in less, and the keeper waits for two."""
-WRITE_WITHIN = 0.5
+READ_WITHIN = WRITE_WITHIN = 0.5
 """Seconds that a slow disk is waited for."""
 
 _log = Logger()
@@ -139,8 +139,8 @@ class Term:
     def begin(self) -> Deferred[None]:
         """Begin; fires when all is begun. When it fails nothing is."""
         reading = self._in_thread(handovers.take, self._path, self._wall())
-        # Who cannot be told what was goes on without.
-        reading.addErrback(lambda failure: _log.failure("reading what was handed over", failure))
+        reading.addTimeout(READ_WITHIN, self._clock)
+        reading.addErrback(self._not_read)
         return reading.addCallback(self._begin)
 
     def _begin(self, told: Handover | None) -> None:
@@ -174,8 +174,7 @@ class Term:
         the latest, and never fails."""
         now = self._wall()
         alarms = tuple(self._alarm.be_silent())
-        heard = self._lending.heard()
-        counts = self._counting.hand_over()
+        heard, counts = self._counted()
         ending = [self._stop(part) for part in reversed(self._first)]
         handed = self._lives.hand_over()
         self._leases.off_duty(handed)
@@ -192,6 +191,21 @@ class Term:
             self._borrowing.start()
 
         return done.addCallback(gone)
+
+    def _counted(self) -> tuple[Mapping[int, Mapping[str, Numbers]], Mapping[str, Numbers]]:
+        try:
+            return self._lending.heard(), self._counting.hand_over()
+        except Exception:
+            # Numbers are no reason to keep duty, or to let go of it by halves.
+            _log.failure("what was counted cannot be handed over")
+            return {}, {}
+
+    @staticmethod
+    def _not_read(failure: Failure) -> None:
+        # Who cannot be told what was goes on without.
+        _log.error(
+            "What was handed over cannot be read: {reason}", reason=failure.getErrorMessage()
+        )
 
     @staticmethod
     def _not_written(failure: Failure) -> None:
