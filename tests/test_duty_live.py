@@ -43,11 +43,18 @@ stop within = 1s
 idle after = {idle}
 command = sh -c 'mkdir -p /www; printf hello > /www/index.html; exec httpd -f -p 80 -h /www'
 """
+ORDINARY = f"{sys.executable} -m bench.witness $PORT"
 WITNESS = (
-    "[witness.localhost]\ntype = process\nidle after = 1s\nstop within = 2s\n"
+    "[witness.localhost]\ntype = process\nidle after = {idle}\nstop within = 2s\nhealth = /\n"
     f"env.PYTHONPATH = {os.path.dirname(os.path.dirname(bench.__file__))}\n"
-    f"command = sh -c 'exec {sys.executable} -m bench.witness $PORT'\n"
+    f"command = sh -c 'exec {ORDINARY}'\n"
 )
+STUBBORN = """
+import runpy, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+runpy.run_module("bench.witness", run_name="__main__", alter_sys=False)
+"""
+"""Ends by force alone."""
 
 
 def background(act: Any) -> Any:
@@ -148,7 +155,7 @@ class DutyTests(DutyCase):
         """Under load duty passes there and back again and again: no answer is lost or wrong, on new
         connections, kept ones and HTTP/2, up or down, however long; and all of them are of the same
         server."""
-        keeper = self.keeper(FILES + WITNESS)
+        keeper = self.keeper(FILES + WITNESS.format(idle="1s"))
         blue, red = self.both(keeper)
         keeper.get("witness.localhost")
         server = self.site(keeper, "witness.localhost")["id"]
@@ -235,10 +242,11 @@ class DutyTests(DutyCase):
     def test_stop_under_way(self) -> None:
         """A server that is about to be stopped when duty passes is not what the next visitor gets:
         he waits for its end, and for another one."""
-        stubborn = "import signal, sys; signal.signal(15, 1); sys.argv[1:] = [sys.argv[1]]"
-        run = "import runpy; runpy.run_module('bench.witness', run_name='__main__')"
-        site = WITNESS.replace("-m bench.witness", f'-c "{stubborn}; {run}"')
-        keeper = self.keeper(FILES + site.replace("idle after = 1s", "idle after = 10m"))
+        keeper = self.keeper()
+        stubborn = keeper.folder / "stubborn.py"
+        stubborn.write_text(STUBBORN)
+        command = f"{sys.executable} {stubborn} $PORT"
+        keeper.write(WITNESS.format(idle="10m").replace(ORDINARY, command))
         blue, red = self.both(keeper)
         keeper.get("witness.localhost")
         server = self.site(keeper, "witness.localhost")["id"]
