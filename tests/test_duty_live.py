@@ -157,10 +157,10 @@ class DutyTests(DutyCase):
         server."""
         keeper = self.keeper(FILES + WITNESS.format(idle="1s"))
         blue, red = self.both(keeper)
-        keeper.get("witness.localhost")
-        server = self.site(keeper, "witness.localhost")["id"]
         everything = self.visit(keeper, "witness.localhost", upload=2, download=1, chat=2)
         files = self.visit(keeper, "files.localhost")
+        self.until(lambda: everything.answered["chat"], "nobody chats")
+        server = self.site(keeper, "witness.localhost")["id"]
         passed = []
         for _ in range(6):
             for old, new in ((blue, red), (red, blue)):
