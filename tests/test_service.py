@@ -507,19 +507,31 @@ class LivesTests(TestCase):
         self.failureResultOf(asked, LifeFailed)
 
     def test_being_stopped(self):
-        """That one was about to be stopped is said."""
+        """That one was about to be stopped is said; its end is not waited for, since whoever goes
+        on knows."""
         self.begin(container())
         self.awake()
-        stopping = Deferred()
-        self.engine.stop = lambda site, within: stopping
+        self.engine.stop = lambda site, within: Deferred()
         asked = self.lives.sleep("a.example", lambda words: None)
         self.turn()
         self.assertTrue(self.lives.hand_over()["a.example"].kept.stopping)
         self.failureResultOf(asked, LifeFailed)
         gone = self.lives.let_go(3.0)
+        self.turn()
+        self.successResultOf(gone)
+
+    def test_being_started(self):
+        """That one starts is waited for."""
+        starting = Deferred()
+        self.begin(container())
+        self.engine.start = lambda declared, progress, fresh=False: starting
+        self.lives.take("a.example", Waiter())
+        self.turn()
+        self.lives.hand_over()
+        gone = self.lives.let_go(3.0)
         self.turn(2)
         self.assertNoResult(gone)
-        stopping.callback(None)
+        starting.errback(EngineFailed("no"))
         self.turn()
         self.successResultOf(gone)
 

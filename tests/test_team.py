@@ -161,6 +161,29 @@ class TeamTests(Case, TestCase):
         self.assertEqual(site["requests"], 7)
         team.removed(("hello.localhost",))
 
+    async def test_answers(self) -> None:
+        """The numbers of answers never go back, also when a site is removed."""
+        team = self.start(stands_by=False)
+        await self.says("X_SNICKERS_DUTY=1")
+        sites = self.wiring.plane.sites.by_name
+        sites["hello.localhost"].traffic.codes.update({200: 5, 503: 2})
+        self.assertEqual(team._answers(), "7 2")
+        live = sites.pop("hello.localhost")
+        self.assertEqual(team._answers(), "7 2")
+        sites["hello.localhost"] = live
+        self.assertEqual(team._answers(), "14 4")
+
+    async def test_broker(self) -> None:
+        """A broker is started with duty, and not before."""
+        launched: list[Any] = []
+        self.patch(Wiring, "launch_broker", lambda wiring, *arguments: launched.append(arguments))
+        team = self.start(text=GOOD.replace("[hello", "docker broker = on\n[hello"))
+        await self.says("X_SNICKERS_DUTY=0")
+        self.assertEqual((launched, self.wiring.minder), ([], None))
+        team.take()
+        await self.says("X_SNICKERS_DUTY=1")
+        self.assertEqual(len(launched), 1)
+
     def test_nothing_is_started(self) -> None:
         """Making one starts nothing."""
         self.make()

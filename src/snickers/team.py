@@ -36,7 +36,7 @@ from snickers.duty.rehearsal import Rehearsal
 from snickers.duty.reporting import Reporting
 from snickers.duty.shift import Doors, Shift
 from snickers.duty.term import Part, Term
-from snickers.interfaces import NOTHING, IColleagues, IEngine, Share
+from snickers.interfaces import NOTHING, IColleagues, IEngine
 from snickers.livesites import is_opened
 from snickers.notify import Notifier
 from snickers.plane import Called, Plane
@@ -70,6 +70,7 @@ class Team:
         self._socket = os.path.join(folder, "duty.sock")
         self._handover = os.path.join(folder, "handover.json")
         self.lending = Lending(reactor, self._socket, lives)
+        self.counting = Counting(self._own, self.lending.share, self.lending.handshakes)
         self._looked = (0, -1)
         self._told: Mapping[str, Counts] = {}
         self._answered = self._lost = (0, 0)
@@ -92,7 +93,6 @@ class Team:
         *failed* ends the process with a line."""
         self._plane, self._crew, self._running = plane, crew, running
         self._docker = docker
-        self.counting = Counting(self._own, self.lending.share, self.lending.handshakes)
         self._borrowing = Borrowing(
             self._reactor,
             lambda line: self._dial(line),
@@ -145,17 +145,7 @@ class Team:
 
     def colleagues(self, crew: Crew) -> IColleagues:
         """Return the other processes of all teams."""
-        # The counting is made later.
-        team = self
-
-        class _Others:
-            def add(self, share: Share, site: str) -> Share:
-                return team.counting.add(share, site)
-
-            def handshakes(self, workers: Mapping[str, int]) -> Mapping[str, int]:
-                return team.counting.handshakes(workers)
-
-        return Colleagues(crew, _Others())
+        return Colleagues(crew, self.counting)
 
     def moved(self, site: str) -> None:
         """The life of *site* has moved on."""

@@ -441,14 +441,16 @@ class Living:
         done: Callable[[Any], e.Event],
         failed: Callable[[int, str, bool], e.Event],
         epoch: int,
+        awaited: bool = True,
     ) -> None:
+        """*awaited*: before another Snickers takes over, it should have come to its end."""
         calling = maybeDeferred(call, *arguments)
         calling.addCallbacks(
             lambda result: self.post(done(result)), self._failed, errbackArgs=(failed, epoch)
         )
         calling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=self.site))
         calls = self._around.calls
-        if not calling.called:
+        if awaited and not calling.called:
             calls.add(calling)
             calling.addCallback(lambda _: calls.discard(calling))
 
@@ -481,6 +483,8 @@ class Living:
             done=lambda _: e.Stopped(command.epoch),
             failed=e.StopFailed,
             epoch=command.epoch,
+            # Whoever takes over is told of it (`Kept.stopping`).
+            awaited=False,
         )
 
     def _clear(self, command: e.Clear) -> None:
@@ -497,6 +501,7 @@ class Living:
             done=lambda changed: e.Prepared(command.epoch, changed),
             failed=e.PrepareFailed,
             epoch=command.epoch,
+            awaited=False,
         )
 
     def _revert(self, command: e.Revert) -> None:
@@ -572,6 +577,7 @@ class Living:
             done=ran,
             failed=failed,
             epoch=command.epoch,
+            awaited=False,
         )
 
     def _look(self, command: e.Look) -> None:
