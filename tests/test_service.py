@@ -422,7 +422,7 @@ class LivesTests(TestCase):
     def pass_on(self, within=1.0):
         """Hand over, and begin anew with another engine of the same host."""
         handed = self.lives.hand_over()
-        gone = self.lives.let_go(within)
+        gone = self.lives.release(within)
         self.turn()
         self.successResultOf(gone)
         self.engine = MemoryEngine(self.clock, self.host)
@@ -516,7 +516,7 @@ class LivesTests(TestCase):
         self.turn()
         self.assertTrue(self.lives.hand_over()["a.example"].kept.stopping)
         self.failureResultOf(asked, LifeFailed)
-        gone = self.lives.let_go(3.0)
+        gone = self.lives.release(3.0)
         self.turn()
         self.successResultOf(gone)
 
@@ -528,7 +528,7 @@ class LivesTests(TestCase):
         self.lives.take("a.example", Waiter())
         self.turn()
         self.lives.hand_over()
-        gone = self.lives.let_go(3.0)
+        gone = self.lives.release(3.0)
         self.turn(2)
         self.assertNoResult(gone)
         starting.errback(EngineFailed("no"))
@@ -543,7 +543,7 @@ class LivesTests(TestCase):
         self.lives.take("a.example", Waiter())
         self.turn()
         self.lives.hand_over()
-        gone = self.lives.let_go(3.0)
+        gone = self.lives.release(3.0)
         self.turn(3)
         self.assertNoResult(gone)
         self.turn(1)

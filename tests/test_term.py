@@ -41,8 +41,8 @@ class Everything:
         self.noted.append("hand over")
         return self.handed
 
-    def let_go(self, within: float) -> Deferred[None]:
-        self.noted.append("let go")
+    def release(self, within: float) -> Deferred[None]:
+        self.noted.append("release")
         return self.slow or succeed(None)
 
     # Leases
@@ -227,7 +227,7 @@ class LetGoTests(TermCase):
             self.noted(),
             [
                 *("lending stop", "control stop", "hand over"),
-                *(("off duty", self.all.handed), "copies stop", "let go", "borrowing start"),
+                *(("off duty", self.all.handed), "copies stop", "release", "borrowing start"),
             ],
         )
         self.assertEqual(

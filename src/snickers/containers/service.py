@@ -160,7 +160,7 @@ class Lives:
 
     def hand_over(self) -> Mapping[str, Handed]:
         """Live no lives any more; return, by site, what is to go on elsewhere. Nothing is asked of
-        the engines from now on, and what they were asked goes on: see `let_go`."""
+        the engines from now on, and what they were asked goes on: see `release`."""
         self._closed = True
         for loop in (self._ticking, self._weighing):
             if loop.running:
@@ -180,7 +180,7 @@ class Lives:
             waiter.refused(NOBODY)
         return handed
 
-    def let_go(self, within: float) -> Deferred[None]:
+    def release(self, within: float) -> Deferred[None]:
         """After `hand_over`: let go of the engines when they have done what they were asked, or
         when *within* seconds are over; what they do then is broken off or, where it cannot be, goes
         on by itself. Fires when that is done, never fails, and takes little longer than that."""

@@ -37,7 +37,7 @@ class Lives(Protocol):
 
     def hand_over(self) -> Mapping[str, Handed]: ...
 
-    def let_go(self, within: float) -> Deferred[None]: ...
+    def release(self, within: float) -> Deferred[None]: ...
 
 
 class Leases(Protocol):
@@ -182,7 +182,7 @@ class Term:
         lives = {site: found.kept for site, found in handed.items() if found.kept != Kept()}
         told = Handover(now, self._pid, lives, counts, heard, alarms)
         all_ended = self._bounded(DeferredList(ending), LET_GO_WITHIN)
-        engines = self._lives.let_go(LET_GO_WITHIN)
+        engines = self._lives.release(LET_GO_WITHIN)
         writing = self._in_thread(handovers.write, self._path, told)
         writing.addErrback(self._not_written)
         done = DeferredList([all_ended, engines, self._bounded(writing, WRITE_WITHIN)])
