@@ -69,7 +69,10 @@ class TableTests(SynchronousTestCase):
         for event in events:
             state, _ = step(state, event)
         state, _ = step(state, Event.TAKE_ASKED)
-        for event in (Event.LET_GO, Event.BEGUN, Event.TIME_PASSED, Event.LOCKED, Event.BEGUN):
+        for event in (
+            *(Event.LET_GO, Event.BEGUN, Event.LET_GO, Event.TIME_PASSED, Event.LOCKED),
+            Event.BEGUN,
+        ):
             state, _ = step(state, event)
         ended = state.ending or state.phase is Phase.ENDING
         self.assertIs(state.phase, Phase.ENDING if ended else Phase.ON_DUTY)
