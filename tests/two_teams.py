@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.lasting_setup import end_servers
 from tests.live_setup import HAND_OVER, SETTINGS, SNICKERS, TWISTD, WITHIN, ask
 
 CREDENTIALS = struct.Struct("3i")
@@ -114,6 +115,8 @@ class Keeper:
         self.environment = environment or {}
         self.folder = Path(test.mktemp()).absolute()
         self.folder.mkdir(parents=True)
+        # Last of all, when no team runs any more.
+        test.addCleanup(end_servers, self.folder / "state")
         self.sites = self.folder / "sites.ini"
         self.settings = settings
         self.write(text)
