@@ -93,7 +93,9 @@ class PassingTests(SynchronousTestCase):
         old.hear(Event.GIVE_ASKED)
         self.assertEqual(old.found, (Phase.GIVING, ["STOP_ACCEPTING", "LET_GO"]))
         new.hear(Event.TAKE_ASKED)
-        self.assertEqual(new.found, (Phase.TAKING, ["ACCEPT", "TRY"]))
+        self.assertEqual(new.found, (Phase.TAKING, ["ACCEPT", "TRY_LATER"]))
+        new.hear(Event.TIME_PASSED)
+        self.assertEqual(new.found, (Phase.TAKING, ["TRY"]))
         new.hear(Event.TAKEN)
         self.assertEqual(new.found, (Phase.TAKING, ["TRY_LATER"]))
         old.hear(Event.LET_GO)
@@ -111,7 +113,7 @@ class PassingTests(SynchronousTestCase):
             Dialogue(Phase.PROVING).hear(Event.UNPROVEN).found, (Phase.ENDING, ["FAIL"])
         )
         needed = Dialogue(Phase.PROVING).hear(Event.TAKE_ASKED)
-        self.assertEqual(needed.found, (Phase.TAKING, ["ACCEPT", "SAY_READY", "TRY"]))
+        self.assertEqual(needed.found, (Phase.TAKING, ["ACCEPT", "SAY_READY", "TRY_LATER"]))
         self.assertEqual(needed.hear(Event.UNPROVEN).found, (Phase.TAKING, []))
 
     def test_changed_mind(self) -> None:

@@ -138,7 +138,8 @@ def _give_and_end(s: State) -> Step:
 
 
 def _take(*before: Command) -> Handler:
-    return _to(Phase.TAKING, _C.ACCEPT, *before, _C.TRY)
+    # Duty takes its time where there are many sites: those who wait to be accepted are first.
+    return _to(Phase.TAKING, _C.ACCEPT, *before, _C.TRY_LATER)
 
 
 def _locked(s: State) -> Step:
