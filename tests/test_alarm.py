@@ -77,6 +77,22 @@ class AlarmTests(SynchronousTestCase):
         self.alarm.raised("engine", "a.example", "it expired")
         self.assertEqual(len(self.teller.told), 4)
 
+    def test_silent(self):
+        """While somebody else tells, nothing is told; then what holds and was not told of."""
+        self.alarm.raised("certificate", "a.example", "one")
+        self.assertEqual(self.alarm.be_silent(), [("certificate", "a.example", "one")])
+        self.teller.told.clear()
+        self.alarm.raised("certificate", "b.example", "two")
+        self.alarm.raised("engine", "", "three")
+        self.alarm.cleared("certificate", "a.example")
+        self.assertEqual((self.alarm.be_silent(), self.teller.told), ([], []))
+        self.assertEqual(len(self.alarm.current()), 2)
+        self.alarm.speak([("certificate", "b.example", "two"), ("other", "", "four")])
+        self.assertEqual([alarm["kind"] for alarm in self.teller.told], ["engine"])
+        self.alarm.speak([])
+        self.alarm.cleared("engine", "")
+        self.assertEqual(len(self.teller.told), 2)
+
     def test_cleared(self):
         """All of a kind and a site are over, told as such, and may be raised again."""
         self.alarm.raised("certificate", "a.example", "one")

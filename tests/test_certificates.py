@@ -286,6 +286,24 @@ class HandshakeTests(Base):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
+class ProveTests(Base):
+    """Trying a certificate before anybody asks for it."""
+
+    def test_proved(self):
+        """A certificate that can be shown is proved, and not kept."""
+        self.add(site("a.example"))
+        self.put("a.example", make_pair("a.example"))
+        self.assertIsNone(self.successResultOf(self.store.prove("a.example", "a.example")))
+        self.assertIsInstance(self.store.context("a.example", b"a.example"), Deferred)
+
+    def test_unproved(self):
+        """One that cannot is told in words; so is one of nobody."""
+        self.add(site("a.example"))
+        for name in ("a.example", "b.example"):
+            self.failureResultOf(self.store.prove("a.example", name), CertificateUnavailable)
+        self.failureResultOf(self.store.prove("b.example", "b.example"), CertificateUnavailable)
+
+
 class RefusedTests(Base):
     """What must not be shown."""
 

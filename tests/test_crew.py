@@ -22,6 +22,7 @@ from snickers.workers.crew import (
     ASK_EVERY,
     ENDS_WITHIN,
     FRESH_WITHIN,
+    LOOK_AGAIN,
     MORE,
     PAUSES,
     SILENT,
@@ -431,6 +432,28 @@ class CommandsTests(CrewCase):
         self.crew.resume()
         self.assertEqual(self.processes[1].told[-1], "Accept")
         self.assertEqual(self.processes[2].told, ["Apply", "Accept"])
+
+    def test_loaded(self) -> None:
+        """That all have loaded is known when each has said so: one that dies is waited for anew."""
+        self.crew.want(2)
+        self.crew.pause()
+        loaded = self.crew.loaded()
+        self.assertNoResult(loaded)
+        self.crew.startListening()
+        self.processes[0].end(1)
+        self.clock.advance(LOOK_AGAIN)
+        self.assertNoResult(loaded)
+        self.clock.advance(LOOK_AGAIN)
+        for process in self.processes[1:]:
+            self.assertNotIn("Accept", process.told)
+        self.clock.advance(LOOK_AGAIN)
+        for process in self.processes[1:]:
+            process.pump.flush()
+        self.successResultOf(loaded)
+
+    def test_loaded_without(self) -> None:
+        """Without workers there is nothing to wait for."""
+        self.successResultOf(self.crew.loaded())
 
     def test_apply(self) -> None:
         """A change reaches all; what was counted of a site that is removed is forgotten."""

@@ -700,6 +700,16 @@ class EndTests(DockerdTestCase):
         self.dockerd.stop(SITE, 3, errand)
         self.assertEqual([seen.exit.code for seen in errand.ended], [137])
 
+    def test_not_killed_for_another(self) -> None:
+        """Who has been called off kills nothing: what runs may be what another one has started."""
+        self.start()
+        self.docker.stubborn = True
+        errand = Errand()
+        errand.cancel()
+        self.assertRaises(Abandoned, self.dockerd.stop, SITE, 3, errand)
+        self.assertNotIn("kill", self.docker.calls)
+        self.assertEqual(len(self.docker.running(SITE)), 1)
+
     def test_removed_meanwhile(self) -> None:
         """What somebody removed in between is ended."""
         self.start()

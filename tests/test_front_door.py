@@ -87,6 +87,22 @@ class Notifier:
         self.sent += states
 
 
+class Team:
+    """One of two teams."""
+
+    def __init__(self, noted: list[str], stands_by: bool) -> None:
+        self.stands_by = stands_by
+        self.ports: Any = ()
+        self.take = lambda: noted.append("team take")
+        self.give = lambda: noted.append("team give")
+        self.end = lambda: noted.append("team end")
+        self._noted = noted
+
+    def start(self, ports: Any) -> None:
+        self.ports = ports
+        self._noted.append("team start")
+
+
 class FrontDoorServiceTests(SynchronousTestCase):
     """Starting, signals, ending."""
 
@@ -101,7 +117,7 @@ class FrontDoorServiceTests(SynchronousTestCase):
         self.look_fails = False
         self.service = self.make()
 
-    def make(self) -> FrontDoorService:
+    def make(self, team: Any = None) -> FrontDoorService:
         def bind() -> list[Any]:
             self.noted.append("bind")
             return [Part("port", self.noted)]
@@ -125,6 +141,7 @@ class FrontDoorServiceTests(SynchronousTestCase):
             lambda: 30.0,
             self.notifier,  # type: ignore[arg-type]
             lambda: self.noted.append("ready"),
+            team,
         )
 
     def start(self) -> None:
@@ -165,6 +182,29 @@ class FrontDoorServiceTests(SynchronousTestCase):
         self.reactor.when_running[0]()
         self.assertEqual(self.noted[-2:], ["signals", "ready"])
         self.assertEqual(self.notifier.sent[0], "READY=1")
+
+    def test_team(self) -> None:
+        """One of two teams decides itself when connections are accepted, and is told what signals
+        ask for. It gives duty up before its connections have ended."""
+        for stands_by in (False, True):
+            team = Team(self.noted, stands_by)
+            service = self.service = self.make(team)
+            self.reactor.when_running.clear()
+            self.start()
+            self.assertEqual("start port" in self.noted, not stands_by)
+            self.notifier.sent.clear()
+            self.handle(signal.SIGUSR1)
+            handler: Any = signal.getsignal(signal.SIGUSR2)
+            handler(signal.SIGUSR2, None)
+            self.assertEqual(self.noted[-3:], ["team start", "team give", "team take"])
+            service.told("ready")
+            self.assertEqual((self.notifier.sent, len(team.ports)), ([], 1))
+            self.front.connections.add(1)
+            self.noted.clear()
+            service.stopService()
+            self.assertEqual(self.noted, ["stop port", "team end", "drain"])
+            self.front.connections.clear()
+            self.noted.clear()
 
     def test_a_part_that_cannot_start(self) -> None:
         """...ends the start: what was started before is stopped, nobody is accepted."""

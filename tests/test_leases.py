@@ -315,6 +315,123 @@ class LeasesTests(LeasesCase):
         self.assertEqual(self.leases._servers, {})
 
 
+class InterruptedTests(LeasesCase):
+    """A lessor that goes, and one that comes."""
+
+    def interrupt(self) -> None:
+        self.leases.interrupted()
+        self.lessor = self.leases.lessor = Lessor()
+
+    def test_used_on(self) -> None:
+        """What was leased is used on while there is nobody, however long; whoever comes then leases
+        it anew, once, and gets it back."""
+        self.leased()
+        self.interrupt()
+        self.assertEqual(self.take(), HERE)
+        self.leases.give_back("a")
+        self.pass_time(60)
+        self.assertEqual((self.take(), self.leases.ready("a")), (HERE, HERE))
+        self.assertEqual(self.lessor.messages, 0)
+        self.leases.resumed()
+        self.assertEqual(self.lessor.asked, {2: "a"})
+        self.answer(THERE)
+        self.assertEqual((self.leases.uses(), self.take()), ({"a": (2, 1)}, THERE))
+        for _ in range(3):
+            self.leases.give_back("a")
+        self.pass_time(3)
+        self.assertEqual((self.lessor.leases["a"], self.leases._servers), (0, {}))
+
+    def test_unused(self) -> None:
+        """What nobody uses is known until somebody comes, and has to be asked for then."""
+        self.leased()
+        self.interrupt()
+        self.leases.give_back("a")
+        self.pass_time(60)
+        self.assertEqual(self.leases.ready("a"), HERE)
+        self.leases.resumed()
+        self.assertEqual((self.leases._servers, self.lessor.messages), ({}, 0))
+
+    def test_waiting(self) -> None:
+        """Who waits goes on waiting, is asked for again, and is answered once; who has given up is
+        not asked for."""
+        first, second, third = Waiter(), Waiter(), Waiter()
+        self.take(first)
+        self.leases.take("b", third)
+        self.interrupt()
+        self.take(second)
+        self.leases.forget("b", third)
+        self.leases.resumed()
+        self.assertEqual(set(self.lessor.asked.values()), {"a"})
+        while self.lessor.asked:
+            self.answer()
+        self.assertEqual((first.answers, second.answers, third.answers), ([HERE], [HERE], []))
+        self.assertEqual(self.leases.uses(), {"a": (2, 1)})
+        self.assertEqual(self.lessor.leases, {"a": 1})
+
+    def test_refused_claim(self) -> None:
+        """What is used and not leased any more is not given to others; its uses end as they do."""
+        self.leased()
+        self.interrupt()
+        self.leases.resumed()
+        self.answer(RESTING)
+        self.assertIsNone(self.leases.ready("a"))
+        self.leases.give_back("a")
+        self.assertEqual(self.leases._servers, {})
+
+    def test_late_claim(self) -> None:
+        """A claim that is answered when nobody uses it any more goes back."""
+        self.leased()
+        self.interrupt()
+        self.leases.resumed()
+        self.leases.give_back("a")
+        self.answer()
+        self.pass_time(3)
+        self.assertEqual((self.lessor.leases["a"], self.leases._servers), (0, {}))
+
+    def test_looks(self) -> None:
+        """Who wants to know how far a server is is told that nobody can say."""
+        told: list[Stage] = []
+        self.leases.look("a", told.append)
+        self.interrupt()
+        self.leases.look("a", told.append)
+        self.assertEqual(told, [Stage(), Stage()])
+        self.assertEqual(self.lessor.looks, [])
+        self.leases.failed("a", HERE)
+        self.assertEqual(self.lessor.doubts, [])
+
+    def test_give_up(self) -> None:
+        """Who has waited too long while nobody is there is refused; the others wait on."""
+        early, late = Waiter(), Waiter()
+        self.take(early)
+        self.leases.give_up(0.0, RESTING)
+        self.interrupt()
+        self.pass_time(5)
+        self.take(late)
+        self.leases.give_up(5.0, RESTING)
+        self.assertEqual((early.answers, late.answers), ([RESTING], []))
+        self.leases.resumed()
+        self.answer()
+        self.assertEqual(late.answers, [HERE])
+
+    def test_carried_over(self) -> None:
+        """What is leased elsewhere is taken over, and what is leased here can be left."""
+        self.interrupt()
+        self.leases.bring("a", HERE, 2)
+        self.leases.bring("b", THERE, 0)
+        waiter, looking = Waiter(), []
+        self.leases.take("c", waiter)
+        self.assertEqual([self.leases.ready(site) for site in "abc"], [HERE, THERE, None])
+        self.leases.resumed()
+        self.leases.look("c", looking.append)
+        left = self.leases.leave()
+        self.assertEqual((left.uses, left.waiting), ({"a": 2}, [("c", waiter)]))
+        self.assertEqual(left.looking, [("c", looking.append)])
+        self.assertEqual((self.leases._servers, waiter.answers, looking), ({}, [], []))
+        # What comes late has no effect.
+        self.leases.give_back("a")
+        self.leases.withdrawn("a")
+
+
 SITES = ("a", "b")
 sites = st.sampled_from(SITES)
 picks = st.integers(0, 1 << 20)

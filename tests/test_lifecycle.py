@@ -138,6 +138,8 @@ SAMPLES = (
     e.Changed(evolve(LIFE, pause_after=5), "fp"),
     e.Changed(evolve(LIFE, wake="always", health="/up"), "fp"),
     e.Changed(LIFE, "new"),
+    e.Inherited(-60.0, 2, 90.0, True, False, "it crashed"),
+    e.Inherited(-60.0, stopping=True),
     e.Removed(),
     e.Ended(),
 )

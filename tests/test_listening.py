@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,9 +35,11 @@ from snickers.listening import (
     describe,
     handed_over,
     inherited,
+    private,
 )
 from snickers.stream import Stream
 from snickers.sweep import Sweep
+from tests.descriptors import open_descriptors
 
 from .test_stream import Half
 from .wires import Turns, Wire
@@ -166,6 +169,28 @@ class BindTests(TestCase):
         """An address is told as it would be written in the configuration."""
         self.assertEqual(describe(Listen("tcp6", "::1", 443)), r"tcp6:443:interface=\:\:1")
         self.assertEqual(describe(Listen("unix", "/run/s", 0)), "unix:/run/s")
+
+
+class PrivateTests(TestCase):
+    """Sockets that nobody else knows."""
+
+    def test_families(self) -> None:
+        """One can be connected to, of this host alone, in each family."""
+        for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+            with self.subTest(family=family), private(family) as sock:
+                self.assertFalse(sock.getblocking())
+                address = sock.getsockname()
+                if family != socket.AF_UNIX:
+                    self.assertIn(address[0], ("127.0.0.1", "::1"))
+                with socket.socket(family, socket.SOCK_STREAM) as client:
+                    client.connect(address)
+
+    def test_impossible(self) -> None:
+        """What cannot be bound leaves nothing open."""
+        before = open_descriptors()
+        with patch("snickers.listening._prepare", side_effect=OSError("no")):
+            self.assertRaises(OSError, private, socket.AF_INET)
+        self.assertEqual(open_descriptors() - before, set())
 
 
 class InheritedTests(TestCase):

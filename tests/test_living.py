@@ -32,6 +32,7 @@ class Around:
         self.dues = []
         self.parted_ones = []
         self.moves = []
+        self.calls = set()
 
     @property
     def now(self):

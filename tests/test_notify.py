@@ -34,7 +34,19 @@ class NotifierTests(SynchronousTestCase):
         Notifier({"NOTIFY_SOCKET": "@" + name}).send("STOPPING=1")
         self.assertEqual(sock.recv(100), b"STOPPING=1")
 
+    def test_a_full_manager(self) -> None:
+        """A manager that reads too slowly is not waited for; that it has not heard is said."""
+        name = f"snickers-test-full-{os.getpid()}"
+        sock = self.listen("\0" + name)
+        notifier = Notifier({"NOTIFY_SOCKET": "@" + name})
+        sent = 0
+        while notifier.send("STATUS=serving"):
+            sent += 1
+            self.assertLess(sent, 100_000)
+        sock.recv(100)
+        self.assertTrue(notifier.send("STATUS=serving"))
+
     def test_without_a_manager_nothing_happens(self) -> None:
         """Without a socket, or with one that nobody has, sending is silent."""
-        Notifier({}).send("READY=1")
-        Notifier({"NOTIFY_SOCKET": "/nonexistent/socket"}).send("READY=1")
+        self.assertTrue(Notifier({}).send("READY=1"))
+        self.assertTrue(Notifier({"NOTIFY_SOCKET": "/nonexistent/socket"}).send("READY=1"))

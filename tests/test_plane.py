@@ -115,6 +115,25 @@ class SettingsTests(SynchronousTestCase):
         plane.apply_settings(evolve(plane.settings, proxy_protocol_from=()))
         self.assertEqual([port.proxies for port in ports], [None] * 3)
 
+    def test_doubles(self) -> None:
+        """For each port there can be made one like it at another socket; those that serve are left
+        alone, and what holds for them holds for it."""
+        plane = self.plane(proxy_protocol_from=("127.0.0.1",), handshake_within=3.0)
+        ports = plane.listen([self.bound()], [self.bound()])
+        doubles = plane.doubles()
+        for (kind, sock, double), port, expected in zip(
+            doubles, ports, ("https", "http"), strict=True
+        ):
+            self.addCleanup(double.stopListening)
+            self.assertEqual(kind, expected)
+            self.assertIs(type(double), type(port))
+            self.assertEqual(double.getHost(), sock.getsockname())
+            self.assertNotEqual(double.getHost(), port.getHost())
+            self.assertTrue(double.proxies.hold(b"127.0.0.1"))
+            self.assertEqual(double.within, 3.0)
+        self.assertEqual(plane.ports, ports)
+        self.assertEqual(plane.poller.getReaders(), [])
+
     def test_end(self) -> None:
         """What is open is what was accepted, usable or not yet; at the end all of it goes: in a
         moment, or at once."""

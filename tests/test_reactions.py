@@ -396,6 +396,46 @@ class EngineTests(SynchronousTestCase):
         life = Dialogue().hear(e.Arrived, 1).hear(e.EngineFound).hear(e.Listed, OLD)
         self.assertEqual(life.hear(e.Stopped).phase, "starting")
 
+    def test_inherited(self):
+        """What another Snickers had awake is as idle here as it was there, unless it was used
+        meanwhile; what it had frozen too."""
+        for used, expected in ((False, 940.0), (True, 1000.0)):
+            life = Dialogue().hear(e.Inherited, 940.0, crashes=2).hear(e.EngineFound)
+            if used:
+                life.hear(e.Arrived, 1)
+            life.hear(e.Listed, SERVER).hear(e.HealthPassed)
+            self.assertEqual((life.phase, life.state.used), ("awake", expected))
+            self.assertEqual((life.state.crashes, life.state.inherited), (2, None))
+        life = Dialogue().hear(e.Inherited, 940.0).hear(e.EngineFound)
+        life.hear(e.Listed, evolve(SERVER, paused=True))
+        self.assertEqual((life.phase, life.state.used), ("paused", 940.0))
+
+    def test_inherited_stop(self):
+        """What another Snickers was about to stop is stopped, and started for those who wait: its
+        call may go on, and would end the server under their hands."""
+        life = Dialogue().hear(e.Inherited, 940.0, stopping=True).hear(e.Arrived, 1)
+        life.hear(e.EngineFound).hear(e.Listed, SERVER)
+        self.assertEqual((life.phase, life.kinds), ("stopping", ["Stop", "Tell"]))
+        self.assertEqual(life.hear(e.Stopped).phase, "starting")
+        life = Dialogue().hear(e.Inherited, 940.0, stopping=True).hear(e.EngineFound)
+        self.assertEqual(life.hear(e.Listed, None).phase, "asleep")
+
+    def test_inherited_rest(self):
+        """What rests after a crash rests on, until the same moment."""
+        life = Dialogue().hear(e.Inherited, 940.0, 3, 1004.0, detail="it crashed")
+        life.hear(e.Arrived, 1).hear(e.EngineFound).hear(e.Listed, None)
+        self.assertEqual((life.phase, life.refused), ("crashed", [(1, "crashed", 300)]))
+        self.assertEqual((life.state.crashes, life.state.detail), (3, "it crashed"))
+        self.assertEqual(life.wait(4).phase, "asleep")
+        life = Dialogue().hear(e.Inherited, 940.0, 3, 1000.0).hear(e.EngineFound)
+        self.assertEqual(life.hear(e.Listed, None).phase, "asleep")
+
+    def test_inherited_put(self):
+        """What a person has put to sleep is left asleep."""
+        for put, expected in ((True, "asleep"), (False, "starting")):
+            life = Dialogue(wake="always").hear(e.Inherited, 940.0, put=put).hear(e.EngineFound)
+            self.assertEqual(life.hear(e.Listed, None).phase, expected)
+
     def test_lost_while_starting(self):
         """The start is forgotten; the requests wait on."""
         life = Dialogue().asleep().hear(e.Arrived, 1).hear(e.EngineLost, "away")

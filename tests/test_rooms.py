@@ -87,6 +87,27 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.splice",
         "snickers.tls",
     ),
+    # Who is on duty: what teams say to each other is what a worker says to its first process.
+    "snickers.duty": (
+        *MEETING,
+        "snickers.control.client",
+        "snickers.control.socketfile",
+        "snickers.tls.disk",
+        "snickers.workers",
+    ),
+    # One of two teams, connected.
+    "snickers.team": (
+        *MEETING,
+        "snickers",
+        "snickers.alarm",
+        "snickers.containers",
+        "snickers.control",
+        "snickers.duty",
+        "snickers.livesites",
+        "snickers.notify",
+        "snickers.plane",
+        "snickers.workers",
+    ),
     # What processes say to each other.
     "snickers.workers": MEETING,
     "snickers.worker": (

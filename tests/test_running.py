@@ -218,6 +218,14 @@ class ReloadTests(RunningCase):
         self.assertEqual(sorted(self.sites.by_name), ["a.example", "b.example"])
         self.assertEqual(self.certificates.applied, [[["a.example", "b.example"], [], []]])
 
+    def test_declare_lives(self) -> None:
+        """Lives that are new hear of all sites that have a server, and of those alone."""
+        self.running.declare_lives()
+        self.text = SETTINGS + A + BOX + BOX.replace("[box", "[off") + "enabled = off\n"
+        self.begin()
+        self.running.declare_lives()
+        self.assertEqual(self.lives.applied, [[["box.example"], [], []]])
+
     def test_nothing(self) -> None:
         """Nothing new: nothing is touched."""
         self.begin()

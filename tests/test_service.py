@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -12,7 +13,7 @@ from snickers.config.values import Container, Lifecycle, Process, Site, Static
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
-from snickers.interfaces import ILeases, ILives, IWaiter, LifeFailed, Ran, Stage
+from snickers.interfaces import ILeases, ILives, IWaiter, Kept, LifeFailed, Ran, Stage
 from snickers.testing import MemoryEngine
 
 
@@ -417,6 +418,152 @@ class LivesTests(TestCase):
         self.assertEqual(self.lives.stage("a.example"), "awake")
         self.assertEqual(self.starts(), 0)
         self.assertIsNotNone(self.lives.take("a.example", Waiter()))
+
+    def pass_on(self, within=1.0):
+        """Hand over, and begin anew with another engine of the same host."""
+        handed = self.lives.hand_over()
+        gone = self.lives.release(within)
+        self.turn()
+        self.successResultOf(gone)
+        self.engine = MemoryEngine(self.clock, self.host)
+        self.lives.begin_anew({Container: self.engine, Process: MemoryEngine(self.clock)})
+        return handed
+
+    def test_rests_before_duty(self):
+        """Before duty was taken nothing is applied, and nothing asked of an engine."""
+        self.lives.rest()
+        self.begin(container())
+        self.assertEqual(self.lives.states(), {})
+
+    def test_handed_over(self):
+        """What is used, since when it is not, and what has befallen it goes on with the next one;
+        nothing is stopped or started for that."""
+        self.begin(container(idle_after=30.0))
+        address = self.awake()
+        self.lives.take("a.example", Waiter())
+        self.lives.take("a.example", Waiter())
+        self.lives.give_back("a.example")
+        self.lives.take("b.example", stranger := Waiter())
+        handed = self.pass_on()
+        self.assertEqual(stranger.kinds, ["stopping"])
+        found = handed["a.example"]
+        self.assertEqual((found.uses, found.address, found.waiting), (1, address, ()))
+        self.assertEqual(found.kept, Kept(wakes={"ready": 1, "failed": 0}, woken=found.kept.woken))
+        self.assertEqual((self.lives.states(), self.lives.ready("a.example")), ({}, None))
+        self.lives.apply([container(idle_after=30.0)], (), ())
+        self.lives.inherit("a.example", found.uses, evolve(found.kept, idle=20.0))
+        self.lives.inherit("unknown.example", 1, None)
+        self.lives.start()
+        self.turn()
+        state = self.lives.states()["a.example"]
+        self.assertEqual((state["state"], state["uses"]), ("awake", 1))
+        self.assertEqual(state["wakes"], {"ready": 1, "failed": 0})
+        self.assertEqual((self.starts(), self.stops()), (0, 0))
+        self.turn(40)
+        self.assertEqual(self.lives.stage("a.example"), "awake")
+        self.lives.give_back("a.example")
+        self.turn(31)
+        self.assertEqual(self.lives.stage("a.example"), "asleep")
+
+    def test_idle_goes_on(self):
+        """A server that was idle there is as idle here."""
+        self.begin(container(idle_after=30.0))
+        self.awake()
+        self.turn(20)
+        kept = self.pass_on()["a.example"].kept
+        self.assertEqual(kept.idle, 20.0)
+        self.lives.apply([container(idle_after=30.0)], (), ())
+        self.lives.inherit("a.example", 0, kept)
+        self.lives.start()
+        self.turn()
+        self.assertEqual(self.lives.stage("a.example"), "awake")
+        self.turn(11)
+        self.assertEqual(self.lives.stage("a.example"), "asleep")
+
+    def test_waiters_are_handed_over(self):
+        """Who waits is told nothing, and is handed over in order; a person is told to ask again."""
+        self.prober.passing = False
+        self.begin(container())
+        waiters = [Waiter() for _ in range(3)]
+        for waiter in waiters:
+            self.lives.take("a.example", waiter)
+            self.turn()
+        asked = self.lives.wake("a.example", lambda words: None)
+        handed = self.lives.hand_over()["a.example"]
+        self.assertEqual(handed.waiting, tuple(waiters))
+        self.failureResultOf(asked, LifeFailed)
+        self.turn(20)
+        self.assertEqual([waiter.answers for waiter in waiters], [[]] * 3)
+
+    def test_given_back_late(self):
+        """A use that is being given back is none any more."""
+        self.begin(container())
+        self.awake()
+        self.lives.take("a.example", Waiter())
+        asked = self.lives.sleep("a.example", lambda words: None)
+        self.turn()
+        self.lives.give_back("a.example")
+        self.assertEqual(self.lives.hand_over()["a.example"].uses, 0)
+        self.failureResultOf(asked, LifeFailed)
+
+    def test_being_stopped(self):
+        """That one was about to be stopped is said; its end is not waited for, since whoever goes
+        on knows."""
+        self.begin(container())
+        self.awake()
+        self.engine.stop = lambda site, within: Deferred()
+        asked = self.lives.sleep("a.example", lambda words: None)
+        self.turn()
+        self.assertTrue(self.lives.hand_over()["a.example"].kept.stopping)
+        self.failureResultOf(asked, LifeFailed)
+        gone = self.lives.release(3.0)
+        self.turn()
+        self.successResultOf(gone)
+
+    def test_being_started(self):
+        """That one starts is waited for."""
+        starting = Deferred()
+        self.begin(container())
+        self.engine.start = lambda declared, progress, fresh=False: starting
+        self.lives.take("a.example", Waiter())
+        self.turn()
+        self.lives.hand_over()
+        gone = self.lives.release(3.0)
+        self.turn(2)
+        self.assertNoResult(gone)
+        starting.errback(EngineFailed("no"))
+        self.turn()
+        self.successResultOf(gone)
+
+    def test_bounded(self):
+        """An engine that does not finish, or does not close, keeps nobody for long."""
+        self.begin(container())
+        self.engine.start = lambda declared, progress, fresh=False: Deferred()
+        self.engine.close = Deferred
+        self.lives.take("a.example", Waiter())
+        self.turn()
+        self.lives.hand_over()
+        gone = self.lives.release(3.0)
+        self.turn(3)
+        self.assertNoResult(gone)
+        self.turn(1)
+        self.successResultOf(gone)
+
+    def test_nothing_after(self):
+        """Whatever comes of what was asked before, nothing is asked of an engine any more."""
+        starting = Deferred()
+        self.begin(container())
+        self.engine.start = lambda declared, progress, fresh=False: starting
+        self.lives.take("a.example", Waiter())
+        self.turn()
+        self.lives.hand_over()
+        calls = list(self.engine.calls)
+        starting.errback(EngineFailed("no"))
+        self.turn(20)
+        self.assertEqual(self.engine.calls, calls)
+        self.lives.take("a.example", waiter := Waiter())
+        self.turn()
+        self.assertEqual(waiter.kinds, ["stopping"])
 
     def test_replaces(self):
         """A server of another declaration that nobody uses is stopped."""

@@ -27,6 +27,7 @@ from snickers import tap
 from snickers.brokerage.wire import CONTROL as BROKER
 from snickers.config.parse import load
 from snickers.config.values import Container, Settings, Site
+from snickers.duty.dutylock import DutyLock
 from snickers.interfaces import Change, CopyFailed
 from snickers.tap import Options, Wiring, makeService, opens, steady
 from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY
@@ -202,6 +203,50 @@ class StartTests(Case, TestCase):
         self.assertEqual(said, "")
 
 
+class LockTests(Case, SynchronousTestCase):
+    """One Snickers is on duty for a state."""
+
+    def setUp(self) -> None:
+        path = self.write(GOOD)
+        self.wiring = Wiring(Mock(), path, load(path), {})
+        self.addCleanup(self.wiring.lock.let_go)
+
+    def ended(self) -> str:
+        """Try to be on duty; return the line that says why not."""
+        errors = io.StringIO()
+        with patch("sys.stderr", errors):
+            self.assertRaises(SystemExit, self.wiring.hold_duty)
+        (line,) = errors.getvalue().splitlines()
+        return line
+
+    def test_another(self) -> None:
+        """Beside one that holds the lock none starts; when that lets go, one does."""
+        other = DutyLock(self.wiring.lock.path)
+        self.assertTrue(other.take())
+        self.assertIn("another Snickers is on duty", self.ended())
+        other.let_go()
+        self.wiring.hold_duty()
+        self.assertTrue(self.wiring.lock.held)
+
+    def test_impossible(self) -> None:
+        """A lock that cannot be had is said to be so."""
+        os.makedirs(self.wiring.lock.path)
+        self.assertIn("duty.lock: Is a directory", self.ended())
+
+    def test_unproven(self) -> None:
+        """A team that has not proved itself ends with a line, and with a status when all is over:
+        the reactor has none."""
+        errors = io.StringIO()
+        with patch("sys.stderr", errors), patch("atexit.register") as register:
+            self.wiring.unproven("Docker cannot be reached")
+        self.assertEqual(errors.getvalue(), f"{self.wiring.path}: Docker cannot be reached\n")
+        register.assert_called_once_with(tap._end_with, 1)
+        self.assertEqual(self.wiring.reactor.stop.call_count, 1)
+        with patch("os._exit") as end:
+            tap._end_with(1)
+        end.assert_called_once_with(1)
+
+
 class WorkersTests(Case, SynchronousTestCase):
     """How workers are started, and how many."""
 
@@ -240,14 +285,19 @@ class WorkersTests(Case, SynchronousTestCase):
         self.addCleanup(tally.close)
         self.addCleanup(os.close, self.wiring._tally)
         before = open_descriptors()
-        variables = {"LISTEN_FDS": "2", "NOTIFY_SOCKET": "/run/n", "KEPT": "1"}
+        variables = {
+            "LISTEN_FDS": "2",
+            "NOTIFY_SOCKET": "/run/n",
+            "KEPT": "1",
+            "SNICKERS_STAND_BY": "1",
+        }
         with patch.dict(os.environ, variables):
             self.launch()
         ((_, executable, arguments, environment), more) = self.spawned.call_args
         self.assertEqual(executable, sys.executable)
         self.assertEqual(arguments[1:], ["-m", "snickers.worker", "3", "https", "http"])
         self.assertEqual(environment["KEPT"], "1")
-        self.assertEqual(environment.keys() & {"LISTEN_FDS", "NOTIFY_SOCKET"}, set())
+        self.assertEqual(environment.keys() & (variables.keys() - {"KEPT"}), set())
         descriptors = more["childFDs"]
         self.assertEqual((descriptors[1], descriptors[2]), ("r", "r"))
         self.assertEqual(descriptors[TALLY], self.wiring._tally)

@@ -8,7 +8,7 @@ a bounded number of alarms.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.logger import Logger
@@ -43,6 +43,7 @@ class Alarm:
         self._epoch = epoch
         self._current: dict[tuple[str, str, str], dict[str, Any]] = {}
         teller.heard = self._heard
+        self._silent = False
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -76,6 +77,23 @@ class Alarm:
         """Run the alarm command no more; what is raised is still logged and kept."""
         self._teller.stop()
 
+    def be_silent(self) -> list[tuple[str, str, str]]:
+        """Tell nobody of anything until `speak`, since somebody else does; return what has been
+        told and holds: kind, site, message."""
+        told = [] if self._silent else list(self._current)
+        self._silent = True
+        return told
+
+    def speak(self, told: Iterable[tuple[str, str, str]]) -> None:
+        """Tell from now on, and at once what holds and is not among those that were *told*."""
+        if not self._silent:
+            return
+        self._silent = False
+        known = set(told)
+        for key, alarm in self._current.items():
+            if key not in known:
+                self._teller.tell(alarm)
+
     def raised(self, kind: str, site: str, message: str) -> None:
         """Raise an alarm; *site* is ``""`` for what concerns the whole."""
         message = printable(message)
@@ -92,7 +110,8 @@ class Alarm:
             site=site,
             message=message,
         )
-        self._teller.tell(alarm)
+        if not self._silent:
+            self._teller.tell(alarm)
 
     def cleared(self, kind: str, site: str) -> None:
         """What was raised of this *kind* for *site* holds no more; told as it was raised, with
@@ -107,4 +126,5 @@ class Alarm:
                 site=site,
                 message=alarm["message"],
             )
-            self._teller.tell({**alarm, "cleared": True})
+            if not self._silent:
+                self._teller.tell({**alarm, "cleared": True})

@@ -60,6 +60,20 @@ class Fronts(Protocol):
     def abort(self) -> None: ...
 
 
+class Team(Protocol):
+    """One of two on the same sockets: see `snickers.team.Team`."""
+
+    stands_by: bool
+
+    def start(self, ports: Sequence[ListeningPort]) -> None: ...
+
+    def take(self) -> None: ...
+
+    def give(self) -> None: ...
+
+    def end(self) -> Any: ...
+
+
 class FrontDoorService(Service):
     """Snickers as one service."""
 
@@ -77,10 +91,12 @@ class FrontDoorService(Service):
         drain_within: Callable[[], float],
         notifier: Notifier,
         ready: Callable[[], None],
+        team: Team | None = None,
     ) -> None:
         """*bind* makes the ports, raising `SystemExit` when one cannot be; *parts* are started
         in order and stopped in reverse; *watch* looks for changes, each *every* seconds;
-        *reload* reloads at once; *ready* is called when connections are accepted."""
+        *reload* reloads at once; *ready* is called when connections are accepted. *team*, where
+        there are two, says when they are."""
         self._reactor = reactor
         self._bind = bind
         self._parts = parts
@@ -90,6 +106,7 @@ class FrontDoorService(Service):
         self._drain_within = drain_within
         self._notifier = notifier
         self._ready = ready
+        self._team = team
         self._ports: Sequence[ListeningPort] = ()
         self._started: list[Part] = []
         self._watcher = LoopingCall(watch)
@@ -110,8 +127,9 @@ class FrontDoorService(Service):
                 self._unwind()
                 raise
             self._started.append(part)
-        for port in self._ports:
-            port.startListening()
+        if self._team is None or not self._team.stands_by:
+            for port in self._ports:
+                port.startListening()
         self._watcher.start(self._every, now=False).addErrback(
             lambda failure: self.log.failure("looking for changes ended", failure=failure)
         )
@@ -121,6 +139,9 @@ class FrontDoorService(Service):
         """The reactor runs, and has installed its own handlers of signals."""
         self._install_signals()
         # Not before: who hears it may send a signal at once.
+        if self._team is not None:
+            self._team.start(self._ports)
+            return
         self._notifier.send("READY=1", "STATUS=serving")
         self._ready()
 
@@ -144,6 +165,8 @@ class FrontDoorService(Service):
 
     def told(self, what: str) -> None:
         """Tell the service manager how a reload goes: ``"reloading"`` or ``"ready"``."""
+        if self._team is not None:
+            return  # that it is ready is for a team to say, when it has proven itself
         if what == "reloading":
             # systemd's Type=notify-reload wants to know when (sd_notify(3)).
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
@@ -188,6 +211,9 @@ class FrontDoorService(Service):
     def stand_by(self) -> None:
         """Accept no more; finish what is open (SIGUSR1)."""
         self.log.info("SIGUSR1: standing by")
+        if self._team is not None:
+            self._team.give()
+            return
         for port in self._ports:
             port.pause()
         self._notifier.send("STATUS=standing by")
@@ -195,6 +221,9 @@ class FrontDoorService(Service):
     def accept_again(self) -> None:
         """Accept again (SIGUSR2)."""
         self.log.info("SIGUSR2: accepting")
+        if self._team is not None:
+            self._team.take()
+            return
         for port in self._ports:
             port.resume()
         self._notifier.send("STATUS=serving")
@@ -208,6 +237,9 @@ class FrontDoorService(Service):
             self._watcher.stop()
         for port in self._ports:
             port.stopListening()
+        if self._team is not None:
+            # The other one shall not have to wait for the last connection here.
+            self._team.end()
         self._front.drain()
         if self._front.open:
             self.log.info(

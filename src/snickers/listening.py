@@ -116,6 +116,23 @@ def _prepare(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_TIMES)
 
 
+def private(family: int) -> socket.socket:
+    """Return a non-blocking listening socket of *family* at an address that nobody else knows, of
+    this host alone. Raises `OSError`."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_UNIX:
+            sock.bind("")  # the kernel gives it an abstract name (unix(7))
+        else:
+            sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        _prepare(sock)
+        sock.listen(8)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def _remove_stale(path: str) -> None:
     """Remove the socket at *path* if nobody listens there any more."""
     try:
@@ -315,7 +332,8 @@ class Port:
         """Whether other processes accept from the same socket."""
         self._socket: socket.socket | None = sock
         self._fd = sock.fileno()
-        self._family = sock.family
+        self.family = self._family = sock.family
+        """Of addresses."""
         self._accept: Any = sock._accept  # type: ignore[attr-defined]
         self._forget = self._closed
         self._listening = False

@@ -18,13 +18,17 @@ class Notifier:
         # An abstract socket's name is written with an @ for its NUL.
         self._address = "\0" + name[1:] if name.startswith("@") else name
 
-    def send(self, *states: str) -> None:
-        """Send *states* such as ``READY=1`` or ``STATUS=serving 5 sites`` in one message."""
+    def send(self, *states: str) -> bool:
+        """Send *states* such as ``READY=1`` or ``STATUS=serving 5 sites`` in one message; say
+        whether that is done with: ``False`` where the manager has too much to read just now."""
         if not self._address:
-            return
+            return True
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
                 sock.setblocking(False)
                 sock.sendto("\n".join(states).encode(), self._address)
+        except BlockingIOError:
+            return False
         except OSError:
             pass
+        return True

@@ -31,7 +31,7 @@ from snickers.http.plain import PlainHttp1
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
 from snickers.interfaces import IAlarm, ILeases
-from snickers.listening import Limits, Port
+from snickers.listening import Limits, Port, private
 from snickers.livesites import LiveSites
 from snickers.logfile import LogFile
 from snickers.passthrough import Carrying, Passages
@@ -219,7 +219,7 @@ class Plane:
         self.front.bounds = _bounds(settings)
         self._log_access()
         self.certificates.directory = settings.certificate_directory
-        self._set_ports()
+        self._set_ports(self.ports)
 
     def measured(self) -> dict[str, int]:
         """Bring the sites' traffic up to date; return how many TLS handshakes ended how."""
@@ -253,7 +253,8 @@ class Plane:
 
     # Listening
 
-    ports: Sequence[Port] = ()
+    ports: list[Port] = []
+    _kinds: Sequence[str] = ()
 
     def listen(
         self, https: Sequence[socket.socket], http: Sequence[socket.socket]
@@ -264,37 +265,47 @@ class Plane:
         self.limits.change(self.settings.connections, self.settings.connections_per_address)
         self.https_port = _port_of(https, self.settings.https)
         self.http_port = _port_of(http, self.settings.http)
-        ports: list[Port] = [
-            TLSPort(
-                self.poller,
-                sock,
-                self.sweep,
-                self.limits,
-                route=self.sites.route,
-                contexts=self._context,
-                build=self._build,
-                alpn=self.alpn,
-                within=self.settings.handshake_within,
-                challenge=self._challenge,
-                unopened=attrgetter("unopened"),
-                carry=self._carry,
-                carried=Carried,
-            )
-            for sock in https
-        ]
-        ports += [
-            Port(self.poller, sock, self.sweep, self.limits, self._build_plain) for sock in http
-        ]
-        self.ports = ports
-        self._set_ports()
-        return ports
+        self._kinds = ["https"] * len(https) + ["http"] * len(http)
+        self.ports = [self._port("https", sock) for sock in https]
+        self.ports += [self._port("http", sock) for sock in http]
+        self._set_ports(self.ports)
+        return self.ports
 
-    def _set_ports(self) -> None:
-        """Have the ports do as the settings say."""
+    def _port(self, kind: str, sock: socket.socket) -> Port:
+        if kind == "http":
+            return Port(self.poller, sock, self.sweep, self.limits, self._build_plain)
+        return TLSPort(
+            self.poller,
+            sock,
+            self.sweep,
+            self.limits,
+            route=self.sites.route,
+            contexts=self._context,
+            build=self._build,
+            alpn=self.alpn,
+            within=self.settings.handshake_within,
+            challenge=self._challenge,
+            unopened=attrgetter("unopened"),
+            carry=self._carry,
+            carried=Carried,
+        )
+
+    def doubles(self) -> Sequence[tuple[str, socket.socket, Port]]:
+        """Make for each port another one like it, at a socket that nobody else knows; nothing is
+        accepted yet. Return for each ``https`` or ``http``, the socket and the port."""
+        made = []
+        for kind, port in zip(self._kinds, self.ports, strict=True):
+            sock = private(port.family)
+            made.append((kind, sock, self._port(kind, sock)))
+        self._set_ports([port for _, _, port in made])
+        return made
+
+    def _set_ports(self, ports: Sequence[Port]) -> None:
+        """Have *ports* do as the settings say."""
         settings = self.settings
         trusted = settings.proxy_protocol_from
         proxies = Proxies(trusted, Networks) if trusted else None
-        for port in self.ports:
+        for port in ports:
             port.proxies = proxies
             port.within = settings.handshake_within
 

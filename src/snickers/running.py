@@ -324,6 +324,12 @@ class Running:
                 added.append(new)
         self._lives.apply(added, changed, removed)
 
+    def declare_lives(self) -> None:
+        """Have the lives, which are new, know all sites that have a server."""
+        if self.configuration is not None:
+            sites = self.configuration.sites.values()
+            self._lives.apply([site for site in sites if _has_server(site)], [], [])
+
     def whole(self) -> Change:
         """Return all that runs, as a change for somebody who has nothing yet."""
         configuration = self.configuration

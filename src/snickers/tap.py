@@ -7,6 +7,7 @@ It starts nothing: ``twistd`` forks, and sheds privileges, after `makeService` h
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import sys
@@ -50,13 +51,24 @@ from snickers.containers.room import available
 from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.control.metrics import MetricsService
+from snickers.duty.dutylock import DutyLock
 from snickers.front_door import FrontDoorService, ListeningPort, Together
-from snickers.interfaces import Change, CopyFailed, ICopies, IPlane, Submitted, TakenIn
+from snickers.interfaces import (
+    Change,
+    CopyFailed,
+    ICopies,
+    IEngine,
+    ILeases,
+    IPlane,
+    Submitted,
+    TakenIn,
+)
 from snickers.listening import CannotListen, bind, handed_over, inherited
 from snickers.notify import Notifier
-from snickers.plane import Called, Plane, steady
+from snickers.plane import Called, Part, Plane, steady
 from snickers.running import Running
 from snickers.stream import Sweep
+from snickers.team import LOCK, Team
 from snickers.tls import importing
 from snickers.tls.threads import OwnThreads
 from snickers.tls.transport import harden
@@ -77,7 +89,13 @@ PROVING_THREADS = 4
 """Threads for what may take minutes: looking before an order, writing into the DNS."""
 GATHER = 0.1
 """Seconds in which certificates that come together are told of together."""
-NOT_FOR_WORKERS = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET")
+NOT_FOR_WORKERS = (
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "SNICKERS_STAND_BY",
+)
 """Variables that are meant for the first process alone."""
 
 
@@ -93,6 +111,19 @@ class Options(usage.Options):
 
 def _fail(*lines: str) -> NoReturn:
     """End the start: one line for each fault, no traceback."""
+    _say(*lines)
+    raise SystemExit(1)
+
+
+def _end_with(status: int) -> NoReturn:
+    """End the process when all else has ended."""
+    for output in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        if output is not None:
+            output.flush()
+    os._exit(status)
+
+
+def _say(*lines: str) -> None:
     outputs = [sys.stderr]
     if isinstance(sys.stderr, LoggingFile) and sys.__stderr__ is not None:
         # Once twistd logs, what is printed is in the log; a person looks at the terminal.
@@ -101,7 +132,6 @@ def _fail(*lines: str) -> NoReturn:
         for line in lines:
             print(line, file=output)
         output.flush()
-    raise SystemExit(1)
 
 
 class StartFailed(Exception):
@@ -157,31 +187,23 @@ class Wiring:
         self.settings = settings
         self.sweep = Sweep(reactor)
         self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time)
-        self.minder = (
-            Minder(reactor, self.launch_broker, lambda: opens(settings.docker, environ))
-            if settings.docker_broker
-            else None
-        )
+        self.team: Team | None = None
+        name = environ.get("SNICKERS_TEAM", "")
+        self.minder: Minder | None = None
         self.lives = Lives(
             reactor,
             reactor,
             self.sweep,
-            {
-                Container: (
-                    self.minder.engine
-                    if self.minder is not None
-                    else DockerEngine(
-                        reactor, owner_of(settings.state), settings.docker, environment=environ
-                    )
-                ),
-                # A team's servers outlive it: the other team goes on with them.
-                Process: ProcessEngine(
-                    reactor, settings.state, environ, lasting="SNICKERS_TEAM" in environ
-                ),
-            },
+            # A team makes them when it takes duty.
+            {} if name else self.engines(),
             self.alarm,
             free=free_memory,
         )
+        leases: ILeases = self.lives
+        if name:
+            stands_by = bool(environ.get("SNICKERS_STAND_BY"))
+            self.team = Team(reactor, name, stands_by, settings.state, self.sweep, self.lives)
+            leases = self.team.leases
         self.lives.awake_limit, self.lives.keep_free = settings.awake_limit, settings.keep_free
         self._tally = -1
         self.crew = Crew(
@@ -192,7 +214,7 @@ class Wiring:
                 ("https" if index < self.https_count else "http", port.fileno())
                 for index, port in enumerate(self.plane.ports)
             ],
-            self.lives,
+            leases,
             self.alarm,
             lambda: self.running.whole(),
             lambda: self.settings.drain_within,
@@ -200,7 +222,11 @@ class Wiring:
             self.look,
         )
         self.plane = Plane(
-            reactor, self.sweep, settings, self.lives, OwnAlarm(self.crew.messages, self)
+            reactor,
+            self.sweep,
+            settings,
+            leases,
+            OwnAlarm(self.crew.messages, self),
         )
         self.acme = self._acme()
         self.running = Running(
@@ -213,9 +239,9 @@ class Wiring:
             self.alarm,
             self.told,
             time.time,
-            lambda: {"version": __version__, "pid": os.getpid(), "config": path},
+            self.about,
             lambda: time.sleep(SETTLE),
-            self.crew,
+            self.crew if self.team is None else self.team.colleagues(self.crew),
             lambda: self.plane.measured(),
             self.acme,
         )
@@ -251,33 +277,102 @@ class Wiring:
         )
         self.daemon = False
         """Whether twistd has gone to the background."""
+        notifier = Notifier(environ)
+        self.lock = DutyLock(os.path.join(settings.state, LOCK))
+        copies = Called(lambda: self.copies.start(self.sites()), self.copies.close)
+        if self.team is None:
+            on_duty: list[Part] = [
+                # First, since another Snickers may have it: nothing has been started by then.
+                Called(lambda: self.open(control), control.stopService),
+                Called(self.hold_duty, self.lock.let_go),
+                Called(lambda: self.open(metrics), metrics.stopService),
+            ]
+            lives: list[Part] = [
+                # What a restore that was broken off has left is put right before a server starts.
+                copies,
+                Called(self.lives.start, self.lives.close),
+            ]
+            authorities: list[Part] = [self.acme, self.timekeeper]
+            team: Sequence[Part] = ()
+        else:
+            self.team.connect(
+                self.plane,
+                self.crew,
+                self.alarm,
+                notifier,
+                self.anew,
+                [Called(control.startService, control.stopService)],
+                [
+                    copies,
+                    self.acme,
+                    self.timekeeper,
+                    Called(metrics.startService, metrics.stopService),
+                ],
+                lambda: self.running.configuration,
+                self.docker,
+                self.unproven,
+            )
+            on_duty, lives, authorities, team = [], [], [], self.team.parts
         self.service = FrontDoorService(
             reactor,
             self.bind,
             [
-                # First, since another Snickers may have it: nothing has been started by then.
-                Called(lambda: self.open(control), control.stopService),
-                Called(lambda: self.open(metrics), metrics.stopService),
+                *on_duty,
                 *self.plane.parts,
                 self.copy_threads,
                 Called(self.begin, lambda: None),
-                # What a restore that was broken off has left is put right before a server starts.
-                Called(lambda: self.copies.start(self.sites()), self.copies.close),
-                Called(self.lives.start, self.lives.close),
+                *lives,
                 self.plane.certificates,
-                self.acme,
-                self.timekeeper,
+                *authorities,
                 Called(self.alarm.look, self.alarm.stop),
                 Called(lambda: None, self.crew.stop),
+                *team,
             ],
             Together(self.plane, self.crew),
             self.running.watch,
             self.reload,
             settings.reload_every,
             lambda: self.settings.drain_within,
-            Notifier(environ),
+            notifier,
             self.welcome,
+            self.team,
         )
+
+    def about(self) -> dict[str, Any]:
+        """Return what is part of every status."""
+        about = {"version": __version__, "pid": os.getpid(), "config": self.path}
+        return about if self.team is None else {**about, "team": dict(self.team.state())}
+
+    # Engines
+
+    def docker(self) -> IEngine:
+        """Make the engine for containers."""
+        settings = self.settings
+        if settings.docker_broker:
+            minder = Minder(
+                self.reactor, self.launch_broker, lambda: opens(settings.docker, self.environ)
+            )
+            self.minder = minder
+            if self.team is not None:
+                minder.start()
+            return minder.engine
+        owner = owner_of(settings.state)
+        return DockerEngine(self.reactor, owner, settings.docker, environment=self.environ)
+
+    def engines(self) -> dict[type[Container] | type[Process], IEngine | None]:
+        """Make the engines that run servers."""
+        return {
+            Container: self.docker(),
+            # A team's servers outlive it: the other team goes on with them.
+            Process: ProcessEngine(
+                self.reactor, self.settings.state, self.environ, lasting=self.team is not None
+            ),
+        }
+
+    def anew(self) -> None:
+        """Have the lives be as new, with all sites: duty begins."""
+        self.lives.begin_anew(self.engines())
+        self.running.declare_lives()
 
     def reload(self) -> Deferred[dict[str, Any]]:
         """Reload as SIGHUP asks: the access log may have been moved away, too."""
@@ -309,6 +404,8 @@ class Wiring:
             self.lives.keep_free = settings.keep_free
             self.service.look_every(settings.reload_every)
             self.crew.want(workers_of(settings) - 1)
+        if self.team is not None:
+            self.team.removed(change.removed)
 
     # Certificates from the network
 
@@ -349,6 +446,8 @@ class Wiring:
     def moved(self, site: str) -> None:
         """A server's life has moved on."""
         self.crew.changed(site)
+        if self.team is not None:
+            self.team.moved(site)
         self.copies.moved(site)
 
     def sites(self) -> list[Site]:
@@ -429,7 +528,7 @@ class Wiring:
         self.https_count = len(https)
         ports = self.plane.listen(https, http)
         self.crew.want(workers_of(self.settings) - 1)
-        if self.minder is not None:
+        if self.minder is not None and self.team is None:
             self.minder.start()
         return [*ports, self.crew]
 
@@ -531,6 +630,27 @@ class Wiring:
             service.startService()
         except (ControlUnavailable, CannotListen) as problem:
             self.fail(problem)
+
+    def hold_duty(self) -> None:
+        """Be on duty; beside another Snickers that is, with the same state, none starts."""
+        try:
+            mine = self.lock.take()
+        except OSError as problem:
+            self.fail(ControlUnavailable(f"cannot open {self.lock.path}: {problem.strerror}"))
+        if not mine:
+            self.fail(
+                ControlUnavailable(
+                    f"another Snickers is on duty with this state ({self.lock.path} says which"
+                    " process); stop it first, or give this one another folder ([snickers] state)"
+                )
+            )
+
+    def unproven(self, words: str) -> None:
+        """End a team that has not proved itself, with a line that says why and status 1."""
+        _say(f"{self.path}: {words}")
+        # The reactor ends without a status, and twistd with it.
+        atexit.register(_end_with, 1)
+        self.reactor.stop()
 
     def fail(self, problem: Exception) -> NoReturn:
         """End the start with a line that says why."""

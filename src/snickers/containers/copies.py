@@ -102,6 +102,8 @@ class Copies:
     def start(self, sites: Iterable[Site]) -> None:
         """Put right what an end in the middle of a restore has left, before any server is started:
         a few looks at the disk for each site. What else is to be done is done by and by."""
+        self._closed = False
+        self._lived.clear()
         for site in sites:
             if site.life is None or not site.data:
                 continue

@@ -531,6 +531,8 @@ class Dockerd:
                 self._api.stop(id, within)
                 after = self._see(id) or seen
                 if after.instance.running:
+                    # Whoever has taken over may have started it again by now.
+                    errand.check()
                     self._api.kill(id)
                     after = self._see(id) or seen
         except Refused as error:

@@ -9,6 +9,8 @@ the state has come too late and is not heard. A *ticket* stands for one who wait
 
 from __future__ import annotations
 
+from math import inf
+
 from attrs import frozen
 
 from snickers.config.values import Lifecycle
@@ -312,6 +314,22 @@ class Changed:
 
 
 @frozen
+class Inherited:
+    """Another Snickers was on duty before, and has told this of the server. Times are of the clock
+    that the machine is given."""
+
+    used: float
+    """When it was used last."""
+    crashes: int = 0
+    until: float = -inf
+    """Until when it rests after a crash."""
+    put: bool = False
+    stopping: bool = False
+    """It was about to be stopped."""
+    detail: str = ""
+
+
+@frozen
 class Removed:
     """The configuration has the site no more."""
 
@@ -360,6 +378,7 @@ Event = (
     | UpdateAsked
     | RollbackAsked
     | Changed
+    | Inherited
     | Removed
     | Ended
 )

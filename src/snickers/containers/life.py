@@ -114,6 +114,8 @@ class State:
     """It has answered since it was started, so that it can make a snapshot."""
     inquiring: bool = False
     """It is being asked whether it is in use."""
+    inherited: e.Inherited | None = None
+    """What another Snickers has told of the server, until that is found."""
     good: Instance | None = None
     """The last server that has answered, as it was then."""
     before: Instance | None = None
@@ -207,6 +209,7 @@ def enter(s: State, phase: Phase, now: float, **fields: Any) -> State:
         "crowded": False,
         "preparing": False,
         "leaving": None,
+        "inherited": None,
         **fields,
     }
     return evolve(s, phase=phase, since=now, epoch=s.epoch + 1, **fields)
@@ -233,7 +236,8 @@ def begin(s: State, now: float) -> Step:
 def check(s: State, now: float, instance: Instance, doubted: bool = False) -> Step:
     """See whether *instance* answers."""
     began = s.began if s.phase is Phase.STARTING else now
-    s = enter(s, Phase.CHECKING, now, began=began, instance=instance)
+    inherited = s.inherited
+    s = enter(s, Phase.CHECKING, now, began=began, instance=instance, inherited=inherited)
     return evolve(s, doubted=doubted), (e.Probe(s.epoch, instance), e.Tell("checking"))
 
 
@@ -246,13 +250,15 @@ def rise(s: State, now: float) -> Step:
     uses = s.uses + len(tickets)
     fresh = s.good is not None and s.good.id != s.instance.id
     settled = (e.Settle(), e.Calm("update")) if fresh and on_trial(s) else ()
+    # It was awake all the time, and is as idle as it was.
+    used = now if uses or s.inherited is None else s.inherited.used
     s = enter(
         s,
         Phase.AWAKE,
         now,
         waiters=(),
         uses=uses,
-        used=now,
+        used=used,
         asked=None,
         put=False,
         detail="",

@@ -247,6 +247,11 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
         w.change_draining, w.change_stopping, w.change,          w.change_settled,  _,
         q.change_between,  q.change_paused,   q.change_between,  w.change_draining, w.change,
     ),
+    e.Inherited: (
+        r.inherit,         _,                 _,                 _,                 _,
+        _,                 _,                 _,                 _,                 _,
+        _,                 _,                 _,                 _,                 _,
+    ),
     e.Removed: (
         w.remove_away,     w.remove,          w.remove_starting, w.remove_awake,    w.remove_awake,
         w.remove_later,    w.remove_later,    w.remove_later,    w.remove,          w.remove_later,

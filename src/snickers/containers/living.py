@@ -23,7 +23,18 @@ from snickers.containers.life import Phase, State, due
 from snickers.containers.lifecycle import step
 from snickers.containers.probe import NotReady, Prober
 from snickers.containers.roster import Roster
-from snickers.interfaces import Address, Declared, IAlarm, Instance, IWaiter, LifeFailed, Ran, Stage
+from snickers.interfaces import (
+    Address,
+    Declared,
+    Handed,
+    IAlarm,
+    Instance,
+    IWaiter,
+    Kept,
+    LifeFailed,
+    Ran,
+    Stage,
+)
 
 LAST_LINES = 10
 LAST_WORDS = 2000
@@ -56,6 +67,8 @@ class Surroundings(Protocol):
     prober: Prober
     alarm: IAlarm | None
     wall: Callable[[], float]
+    calls: set[Deferred[None]]
+    """What engines were asked to do and have not done; each fires when it is over."""
 
     def scheduled(self, life: Living) -> None:
         """`Living.due` was set."""
@@ -79,6 +92,7 @@ class Living:
         "_events",
         "_planned",
         "_probe",
+        "_retired",
         "_running",
         "_sleepers",
         "_tickets",
@@ -139,6 +153,7 @@ class Living:
         # Few at a time; a deque takes 700 bytes for each site, and most of them sleep.
         self._events: list[e.Event] = []
         self._running = False
+        self._retired = False
         self._planned = False
         self._waiting: dict[int, IWaiter] = {}
         self._tickets: dict[int, int] = {}
@@ -205,6 +220,55 @@ class Living:
             self._tickets.pop(id(waiter), None)
         return waiter
 
+    # Duty
+
+    def inherit(self, uses: int, kept: Kept | None) -> None:
+        """Go on with a life that was lived elsewhere: *uses* are counted here already, *kept* is
+        what was told of it."""
+        self.uses += uses
+        if kept is None:
+            return
+        self.wakes = {result: kept.wakes.get(result, 0) for result in self.wakes}
+        self.woken = kept.woken
+        now = self._around.sweep.now
+        until = now + kept.rest if kept.rest else -math.inf
+        self.post(
+            e.Inherited(now - kept.idle, kept.crashes, until, kept.put, kept.stopping, kept.detail)
+        )
+
+    def retire(self) -> Handed:
+        """Do nothing any more, whatever happens; return what goes on elsewhere. Who waits for a
+        lease is told nothing, persons are told that it is over."""
+        self._retired = True
+        state, now = self.state, self._around.sweep.now
+        given = sum(isinstance(event, e.GivenBack) for event in self._events)
+        self._events.clear()
+        address, self.address = self.address, None
+        if self._probe is not None:
+            self._probe[1].cancel()
+        uses = max(0, self.uses - given)
+        handed = Handed(
+            uses,
+            address,
+            tuple(self._waiting[ticket] for ticket in sorted(self._waiting)),
+            Kept(
+                0.0 if uses else max(0.0, now - self.used),
+                state.crashes,
+                max(0.0, state.until - now) if state.phase is Phase.CRASHED else 0.0,
+                state.put,
+                state.phase is Phase.STOPPING,
+                state.detail if state.phase is Phase.CRASHED else "",
+                dict(self.wakes),
+                self.woken,
+            ),
+        )
+        self._waiting.clear()
+        self._tickets.clear()
+        words = "Another Snickers has taken over; ask it."
+        self._done(self._wakers, words)
+        self._done(self._sleepers, words)
+        return handed
+
     # Persons
 
     def ask(self, event: e.Event, progress: Progress) -> Deferred[None]:
@@ -246,6 +310,8 @@ class Living:
 
     def later(self, event: e.Event) -> None:
         """Post *event*, and do nothing about it in this turn of the reactor."""
+        if self._retired:
+            return
         last = self._events[-1] if self._events else None
         if isinstance(event, e.Arrived | e.Forgotten) and type(last) is type(event):
             assert isinstance(last, e.Arrived | e.Forgotten)
@@ -262,6 +328,8 @@ class Living:
 
     def post(self, event: e.Event) -> None:
         """Let the machine have *event*, after those that it has not had yet."""
+        if self._retired:
+            return
         self._events.append(event)
         self._run()
 
@@ -373,12 +441,18 @@ class Living:
         done: Callable[[Any], e.Event],
         failed: Callable[[int, str, bool], e.Event],
         epoch: int,
+        awaited: bool = True,
     ) -> None:
+        """*awaited*: before another Snickers takes over, it should have come to its end."""
         calling = maybeDeferred(call, *arguments)
         calling.addCallbacks(
             lambda result: self.post(done(result)), self._failed, errbackArgs=(failed, epoch)
         )
         calling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=self.site))
+        calls = self._around.calls
+        if awaited and not calling.called:
+            calls.add(calling)
+            calling.addCallback(lambda _: calls.discard(calling))
 
     def _engine(self) -> Any:
         engine = self.roster.engine
@@ -409,6 +483,8 @@ class Living:
             done=lambda _: e.Stopped(command.epoch),
             failed=e.StopFailed,
             epoch=command.epoch,
+            # Whoever takes over is told of it (`Kept.stopping`).
+            awaited=False,
         )
 
     def _clear(self, command: e.Clear) -> None:
@@ -425,6 +501,7 @@ class Living:
             done=lambda changed: e.Prepared(command.epoch, changed),
             failed=e.PrepareFailed,
             epoch=command.epoch,
+            awaited=False,
         )
 
     def _revert(self, command: e.Revert) -> None:
@@ -500,6 +577,7 @@ class Living:
             done=ran,
             failed=failed,
             epoch=command.epoch,
+            awaited=False,
         )
 
     def _look(self, command: e.Look) -> None:

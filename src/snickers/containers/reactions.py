@@ -196,10 +196,18 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
     if found is not None and s.good is None:
         # What another Snickers left, even asleep, is what there is to go back to.
         s = evolve(s, good=found, before=event.former)
+    told = s.inherited
     if found is None or not found.running or found.address is None:
+        if s.phase is not Phase.AWAY:
+            return s, ()
+        if told is not None and told.until > now:
+            return rest(s, now, told)
         # Why nothing was known of it is over, now that something is.
-        return settle(evolve(s, detail=""), now) if s.phase is Phase.AWAY else (s, ())
+        return settle(evolve(s, detail=""), now)
     s = evolve(s, instance=found)
+    if told is not None and told.stopping:
+        # The call may go on that was made to stop it: it will not be there for long.
+        return halt(s, now, After.SLEEP)
     if found.fingerprint != s.fingerprint or s.gone:
         # Whoever left it running had seen it answer: it can make its snapshot.
         s = evolve(s, proven=True)
@@ -208,9 +216,20 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
         return leave(s, now, replacing(s))
     if not found.paused:
         return check(s, now, found)
-    s = enter(s, Phase.PAUSED, now, used=now, proven=True)
+    used = now if told is None else told.used
+    s = enter(s, Phase.PAUSED, now, used=used, proven=True)
     wanted = s.uses or s.waiters or s.asked is not None or s.life.wake == "always"
     return resume(s, now) if wanted else (s, ())
+
+
+def inherit(s: State, event: e.Inherited, now: float) -> Step:
+    return evolve(s, inherited=event, crashes=event.crashes, put=event.put), ()
+
+
+def rest(s: State, now: float, told: e.Inherited) -> Step:
+    s, refusals = refuse(s, "crashed", RESTING_RETRY)
+    s = enter(s, Phase.CRASHED, now, until=told.until, instance=None, detail=told.detail)
+    return s, refusals
 
 
 def compare(s: State, event: e.Listed, now: float) -> Step:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -30,11 +31,13 @@ from snickers.containers.roster import Roster
 from snickers.interfaces import (
     Address,
     Declared,
+    Handed,
     IAlarm,
     IEngine,
     ILeases,
     ILives,
     IWaiter,
+    Kept,
     LifeFailed,
     Load,
     Ran,
@@ -50,6 +53,8 @@ ROOM_EVERY = 5.0
 """Seconds between two that are put to sleep for want of memory: it takes a moment to come free."""
 NOBODY = Refusal("stopping", 5)
 """For a site that was removed while a request for it was on its way."""
+LETS_GO_WITHIN = 0.5
+"""Seconds that engines are given to close where another Snickers waits for its turn."""
 
 _log = Logger()
 
@@ -107,6 +112,7 @@ class Lives:
         self._weighing = LoopingCall(self._weigh)
         self._ticking.clock = self._weighing.clock = clock
         self._closed = False
+        self.calls: set[Deferred[None]] = set()
 
     def start(self) -> None:
         """Begin: hear from the engines, find what runs, wake what is always awake."""
@@ -128,6 +134,64 @@ class Lives:
             life.post(e.Ended())
         closing = DeferredList([roster.close() for roster in self._rosters.values()])
         return closing.addCallback(lambda _: None)
+
+    # Duty
+
+    def rest(self) -> None:
+        """Live no lives until `begin_anew`, whatever is applied."""
+        self._closed = True
+
+    def begin_anew(self, engines: Mapping[type[Container] | type[Process], IEngine | None]) -> None:
+        """Be as new, with other engines: sites are to be applied, then `start` called."""
+        self._closed = False
+        self._lives, self._due, self.calls = {}, set(), set()
+        self._loads, self._made_room = {}, -math.inf
+        self._rosters = {
+            kind: Roster(roster.kind, engines.get(kind), self.clock, self.alarm)
+            for kind, roster in self._rosters.items()
+        }
+
+    def inherit(self, site: str, uses: int, kept: Kept | None) -> None:
+        """Take over what was known of *site* elsewhere, before `start`: *uses* will be given back
+        here, *kept* is what was told of its server."""
+        life = self._lives.get(site)
+        if life is not None:
+            life.inherit(uses, kept)
+
+    def hand_over(self) -> Mapping[str, Handed]:
+        """Live no lives any more; return, by site, what is to go on elsewhere. Nothing is asked of
+        the engines from now on, and what they were asked goes on: see `release`."""
+        self._closed = True
+        for loop in (self._ticking, self._weighing):
+            if loop.running:
+                loop.stop()
+        handed = {}
+        for site, newest in self._lives.items():
+            found = newest.retire()
+            life = newest.before
+            while life is not None:
+                # Its uses are given back to whoever has the site then.
+                found = evolve(found, uses=found.uses + life.retire().uses)
+                life = life.before
+            handed[site] = found
+        self._lives, self._due = {}, set()
+        strangers, self._strangers = self._strangers, {}
+        for waiter in strangers.values():
+            waiter.refused(NOBODY)
+        return handed
+
+    def release(self, within: float) -> Deferred[None]:
+        """After `hand_over`: let go of the engines when they have done what they were asked, or
+        when *within* seconds are over; what they do then is broken off or, where it cannot be, goes
+        on by itself. Fires when that is done, never fails, and takes little longer than that."""
+        done = DeferredList(list(self.calls))
+        ended = _bounded(self.clock, done, within)
+
+        def close(_: object) -> Deferred[None]:
+            closing = DeferredList([roster.close() for roster in self._rosters.values()])
+            return _bounded(self.clock, closing, LETS_GO_WITHIN)
+
+        return ended.addCallback(close)
 
     def _all(self) -> list[Living]:
         lives: list[Living] = []
@@ -387,6 +451,20 @@ def _works(life: Lifecycle, was: Load, has: Load, seconds: float) -> bool:
     if traffic is None or has.traffic is None or was.traffic is None:
         return False
     return (has.traffic - was.traffic) / seconds > traffic
+
+
+def _bounded(clock: IReactorTime, done: Deferred[Any], within: float) -> Deferred[None]:
+    """Return a Deferred that fires when *done* does, and after *within* seconds at the latest."""
+    either: Deferred[None] = Deferred()
+
+    def over(_: object) -> None:
+        if late.active():
+            late.cancel()
+            either.callback(None)
+
+    late = clock.callLater(within, either.callback, None)
+    done.addBoth(over)
+    return either
 
 
 def _nobody_is_told(site: str) -> None:

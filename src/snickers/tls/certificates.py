@@ -239,6 +239,17 @@ class Certificates:
             if self._survey or name in row.entries or (site, name) in self._loads:
                 Deferred.fromCoroutine(self._again(row, name))
 
+    def prove(self, site: str, name: str) -> Deferred[None]:
+        """Load the certificate of *site* for *name*, one of its names, and keep nothing of it.
+
+        Fires when it is as it should be; fails with `CertificateUnavailable` when there is none to
+        show.
+        """
+        row = self._rows.get(site)
+        if row is None or name not in row.names or not self._running:
+            return fail(CertificateUnavailable(f"{site}: there is no such site"))
+        return self._load(row, name, keep=False).addCallback(lambda _: None)
+
     def renew(self, site: str) -> Deferred[None]:
         """See `ICertificates`."""
         return Deferred.fromCoroutine(self._renew(site))

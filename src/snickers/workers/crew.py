@@ -47,6 +47,8 @@ or swapping host makes it wait. Times, not seconds: when the first process itsel
 long, what they have answered meanwhile is read before it asks twice."""
 LONGEST_LINE = 16384
 """Bytes of a line that a worker prints: the rest is left out of the log."""
+LOOK_AGAIN = 0.2
+"""Seconds until it is looked again whether all have loaded what they need."""
 ALARM = "worker"
 
 
@@ -343,6 +345,33 @@ class Crew:
                 ALARM, "", f"workers do not stay alive: the last one {words}; the log says why"
             )
         self._starting[row] = self.clock.callLater(pause, self._start, row)
+
+    def loaded(self) -> Deferred[None]:
+        """Fire when all that are wanted have loaded what they need; never fails, and never fires
+        while they do not come to it."""
+        done: Deferred[None] = Deferred()
+
+        def look() -> None:
+            workers = list(self._workers.values())
+            if len(workers) < self._wanted:
+                again()
+                return
+            # They are told one thing after the other: who has counted has applied before.
+            DeferredList([worker.desk.count() for worker in workers]).addCallback(counted, workers)
+
+        def counted(_: object, workers: list[Worker]) -> None:
+            if all(worker.desk.connected for worker in workers):
+                if not done.called:
+                    done.callback(None)
+            else:
+                again()
+
+        def again() -> None:
+            if not done.called:
+                self.clock.callLater(LOOK_AGAIN, look)
+
+        look()
+        return done
 
     # A listening port among the others
 

@@ -221,6 +221,11 @@ class Desk(wire.Speaker):
     def connectionLost(self, reason: Failure = wire.CLOSED) -> None:
         self.connected = False
         super().connectionLost(reason)
+        self.let_go()
+        self._gone()
+
+    def let_go(self) -> None:
+        """Give back all that it has leased, and forget what it waits for."""
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting.values():
             self._leases.forget(waiter.site, waiter)
@@ -228,4 +233,3 @@ class Desk(wire.Speaker):
         for site, count in held.items():
             for _ in range(count):
                 self._leases.give_back(site)
-        self._gone()

@@ -8,10 +8,11 @@ knows of at least one lease; this must never keep one that nobody uses for longe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
+from attrs import frozen
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -48,12 +49,14 @@ class Lessor(Protocol):
 class _Asked:
     """Requests that came in the same moment and wait for one answer."""
 
-    __slots__ = ("at", "site", "ticket", "waiters")
+    __slots__ = ("at", "claim", "site", "ticket", "waiters")
 
-    def __init__(self, site: str, ticket: int, at: float) -> None:
+    def __init__(self, site: str, ticket: int, at: float, claim: bool = False) -> None:
         self.site = site
         self.ticket = ticket
         self.at = at
+        self.claim = claim
+        """For what is used already: nobody waits."""
         self.waiters: list[IWaiter] = []
 
 
@@ -77,6 +80,17 @@ class _Server:
         """When the first process was last told that a connection failed."""
 
 
+@frozen(eq=False)
+class Left:
+    """What was leased, and who waited, for whoever goes on."""
+
+    uses: Mapping[str, int]
+    waiting: Sequence[tuple[str, IWaiter]]
+    """Each with the site, in the order in which they came."""
+    looking: Sequence[tuple[str, Callable[[Stage], None]]]
+    """Who wants to know how far a server is."""
+
+
 @implementer(ILeases)
 class RemoteLeases:
     """The leases of one worker, from *lessor*, which is set before the first visitor comes."""
@@ -93,6 +107,7 @@ class RemoteLeases:
         self._tickets = 0
         self._unused: set[str] = set()
         self._lost = False
+        self._absent = False
         self.deadline = inf
         """When unused leases are looked at, by the sweep's clock."""
         sweep.watch(self)
@@ -111,7 +126,9 @@ class RemoteLeases:
         return None
 
     def give_back(self, site: str) -> None:
-        server = self._servers[site]
+        server = self._servers.get(site)
+        if server is None or not server.uses:
+            return  # what it was counted by has gone before it
         server.uses -= 1
         if not server.uses:
             server.used = self._sweep.now
@@ -131,7 +148,10 @@ class RemoteLeases:
             server = self._servers[site]
             if server.asked is asked:
                 server.asked = None
-            self.lessor.forget(asked.ticket)
+            if self._absent:
+                self._unask(asked)
+            else:
+                self.lessor.forget(asked.ticket)
 
     def failed(self, site: str, address: Address) -> None:
         server = self._servers.get(site)
@@ -139,11 +159,14 @@ class RemoteLeases:
         # Once in a step of the clock: a server that is gone fails every request at once.
         if server is not None and server.address == address and server.doubted != now:
             server.doubted = now
-            self.lessor.failed(site, address)
+            if not self._absent:
+                self.lessor.failed(site, address)
 
     def look(self, site: str, told: Callable[[Stage], None]) -> None:
         looking = self._looking.get(site)
-        if looking is None:
+        if self._absent:
+            told(Stage())
+        elif looking is None:
             self._looking[site] = [told]
             self.lessor.look(site)
         else:
@@ -170,7 +193,17 @@ class RemoteLeases:
         self._by_waiter[id(waiter)] = asked
         self._asked[asked.ticket] = asked
         server.pending += 1
-        self.lessor.take(site, asked.ticket)
+        if not self._absent:
+            self.lessor.take(site, asked.ticket)
+
+    def _unask(self, asked: _Asked) -> None:
+        """Have no answer of *asked* expected."""
+        del self._asked[asked.ticket]
+        server = self._servers[asked.site]
+        server.pending -= 1
+        if server.asked is asked:
+            server.asked = None
+        self._tidy(asked.site, server)
 
     # What the first process says
 
@@ -187,6 +220,11 @@ class RemoteLeases:
             for waiter in waiters:
                 if self._by_waiter.pop(id(waiter), None) is not None:
                     waiter.refused(answer)
+            if asked.claim and not server.leases:
+                server.address = None  # whoever comes now asks for himself
+        elif asked.claim and server.uses and not server.leases:
+            server.leases = 1
+            server.address = answer
         elif not waiters or (server.leases and server.address == answer):
             # Nobody is interested any more, or one lease is enough for all.
             self._use(site, server, answer, waiters)
@@ -229,6 +267,71 @@ class RemoteLeases:
         for server in self._servers.values():
             server.address = None
 
+    # Lessors that go and come
+
+    def bring(self, site: str, address: Address | None, uses: int) -> None:
+        """Take over *uses* of *site*'s server, which answers at *address*; ``None``: no more."""
+        server = self._servers.setdefault(site, _Server())
+        server.address = address
+        server.uses += uses
+        self._tidy(site, server)
+
+    def interrupted(self) -> None:
+        """There is nobody to ask until `resumed`. Nothing that was asked is answered any more."""
+        self._absent = True
+        self.deadline = inf
+        for server in self._servers.values():
+            server.leases = 0
+        for asked in [asked for asked in self._asked.values() if not asked.waiters]:
+            self._unask(asked)
+        for site, server in list(self._servers.items()):
+            self._tidy(site, server)
+        for site in list(self._looking):
+            self.looked(site, Stage())
+
+    def resumed(self) -> None:
+        """There is somebody to ask, `lessor`: have a lease for all that is used, and ask for those
+        who wait."""
+        self._absent = False
+        waiting = list(self._asked.values())
+        for site, server in list(self._servers.items()):
+            if server.uses:
+                self._tickets += 1
+                claim = _Asked(site, self._tickets, self._sweep.now, claim=True)
+                self._asked[claim.ticket] = claim
+                server.pending += 1
+                self.lessor.take(site, claim.ticket)
+            else:
+                server.address = None
+                self._return(site, server)
+        for asked in waiting:
+            self.lessor.take(asked.site, asked.ticket)
+
+    def give_up(self, seconds: float, refusal: Refusal) -> None:
+        """Answer *refusal* to those who have waited for so many seconds while nobody is there."""
+        if not self._absent:
+            return
+        limit = self._sweep.now - seconds
+        for asked in [asked for asked in self._asked.values() if asked.at <= limit]:
+            self._unask(asked)
+            for waiter in asked.waiters[:]:
+                if self._by_waiter.pop(id(waiter), None) is not None:
+                    waiter.refused(refusal)
+
+    def leave(self) -> Left:
+        """Forget everything, and return it for whoever goes on. Nobody is told, and nothing is
+        given back: the lessor has gone, or is told that all is over."""
+        uses = {site: server.uses for site, server in self._servers.items() if server.uses}
+        waiting = [
+            (asked.site, waiter) for asked in self._asked.values() for waiter in asked.waiters
+        ]
+        looking = [(site, told) for site, all_told in self._looking.items() for told in all_told]
+        for kept in (self._servers, self._asked, self._by_waiter, self._looking, self._unused):
+            kept.clear()
+        self._absent = True
+        self.deadline = inf
+        return Left(uses, waiting, looking)
+
     def uses(self) -> dict[str, tuple[int, int]]:
         """Return for each site whose server is leased here: the uses, and the leases for them."""
         return {
@@ -241,6 +344,8 @@ class RemoteLeases:
 
     def expired(self) -> None:
         """Give back what was not used for `LINGER`; called by the sweep."""
+        if self._absent:
+            return
         limit = self._sweep.now - LINGER
         for site in list(self._unused):
             server = self._servers.get(site)
@@ -261,5 +366,8 @@ class RemoteLeases:
 
     def _tidy(self, site: str, server: _Server) -> None:
         """Keep nothing of a site that nobody is interested in."""
-        if not (server.leases or server.uses or server.pending):
-            self._servers.pop(site, None)
+        if server.leases or server.uses or server.pending:
+            return
+        if self._absent and server.address is not None:
+            return  # nobody could say again where it is
+        self._servers.pop(site, None)
