@@ -9,14 +9,17 @@ some of it, so that it is seen. Loopback only.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -120,6 +123,54 @@ class Nginx(Arrangement):
         until(lambda: not kept.exists(), "the old master does not end")
 
 
+class Snickers(Arrangement):
+    """A keeper of the sockets, and two teams that take turns."""
+
+    name = "Snickers"
+    how = "`snickers teams switch`, then `snickers teams commit`"
+
+    def start(self, machine: Machine, scene: Scene) -> int:
+        proxy = proxies.Snickers(scene)
+        _, *_, config = proxy.command()
+        self.state = proxy.path("-state")
+        folders = {}
+        for team in ("blue", "red"):
+            # Two folders that have the same version installed.
+            folders[team] = scene.folder / team
+            bin_ = folders[team] / ".venv" / "bin"
+            bin_.mkdir(parents=True)
+            (bin_ / "twistd").symlink_to(find("twistd", "pip install snickers", proxies.HERE))
+        twistd = find("twistd", "pip install snickers", proxies.HERE)
+        command = [twistd, "--nodaemon", "--pidfile=", "snickers-teams", "--config", config]
+        command += ["--blue", str(folders["blue"]), "--red", str(folders["red"])]
+        machine.start(self.name, command, PROXY_CORE)
+        until(lambda: self.stage() == "serving", "no team serves")
+        return proxy.port
+
+    def ask(self, what: str) -> dict[str, Any]:
+        """Ask the keeper; return the last thing that it says."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(WITHIN)
+            sock.connect(str(self.state / "teams" / "keeper.sock"))
+            sock.sendall(json.dumps({"do": what}).encode() + b"\n")
+            with sock.makefile("rb") as lines:
+                *_, last = lines
+        said: dict[str, Any] = json.loads(last)
+        if "failed" in said:
+            raise Stuck(f"{what}: {said['failed']}")
+        return said
+
+    def stage(self) -> str:
+        try:
+            return str(self.ask("status")["stage"])
+        except OSError:
+            return ""
+
+    def replace(self) -> None:
+        self.ask("switch")
+        self.ask("commit")
+
+
 def _children(server: Server) -> list[int]:
     return server.tree()[1:]
 
@@ -184,7 +235,7 @@ def measure(arrangement: Arrangement, rounds: int) -> Result:
     )
 
 
-ALL: tuple[type[Arrangement], ...] = (HAProxy, Nginx)
+ALL: tuple[type[Arrangement], ...] = (Snickers, HAProxy, Nginx)
 
 
 def main(arguments: list[str]) -> None:

@@ -68,6 +68,9 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 512
     daemon_threads = True
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A proxy that was killed has left its connections: that is no news."""
+
 
 if __name__ == "__main__":
     Server(("127.0.0.1", int(sys.argv[1])), Witness).serve_forever()
