@@ -24,7 +24,7 @@ from typing import Any
 from attrs import frozen
 
 from bench import proxies
-from bench.machine import LOAD_CORE, PROXY_CORE, Machine, Missing, Server
+from bench.machine import LOAD_CORE, PROXY_CORE, Machine, Missing, Server, find
 from bench.proxies import ECHO, TOP, Scene
 from bench.visitors import Visitors
 
