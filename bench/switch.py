@@ -104,11 +104,15 @@ class Nginx(Arrangement):
         self.pid = proxy.path(".pid")
         machine.start(self.name, command, PROXY_CORE).process.wait(WITHIN)
         machine.at_end(self.stop)
-        until(self.pid.exists, "nginx has not started")
+        until(self.master, "nginx has not started")
         return proxy.port
 
     def master(self) -> int:
-        return int(self.pid.read_text())
+        """Its number; 0 while the file is between two of them."""
+        try:
+            return int(self.pid.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
 
     def stop(self) -> None:
         os.kill(self.master(), signal.SIGTERM)
@@ -116,7 +120,7 @@ class Nginx(Arrangement):
     def replace(self) -> None:
         old = self.master()
         os.kill(old, signal.SIGUSR2)
-        until(lambda: self.pid.exists() and self.master() != old, "there is no new master")
+        until(lambda: self.master() not in (0, old), "there is no new master")
         time.sleep(1.0)  # its workers are started
         os.kill(old, signal.SIGQUIT)
         kept = self.pid.with_suffix(".pid.oldbin")

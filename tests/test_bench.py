@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event, Thread
 from xml.etree import ElementTree
 
-from bench import asleep, sleepers, wake
+from bench import asleep, sleepers, switch, wake
 from bench.loads import Load, Unanswered, Unspoken, read_report, urls
 from bench.plot import LEFT, WIDTH, plot, scale
 from bench.report import BEGIN, END, Measurement, Row, between_markers, rows, table
@@ -210,6 +210,23 @@ class WakeTests(SynchronousTestCase):
             self.addCleanup(thread.join, 30)
             wake.ask(address, pause)
             self.assertTrue(refused.is_set())
+
+
+class SwitchTests(SynchronousTestCase):
+    """What visitors notice of a replacement."""
+
+    def test_row(self) -> None:
+        """What was lost is told by the kind of visitor, and nothing where nothing was."""
+        none = switch.Result("A", "so", 15, 65_555, 9_114, ())
+        self.assertEqual(none.row, "| A | so | 15 | 9,114 | 65,555 | **0** |")
+        some = switch.Result("B", "so", 2, 10, 5, (("h2", 3), ("kept", 1)))
+        self.assertEqual(some.row, "| B | so | 2 | 5 | 10 | **4** (3 h2, 1 kept) |")
+
+    def test_stuck(self) -> None:
+        """What does not come about is given up in words."""
+        self.patch(switch, "WITHIN", 0.0)
+        self.assertRaises(switch.Stuck, switch.until, lambda: False, "never")
+        switch.until(lambda: True, "at once")
 
 
 class AsleepTests(SynchronousTestCase):

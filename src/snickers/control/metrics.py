@@ -21,7 +21,7 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     SummaryMetricFamily,
 )
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 from twisted.application.service import Service
@@ -33,7 +33,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from snickers.interfaces import BOUNDS, IFrontDoor, Metrics, Traffic
 
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode("ascii")
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class _Measured(Collector):
