@@ -3,7 +3,8 @@
 The library signs, keeps nonces and knows the forms; this module says what is asked in which words,
 and turns whatever goes wrong into one exception whose kind says what helps. It decides nothing, and
 keeps nothing. Must never be asked in the reactor's thread, for everything here blocks, up to
-`WITHIN` seconds a question; and must never show a key in words.
+`WITHIN` seconds a question; must never be held up longer, or made to take more than `LARGEST`
+bytes, by whoever answers; and must never show a key in words.
 """
 
 from __future__ import annotations
@@ -33,12 +34,19 @@ from josepy.jwa import ES256
 from josepy.jwk import JWKEC
 from josepy.util import ComparableECKey
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from snickers.acme.order import Status
+from snickers.acme.punctual import Punctual, answered_within
 from snickers.acme.renewal import Window, certificate_id
 
 WITHIN = 30
-"""Seconds for one answer."""
+"""Seconds for one answer, from the question to its last byte."""
+LARGEST = 1 << 19
+"""Bytes of an answer: a chain with post-quantum signatures takes some 50 KB, and what is stored
+must be smaller than what `snickers.tls.disk` reads."""
+REDIRECTS = 3
+"""Times that one question may be sent elsewhere: authorities do so when their directory moves."""
 NONCES = 20
 """Times that a request is sent again because its nonce was refused: authorities lose them when they
 are restarted, and some test whether that is borne."""
@@ -124,7 +132,10 @@ class Suggested:
 
 
 class _Adapter(HTTPAdapter):
-    """Connections that trust what *context* does: read once, not for each connection."""
+    """Connections that trust what *context* does: read once, not for each connection.
+
+    Answers are read whole, within `WITHIN` and up to `LARGEST`.
+    """
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -132,6 +143,32 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, **more, ssl_context=self._context)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+        answered_within(WITHIN)
+        response = super().send(request, *args, **more)
+        body = bytearray()
+        try:
+            while len(body) <= LARGEST:
+                # As it came: nothing compressed was asked for, and what is may be without an end.
+                part = response.raw.read(LARGEST, decode_content=False)
+                if not part:
+                    break
+                body += part
+        except ReadTimeoutError as error:
+            response.raw.close()
+            raise requests.exceptions.ReadTimeout(error, request=request) from error
+        except HTTPError as error:
+            response.raw.close()
+            raise requests.exceptions.ConnectionError(error, request=request) from error
+        if len(body) > LARGEST:
+            response.raw.close()
+            raise requests.exceptions.RequestException(
+                f"its answer is larger than {LARGEST} bytes", request=request
+            )
+        response._content = bytes(body)
+        response._content_consumed = True
+        return response
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         conn.cert_reqs = "CERT_REQUIRED"
@@ -141,6 +178,7 @@ class _Adapter(HTTPAdapter):
 def trusting(path: str) -> ssl.SSLContext:
     """Return what trusts the authorities that the system does, and the roots in the file *path*."""
     context = ssl.create_default_context()
+    context.sslsocket_class = Punctual
     if not context.get_ca_certs():
         # A system without any, such as a bare container.
         context.load_verify_locations(certifi.where())
@@ -286,6 +324,10 @@ class Client:
         )
         session = self._net.session
         session.mount("https://", _Adapter(context))
+        # RFC 8555 section 6.1, wherever an answer may lead.
+        del session.adapters["http://"]
+        session.max_redirects = REDIRECTS
+        session.headers["Accept-Encoding"] = "identity"
         # The variables of the environment are for others than a server.
         session.trust_env = False
         session.hooks["response"].append(self._heard)
@@ -359,7 +401,7 @@ class Client:
             while listed and asked < LISTED:
                 page = self._post(listed)
                 asked += 1
-                for url in page.json().get("orders") or ():
+                for url in (page.json().get("orders") or ())[: LISTED - asked]:
                     seen, whose = self._look(str(url))
                     asked += 1
                     if whose == set(names) and seen.status in (Status.PENDING, Status.READY):
@@ -448,9 +490,12 @@ class Client:
 
     def _seen(self, answer: requests.Response, url: str) -> Seen:
         said = answer.json()
+        status = Status(said["status"])
+        if status is Status.UNKNOWN:
+            raise ValueError("an order without a status")
         return Seen(
             url,
-            Status(said["status"]),
+            status,
             tuple(map(str, said.get("authorizations") or ())),
             str(said.get("finalize") or ""),
             str(said.get("certificate") or ""),
@@ -483,7 +528,7 @@ class Client:
             raise self._problem(asked, error, names_alone) from error
         except (errors.Error, DeserializationError) as error:
             raise self._no_problem(asked) from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise AuthorityFailed(
                 "away", f"{asked}what it answers is not to be understood ({error!r:.200})"
             ) from error
