@@ -133,6 +133,7 @@ class _Course:
         self._begun = ordering.monotonic()
         self._looks = 0
         self._proved = False
+        self._finalized = False
 
     async def run(self, order: Order) -> None:
         """Carry *order* out."""
@@ -164,6 +165,8 @@ class _Course:
         if todo is Act.PROVE and not self._proved:
             self._proved = True
             await self._prove(seen)
+            # What a DNS has taken is not the authority's.
+            self._begun = self._o.monotonic()
             return await self._ask("poll", self._client.look, seen.url)
         if todo is Act.FINALIZE:
             return await self._finalize(seen)
@@ -226,10 +229,21 @@ class _Course:
     async def _prove(self, seen: Seen) -> None:
         said: list[str] = []
         todo: list[tuple[Answer, str]] = []
+        count, names = len(seen.authorizations), self._order.names
+        if count > len(names):
+            raise AuthorityFailed(
+                "refused", f"{self._order.directory} wants {count} proofs for {len(names)} names"
+            )
         for url in seen.authorizations:
             wanted = await self._ask("authorization", self._client.authorization, url)
             if wanted.status != "pending":
                 continue
+            if wanted.name not in names and f"*.{wanted.name}" not in names:
+                raise AuthorityFailed(
+                    "refused",
+                    f"{self._order.directory} wants {wanted.name[:100]!r} to be proven, which was "
+                    "not asked for",
+                )
             offered = self._choose(wanted)
             proof = self._client.identity.proof(offered.token)
             answer = Answer(offered.challenge, wanted.name, offered.token, proof)
@@ -265,6 +279,10 @@ class _Course:
 
     async def _finalize(self, seen: Seen) -> Seen:
         self._say("waiting for the certificate")
+        if self._finalized:
+            # It was handed in before, and has led to nothing yet.
+            await self._linger(seen)
+        self._finalized = True
         request = self._o._request(self._order.key, self._order.names)
         try:
             return await self._in_thread("finalize", self._client.finalize, seen, request)
@@ -276,6 +294,11 @@ class _Course:
             raise
 
     async def _wait(self, seen: Seen) -> Seen:
+        await self._linger(seen)
+        return await self._ask("poll", self._client.look, seen.url)
+
+    async def _linger(self, seen: Seen) -> None:
+        """Give the authority time, up to `DECIDED_WITHIN` in all."""
         pause = LOOKS[min(self._looks, len(LOOKS) - 1)]
         self._looks += 1
         if seen.retry_after is not None:
@@ -285,7 +308,6 @@ class _Course:
                 "away", f"{self._order.directory} has not decided within {DECIDED_WITHIN:.0f} s"
             )
         await self._o.sleep(pause)
-        return await self._ask("poll", self._client.look, seen.url)
 
     async def _fetch(self, seen: Seen) -> None:
         self._say("fetching the certificate")
@@ -306,7 +328,7 @@ class _Course:
         """Return why the order has failed, which is forgotten."""
         words = [seen.words] if seen.words else []
         proof = False
-        for url in seen.authorizations:
+        for url in seen.authorizations[: len(self._order.names)]:
             found = await self._ask("authorization", self._client.authorization, url)
             if found.status != "invalid":
                 continue
