@@ -20,7 +20,7 @@ from snickers.acme.challenges import Challenges, ProofFailed
 from snickers.acme.client import AuthorityFailed, Authorization, Client, Offered, Seen, request_for
 from snickers.acme.ledger import Ledger
 from snickers.acme.order import Act, Answer, Order, Status, Step, act
-from snickers.acme.store import Store
+from snickers.acme.store import NotYet, Store
 from snickers.tls.credentials import Credentials, join, read_certificates, read_key
 
 T = TypeVar("T")
@@ -316,9 +316,21 @@ class _Course:
         if self._stored is None:
             await self._in_thread("look at", self._looked_at, chain)
         else:
-            made = await self._in_thread("store", self._store.keep_certificate, order, chain)
+            made = await self._store_it(order, chain)
             await self._stored(order, made)
         await self._end(lost=False)
+
+    async def _store_it(self, order: Order, chain: bytes) -> Credentials:
+        while True:
+            try:
+                return await self._in_thread(
+                    "store", self._store.keep_certificate, order, chain, self._o.now()
+                )
+            except NotYet as failed:
+                if failed.seconds > LOOK_MOST:
+                    raise
+                # Clocks differ by seconds, and not all authorities date certificates back.
+                await self._o.sleep(failed.seconds)
 
     def _looked_at(self, chain: bytes) -> Credentials:
         key, words = self._order.key.encode(), "a rehearsal"
