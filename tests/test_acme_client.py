@@ -339,6 +339,13 @@ class FailureTests(ServerCase):
         self.assertEqual(failed.kind, "away")
         self.assertIn("No connection adapters", str(failed))
 
+    def test_words(self) -> None:
+        """Whatever an authority says, what a person is told is one line, and no endless one."""
+        for words in ("https://x/\x1b[2J\nroot: all is well", "y" * 99999):
+            failed = AuthorityFailed("away", words)
+            self.assertTrue(str(failed).isprintable())
+            self.assertLessEqual(len(str(failed)), client_module.WORDS)
+
     def test_no_status(self) -> None:
         """An order without a status is not to be understood, rather than asked for on and on."""
         self.say("/o", {"status": ""})
@@ -386,6 +393,12 @@ class FailureTests(ServerCase):
         assert found is not None
         self.assertEqual(found.window.end - found.window.start, 86400)
         self.assertEqual((found.retry_after, found.window.start), (3600, 1767323045))
+        page = {"suggestedWindow": window, "explanationURL": "https://x/\n\x1b[2J" + "y" * 9999}
+        self.say("/ari/id", page)
+        found = client.suggested("id")
+        assert found is not None
+        self.assertTrue(found.explanation.isprintable())
+        self.assertLess(len(found.explanation), 1000)
         for said in ({}, {"suggestedWindow": {"start": "x", "end": "y"}}):
             self.say("/ari/id", said)
             self.assertEqual(self.fails(client.suggested, "id").kind, "away")

@@ -392,6 +392,19 @@ class FailureTests(OrderingCase):
         self.assertIn("500 proofs for 1 names", str(failed))
         self.assertEqual((self.told, self.files()), ([], []))
 
+    def test_failed_for_others(self) -> None:
+        """Names that were not ordered are neither counted nor told as failed."""
+        self.authority.unproven = {"http-01"}
+        authorization = Client.authorization
+
+        def another(client: Client, url: str) -> Authorization:
+            found = authorization(client, url)
+            return evolve(found, name="b.example") if found.status == "invalid" else found
+
+        self.patch(Client, "authorization", another)
+        self.assertNotIn("b.example", str(self.fails(self.order())))
+        self.assertEqual(dict(self.ledger.counts(CA).failures), {})
+
     def test_patient_after_slow_proof(self) -> None:
         """A DNS that takes its time takes nothing of the authority's."""
         challenges = self.challenges.dns

@@ -52,6 +52,8 @@ NONCES = 20
 are restarted, and some test whether that is borne."""
 LISTED = 60
 """Questions spent on finding an order that may have been placed."""
+WORDS = 2000
+"""Characters of what a person is told."""
 AGENT = "snickers (acme)"
 
 _ERROR = "urn:ietf:params:acme:error:"
@@ -77,7 +79,8 @@ class AuthorityFailed(Exception):
         know what it has given), ``"replaced"`` (what is to be renewed was renewed before).
         *retry_after*: seconds, where it says so. *whole*: all that is asked of it is meant, not
         only these names."""
-        super().__init__(words)
+        # Some of them are the authority's, and they go into logs and to terminals.
+        super().__init__(_plain(words)[:WORDS])
         self.kind = kind
         self.retry_after = retry_after
         self.whole = whole
@@ -238,7 +241,12 @@ def words_of(problem: Any) -> str:
     parts = problem.get("subproblems")
     said = [_words(part) for part in (problem, *(parts if isinstance(parts, list) else ()))]
     text = "; ".join(filter(None, said))
-    return "".join(c if c.isprintable() else " " for c in text).strip()[:500]
+    return _plain(text).strip()[:500]
+
+
+def _plain(text: str) -> str:
+    """Return *text* on one line, without what a terminal would act on."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _words(problem: Any) -> str:
@@ -342,7 +350,8 @@ class Client:
         """What CAA records call the authority (RFC 8555 section 9.7.6), as far as it says."""
         meta = self._places.get("meta")
         said = meta.get("caaIdentities") if isinstance(meta, dict) else None
-        return tuple(map(str, said)) if isinstance(said, list) else ()
+        named = said if isinstance(said, list) else []
+        return tuple(_plain(str(one))[:253] for one in named[:100])
 
     def close(self) -> None:
         """Let go of its connections."""
@@ -462,7 +471,7 @@ class Client:
             return Suggested(
                 Window(_epoch(window["start"]), _epoch(window["end"])),
                 seconds_of(answer.headers.get("Retry-After"), self._wall()),
-                str(said.get("explanationURL") or ""),
+                _plain(str(said.get("explanationURL") or ""))[:500],
             )
 
     # Underneath

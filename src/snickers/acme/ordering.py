@@ -238,7 +238,7 @@ class _Course:
             wanted = await self._ask("authorization", self._client.authorization, url)
             if wanted.status != "pending":
                 continue
-            if wanted.name not in names and f"*.{wanted.name}" not in names:
+            if not self._is_ours(wanted):
                 raise AuthorityFailed(
                     "refused",
                     f"{self._order.directory} wants {wanted.name[:100]!r} to be proven, which was "
@@ -259,6 +259,11 @@ class _Course:
         for _, url in todo:
             if url:
                 await self._have_looked_at(url)
+
+    def _is_ours(self, wanted: Authorization) -> bool:
+        """Whether it is for a name that was ordered."""
+        names = self._order.names
+        return wanted.name in names or f"*.{wanted.name}" in names
 
     async def _have_looked_at(self, url: str) -> None:
         try:
@@ -342,7 +347,7 @@ class _Course:
         proof = False
         for url in seen.authorizations[: len(self._order.names)]:
             found = await self._ask("authorization", self._client.authorization, url)
-            if found.status != "invalid":
+            if found.status != "invalid" or not self._is_ours(found):
                 continue
             proof = True
             said = "; ".join(one.words for one in found.offered if one.words)
