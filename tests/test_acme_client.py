@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +39,7 @@ from snickers.acme.client import (
     words_of,
 )
 from tests.acme_fake import Authority
+from tests.pairs import odd_pairs
 from tests.pebble_setup import make_tls
 
 PROBLEM = "urn:ietf:params:acme:error:"
@@ -123,6 +125,26 @@ class KeysTests(SynchronousTestCase):
         request = request_for(new_key(), ["a.example"])
         pem = authority.sign(request.public_key(), ["a.example"])
         self.assertRegex(identity_of(x509.load_pem_x509_certificate(pem)), r"\A[\w-]{27}\.[\w-]+\Z")
+
+    def test_no_identity(self) -> None:
+        """A certificate that is not as it should be is called nothing."""
+        for odd, (data, _) in odd_pairs().items():
+            if "version" not in odd:
+                self.assertEqual(identity_of(x509.load_pem_x509_certificate(data)), "", odd)
+
+    def test_negative(self) -> None:
+        """So is one with a number below nothing, which some authorities have given."""
+        authority = Authority("https://ca.example/", time.time)
+        pem = authority.sign(request_for(new_key(), ["a.example"]).public_key(), ["a.example"])
+        der = ssl.PEM_cert_to_DER_cert(pem.decode())
+        number = x509.load_pem_x509_certificate(pem).serial_number
+        size = number.bit_length() // 8 + 1
+        old = number.to_bytes(size, "big")
+        certificate = x509.load_der_x509_certificate(der.replace(old, b"\x80" + old[1:]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.assertLess(certificate.serial_number, 0)
+            self.assertEqual(identity_of(certificate), "")
 
     def test_proof(self) -> None:
         """A key authorization is the token and the thumbprint of the account's key."""

@@ -39,6 +39,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from snickers.acme.order import Status
 from snickers.acme.punctual import Punctual, answered_within
 from snickers.acme.renewal import Window, certificate_id
+from snickers.tls.credentials import MALFORMED
 
 WITHIN = 30
 """Seconds for one answer, from the question to its last byte."""
@@ -225,13 +226,16 @@ def request_for(key: str, names: Sequence[str]) -> x509.CertificateSigningReques
 
 
 def identity_of(certificate: x509.Certificate) -> str:
-    """Return what RFC 9773 calls *certificate*; ``""`` when it does not say who has signed it."""
+    """Return what RFC 9773 calls *certificate*; ``""`` when it does not say who has signed it, or
+    not as it should."""
     try:
         said = certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, *MALFORMED):
         return ""
     found = getattr(said.value, "key_identifier", None)
-    return certificate_id(found, certificate.serial_number) if found else ""
+    if not found or certificate.serial_number < 0:
+        return ""
+    return certificate_id(found, certificate.serial_number)
 
 
 def words_of(problem: Any) -> str:
