@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -37,6 +38,44 @@ class Pair:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
+
+
+def odd_pairs() -> dict[str, tuple[bytes, bytes]]:
+    """Return certificates that are not as they should be, with their keys, PEM, by what is odd."""
+
+    def made(*extensions: tuple[str, bytes]) -> tuple[bytes, bytes]:
+        plain = make_pair()
+        builder = x509.CertificateBuilder(
+            plain.certificate.issuer,
+            plain.certificate.subject,
+            plain.key.public_key(),
+            0x5A5A5A,
+            plain.certificate.not_valid_before_utc,
+            plain.certificate.not_valid_after_utc,
+        )
+        for dotted, value in extensions:
+            kind = x509.ObjectIdentifier(dotted)
+            builder = builder.add_extension(x509.UnrecognizedExtension(kind, value), False)
+        pair = Pair(builder.sign(plain.key, hashes.SHA256()), plain.key)
+        return pair.certificate.public_bytes(serialization.Encoding.DER), pair.key_pem
+
+    def swapped(pair: tuple[bytes, bytes], old: bytes, new: bytes) -> tuple[bytes, bytes]:
+        assert old in pair[0]
+        return pair[0].replace(old, new), pair[1]
+
+    names, constraints = "2.5.29.17", "2.5.29.19"
+    found = {
+        "garbage for names": made((names, b"\xff\xff")),
+        "a name of a kind that nobody knows": made((names, b"\x30\x04\xa5\x02\x30\x00")),
+        "garbage for constraints": made((constraints, b"\x01")),
+        "a version that is none": swapped(made(), b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"),
+        "an extension twice": swapped(
+            made(("2.5.29.14", b"\x04\x01a"), ("2.5.29.15", b"\x04\x01a")),
+            b"\x55\x1d\x0f",
+            b"\x55\x1d\x0e",
+        ),
+    }
+    return {odd: (ssl.DER_cert_to_PEM_cert(der).encode(), key) for odd, (der, key) in found.items()}
 
 
 def make_pair(

@@ -5,11 +5,14 @@ What goes right is shown with a real one, in `tests.test_acme_live`.
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import socket
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +39,7 @@ from snickers.acme.client import (
     words_of,
 )
 from tests.acme_fake import Authority
+from tests.pairs import odd_pairs
 from tests.pebble_setup import make_tls
 
 PROBLEM = "urn:ietf:params:acme:error:"
@@ -122,6 +126,26 @@ class KeysTests(SynchronousTestCase):
         pem = authority.sign(request.public_key(), ["a.example"])
         self.assertRegex(identity_of(x509.load_pem_x509_certificate(pem)), r"\A[\w-]{27}\.[\w-]+\Z")
 
+    def test_no_identity(self) -> None:
+        """A certificate that is not as it should be is called nothing."""
+        for odd, (data, _) in odd_pairs().items():
+            if "version" not in odd:
+                self.assertEqual(identity_of(x509.load_pem_x509_certificate(data)), "", odd)
+
+    def test_negative(self) -> None:
+        """So is one with a number below nothing, which some authorities have given."""
+        authority = Authority("https://ca.example/", time.time)
+        pem = authority.sign(request_for(new_key(), ["a.example"]).public_key(), ["a.example"])
+        der = ssl.PEM_cert_to_DER_cert(pem.decode())
+        number = x509.load_pem_x509_certificate(pem).serial_number
+        size = number.bit_length() // 8 + 1
+        old = number.to_bytes(size, "big")
+        certificate = x509.load_der_x509_certificate(der.replace(old, b"\x80" + old[1:]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.assertLess(certificate.serial_number, 0)
+            self.assertEqual(identity_of(certificate), "")
+
     def test_proof(self) -> None:
         """A key authorization is the token and the thumbprint of the account's key."""
         identity = Identity.of(new_key(), "")
@@ -138,6 +162,7 @@ class ServerCase(SynchronousTestCase):
         folder.mkdir()
         self.trust, key = make_tls(folder)
         self.answers: dict[str, Callable[[], tuple[int, dict[str, str], bytes]]] = {}
+        self.raw: dict[str, Callable[[Any], object]] = {}
         self.asked: list[str] = []
         outer = self
 
@@ -145,6 +170,10 @@ class ServerCase(SynchronousTestCase):
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 outer.asked.append(self.path)
+                if self.path in outer.raw:
+                    outer.raw[self.path](self.wfile)
+                    self.close_connection = True
+                    return
                 status, fields, body = outer.answers[self.path]()
                 self.send_response(status)
                 for name, value in fields.items():
@@ -282,6 +311,77 @@ class FailureTests(ServerCase):
         self.assertEqual(failed.kind, "away")
         self.assertEqual(self.asked.count("/order"), 6)
 
+    def test_slow_bytes(self) -> None:
+        """An answer that comes byte by byte, in its head or in its body, gets no more time."""
+        self.patch(client_module, "WITHIN", 1.0)
+        done = threading.Event()
+        self.addCleanup(done.set)
+
+        def dripping(head: bytes, piece: bytes) -> Callable[[Any], None]:
+            def slowly(wfile: Any) -> None:
+                with contextlib.suppress(OSError):
+                    wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n" + head)
+                    for _ in range(40):
+                        if done.wait(0.1):
+                            return
+                        wfile.write(piece)
+
+            return slowly
+
+        client = self.client()
+        for head, piece in ((b"", b"X: y\r\n"), (b"\r\n", b" ")):
+            self.raw["/slow"] = dripping(head, piece)
+            began = time.monotonic()
+            failed = self.fails(client.look, f"{self.base}/slow")
+            self.assertEqual(failed.kind, "away")
+            self.assertIn("no answer within 1.0 s", str(failed))
+            self.assertLess(time.monotonic() - began, 2.5)
+
+    def test_huge(self) -> None:
+        """An answer that is too large is not taken, nor what would be once it is unpacked."""
+        client = self.client()
+        self.say("/order", b"[" + b"1," * (client_module.LARGEST // 2) + b"1]")
+        failed = self.fails(client.create, ["a.example"], "", "")
+        self.assertEqual(failed.kind, "away")
+        self.assertIn("larger than", str(failed))
+        packed = gzip.compress(b'{"status": "valid"}' + b" " * 10_000_000)
+        self.say("/order", packed, Content_Encoding="gzip")
+        self.assertEqual(self.fails(client.look, f"{self.base}/order").kind, "away")
+        self.say("/order", b"[" * 200_000)
+        self.assertEqual(self.fails(client.look, f"{self.base}/order").kind, "away")
+
+    def test_led_away(self) -> None:
+        """Who is sent round in circles gives up soon; nobody is led to where there is no TLS."""
+        self.answers["/round"] = lambda: (302, {"Location": f"{self.base}/round"}, b"")
+        client = self.client()
+        self.assertEqual(self.fails(client.look, f"{self.base}/round").kind, "away")
+        self.assertLess(self.asked.count("/round"), 6)
+        plain = self.base.replace("https:", "http:")
+        failed = self.fails(client.look, f"{plain}/order")
+        self.assertEqual(failed.kind, "away")
+        self.assertIn("No connection adapters", str(failed))
+
+    def test_words(self) -> None:
+        """Whatever an authority says, what a person is told is one line, and no endless one."""
+        for words in ("https://x/\x1b[2J\nroot: all is well", "y" * 99999):
+            failed = AuthorityFailed("away", words)
+            self.assertTrue(str(failed).isprintable())
+            self.assertLessEqual(len(str(failed)), client_module.WORDS)
+
+    def test_no_status(self) -> None:
+        """An order without a status is not to be understood, rather than asked for on and on."""
+        self.say("/o", {"status": ""})
+        self.assertEqual(self.fails(self.client().look, f"{self.base}/o").kind, "away")
+
+    def test_long_list(self) -> None:
+        """Of a list of orders without an end only some are looked at."""
+        self.say("/o", {"status": "valid", "identifiers": []})
+        self.say("/account/1", {"orders": f"{self.base}/list"})
+        listed = {"orders": [f"{self.base}/o"] * 500}
+        self.say("/list", listed, Link=f'<{self.base}/list>;rel="next"')
+        self.assertIsNone(self.client().search(["a.example"]))
+        self.assertLessEqual(self.asked.count("/o"), client_module.LISTED)
+
     def test_search(self) -> None:
         """A list of orders is looked through page by page, for one that was not worked at yet."""
 
@@ -315,6 +415,12 @@ class FailureTests(ServerCase):
         assert found is not None
         self.assertEqual(found.window.end - found.window.start, 86400)
         self.assertEqual((found.retry_after, found.window.start), (3600, 1767323045))
+        page = {"suggestedWindow": window, "explanationURL": "https://x/\n\x1b[2J" + "y" * 9999}
+        self.say("/ari/id", page)
+        found = client.suggested("id")
+        assert found is not None
+        self.assertTrue(found.explanation.isprintable())
+        self.assertLess(len(found.explanation), 1000)
         for said in ({}, {"suggestedWindow": {"start": "x", "end": "y"}}):
             self.say("/ari/id", said)
             self.assertEqual(self.fails(client.suggested, "id").kind, "away")

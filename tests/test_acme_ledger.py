@@ -63,6 +63,13 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(refused.until, NOW + 60)
         self.assertIsNone(self.ledger.order(CA, ["c.example"], False, NOW + 61))
 
+    def test_paused_for_a_year(self) -> None:
+        """Who wants nothing for a year is asked for nothing for a week."""
+        self.ledger.paused(CA, [], NOW + 366 * 86400, NOW)
+        refused = self.ledger.order(CA, ["a.example"], False, NOW)
+        assert refused is not None
+        self.assertEqual(refused.until, NOW + 7 * 86400)
+
     def test_forgets(self) -> None:
         """What counts no more leaves the file."""
         self.ledger.order(CA, ["a.example"], False, NOW)

@@ -14,14 +14,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.acme.challenges import Challenges, ProofFailed
-from snickers.acme.client import AuthorityFailed, Identity, new_key
+from snickers.acme.client import AuthorityFailed, Authorization, Identity, Seen, new_key
 from snickers.acme.ledger import Ledger
 from snickers.acme.limits import PER_SET
 from snickers.acme.order import Order, Step
 from snickers.acme.ordering import AGAIN, DECIDED_WITHIN, Ordering
 from snickers.acme.store import Store
 from snickers.tls.credentials import CertificateUnavailable, Credentials
-from tests.acme_fake import AtOnce, Authority
+from tests.acme_fake import AtOnce, Authority, Client
 
 CA = "https://ca.example/directory"
 NOW = 1_800_000_000.0
@@ -339,6 +339,83 @@ class FailureTests(OrderingCase):
         assert kept is not None
         self.succeeds(kept)
         self.assertEqual(len(self.authority.orders), 1)
+
+    def test_ready_for_ever(self) -> None:
+        """An authority that takes the request again and again is asked ever more seldom, and left
+        in the end."""
+        finalized = Client.finalize
+
+        def never(client: Client, seen: Seen, request: Any) -> Seen:
+            finalized(client, seen, request)
+            client._order(seen.url)["status"] = "ready"
+            if client.authority.asked["finalize"] > 1000:
+                raise AssertionError("a storm")
+            return client._seen(seen.url)
+
+        self.patch(Client, "finalize", never)
+        failed = self.fails(self.order())
+        self.assertEqual(failed.kind, "away")
+        self.assertIn("not decided", str(failed))
+        self.assertLess(self.authority.asked["finalize"], 100)
+
+    def test_away_when_ready(self) -> None:
+        """One that is away whenever it is given the request is left in the end."""
+        self.authority.trouble["finalize"] = [AuthorityFailed("away", "no answer")] * 1000
+        failed = self.fails(self.order())
+        self.assertEqual(failed.kind, "away")
+        self.assertIn("not decided", str(failed))
+        self.assertIn("orders/a.example.json", self.files())
+
+    def test_not_asked_for(self) -> None:
+        """A name that was not ordered is not proven, in no file and not in the DNS; nor is one
+        proven more than once for an order."""
+
+        def another(name: str) -> Callable[..., Authorization]:
+            return lambda client, url: evolve(authorization(client, url), name=name)
+
+        authorization = Client.authorization
+        for name in ("b.example", "-rf", "../../x", "a.example\n"):
+            for challenge in ("dns-01", "http-01", "tls-alpn-01"):
+                self.patch(Client, "authorization", another(name))
+                failed = self.fails(self.order(challenge=challenge))
+                self.assertEqual(failed.kind, "refused")
+                self.assertIn(f"{name!r}", str(failed))
+        self.patch(Client, "authorization", authorization)
+        seen = Client._seen
+
+        def many(client: Client, url: str) -> Seen:
+            found = seen(client, url)
+            return evolve(found, authorizations=found.authorizations * 500)
+
+        self.patch(Client, "_seen", many)
+        failed = self.fails(self.order())
+        self.assertIn("500 proofs for 1 names", str(failed))
+        self.assertEqual((self.told, self.files()), ([], []))
+
+    def test_failed_for_others(self) -> None:
+        """Names that were not ordered are neither counted nor told as failed."""
+        self.authority.unproven = {"http-01"}
+        authorization = Client.authorization
+
+        def another(client: Client, url: str) -> Authorization:
+            found = authorization(client, url)
+            return evolve(found, name="b.example") if found.status == "invalid" else found
+
+        self.patch(Client, "authorization", another)
+        self.assertNotIn("b.example", str(self.fails(self.order())))
+        self.assertEqual(dict(self.ledger.counts(CA).failures), {})
+
+    def test_patient_after_slow_proof(self) -> None:
+        """A DNS that takes its time takes nothing of the authority's."""
+        challenges = self.challenges.dns
+        assert challenges is not None
+
+        def slow(what: str, name: str, value: str) -> None:
+            self.clock.rightNow += DECIDED_WITHIN
+
+        self.challenges.dns = slow
+        self.authority.deciding = 3
+        self.succeeds(self.order(challenge="dns-01"))
 
     def test_no_way(self) -> None:
         """A challenge that is not offered is said; so is a DNS that cannot be written."""

@@ -73,6 +73,11 @@ class NextTests(SynchronousTestCase):
         self.assertEqual(self.next(memory=memory, in_flight=True), NOW + 300)
         self.assertEqual(self.next(memory=evolve(memory, failures=0)), NOW)
 
+    def test_clock_was_ahead(self) -> None:
+        """A pause that a clock has written that was years ahead is none."""
+        memory = Memory(failures=1, next=NOW + 900 * DAY)
+        self.assertEqual(self.next(memory=memory), NOW)
+
     def test_urgency(self) -> None:
         """Who has none comes first, then whose ends first."""
         first = plan.urgency(SITE, Known(), NOW)
@@ -139,13 +144,15 @@ class WaysTests(SynchronousTestCase):
 class MemoryTests(SynchronousTestCase):
     @given(st.integers(0, 200), st.floats(0, 1), st.none() | st.floats(0, 1e6))
     def test_failure(self, failures: int, jitter: float, wait: float | None) -> None:
-        """A failure makes the pause no shorter than it grows by itself, nor than was asked for."""
+        """A failure makes the pause no shorter than it grows by itself, nor than was asked for;
+        more than a day and a bit nobody can ask for."""
         after = plan.after_failure(Memory(failures=failures), "proof", "words", wait, NOW, jitter)
         self.assertEqual(
             (after.failures, after.fault, after.kind), (failures + 1, "words", "proof")
         )
         pause = retry_pause(failures + 1, jitter)
-        self.assertAlmostEqual(after.next - NOW, max(pause, wait or 0.0), 3)
+        asked = min(wait or 0.0, 1.25 * DAY)
+        self.assertAlmostEqual(after.next - NOW, max(pause, asked), 3)
 
     def test_rehearsal(self) -> None:
         """It is rehearsed until a rehearsal has succeeded, whatever comes in between."""

@@ -26,15 +26,15 @@ from zope.interface.verify import verifyObject
 from snickers.acme import service
 from snickers.acme.accounts import Accounts
 from snickers.acme.challenges import Challenges
-from snickers.acme.client import AuthorityFailed, Suggested
+from snickers.acme.client import AuthorityFailed, Seen, Suggested
 from snickers.acme.ledger import Ledger
 from snickers.acme.renewal import Window
 from snickers.acme.service import AT_ONCE, AWAY_FOR, BUSY_PAUSE, Acme
-from snickers.acme.store import Store
+from snickers.acme.store import Store, StoreFailed
 from snickers.config.values import Passthrough, Settings, Site, Static
 from snickers.interfaces import IRenewer
 from snickers.tls.credentials import CertificateUnavailable
-from tests.acme_fake import AtOnce, Authority
+from tests.acme_fake import AtOnce, Authority, Client
 
 CA = "https://ca.example/directory"
 OTHER = "https://other.example/directory"
@@ -42,6 +42,7 @@ STAGING = "https://staging.example/directory"
 NOW = 1_800_000_000.0
 DAY = 86400.0
 MINUTE = 60.0
+LOCK = Store.lock
 
 
 class Alarms:
@@ -473,6 +474,29 @@ class SuggestionTests(ServiceCase):
         self.assertEqual(self.world.state()["ari"], (window.start, window.end))
         self.assertLess(self.world.authority.asked["suggested"], 6)
 
+    def test_own_fault(self) -> None:
+        """A fault of our own while asking is no reason to ask at each look."""
+        self.patch(Client, "suggested", lambda client, identity: 1 // 0)
+        self.world.add("a.example")
+        self.world.wait(600)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_of_the_past(self) -> None:
+        """An authority that suggests 1970 for each certificate, and takes no word for which one is
+        renewed, is not asked on and on."""
+        self.world.authority.window = Suggested(Window(0.0, 1.0), 3600.0)
+        create = Client.create
+
+        def stubborn(client: Client, names: Sequence[str], profile: str, replaces: str) -> Seen:
+            if replaces:
+                raise AuthorityFailed("replaced", "it was")
+            return create(client, names, profile, replaces)
+
+        self.patch(Client, "create", stubborn)
+        self.world.add("a.example")
+        self.world.wait(10 * 3600)
+        self.assertLessEqual(self.world.orders(), 2)
+
     def test_another(self) -> None:
         """A certificate that somebody else has put there has no window."""
         self.world.authority.window = Suggested(Window(NOW + 10 * DAY, NOW + 11 * DAY), 3600.0)
@@ -687,6 +711,95 @@ class FailureTests(ServiceCase):
         self.world.wait(60)
         self.assertEqual(self.world.orders(), 1)
         self.assertEqual(self.world.alarms.current, {})
+
+    def test_read_only(self) -> None:
+        """A folder that can be read and no more, or in which there is no room, is told of once:
+        there is no storm of tries, and no traceback."""
+        self.world.add("a.example")
+        self.world.add("b.example")
+        tries = [0]
+
+        def full(store: Store, site: str) -> None:
+            tries[0] += 1
+            raise StoreFailed("locks: cannot be kept: No space left on device")
+
+        self.patch(Store, "lock", full)
+        self.world.wait(120)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertLess(tries[0], 20)
+        self.assertEqual(self.world.orders(), 0)
+        self.assertEqual(
+            [told for told in self.world.alarms.told if told[0] == "key"],
+            [("key", "", "locks: cannot be kept: No space left on device")],
+        )
+        self.assertIn("No space left", self.renew())
+        self.patch(Store, "lock", LOCK)
+        self.world.wait(60)
+        self.assertEqual(self.world.orders(), 2)
+        self.assertEqual(self.world.alarms.current, {})
+
+    def test_not_now(self) -> None:
+        """A certificate that is not valid by this host's clock replaces none that is, and is no
+        reason for another order: it is put in its place when the clock is right."""
+        self.world.add("a.example")
+        self.world.wait()
+        path = Path(self.world.store.certificate_path("a.example"))
+        before = path.read_bytes()
+        authority = self.world.authority
+        for ahead in (-3 * DAY, 3000 * DAY):
+            authority.wall = lambda ahead=ahead: self.world.wall() - ahead
+            orders = self.world.orders()
+            self.assertIn("this host's clock", self.renew())
+            self.world.wait(6 * 3600)
+            self.assertEqual(self.world.orders(), orders + 1)
+            self.assertEqual(path.read_bytes(), before)
+            self.world.restart()
+            authority.wall = self.world.wall
+            self.world.acme._store.forget_order("a.example")
+
+    def test_clock_set_back(self) -> None:
+        """A clock that was years ahead, and is set right, keeps nobody from a certificate, nor an
+        authority from saying when to renew it."""
+        self.world.off = 900 * DAY
+        self.world.trouble("create", "refused")
+        self.world.add("a.example")
+        self.world.wait(20)
+        self.assertEqual(self.world.orders(), 0)
+        self.world.off = 0.0
+        self.world.wait(20)
+        self.assertEqual(self.world.orders(), 1)
+        self.world.authority.window = Suggested(Window(NOW + 10 * DAY, NOW + 11 * DAY), 3600.0)
+        self.world.off = 20 * DAY
+        self.world.trouble("suggested", "away", 1000)
+        self.world.wait(7 * 3600)
+        self.world.trouble("suggested", "away", 0)
+        self.world.off = 0.0
+        self.world.wait(13 * 3600)
+        self.assertIsNotNone(self.world.state()["ari"])
+
+    def test_seconds_behind(self) -> None:
+        """A clock that is some seconds behind the authority's waits for them."""
+        self.world.authority.wall = lambda: self.world.wall() + 20
+        self.world.add("a.example")
+        self.world.wait(30)
+        self.assertEqual(self.world.replaced, {"a.example": 1})
+        self.assertEqual((self.world.orders(), self.world.alarms.told), (1, []))
+
+    def test_no_year(self) -> None:
+        """Nobody is made to wait so long that a certificate ends meanwhile."""
+        self.world.trouble("create", "away", 1, retry_after=366 * DAY)
+        self.world.add("a.example")
+        self.world.wait(32 * 3600)
+        self.assertEqual(self.world.replaced, {"a.example": 1})
+
+    def test_a_week_and_no_longer(self) -> None:
+        """Who says "not for a year" is asked nothing for a week."""
+        self.world.trouble("create", "limited", 1, retry_after=366 * DAY)
+        self.world.add("a.example")
+        self.world.wait(6.5 * DAY)
+        self.assertEqual(self.world.authority.asked["create"], 1)
+        self.world.wait(2 * DAY)
+        self.assertEqual(self.world.replaced, {"a.example": 1})
 
     def test_own_fault(self) -> None:
         """A fault of our own counts like any failure: there is no storm."""

@@ -13,8 +13,8 @@ from snickers.acme.client import new_key, request_for
 from snickers.acme.order import Answer, Order, Step
 from snickers.acme.plan import Memory
 from snickers.acme.renewal import Window
-from snickers.acme.store import Account, Store, StoreFailed, file_name
-from snickers.tls.credentials import CertificateUnavailable
+from snickers.acme.store import Account, NotYet, Store, StoreFailed, file_name
+from snickers.tls.credentials import CertificateUnavailable, Credentials
 from tests.acme_fake import Authority
 
 CA = "https://ca.example:14000/directory"
@@ -37,6 +37,10 @@ class StoreCase(SynchronousTestCase):
         request = request_for(order.key, order.names)
         return self.authority.sign(request.public_key(), names or order.names)
 
+    def keep(self, order: Order, chain: bytes) -> Credentials:
+        """Store *chain* now."""
+        return self.store.keep_certificate(order, chain, time.time())
+
 
 class NamesTests(SynchronousTestCase):
     def test_names(self) -> None:
@@ -57,13 +61,13 @@ class CertificateTests(StoreCase):
         """A certificate is one file with its key, for its owner alone; the one before it is kept
         once."""
         first, second = order_for("a.example"), order_for("a.example")
-        one = self.store.keep_certificate(first, self.chain(first))
+        one = self.keep(first, self.chain(first))
         path = Path(self.store.certificate_path("a.example"))
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
         text = path.read_text()
         self.assertLess(text.index("PRIVATE KEY"), text.index("BEGIN CERTIFICATE"))
         self.assertEqual(os.listdir(path.parent), ["a.example.pem"])
-        two = self.store.keep_certificate(second, self.chain(second))
+        two = self.keep(second, self.chain(second))
         self.assertEqual(
             sorted(os.listdir(path.parent)), ["a.example.pem", "a.example.previous.pem"]
         )
@@ -76,11 +80,11 @@ class CertificateTests(StoreCase):
     def test_again(self) -> None:
         """To store the same again changes nothing: the one before it is not lost."""
         first, second = order_for("a.example"), order_for("a.example")
-        self.store.keep_certificate(first, self.chain(first))
+        self.keep(first, self.chain(first))
         chain = self.chain(second)
-        self.store.keep_certificate(second, chain)
+        self.keep(second, chain)
         before = (self.folder / "certificates" / "a.example.previous.pem").read_text()
-        self.store.keep_certificate(second, chain)
+        self.keep(second, chain)
         self.assertEqual(
             (self.folder / "certificates" / "a.example.previous.pem").read_text(), before
         )
@@ -88,24 +92,55 @@ class CertificateTests(StoreCase):
     def test_not_what_was_ordered(self) -> None:
         """A certificate of another key, or not for all names, is refused, and the old one stays."""
         good = order_for("a.example")
-        self.store.keep_certificate(good, self.chain(good))
+        self.keep(good, self.chain(good))
         other = order_for("a.example", "www.a.example")
         for chain in (self.chain(good), self.chain(other, "a.example"), b"", b"<html>"):
-            self.assertRaises(CertificateUnavailable, self.store.keep_certificate, other, chain)
+            self.assertRaises(CertificateUnavailable, self.keep, other, chain)
         self.assertEqual(os.listdir(self.folder / "certificates"), ["a.example.pem"])
+
+    def test_not_now(self) -> None:
+        """One that has ended, or is not valid yet, is refused with what both clocks say; the old
+        one stays."""
+        good, order = order_for("a.example"), order_for("a.example")
+        kept = self.keep(good, self.chain(good))
+        now = kept.not_before
+        failed = self.assertRaises(
+            NotYet, self.store.keep_certificate, order, self.chain(order), now - 90
+        )
+        self.assertGreaterEqual(failed.seconds, 90)
+        self.assertIn("not valid before", str(failed))
+        ended = self.assertRaises(
+            CertificateUnavailable,
+            self.store.keep_certificate,
+            order,
+            self.chain(order),
+            kept.not_after + 90,
+        )
+        self.assertNotIsInstance(ended, NotYet)
+        self.assertIn("has ended", str(ended))
+        self.assertEqual(os.listdir(self.folder / "certificates"), ["a.example.pem"])
+
+    def test_nothing_else(self) -> None:
+        """Of what an authority sends certificates alone are stored."""
+        order = order_for("a.example")
+        junk = b"<html>" + new_key().encode() + b"x" * 2_000_000 + b"\n"
+        self.keep(order, junk + self.chain(order) + junk)
+        text = Path(self.store.certificate_path("a.example")).read_text()
+        self.assertEqual((text.count("PRIVATE KEY"), text.count("<html>")), (2, 0))
+        self.assertIsNotNone(self.store.certificate("a.example").credentials)
 
     def test_disk(self) -> None:
         """A disk that takes nothing is said with the path."""
         order = order_for("a.example")
         (self.folder / "certificates").rmdir()
         with self.assertRaises(StoreFailed) as raised:
-            self.store.keep_certificate(order, self.chain(order))
+            self.keep(order, self.chain(order))
         self.assertIn("a.example.pem", str(raised.exception))
 
     def test_read_by_others(self) -> None:
         """A key that others can read is as good as none, and said."""
         order = order_for("a.example")
-        self.store.keep_certificate(order, self.chain(order))
+        self.keep(order, self.chain(order))
         path = self.store.certificate_path("a.example")
         os.chmod(path, 0o640)
         kept = self.store.certificate("a.example")

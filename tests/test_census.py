@@ -75,10 +75,13 @@ class ReporterTests(SynchronousTestCase):
             *(json.dumps([[*row[:n], value, *row[n + 1 :]]]).encode()
               for n in range(1, 6)
               for value in (None, "x", [], {}, -1, float("inf"), float("nan"))),
-            *(json.dumps([[*row[:8], value, []]]).encode()
+            json.dumps([[*row[:10], [[f"way {n}", 1] for n in range(99)]]]).encode(),
+            *(json.dumps([[*row[:9], value, []]]).encode()
               for value in ("x", 5, None, [1], [[], [1], 0, 0, 0], [[], [-1] * 12, 0, 0, 0],
-                            [[[200, -1]], [0] * 12, 0, 0, 0], [[], [0] * 12, float("nan"), 0, 0])),
-            *(json.dumps([[*row[:9], value]]).encode() for value in (None, 5, [5], [["ok"]])),
+                            [[[200, -1]], [0] * 12, 0, 0, 0],
+                            [[[1000, 1]], [0] * 12, 0, 0, 0], [[[-1, 1]], [0] * 12, 0, 0, 0],
+                            [[], [0] * 12, float("nan"), 0, 0])),
+            *(json.dumps([[*row[:10], value]]).encode() for value in (None, 5, [5], [["ok"]])),
         ):  # fmt: skip
             self.assertRaises(ValueError, read, wrong)
 

@@ -16,7 +16,7 @@ from snickers.tls.credentials import (
     read_key,
     spoken,
 )
-from tests.pairs import DAY, NOW, make_pair
+from tests.pairs import DAY, NOW, make_pair, odd_pairs
 
 
 def held(*names, **options):
@@ -64,6 +64,16 @@ class ReadTests(SynchronousTestCase):
         for read in (read_key, read_certificates):
             error = self.assertRaises(CertificateUnavailable, read, data, "x.pem")
             self.assertTrue(str(error).startswith("x.pem: "))
+
+    def test_odd(self):
+        """A certificate that is not as it should be is refused in words, and in no other way."""
+        for odd, (data, key) in odd_pairs().items():
+            try:
+                join(read_key(key, "x.pem"), read_certificates(data, "x.pem"), "x.pem")
+            except CertificateUnavailable as error:
+                self.assertTrue(str(error).startswith("x.pem: "), odd)
+            else:
+                self.fail(odd)
 
     def test_cut_anywhere(self):
         """A file that was cut short is refused in words, wherever it was cut."""

@@ -14,9 +14,13 @@ from snickers.acme.clock import Observation
 from snickers.acme.dates import NoDate, date_of
 from tests.pairs import DAY, make_pair
 
+FAR = {"Date": "Tue, 15 Nov 1994 08:12:31 GMT", "Age": "9" * 400}
+"""An age that no number can be added to."""
+
 
 class DateTests(SynchronousTestCase):
     def setUp(self) -> None:
+        self.drips = False
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(parents=True)
 
@@ -33,12 +37,20 @@ class DateTests(SynchronousTestCase):
         (self.folder / "both.pem").write_bytes(pair.pem + pair.key_pem)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "both.pem")
+        outer = self
         asked = self.asked = []  # type: ignore[var-annotated]
 
         class Answer(BaseHTTPRequestHandler):
             def do_HEAD(self) -> None:
                 asked.append((self.path, dict(self.headers)))
                 self.send_response_only(405)
+                self.flush_headers()
+                for _ in range(30 if outer.drips else 0):
+                    try:
+                        self.wfile.write(b"X: y\r\n")
+                    except OSError:
+                        return
+                    time.sleep(0.1)
                 for field, value in fields.items():
                     self.send_header(field, value)
                 self.end_headers()
@@ -82,11 +94,20 @@ class DateTests(SynchronousTestCase):
 
     def test_no_date(self) -> None:
         """An answer without a Date, or with one that is none."""
-        for fields in ({}, {"Date": "yesterday"}, {"Date": "", "Age": "x"}):
+        for fields in ({}, {"Date": "yesterday"}, {"Date": "", "Age": "x"}, FAR):
             self.assertEqual(
                 self.no_date(self.serve(**fields)),
                 "localhost: its answer has no Date that could be read",
             )
+
+    def test_slow_head(self) -> None:
+        """A head that comes line by line gets no more time than one that comes at once."""
+        self.drips = True
+        url = self.serve(Date="Tue, 15 Nov 1994 08:12:31 GMT")
+        began = time.monotonic()
+        failed = self.assertRaises(NoDate, date_of, url, time.time, self.trust, within=0.5)
+        self.assertRegex(str(failed), "takes too long|timed out")
+        self.assertLess(time.monotonic() - began, 2.0)
 
     def test_not_the_one(self) -> None:
         """A certificate for another name, or of an unknown root, says nothing."""

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.interfaces import Submitted
 from snickers.tls.examination import Examined, examine
-from tests.pairs import DAY, NOW, Pair, make_pair
+from tests.pairs import DAY, NOW, Pair, make_pair, odd_pairs
 
 ROOT = make_pair(common="A root")
 MIDDLE = make_pair(common="A middle", issuer=ROOT)
@@ -76,6 +76,16 @@ class ExaminationTests(SynchronousTestCase):
             self.assertIn(word, problem)
 
     WHOLE = [pair.certificate for pair in (LEAF, LOWER, MIDDLE)]
+
+    def test_odd(self) -> None:
+        """A certificate that is not as it should be is said, also where it is one of the chain."""
+        for odd, (data, key) in odd_pairs().items():
+            if "version" in odd:
+                continue
+            for submitted in ({"certificate": data, "key": key}, {"chain": data}):
+                found = self.examine(**submitted)
+                self.assertIsNone(found.credentials, odd)
+                self.assertIn("is damaged", " ".join(found.problems), odd)
 
     def test_good(self) -> None:
         """A certificate with its chain, whichever file that is in, is as it was given; a root is

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import socket
+import tempfile
 from typing import Any
 from urllib.request import urlopen
 
@@ -150,6 +152,26 @@ class ServiceTests(TestCase):
         await self.service.stopService()
         with self.assertRaises(OSError):
             await self.ask("/metrics")
+
+    async def test_body(self) -> None:
+        """What somebody sends along is kept nowhere, however much it is."""
+        made = []
+        self.patch(tempfile, "TemporaryFile", lambda *args, **more: made.append(1) or io.BytesIO())
+        self.service.startService()
+
+        def post(fields: bytes, body: bytes) -> bytes:
+            with socket.create_connection(("127.0.0.1", self.port), 30) as sock:
+                sock.sendall(b"POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
+                sock.sendall(fields + b"\r\n" + body)
+                return sock.makefile("rb").readline()
+
+        large = b"x" * 1_000_000
+        for fields, body in (
+            (b"Content-Length: 1000000\r\n", large),
+            (b"Transfer-Encoding: chunked\r\n", b"f4240\r\n" + large + b"\r\n0\r\n\r\n"),
+        ):
+            self.assertIn(b" 405 ", await deferToThread(post, fields, body))
+        self.assertEqual(made, [])
 
     async def test_broken(self) -> None:
         """What cannot be measured is an error for who asks, and one in the log."""

@@ -58,3 +58,32 @@ class PlacingTests(SynchronousTestCase):
             self.assertRaises(NotPlaced, self.place, (name, "K", True))
         found = [name for _, _, names in os.walk(os.path.dirname(self.directory)) for name in names]
         self.assertEqual(found, [])
+
+    def test_led_astray(self) -> None:
+        """Where others than who runs the command could have it write elsewhere nothing is written:
+        through a link, into a folder that is theirs, or that they may write to."""
+        elsewhere = os.path.abspath(self.mktemp())
+        os.makedirs(elsewhere)
+        os.makedirs(self.directory)
+        os.symlink(elsewhere, self.folder)
+        self.assertRaises(NotPlaced, self.place, ("key.pem", "K", True))
+        os.unlink(self.folder)
+        os.mkdir(self.folder)
+        for path in (self.folder, self.directory):
+            for mode in (0o775, 0o757):
+                os.chmod(path, mode)
+                self.assertRaises(NotPlaced, self.place, ("key.pem", "K", True))
+            os.chmod(path, 0o755)
+            if not os.geteuid():
+                os.chown(path, 12345, -1)
+                self.assertRaises(NotPlaced, self.place, ("key.pem", "K", True))
+                os.chown(path, 0, -1)
+        self.assertEqual(os.listdir(elsewhere) + os.listdir(self.folder), [])
+        self.place(("key.pem", "K", True))
+        self.assertEqual(os.listdir(self.folder), ["key.pem"])
+
+    def test_nonsense(self) -> None:
+        """What is no step at all is refused in words."""
+        for file, text in (("key.pem", 5), (["key.pem"], "K"), (None, None)):
+            with self.assertRaises(NotPlaced):
+                place(self.directory, "a.example", [(file, text, True)], os.getegid())

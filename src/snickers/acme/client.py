@@ -3,7 +3,8 @@
 The library signs, keeps nonces and knows the forms; this module says what is asked in which words,
 and turns whatever goes wrong into one exception whose kind says what helps. It decides nothing, and
 keeps nothing. Must never be asked in the reactor's thread, for everything here blocks, up to
-`WITHIN` seconds a question; and must never show a key in words.
+`WITHIN` seconds a question; must never be held up longer, or made to take more than `LARGEST`
+bytes, by whoever answers; and must never show a key in words.
 """
 
 from __future__ import annotations
@@ -33,17 +34,27 @@ from josepy.jwa import ES256
 from josepy.jwk import JWKEC
 from josepy.util import ComparableECKey
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from snickers.acme.order import Status
+from snickers.acme.punctual import Punctual, answered_within
 from snickers.acme.renewal import Window, certificate_id
+from snickers.tls.credentials import MALFORMED
 
 WITHIN = 30
-"""Seconds for one answer."""
+"""Seconds for one answer, from the question to its last byte."""
+LARGEST = 1 << 19
+"""Bytes of an answer: a chain with post-quantum signatures takes some 50 KB, and what is stored
+must be smaller than what `snickers.tls.disk` reads."""
+REDIRECTS = 3
+"""Times that one question may be sent elsewhere: authorities do so when their directory moves."""
 NONCES = 20
 """Times that a request is sent again because its nonce was refused: authorities lose them when they
 are restarted, and some test whether that is borne."""
 LISTED = 60
 """Questions spent on finding an order that may have been placed."""
+WORDS = 2000
+"""Characters of what a person is told."""
 AGENT = "snickers (acme)"
 
 _ERROR = "urn:ietf:params:acme:error:"
@@ -69,7 +80,8 @@ class AuthorityFailed(Exception):
         know what it has given), ``"replaced"`` (what is to be renewed was renewed before).
         *retry_after*: seconds, where it says so. *whole*: all that is asked of it is meant, not
         only these names."""
-        super().__init__(words)
+        # Some of them are the authority's, and they go into logs and to terminals.
+        super().__init__(_plain(words)[:WORDS])
         self.kind = kind
         self.retry_after = retry_after
         self.whole = whole
@@ -124,7 +136,10 @@ class Suggested:
 
 
 class _Adapter(HTTPAdapter):
-    """Connections that trust what *context* does: read once, not for each connection."""
+    """Connections that trust what *context* does: read once, not for each connection.
+
+    Answers are read whole, within `WITHIN` and up to `LARGEST`.
+    """
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -132,6 +147,32 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, **more, ssl_context=self._context)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+        answered_within(WITHIN)
+        response = super().send(request, *args, **more)
+        body = bytearray()
+        try:
+            while len(body) <= LARGEST:
+                # As it came: nothing compressed was asked for, and what is may be without an end.
+                part = response.raw.read(LARGEST, decode_content=False)
+                if not part:
+                    break
+                body += part
+        except ReadTimeoutError as error:
+            response.raw.close()
+            raise requests.exceptions.ReadTimeout(error, request=request) from error
+        except HTTPError as error:
+            response.raw.close()
+            raise requests.exceptions.ConnectionError(error, request=request) from error
+        if len(body) > LARGEST:
+            response.raw.close()
+            raise requests.exceptions.RequestException(
+                f"its answer is larger than {LARGEST} bytes", request=request
+            )
+        response._content = bytes(body)
+        response._content_consumed = True
+        return response
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         conn.cert_reqs = "CERT_REQUIRED"
@@ -141,6 +182,7 @@ class _Adapter(HTTPAdapter):
 def trusting(path: str) -> ssl.SSLContext:
     """Return what trusts the authorities that the system does, and the roots in the file *path*."""
     context = ssl.create_default_context()
+    context.sslsocket_class = Punctual
     if not context.get_ca_certs():
         # A system without any, such as a bare container.
         context.load_verify_locations(certifi.where())
@@ -184,13 +226,16 @@ def request_for(key: str, names: Sequence[str]) -> x509.CertificateSigningReques
 
 
 def identity_of(certificate: x509.Certificate) -> str:
-    """Return what RFC 9773 calls *certificate*; ``""`` when it does not say who has signed it."""
+    """Return what RFC 9773 calls *certificate*; ``""`` when it does not say who has signed it, or
+    not as it should."""
     try:
         said = certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, *MALFORMED):
         return ""
     found = getattr(said.value, "key_identifier", None)
-    return certificate_id(found, certificate.serial_number) if found else ""
+    if not found or certificate.serial_number < 0:
+        return ""
+    return certificate_id(found, certificate.serial_number)
 
 
 def words_of(problem: Any) -> str:
@@ -200,7 +245,12 @@ def words_of(problem: Any) -> str:
     parts = problem.get("subproblems")
     said = [_words(part) for part in (problem, *(parts if isinstance(parts, list) else ()))]
     text = "; ".join(filter(None, said))
-    return "".join(c if c.isprintable() else " " for c in text).strip()[:500]
+    return _plain(text).strip()[:500]
+
+
+def _plain(text: str) -> str:
+    """Return *text* on one line, without what a terminal would act on."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _words(problem: Any) -> str:
@@ -286,6 +336,10 @@ class Client:
         )
         session = self._net.session
         session.mount("https://", _Adapter(context))
+        # RFC 8555 section 6.1, wherever an answer may lead.
+        del session.adapters["http://"]
+        session.max_redirects = REDIRECTS
+        session.headers["Accept-Encoding"] = "identity"
         # The variables of the environment are for others than a server.
         session.trust_env = False
         session.hooks["response"].append(self._heard)
@@ -300,7 +354,8 @@ class Client:
         """What CAA records call the authority (RFC 8555 section 9.7.6), as far as it says."""
         meta = self._places.get("meta")
         said = meta.get("caaIdentities") if isinstance(meta, dict) else None
-        return tuple(map(str, said)) if isinstance(said, list) else ()
+        named = said if isinstance(said, list) else []
+        return tuple(_plain(str(one))[:253] for one in named[:100])
 
     def close(self) -> None:
         """Let go of its connections."""
@@ -359,7 +414,7 @@ class Client:
             while listed and asked < LISTED:
                 page = self._post(listed)
                 asked += 1
-                for url in page.json().get("orders") or ():
+                for url in (page.json().get("orders") or ())[: LISTED - asked]:
                     seen, whose = self._look(str(url))
                     asked += 1
                     if whose == set(names) and seen.status in (Status.PENDING, Status.READY):
@@ -420,7 +475,7 @@ class Client:
             return Suggested(
                 Window(_epoch(window["start"]), _epoch(window["end"])),
                 seconds_of(answer.headers.get("Retry-After"), self._wall()),
-                str(said.get("explanationURL") or ""),
+                _plain(str(said.get("explanationURL") or ""))[:500],
             )
 
     # Underneath
@@ -448,9 +503,12 @@ class Client:
 
     def _seen(self, answer: requests.Response, url: str) -> Seen:
         said = answer.json()
+        status = Status(said["status"])
+        if status is Status.UNKNOWN:
+            raise ValueError("an order without a status")
         return Seen(
             url,
-            Status(said["status"]),
+            status,
             tuple(map(str, said.get("authorizations") or ())),
             str(said.get("finalize") or ""),
             str(said.get("certificate") or ""),
@@ -483,7 +541,7 @@ class Client:
             raise self._problem(asked, error, names_alone) from error
         except (errors.Error, DeserializationError) as error:
             raise self._no_problem(asked) from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise AuthorityFailed(
                 "away", f"{asked}what it answers is not to be understood ({error!r:.200})"
             ) from error

@@ -14,6 +14,7 @@ from http.client import HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
 from snickers.acme.clock import Observation
+from snickers.acme.punctual import Punctual, answered_within
 
 WITHIN = 10.0
 """Seconds."""
@@ -29,6 +30,7 @@ def context(trust: str = "") -> ssl.SSLContext:
     """Return one for clients that takes certificates of any time; *trust*: a file with roots
     besides the system's, ``""``: none."""
     made = ssl.create_default_context()
+    made.sslsocket_class = Punctual
     if trust:
         made.load_verify_locations(trust)
     made.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
@@ -51,6 +53,7 @@ def date_of(
         try:
             connection.connect()
             before = wall()
+            answered_within(within)
             connection.request("HEAD", place.path or "/", headers={"User-Agent": "Snickers"})
             answer = connection.getresponse()
             after = wall()
@@ -61,7 +64,7 @@ def date_of(
     try:
         said = parsedate_to_datetime(answer.getheader("Date", "")).timestamp()
         # One that comes out of a cache is older by so much (RFC 9111 section 5.1).
-        age = int(answer.getheader("Age", "0"))
-    except (TypeError, ValueError):
+        age = float(int(answer.getheader("Age", "0")))
+    except (TypeError, ValueError, OverflowError):
         raise NoDate(f"{host}: its answer has no Date that could be read") from None
     return Observation(host, said + age, before, after)

@@ -16,6 +16,7 @@ from typing import Any
 from attrs import asdict
 
 from snickers.acme.limits import (
+    WEEK,
     Counts,
     Ordered,
     Refused,
@@ -89,7 +90,10 @@ class Ledger:
         self._change(directory, lambda counts: with_failure(counts, name, now), now)
 
     def paused(self, directory: str, names: Sequence[str], until: float, now: float) -> None:
-        """The authority wants no order for *names*, or none at all, before *until*."""
+        """The authority wants no order for *names*, or none at all, before *until*; it is asked
+        again after a week all the same."""
+        # What lies further ahead would not be believed: see `current`.
+        until = min(until, now + WEEK)
         self._change(directory, lambda counts: with_pause(counts, names, until), now)
 
     def _read(self) -> Mapping[str, Counts]:

@@ -170,7 +170,7 @@ def current(counts: Counts, now: float) -> Counts:
             if abs(now - ordered.time) < (ORDERS_WITHIN if ordered.lost else CERTIFICATES_WITHIN)
         ),
         {name: times for name, times in failures.items() if times},
-        {key: until for key, until in counts.paused.items() if now < until < now + WEEK},
+        {key: until for key, until in counts.paused.items() if now < until <= now + WEEK},
     )
 
 

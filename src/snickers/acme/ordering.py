@@ -20,7 +20,7 @@ from snickers.acme.challenges import Challenges, ProofFailed
 from snickers.acme.client import AuthorityFailed, Authorization, Client, Offered, Seen, request_for
 from snickers.acme.ledger import Ledger
 from snickers.acme.order import Act, Answer, Order, Status, Step, act
-from snickers.acme.store import Store
+from snickers.acme.store import NotYet, Store
 from snickers.tls.credentials import Credentials, join, read_certificates, read_key
 
 T = TypeVar("T")
@@ -133,6 +133,7 @@ class _Course:
         self._begun = ordering.monotonic()
         self._looks = 0
         self._proved = False
+        self._finalized = False
 
     async def run(self, order: Order) -> None:
         """Carry *order* out."""
@@ -164,6 +165,8 @@ class _Course:
         if todo is Act.PROVE and not self._proved:
             self._proved = True
             await self._prove(seen)
+            # What a DNS has taken is not the authority's.
+            self._begun = self._o.monotonic()
             return await self._ask("poll", self._client.look, seen.url)
         if todo is Act.FINALIZE:
             return await self._finalize(seen)
@@ -226,10 +229,21 @@ class _Course:
     async def _prove(self, seen: Seen) -> None:
         said: list[str] = []
         todo: list[tuple[Answer, str]] = []
+        count, names = len(seen.authorizations), self._order.names
+        if count > len(names):
+            raise AuthorityFailed(
+                "refused", f"{self._order.directory} wants {count} proofs for {len(names)} names"
+            )
         for url in seen.authorizations:
             wanted = await self._ask("authorization", self._client.authorization, url)
             if wanted.status != "pending":
                 continue
+            if not self._is_ours(wanted):
+                raise AuthorityFailed(
+                    "refused",
+                    f"{self._order.directory} wants {wanted.name[:100]!r} to be proven, which was "
+                    "not asked for",
+                )
             offered = self._choose(wanted)
             proof = self._client.identity.proof(offered.token)
             answer = Answer(offered.challenge, wanted.name, offered.token, proof)
@@ -245,6 +259,11 @@ class _Course:
         for _, url in todo:
             if url:
                 await self._have_looked_at(url)
+
+    def _is_ours(self, wanted: Authorization) -> bool:
+        """Whether it is for a name that was ordered."""
+        names = self._order.names
+        return wanted.name in names or f"*.{wanted.name}" in names
 
     async def _have_looked_at(self, url: str) -> None:
         try:
@@ -265,6 +284,10 @@ class _Course:
 
     async def _finalize(self, seen: Seen) -> Seen:
         self._say("waiting for the certificate")
+        if self._finalized:
+            # It was handed in before, and has led to nothing yet.
+            await self._linger(seen)
+        self._finalized = True
         request = self._o._request(self._order.key, self._order.names)
         try:
             return await self._in_thread("finalize", self._client.finalize, seen, request)
@@ -276,6 +299,11 @@ class _Course:
             raise
 
     async def _wait(self, seen: Seen) -> Seen:
+        await self._linger(seen)
+        return await self._ask("poll", self._client.look, seen.url)
+
+    async def _linger(self, seen: Seen) -> None:
+        """Give the authority time, up to `DECIDED_WITHIN` in all."""
         pause = LOOKS[min(self._looks, len(LOOKS) - 1)]
         self._looks += 1
         if seen.retry_after is not None:
@@ -285,7 +313,6 @@ class _Course:
                 "away", f"{self._order.directory} has not decided within {DECIDED_WITHIN:.0f} s"
             )
         await self._o.sleep(pause)
-        return await self._ask("poll", self._client.look, seen.url)
 
     async def _fetch(self, seen: Seen) -> None:
         self._say("fetching the certificate")
@@ -294,9 +321,21 @@ class _Course:
         if self._stored is None:
             await self._in_thread("look at", self._looked_at, chain)
         else:
-            made = await self._in_thread("store", self._store.keep_certificate, order, chain)
+            made = await self._store_it(order, chain)
             await self._stored(order, made)
         await self._end(lost=False)
+
+    async def _store_it(self, order: Order, chain: bytes) -> Credentials:
+        while True:
+            try:
+                return await self._in_thread(
+                    "store", self._store.keep_certificate, order, chain, self._o.now()
+                )
+            except NotYet as failed:
+                if failed.seconds > LOOK_MOST:
+                    raise
+                # Clocks differ by seconds, and not all authorities date certificates back.
+                await self._o.sleep(failed.seconds)
 
     def _looked_at(self, chain: bytes) -> Credentials:
         key, words = self._order.key.encode(), "a rehearsal"
@@ -306,9 +345,9 @@ class _Course:
         """Return why the order has failed, which is forgotten."""
         words = [seen.words] if seen.words else []
         proof = False
-        for url in seen.authorizations:
+        for url in seen.authorizations[: len(self._order.names)]:
             found = await self._ask("authorization", self._client.authorization, url)
-            if found.status != "invalid":
+            if found.status != "invalid" or not self._is_ours(found):
                 continue
             proof = True
             said = "; ".join(one.words for one in found.offered if one.words)

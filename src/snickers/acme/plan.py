@@ -29,6 +29,9 @@ AGAIN_AFTER = 43200.0
 AGAIN_SHARE = 1 / 20
 """A certificate that was had by suggestion is not renewed by suggestion before it is twelve hours
 old, or a twentieth of its life: soon enough for an authority that has to revoke once more."""
+WAIT_MOST = renewal.LONG_PAUSE * (1 + renewal.JITTER)
+"""Seconds from a failure to the next try at the most, whatever an authority asks for: it may be the
+other one's turn by then, and what it wants no order for is in the ledger."""
 SELF_MENDING = frozenset(["away", "limited", "lost"])
 
 
@@ -130,7 +133,10 @@ def next_try(site: Site, known: Known, now: float) -> float:
         wanted = now
     else:
         wanted = renew_at(known.held, known.memory)
-    return max(wanted, known.memory.next) if known.memory.failures else wanted
+    if not known.memory.failures or known.memory.next > now + WAIT_MOST:
+        # No pause is that long: it was written by a clock that was wrong.
+        return wanted
+    return max(wanted, known.memory.next)
 
 
 def urgency(site: Site, known: Known, now: float) -> float:
@@ -201,7 +207,7 @@ def after_failure(
     return evolve(
         memory,
         failures=failures,
-        next=now + max(pause, wait or 0.0),
+        next=now + min(max(pause, wait or 0.0), WAIT_MOST),
         fault=words,
         kind=kind,
         rehearse=memory.rehearse or rehearse,

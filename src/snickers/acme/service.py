@@ -29,7 +29,7 @@ from snickers.acme.ledger import Ledger
 from snickers.acme.order import Order, usable
 from snickers.acme.ordering import Ordering, take_away
 from snickers.acme.plan import Held, Known, Memory
-from snickers.acme.renewal import ask_pause
+from snickers.acme.renewal import ASK_MOST, ask_pause
 from snickers.acme.store import Lock, Store, StoreFailed
 from snickers.config.values import Passthrough, Settings, Site
 from snickers.interfaces import IAlarm, IRenewer
@@ -47,7 +47,8 @@ SLICE = 100
 ASKED_AT_ONCE = 4
 """Questions for windows, side by side."""
 BUSY_PAUSE = 30.0
-"""Seconds after which a site is looked at again that another process is ordering for."""
+"""Seconds after which a site is looked at again that another process is ordering for, or for which
+nothing can be kept."""
 ASK_FAILED = 3600.0
 """Seconds after which a window is asked for again that could not be had."""
 AWAY_FOR = 600.0
@@ -121,10 +122,11 @@ class _Row:
     expiry_told: float = 0.0
     key_told: str = ""
     busy_until: float = 0.0
+    """By the reactor's clock."""
     looked: bool = False
     """The preflight has been made in this attempt."""
-    due: tuple[Known, Site, float] | None = None
-    """When the next try is, for whom."""
+    due: tuple[Known, Site, float, float] | None = None
+    """When the next try is, for whom, and when that was found out."""
     going: list[Deferred[Any]] = field(factory=list)
     """What runs in threads for its order."""
 
@@ -195,7 +197,7 @@ class Acme:
         self._running = False
         self._asking = 0
         self._away: dict[str, float] = {}
-        """Directories of authorities that do not answer, and since when (epoch seconds)."""
+        """Directories of authorities that do not answer, and since when (the reactor's seconds)."""
         self._away_told = False
         self._store_fault = ""
         self._held: tuple[object, ...] = ()
@@ -346,17 +348,21 @@ class Acme:
                 self._ask_for_window(row, now)
 
     def _is_due(self, row: _Row, now: float) -> bool:
-        if not row.read or row.attempt is not None or now < row.busy_until:
+        if not row.read or row.attempt is not None:
+            return False
+        if self._reactor.seconds() < row.busy_until:
             return False
         if row.forced:
             return True
         if row.hurry:
             known = evolve(row.known, memory=evolve(row.known.memory, failures=0))
             return plan.next_try(row.site, known, now) <= now
-        if row.due is None or row.due[0] is not row.known or row.due[1] is not row.site:
-            # Asked at every look, of every site: what does not change is not found out again.
-            row.due = (row.known, row.site, plan.next_try(row.site, row.known, now))
-        return row.due[2] <= now
+        due = row.due
+        if due is None or due[0] is not row.known or due[1] is not row.site or now < due[3]:
+            # Asked at every look, of every site: what does not change is not found out again, but
+            # when the clock was set back.
+            due = row.due = (row.known, row.site, plan.next_try(row.site, row.known, now), now)
+        return due[2] <= now
 
     def _read_slice(self, rows: Sequence[_Row]) -> None:
         for row in rows:
@@ -411,8 +417,8 @@ class Acme:
             self._alarm.raised(KEY, row.site.name, fault)
 
     def _tell_store_fault(self, words: str) -> None:
-        if words != self._store_fault:
-            self._clear_store_fault()
+        # Each site has a file of its own that cannot be kept: one alarm for all of them.
+        if not self._store_fault:
             self._store_fault = words
             self._alarm.raised(KEY, "", words)
 
@@ -451,8 +457,8 @@ class Acme:
         )
 
     def _is_away(self, directory: str, words: str) -> None:
-        since = self._away.setdefault(directory, self._wall())
-        if not self._away_told and self._wall() - since >= AWAY_FOR:
+        since = self._away.setdefault(directory, self._reactor.seconds())
+        if not self._away_told and self._reactor.seconds() - since >= AWAY_FOR:
             self._away_told = True
             self._alarm.raised(AUTHORITY, "", f"no answer for {AWAY_FOR / 60:.0f} minutes: {words}")
 
@@ -473,7 +479,8 @@ class Acme:
             or self._asking >= ASKED_AT_ONCE
             or known.held is None
             or not memory.identity
-            or now < memory.ask_at
+            # One that is further ahead was set by a clock that was wrong.
+            or now < memory.ask_at <= now + ASK_MOST
             # RFC 9773 section 4.3: not of one that has ended.
             or now >= known.held.not_after
         ):
@@ -502,6 +509,12 @@ class Acme:
                 site=row.site.name,
                 error=str(error),
             )
+            fresh = evolve(memory, ask_at=self._wall() + ASK_FAILED)
+        except (CancelledError, ThreadsStopped):
+            raise
+        except Exception:
+            # A fault of ours must not be asked for again at each look.
+            self._log.failure("asking when to renew {site}", site=row.site.name)
             fresh = evolve(memory, ask_at=self._wall() + ASK_FAILED)
         else:
             pause = ask_pause(suggested.retry_after if suggested else None)
@@ -590,9 +603,15 @@ class Acme:
     async def _attempt(self, row: _Row) -> CertificateUnavailable | None:
         """Return why there is no certificate, ``None`` when there is one."""
         name, forced = row.site.name, row.forced
-        lock = await self._in_thread(row, "lock", self._lock, name)
+        try:
+            lock = await self._in_thread(row, "lock", self._lock, name)
+        except (StoreFailed, OSError) as error:
+            # A full disk, or one that is read-only: what is kept of failures cannot be, either.
+            row.busy_until, row.forced = self._reactor.seconds() + BUSY_PAUSE, False
+            self._tell_store_fault(str(error))
+            return CertificateUnavailable(f"{name}: {error}")
         if lock is None:
-            row.busy_until, row.forced = self._wall() + BUSY_PAUSE, False
+            row.busy_until, row.forced = self._reactor.seconds() + BUSY_PAUSE, False
             return CertificateUnavailable(f"{name}: another process is ordering it just now")
         try:
             return await self._try(row, forced)
@@ -670,6 +689,8 @@ class Acme:
                 await self._in_thread(row, "remember", self._store.remember, site.name, memory)
             except StoreFailed as failed:
                 self._tell_store_fault(str(failed))
+            else:
+                self._clear_store_fault()
             if self._rows.get(site.name) is row:
                 lacking = not plan.covers(row.known.held, site.names, self._wall())
                 self._tell_failure(row, lacking)
@@ -884,7 +905,8 @@ class Acme:
             "" if wild_alone else order.challenge,
             order.directory,
             identity_of(made.chain[0]),
-            bool(order.replaces),
+            # Also when the authority does not take it for a successor.
+            row.known.memory.window is not None,
         )
         row.known = Known(Held.of(made), memory)
         await self._in_thread(row, "remember", self._store.remember, order.site, memory)

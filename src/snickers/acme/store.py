@@ -16,6 +16,7 @@ from hashlib import sha256
 from urllib.parse import urlsplit
 
 from attrs import asdict, field, frozen
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from snickers.acme.order import Order, from_text, to_text
 from snickers.acme.plan import Memory
@@ -26,10 +27,20 @@ from snickers.tls.credentials import (
     join,
     read_certificates,
     read_key,
+    spoken,
 )
 from snickers.tls.disk import keep, make_folder, read, replace
 
 FOLDERS = ("certificates", "orders", "sites", "accounts", "locks")
+
+
+class NotYet(CertificateUnavailable):
+    """A certificate that is not valid yet by this host's clock."""
+
+    def __init__(self, words: str, seconds: float) -> None:
+        """*seconds*: until it is."""
+        super().__init__(words)
+        self.seconds = seconds
 
 
 class StoreFailed(Exception):
@@ -122,11 +133,12 @@ class Store:
             )
         return Kept(credentials)
 
-    def keep_certificate(self, order: Order, chain: bytes) -> Credentials:
+    def keep_certificate(self, order: Order, chain: bytes, now: float) -> Credentials:
         """Have *chain*, which the authority has given for *order*, be its site's certificate.
 
         What it replaces is kept once. When it is in place already nothing is written. Fails with
-        `CertificateUnavailable` when it is not what was ordered, and with `StoreFailed`.
+        `CertificateUnavailable` when it is not what was ordered, with `NotYet` when it is not valid
+        at *now* (epoch seconds) but will be, and with `StoreFailed`.
         """
         path = self.certificate_path(order.site)
         data = order.key.encode().rstrip() + b"\n" + chain.strip() + b"\n"
@@ -135,6 +147,20 @@ class Store:
         lacking = [name for name in order.names if not made.covers(name)]
         if lacking:
             raise CertificateUnavailable(f"{words} is not for {', '.join(lacking)}")
+        if now < made.not_before:
+            raise NotYet(
+                f"{words} is not valid before {spoken(made.not_before)}, and this host's clock "
+                f"says {spoken(now)}: set the clock",
+                made.not_before - now,
+            )
+        if now >= made.not_after:
+            raise CertificateUnavailable(
+                f"{words} has ended at {spoken(made.not_after)}, and this host's clock says "
+                f"{spoken(now)}: set the clock, if it is the clock"
+            )
+        # Certificates alone: whatever else was sent is nobody's business to keep.
+        data = order.key.encode().rstrip() + b"\n"
+        data += b"".join(one.public_bytes(Encoding.PEM) for one in made.chain)
         try:
             with suppress(OSError):
                 before = read(path).data

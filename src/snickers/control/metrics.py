@@ -175,10 +175,21 @@ def send(request: Request, front_door: IFrontDoor) -> None:
     request.finish()
 
 
+class _Bodiless(Request):
+    """Keeps no body: Twisted would have a file grow with it, and nobody wants one here."""
+
+    def gotLength(self, length: int | None) -> None:
+        super().gotLength(0)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Nothing: it is of no use."""
+
+
 class _Quiet(Site):
     """Keeps no log of who looks."""
 
     noisy = False
+    requestFactory = _Bodiless
 
     def startFactory(self) -> None:
         """Nothing: Twisted's own ticks every second for the dates of an access log."""

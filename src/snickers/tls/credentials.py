@@ -32,6 +32,15 @@ WARN_MOST = 14 * 86400.0
 certificate of a year should not alarm for ten weeks."""
 
 
+MALFORMED = (
+    ValueError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What a certificate fails with when it is looked at and is not as it should be (RFC 5280)."""
+
+
 class CertificateUnavailable(Exception):
     """There is no certificate to show; the text says in words for the owner why not."""
 
@@ -144,7 +153,7 @@ def read_certificates(data: bytes, path: str) -> list[x509.Certificate]:
     """Return the certificates in the PEM text *data*; *path* is for the words alone."""
     try:
         return x509.load_pem_x509_certificates(data)
-    except ValueError:
+    except MALFORMED:
         raise CertificateUnavailable(
             f"{path}: no certificate can be read from it; a PEM file that holds a line "
             "`-----BEGIN CERTIFICATE-----` would be right"
@@ -173,7 +182,7 @@ def join(key: PrivateKey, certificates: list[x509.Certificate], path: str) -> Cr
             leaf.not_valid_before_utc.timestamp(),
             leaf.not_valid_after_utc.timestamp(),
         )
-    except ValueError as error:
+    except MALFORMED as error:
         raise CertificateUnavailable(f"{path}: the certificate cannot be used: {error}") from None
 
 

@@ -20,6 +20,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from snickers.interfaces import Submitted
 from snickers.tls.credentials import (
+    MALFORMED,
     CertificateUnavailable,
     Credentials,
     PrivateKey,
@@ -140,7 +141,14 @@ def _certificates(data: bytes, path: str) -> list[x509.Certificate]:
             f"{path}: there is no certificate in it but {_called(labels)}: a file with a line "
             "`-----BEGIN CERTIFICATE-----` would be right"
         )
-    return read_certificates(data, path)
+    certificates = read_certificates(data, path)
+    for certificate in certificates:
+        try:
+            # All of them are taken apart here, and found good, before anything is asked of them.
+            _ = certificate.extensions
+        except MALFORMED as error:
+            raise _Wrong(f"{path}: a certificate in it is damaged: {error}") from None
+    return certificates
 
 
 def _called(labels: Iterable[bytes]) -> str:

@@ -41,6 +41,8 @@ class Counts:
 NONE = Counts()
 ALL = ""
 """In the place of a site's name: of the process as a whole."""
+RESULTS = 32
+"""Ways in which handshakes end, at the most: there are some ten."""
 
 
 class Reporter:
@@ -81,14 +83,17 @@ def _told(traffic: Traffic) -> list[Any]:
 
 
 def _traffic(told: list[Any]) -> Traffic:
-    if not told:
+    if told == []:
         return NO_TRAFFIC
     codes, buckets, seconds, received, sent = told
     numbers = [seconds, received, sent, *buckets, *(number for _, number in codes)]
     if len(buckets) != len(NO_TRAFFIC.buckets) or not all(
         isfinite(number) and number >= 0 for number in numbers
     ):
-        raise ValueError(f"{told} cannot be")
+        raise ValueError("such traffic cannot be")
+    if not all(0 <= status <= 999 for status, _ in codes):
+        # Each would be a series of its own for who measures.
+        raise ValueError("such a status cannot be")
     return Traffic(
         tuple((int(status), int(number)) for status, number in codes),
         tuple(int(number) for number in buckets),
@@ -104,6 +109,8 @@ def read(data: bytes) -> dict[str, Counts]:
     try:
         for site, *numbers, source, issuer, fault, traffic, handshakes in json.loads(data):
             requests, connections, uses, leases, not_after = numbers
+            if len(handshakes) > RESULTS:
+                raise ValueError("handshakes cannot end in so many ways")
             if not (isfinite(not_after) and min(numbers) >= 0):
                 raise ValueError(f"{numbers} cannot be")
             found[str(site)] = Counts(
