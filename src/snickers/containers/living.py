@@ -1,8 +1,9 @@
 """One life being lived: counts its uses, keeps those who wait, and obeys the machine.
 
 What happens is queued and given to the machine one event after the other; what the machine says
-is carried out here and nowhere else. An exception on the way is logged with the site and ends
-nothing. It must never decide anything itself, and never call a waiter while it is being asked.
+is carried out here, or by ``orders`` where it concerns the engine, and nowhere else. An exception
+on the way is logged with the site and ends nothing. It must never decide anything itself, and never
+call a waiter while it is being asked.
 """
 
 from __future__ import annotations
@@ -12,27 +13,27 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from snickers.containers import events as e
-from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.containers.engine import EngineAway
 from snickers.containers.life import Phase, State, due
 from snickers.containers.lifecycle import step
-from snickers.containers.probe import NotReady, Prober
+from snickers.containers.orders import ORDERS
+from snickers.containers.probe import Prober
 from snickers.containers.roster import Roster
 from snickers.interfaces import (
     Address,
     Declared,
     Handed,
     IAlarm,
+    IEngine,
     Instance,
     IWaiter,
     Kept,
     LifeFailed,
-    Ran,
     Stage,
 )
 
@@ -41,8 +42,6 @@ LAST_WORDS = 2000
 """Lines, and bytes, of what a failed server wrote last: where programs say why."""
 HEAR_WITHIN = 2.0
 """Seconds that this may take."""
-VETO_WITHIN = 10.0
-"""Seconds that a server has to say whether it is in use."""
 
 _NO_ALARM: Mapping[str, str] = {}
 """One for all: an empty set takes 200 bytes, and most sites sleep and have none."""
@@ -175,7 +174,7 @@ class Living:
         self._declarations[fingerprint] = declared
         return fingerprint
 
-    def _wanted(self) -> Declared:
+    def wanted(self) -> Declared:
         """What shall run."""
         return self._declarations.get(self.state.fingerprint, self.declared)
 
@@ -283,7 +282,7 @@ class Living:
         self.post(event)
         return done
 
-    def _tell(self, words: str) -> None:
+    def tell(self, words: str) -> None:
         self.words = words
         self._around.moved(self.site)
         for _, progress in (*self._wakers, *self._sleepers):
@@ -394,11 +393,11 @@ class Living:
                 self.last_words = ""
         elif state.phase is Phase.CRASHED:
             if not self.last_words:
-                self._hear_out()
+                self.hear_out()
             self.wakes["failed"] += self._begun is not None
             self._begun = None
 
-    def _hear_out(self) -> Deferred[None]:
+    def hear_out(self) -> Deferred[None]:
         """Keep the last lines that the server wrote; fires when that is done, and never fails."""
         heard: list[bytes] = []
 
@@ -407,7 +406,7 @@ class Living:
             self.last_words = text.strip()
 
         hearing = maybeDeferred(
-            lambda: self._engine().logs(self.site, LAST_LINES, False, heard.append)
+            lambda: self.engine().logs(self.site, LAST_LINES, False, heard.append)
         )
         # What it said is worth having, and not worth waiting for.
         hearing.addTimeout(HEAR_WITHIN, self._around.clock)
@@ -424,174 +423,29 @@ class Living:
             self._around.alarm.cleared(alarm, self.site)
         self._alarmed = {name: self._alarmed[name] for name in self._alarmed if name != alarm}
 
-    # What is to be done
+    # What the orders need
 
-    def _failed(
-        self, failure: Failure, failed: Callable[[int, str, bool], e.Event], epoch: int
-    ) -> None:
-        if not isinstance(failure.value, EngineAway | EngineFailed):
-            _log.failure("{site}: the engine broke", failure, site=self.site)
-        away = isinstance(failure.value, EngineAway)
-        self.post(failed(epoch, failure.getErrorMessage() or repr(failure.value), away))
+    @property
+    def calls(self) -> set[Deferred[None]]:
+        """See `Surroundings.calls`."""
+        return self._around.calls
 
-    def _call(
-        self,
-        call: Callable[..., Deferred[Any]],
-        *arguments: object,
-        done: Callable[[Any], e.Event],
-        failed: Callable[[int, str, bool], e.Event],
-        epoch: int,
-        awaited: bool = True,
-    ) -> None:
-        """*awaited*: before another Snickers takes over, it should have come to its end."""
-        calling = maybeDeferred(call, *arguments)
-        calling.addCallbacks(
-            lambda result: self.post(done(result)), self._failed, errbackArgs=(failed, epoch)
-        )
-        calling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=self.site))
-        calls = self._around.calls
-        if awaited and not calling.called:
-            calls.add(calling)
-            calling.addCallback(lambda _: calls.discard(calling))
-
-    def _engine(self) -> Any:
+    def engine(self) -> IEngine:
+        """Return what runs its servers; raises `EngineAway` where nothing does."""
         engine = self.roster.engine
         if engine is None:
             raise EngineAway(f"Nothing here runs a {self.roster.kind}.")
         return engine
 
-    def _start(self, command: e.Start) -> None:
-        epoch = command.epoch
-
-        def progress(words: str) -> None:
-            if self.state.epoch == epoch:
-                self._tell(words)
-
-        def started(instance: Instance) -> e.Event:
-            return e.Started(epoch, instance)
-
-        self._call(
-            lambda: self._engine().start(self._wanted(), progress, command.fresh),
-            done=started,
-            failed=e.StartFailed,
-            epoch=epoch,
-        )
-
-    def _stop(self, command: e.Stop) -> None:
-        self._call(
-            lambda: self._engine().stop(self.site, command.within),
-            done=lambda _: e.Stopped(command.epoch),
-            failed=e.StopFailed,
-            epoch=command.epoch,
-            # Whoever takes over is told of it (`Kept.stopping`).
-            awaited=False,
-        )
-
-    def _clear(self, command: e.Clear) -> None:
-        self._call(
-            lambda: self._engine().remove(self.site),
-            done=lambda _: e.Cleared(command.epoch),
-            failed=e.ClearFailed,
-            epoch=command.epoch,
-        )
-
-    def _prepare(self, command: e.Prepare) -> None:
-        self._call(
-            lambda: self._engine().prepare(self._wanted(), command.fresh, self._tell),
-            done=lambda changed: e.Prepared(command.epoch, changed),
-            failed=e.PrepareFailed,
-            epoch=command.epoch,
-            awaited=False,
-        )
-
-    def _revert(self, command: e.Revert) -> None:
-        def revert(_: object) -> Deferred[Instance]:
-            reverting: Deferred[Instance] = self._engine().revert(self.site, command.id, self._tell)
-            return reverting
-
-        self._call(
-            # Its last words first: they go with it.
-            lambda: self._hear_out().addCallback(revert),
-            done=lambda instance: e.Reverted(command.epoch, instance),
-            failed=e.RevertFailed,
-            epoch=command.epoch,
-        )
-
-    def _settle(self, command: e.Settle) -> None:
-        settling = maybeDeferred(lambda: self._engine().settle(self.site))
-        settling.addErrback(
-            lambda failure: _log.warn(
-                "{site}: what was replaced is still there: {words}",
-                site=self.site,
-                words=failure.getErrorMessage(),
-            )
-        )
-
-    def _pause(self, command: e.Pause) -> None:
-        self._call(
-            lambda: self._engine().pause(self.site),
-            done=lambda _: e.Paused(command.epoch),
-            failed=e.PauseFailed,
-            epoch=command.epoch,
-        )
-
-    def _resume(self, command: e.Resume) -> None:
-        self._call(
-            lambda: self._engine().resume(self.site),
-            done=lambda _: e.Resumed(command.epoch),
-            failed=e.ResumeFailed,
-            epoch=command.epoch,
-        )
-
-    def _snapshot(self, command: e.Snapshot) -> None:
-        def ran(result: Ran) -> e.Event:
-            if result.code == 0:
-                return e.Snapshotted(command.epoch)
-            said = f": {result.output}" if result.output else "."
-            words = f"Its snapshot failed with status {result.code}, so it is not stopped{said}"
-            return e.SnapshotFailed(command.epoch, words)
-
-        def failed(epoch: int, words: str, away: bool) -> e.Event:
-            return e.SnapshotFailed(
-                epoch, f"Its snapshot failed, so it is not stopped. {words}", away
-            )
-
-        self._call(
-            lambda: self._engine().run(self.site, command.command, command.within),
-            done=ran,
-            failed=failed,
-            epoch=command.epoch,
-        )
-
-    def _inquire(self, command: e.Inquire) -> None:
-        def ran(result: Ran) -> e.Event:
-            return (e.Vetoed if result.code else e.Consented)(command.epoch)
-
-        def failed(epoch: int, words: str, away: bool) -> e.Event:
-            # Who cannot say is not put to sleep.
-            _log.warn("{site}: veto: {words}", site=self.site, words=words)
-            return e.Vetoed(epoch)
-
-        self._call(
-            lambda: self._engine().run(self.site, command.command, VETO_WITHIN),
-            done=ran,
-            failed=failed,
-            epoch=command.epoch,
-            awaited=False,
-        )
-
-    def _look(self, command: e.Look) -> None:
-        self.roster.look(self.site, command.epoch)
-
-    def _examine(self, command: e.Probe) -> None:
-        epoch = command.epoch
+    def probing(self, epoch: int, instance: Instance, brief: bool) -> Deferred[None]:
+        """Return a probe of *instance*, which is cancelled when *epoch* is over."""
         probing = maybeDeferred(
             self._around.prober.probe,
-            command.instance,
+            instance,
             self.state.life.health,
             self.site,
-            self._engine(),
-            command.brief,
+            self.engine(),
+            brief,
             self._not_yet,
         )
 
@@ -600,17 +454,10 @@ class Living:
                 self._probe = None
             return result
 
-        def failed(failure: Failure) -> None:
-            if isinstance(failure.value, CancelledError):
-                return
-            if not isinstance(failure.value, NotReady):
-                _log.failure("{site}: the probe broke", failure, site=self.site)
-            self.post(e.HealthFailed(epoch, failure.getErrorMessage()))
-
         self._probe = (epoch, probing)
-        probing.addBoth(over)
-        probing.addCallbacks(lambda _: self.post(e.HealthPassed(epoch)), failed)
-        probing.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=self.site))
+        return probing.addBoth(over)
+
+    # What is to be done
 
     def _not_yet(self, words: str) -> None:
         if self.state.phase is Phase.CHECKING:
@@ -665,7 +512,7 @@ class Living:
         self._around.parted(self)
 
     def _do_tell(self, command: e.Tell) -> None:
-        self._tell(command.words)
+        self.tell(command.words)
 
     def _say_woken(self, command: e.SayWoken) -> None:
         self._done(self._wakers, None)
@@ -681,18 +528,7 @@ class Living:
 
 
 _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
-    e.Start: Living._start,
-    e.Stop: Living._stop,
-    e.Clear: Living._clear,
-    e.Prepare: Living._prepare,
-    e.Revert: Living._revert,
-    e.Settle: Living._settle,
-    e.Pause: Living._pause,
-    e.Resume: Living._resume,
-    e.Snapshot: Living._snapshot,
-    e.Inquire: Living._inquire,
-    e.Look: Living._look,
-    e.Probe: Living._examine,
+    **ORDERS,
     e.Grant: Living._grant,
     e.Refuse: Living._refuse,
     e.Tell: Living._do_tell,
