@@ -24,6 +24,8 @@ from tests.copies_contract import copies_contract, ignore, write
 from tests.test_service import Alarm, Prober, Sweep, Waiter
 
 NAME = "alice.example"
+HERE = ("127.0.0.1", 40001)
+"""Where a use was: it matters only while there are two servers."""
 SNAPSHOT = ("snapshot",)
 
 
@@ -339,10 +341,10 @@ class RestoringTests(CopiesTests):
         await self.stage("draining")
         waiter = Waiter()
         self.assertIsNone(self.lives.take(NAME, waiter))
-        self.lives.give_back(NAME)
+        self.lives.give_back(NAME, HERE)
         await restoring
         self.assertEqual(waiter.kinds, ["leased"])
-        self.lives.give_back(NAME)
+        self.lives.give_back(NAME, HERE)
         self.assertEqual(seen, [(False, "one")])
 
     async def test_waiting_while_starting(self) -> None:
@@ -357,7 +359,7 @@ class RestoringTests(CopiesTests):
         self.engine.release("start")
         await self.until(lambda: waiter.answers)
         self.assertEqual(waiter.kinds, ["leased"])
-        self.lives.give_back(NAME)
+        self.lives.give_back(NAME, HERE)
         await restoring
         self.assertEqual((self.page(), self.lives.stage(NAME)), ("one", "awake"))
 

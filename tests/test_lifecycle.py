@@ -84,7 +84,8 @@ SAMPLES = (
     e.Arrived(7),
     e.Forgotten(1),
     e.Taken(),
-    e.GivenBack(),
+    e.GivenBack(SERVER.address),
+    e.GivenBack(("127.0.0.1", 2)),
     e.Doubted(SERVER.address),
     e.Started(3, SERVER),
     e.StartFailed(3, "no"),
@@ -409,13 +410,13 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.state.uses)
     @rule()
     def give_back(self):
-        self.happen(e.GivenBack())
+        self.happen(e.GivenBack(SERVER.address))
 
     @precondition(lambda self: self.state.uses)
     @rule()
     def give_all_back(self):
         while self.state.uses:
-            self.happen(e.GivenBack())
+            self.happen(e.GivenBack(SERVER.address))
 
     @precondition(lambda self: self.state.phase is Phase.AWAKE)
     @rule()
@@ -633,14 +634,14 @@ class World(RuleBasedStateMachine):
                 if self.probe is probe:
                     break
         while self.state.uses:
-            self.happen(e.GivenBack())
+            self.happen(e.GivenBack(SERVER.address))
 
     def teardown(self):
         """When all goes well from now on, everybody is answered and nothing is left over."""
         if not self.there:
             self.find()
         while self.state.uses:
-            self.happen(e.GivenBack())
+            self.happen(e.GivenBack(SERVER.address))
         self.carry_all_out()
         # One that is to go, and could not make its snapshot, tries again so much later.
         self.now += SNAPSHOT_AGAIN

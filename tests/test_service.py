@@ -35,6 +35,9 @@ class Waiter:
 
 verifyClass(IWaiter, Waiter)
 
+HERE = ("127.0.0.1", 40001)
+"""Where a use was: it matters only while a site has two servers."""
+
 
 class Prober:
     """Probes that a test lets pass or fail; by default they pass at once."""
@@ -124,7 +127,7 @@ class LivesTests(TestCase):
         self.lives.take(site, waiter)
         self.turn()
         self.assertEqual(waiter.kinds, ["leased"])
-        self.lives.give_back(site)
+        self.lives.give_back(site, HERE)
         return waiter.answers[0]
 
     def starts(self, engine=None):
@@ -168,8 +171,8 @@ class LivesTests(TestCase):
         self.turn()
         self.assertEqual((moves[0], moves[-1]), (("a.example", None),) * 2)
         moves.clear()
-        self.lives.give_back("b.example")
-        self.lives.give_back("gone.example")
+        self.lives.give_back("b.example", HERE)
+        self.lives.give_back("gone.example", HERE)
         self.turn()
         self.assertEqual(moves, [])
 
@@ -225,7 +228,7 @@ class LivesTests(TestCase):
         for _ in range(100):
             self.assertIsNotNone(self.lives.take("a.example", None))
         for _ in range(100):
-            self.lives.give_back("a.example")
+            self.lives.give_back("a.example", HERE)
         self.assertEqual(len(self.clock.getDelayedCalls()), planned)
         self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
 
@@ -241,7 +244,7 @@ class LivesTests(TestCase):
         self.lives.take("a.example", Waiter())
         self.turn(200)
         self.assertEqual(self.stops(), 0)
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn(58)
         self.assertEqual(self.stops(), 0)
         self.turn(3)
@@ -346,7 +349,7 @@ class LivesTests(TestCase):
         self.turn()
         self.assertEqual(waiter.kinds, ["stopping"])
         self.assertEqual(gone.answers, [])
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.assertEqual(self.lives.stage("a.example"), "")
 
     def test_slow(self):
@@ -442,7 +445,7 @@ class LivesTests(TestCase):
         address = self.awake()
         self.lives.take("a.example", Waiter())
         self.lives.take("a.example", Waiter())
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.lives.take("b.example", stranger := Waiter())
         handed = self.pass_on()
         self.assertEqual(stranger.kinds, ["stopping"])
@@ -461,7 +464,7 @@ class LivesTests(TestCase):
         self.assertEqual((self.starts(), self.stops()), (0, 0))
         self.turn(40)
         self.assertEqual(self.lives.stage("a.example"), "awake")
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn(31)
         self.assertEqual(self.lives.stage("a.example"), "asleep")
 
@@ -502,7 +505,7 @@ class LivesTests(TestCase):
         self.lives.take("a.example", Waiter())
         asked = self.lives.sleep("a.example", lambda words: None)
         self.turn()
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.assertEqual(self.lives.hand_over()["a.example"].uses, 0)
         self.failureResultOf(asked, LifeFailed)
 
@@ -761,7 +764,7 @@ class LivesTests(TestCase):
         sleeping = self.lives.sleep("a.example", lambda words: None)
         self.turn(10)
         self.assertEqual((self.lives.stage("a.example"), self.stops()), ("draining", 0))
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn()
         self.successResultOf(sleeping)
         self.assertEqual(self.stops(), 1)
@@ -774,7 +777,7 @@ class LivesTests(TestCase):
         sleeping = self.lives.sleep("a.example", lambda words: None)
         self.turn(31)
         self.successResultOf(sleeping)
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.assertEqual(self.lives.states()["a.example"]["uses"], 1)
         self.turn()
         self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
@@ -825,7 +828,7 @@ class LivesTests(TestCase):
         self.assertIsNone(self.lives.take("a.example", waiter))
         self.turn(5)
         self.assertEqual((waiter.answers, self.stops()), ([], 0))
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn()
         self.assertEqual(waiter.kinds, ["leased"])
         self.assertNotEqual(waiter.answers, [old])
@@ -850,7 +853,7 @@ class LivesTests(TestCase):
         self.turn()
         self.assertEqual(waiter.kinds, ["stopping"])
         self.assertIsNotNone(self.host.running("a.example"))
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn()
         self.assertEqual(self.host.servers, {})
         self.assertEqual(dict(self.lives.states()), {})
@@ -888,12 +891,12 @@ class LivesTests(TestCase):
         self.lives.take("a.example", waiter)
         self.turn(5)
         self.assertEqual((waiter.answers, self.starts(self.processes)), ([], 0))
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn(times=20)
         self.assertEqual(self.host.servers, {})
         self.assertEqual(waiter.kinds, ["leased"])
         self.assertEqual(self.starts(self.processes), 1)
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
 
     def test_kind_changes_to_and_fro(self):
@@ -903,7 +906,7 @@ class LivesTests(TestCase):
         self.lives.take("a.example", Waiter())
         self.lives.apply((), [process()], ())
         self.lives.apply((), [container()], ())
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn(times=20)
         self.awake()
         self.assertEqual(self.starts(self.processes), 0)
@@ -1124,7 +1127,7 @@ class LivesTests(TestCase):
         self.turn(2)
         phases = [self.phase(f"{letter}.example") for letter in "abc"]
         self.assertEqual(phases, ["awake", "asleep", "awake"])
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
 
     def test_keep_free(self):
         """While memory is short idle ones go, one after the other, not all at once."""

@@ -183,8 +183,9 @@ class ILeases(Interface):
         Otherwise return ``None``: *waiter* is told later, and a sleeping server is woken.
         """
 
-    def give_back(site: str) -> None:
-        """One use less. Exactly once for each address returned or leased."""
+    def give_back(site: str, address: Address) -> None:
+        """One use less of the server at *address*: exactly once for each that was returned or
+        leased. While one server takes another's place a site has two."""
 
     def forget(site: str, waiter: IWaiter) -> None:
         """*waiter* waits no more (its client has gone); it will not be called."""

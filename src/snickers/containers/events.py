@@ -53,7 +53,9 @@ class Taken:
 
 @frozen
 class GivenBack:
-    """One use less."""
+    """One use less, of the server at *address*."""
+
+    address: Address
 
 
 @frozen

@@ -102,6 +102,7 @@ class Living:
         "changed",
         "declared",
         "due",
+        "former",
         "last_words",
         "next",
         "roster",
@@ -129,6 +130,8 @@ class Living:
         self.next: Living | None = None
         self.address: Address | None = None
         """Where the server answers: set while it is awake, and only then."""
+        self.former: Address | None = None
+        """Where a server answers those who still use it, when another one has taken its place."""
         self.uses = 0
         self.used = around.sweep.now
         self.state = State(
@@ -205,13 +208,14 @@ class Living:
             else:
                 self.later(e.Forgotten(ticket))
 
-    def give_last(self) -> None:
-        """One use less, perhaps the last, or one of a server that is no more."""
+    def give_last(self, address: Address) -> None:
+        """One use less of the server at *address*: perhaps the last, or of one that is no more or
+        is about to go."""
         life: Living = self
         while life.before is not None and not life.uses:
             life = life.before
         if life.uses:
-            life.later(e.GivenBack())
+            life.later(e.GivenBack(address))
 
     def _called(self, ticket: int) -> IWaiter | None:
         waiter = self._waiting.pop(ticket, None)
@@ -468,7 +472,7 @@ class Living:
             waiter = self._called(ticket)
             if waiter is None:
                 # Forgotten since the machine counted its use.
-                self.later(e.GivenBack())
+                self.later(e.GivenBack(command.address))
                 continue
             try:
                 waiter.leased(command.address)

@@ -218,16 +218,16 @@ class Lives:
         life.arrive(next(self._tickets), waiter)
         return None
 
-    def give_back(self, site: str) -> None:
+    def give_back(self, site: str, address: Address) -> None:
         life = self._lives.get(site)
         if life is None:
             return
         uses = life.uses - 1
-        if uses > 0 or (uses == 0 and life.address is not None):
+        if address != life.former and (uses > 0 or (uses == 0 and life.address is not None)):
             life.uses = uses
             life.used = self.sweep.now
         else:
-            life.give_last()
+            life.give_last(address)
 
     def forget(self, site: str, waiter: IWaiter) -> None:
         self._strangers.pop(id(waiter), None)
