@@ -270,6 +270,8 @@ class Instance:
     """It runs and is frozen: it has its memory and gets no processor."""
     image: str = ""
     """What it was made from, as exactly as is known: an image with its digest; empty: nothing."""
+    beside: bool = False
+    """It runs beside the one that serves, and has not been `IEngine.settle`-d."""
 
 
 @frozen
@@ -343,9 +345,10 @@ class IEngine(Interface):
 
         Fires with whether a start, as fresh, would make another server than there is."""
 
-    def settle(site: str) -> Deferred[None]:
-        """The server that runs is the right one: forget all others of the site but the one that
-        ran before it. Fires too when there is nothing to forget."""
+    def settle(site: str, id: str, spare: str = "") -> Deferred[None]:
+        """The server *id* is the right one: end what runs beside it, but for *spare*, and forget
+        all others of the site but the one that ran before it; what came after it is called off and
+        forgotten, too. Fires when nothing is left to be ended or forgotten."""
 
     def revert(site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
         """Have the server *id* run again, which ran before, and end and forget what came after it.
@@ -354,18 +357,20 @@ class IEngine(Interface):
         was forgotten or cannot be started."""
 
     def start(
-        declared: Declared, progress: Callable[[str], None], fresh: bool = False
+        declared: Declared, progress: Callable[[str], None], fresh: bool = False, beside: str = ""
     ) -> Deferred[Instance]:
         """Have exactly one server of *declared* run; one of another fingerprint is replaced, with
         *fresh* also one of an older image. What was replaced has ended and is kept for `revert`,
         until `settle` or `remove` forgets it.
+
+        *beside*: the server of this id runs on, and another one is started beside it.
 
         Fires when the server was started, which does not say that it answers yet. *progress* is
         called with words such as ``"pulling"``.
         """
 
     def stop(site: str, within: float) -> Deferred[None]:
-        """Ask the site's server to end, kill it after *within* seconds; fires when it ended.
+        """Ask the site's server, or both, to end, kill after *within* seconds; fires when ended.
 
         Fires too when none runs.
         """

@@ -254,7 +254,7 @@ class Wiring:
             time.time,
             lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
         )
-        self.copies = self._copies()
+        self.copies = self.lives.copies = self._copies()
         self.lives.moved = self.moved
         control = ControlService(
             reactor,

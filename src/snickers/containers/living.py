@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from snickers.containers import events as e
 from snickers.containers.engine import EngineAway
-from snickers.containers.life import Phase, State, due
+from snickers.containers.life import SERVING, Phase, State, due
 from snickers.containers.lifecycle import step
 from snickers.containers.orders import ORDERS
 from snickers.containers.probe import Prober
@@ -79,6 +79,16 @@ class Surroundings(Protocol):
     def parted(self, life: Living) -> None:
         """The life is over: the site is gone."""
 
+    def copy(self, site: str, progress: Progress) -> Deferred[str]:
+        """Copy the folder of *site* and keep it from others until `let_go`; fires with the name of
+        the copy, with ``""`` when there is nothing to copy; fails with `CopyFailed`."""
+
+    def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
+        """Have the folder be as in *copy* again, while nothing runs; fails with `CopyFailed`."""
+
+    def let_go(self, site: str) -> None:
+        """Undo what `copy` has kept."""
+
 
 class Living:
     """The life of *site* with the servers of one roster."""
@@ -87,6 +97,7 @@ class Living:
         "_alarmed",
         "_around",
         "_begun",
+        "_copying",
         "_declarations",
         "_events",
         "_planned",
@@ -147,6 +158,8 @@ class Living:
         self.last_words = ""
         """The last lines of a server that has failed, for its owner; forgotten when one is
         awake."""
+        self._copying = False
+        """Its folder was copied, and is kept from others until the trial is over."""
         self._begun: float | None = None
         self.wakes = {"ready": 0, "failed": 0}
         """How many times it was started, by result."""
@@ -186,7 +199,9 @@ class Living:
         state = self.state
         rises = state.phase in (Phase.STARTING, Phase.CHECKING)
         late = rises and self._around.sweep.now >= state.began + state.life.wake_within
-        return Stage(state.phase.value, self.words, late)
+        # Whether the next server is being tried is nothing to those who look on.
+        phase = Phase.AWAKE if state.phase in SERVING else state.phase
+        return Stage(phase.value, self.words, late)
 
     # Who waits
 
@@ -358,8 +373,12 @@ class Living:
         self.state = state
         self.uses = state.uses
         self.used = state.used
-        awake = state.phase is Phase.AWAKE and state.instance is not None
+        awake = state.phase in SERVING and state.instance is not None
         self.address = state.instance.address if awake and state.instance is not None else None
+        parting = state.parting
+        self.former = None
+        if parting is not None and parting.instance is not None:
+            self.former = parting.instance.address
         if self._probe is not None and self._probe[0] != state.epoch:
             self._probe[1].cancel()
         if state.phase is not had.phase:
@@ -371,6 +390,9 @@ class Living:
                 _log.failure(
                     "{site}: {command} was not carried out", site=self.site, command=command
                 )
+        if self._copying and not self.state.copied and self.state.phase is not Phase.COPYING:
+            self._copying = False
+            self._around.let_go(self.site)
         self.due = due(self.state)
         self._around.scheduled(self)
         if state.phase is not had.phase or self.address != address:
@@ -440,6 +462,20 @@ class Living:
         if engine is None:
             raise EngineAway(f"Nothing here runs a {self.roster.kind}.")
         return engine
+
+    @property
+    def clock(self) -> IReactorTime:
+        """Of pauses."""
+        return self._around.clock
+
+    def copy(self, progress: Progress) -> Deferred[str]:
+        """Copy the site's folder: see `Surroundings.copy`."""
+        self._copying = True
+        return self._around.copy(self.site, progress)
+
+    def put_back(self, copy: str, progress: Progress) -> Deferred[None]:
+        """Have the site's folder be as in *copy*: see `Surroundings.put_back`."""
+        return self._around.put_back(self.site, copy, progress)
 
     def probing(self, epoch: int, instance: Instance, brief: bool) -> Deferred[None]:
         """Return a probe of *instance*, which is cancelled when *epoch* is over."""

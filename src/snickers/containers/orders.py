@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    TimeoutError,
+    maybeDeferred,
+    succeed,
+)
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -19,7 +26,7 @@ from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.life import State
 from snickers.containers.probe import NotReady
 from snickers.containers.roster import Roster
-from snickers.interfaces import Declared, IEngine, Instance, Ran
+from snickers.interfaces import CopyFailed, Declared, IEngine, Instance, Ran
 
 VETO_WITHIN = 10.0
 """Seconds that a server has to say whether it is in use."""
@@ -35,6 +42,7 @@ class Life(Protocol):
     """What is under way for all lives, and should have come to its end before another Snickers
     takes over."""
     roster: Roster
+    clock: IReactorTime
     state: State
 
     def engine(self) -> IEngine:
@@ -52,6 +60,13 @@ class Life(Protocol):
     def hear_out(self) -> Deferred[None]:
         """Keep the last lines that the server wrote; never fails."""
 
+    def copy(self, progress: Callable[[str], None]) -> Deferred[str]:
+        """Copy the site's folder, and let nobody else have it until the trial is over; fires with
+        the copy's name."""
+
+    def put_back(self, copy: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Have the site's folder be as it was when *copy* was made of it, while no server runs."""
+
     def probing(self, epoch: int, instance: Instance, brief: bool) -> Deferred[None]:
         """Return a probe of *instance*, which is cancelled when *epoch* is over."""
 
@@ -59,7 +74,7 @@ class Life(Protocol):
 def _failed(
     life: Life, failure: Failure, failed: Callable[[int, str, bool], e.Event], epoch: int
 ) -> None:
-    if not isinstance(failure.value, EngineAway | EngineFailed):
+    if not isinstance(failure.value, EngineAway | EngineFailed | CopyFailed):
         _log.failure("{site}: the engine broke", failure, site=life.site)
     away = isinstance(failure.value, EngineAway)
     life.post(failed(epoch, failure.getErrorMessage() or repr(failure.value), away))
@@ -99,7 +114,7 @@ def _start(life: Life, command: e.Start) -> None:
 
     _call(
         life,
-        lambda: life.engine().start(life.wanted(), progress, command.fresh),
+        lambda: life.engine().start(life.wanted(), progress, command.fresh, command.beside),
         done=started,
         failed=e.StartFailed,
         epoch=epoch,
@@ -139,15 +154,46 @@ def _prepare(life: Life, command: e.Prepare) -> None:
     )
 
 
+def _copy(life: Life, command: e.Copy) -> None:
+    def copy() -> Deferred[str]:
+        copying = life.copy(life.tell).addTimeout(command.within, life.clock)
+        return copying.addErrback(late)
+
+    def late(failure: Failure) -> Failure:
+        if not isinstance(failure.value, TimeoutError):
+            return failure
+        within = f"{command.within:g} s"
+        raise EngineFailed(f"It was not done within {within} (snapshot within).")
+
+    _call(
+        life,
+        copy,
+        done=lambda copy: e.Copied(command.epoch, copy),
+        failed=e.CopyFailed,
+        epoch=command.epoch,
+    )
+
+
 def _revert(life: Life, command: e.Revert) -> None:
+    def put_back(_: object) -> Deferred[None]:
+        # Nothing may work on the folder while it is exchanged.
+        stopping = life.engine().stop(life.site, life.state.life.stop_within)
+        return stopping.addCallback(lambda _: life.put_back(command.copy, life.tell))
+
     def revert(_: object) -> Deferred[Instance]:
         reverting: Deferred[Instance] = life.engine().revert(life.site, command.id, life.tell)
         return reverting
 
+    def begin() -> Deferred[Instance]:
+        # Its last words first: they go with it.
+        heard = life.hear_out()
+        if command.copy:
+            heard.addCallback(put_back)
+        return heard.addCallback(revert)
+
     _call(
         life,
-        # Its last words first: they go with it.
-        lambda: life.hear_out().addCallback(revert),
+        begin,
         done=lambda instance: e.Reverted(command.epoch, instance),
         failed=e.RevertFailed,
         epoch=command.epoch,
@@ -155,14 +201,19 @@ def _revert(life: Life, command: e.Revert) -> None:
 
 
 def _settle(life: Life, command: e.Settle) -> None:
-    settling = maybeDeferred(lambda: life.engine().settle(life.site))
-    settling.addErrback(
-        lambda failure: _log.warn(
-            "{site}: what was replaced is still there: {words}",
-            site=life.site,
-            words=failure.getErrorMessage(),
-        )
-    )
+    def settle(_: object) -> Deferred[None]:
+        return life.engine().settle(life.site, command.id, command.spare)
+
+    def failed(failure: Failure) -> None:
+        words = f"What was replaced is still there: {failure.getErrorMessage()}"
+        away = isinstance(failure.value, EngineAway)
+        life.post(e.SettleFailed(command.id, words, away, command.spare))
+
+    # Its last words first: they go with it.
+    heard = life.hear_out() if command.failed else succeed(None)
+    settling = heard.addCallback(settle)
+    settling.addCallbacks(lambda _: life.post(e.Settled(command.id, command.spare)), failed)
+    settling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
 
 
 def _pause(life: Life, command: e.Pause) -> None:
@@ -246,6 +297,7 @@ ORDERS: Mapping[type[e.Command], Callable[[Any, Any], None]] = {
     e.Stop: _stop,
     e.Clear: _clear,
     e.Prepare: _prepare,
+    e.Copy: _copy,
     e.Revert: _revert,
     e.Settle: _settle,
     e.Pause: _pause,

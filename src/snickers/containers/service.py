@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
@@ -30,6 +30,7 @@ from snickers.containers.probe import Prober
 from snickers.containers.roster import Roster
 from snickers.interfaces import (
     Address,
+    CopyFailed,
     Declared,
     Handed,
     IAlarm,
@@ -57,6 +58,19 @@ LETS_GO_WITHIN = 0.5
 """Seconds that engines are given to close where another Snickers waits for its turn."""
 
 _log = Logger()
+
+
+class Trials(Protocol):
+    """What copies sites' folders: see `snickers.containers.copies.Copies`."""
+
+    def begin_trial(self, site: str, progress: Progress) -> Deferred[str]:
+        """See `snickers.containers.living.Surroundings.copy`."""
+
+    def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
+        """See `snickers.containers.living.Surroundings.put_back`."""
+
+    def end_trial(self, site: str) -> None:
+        """See `snickers.containers.living.Surroundings.let_go`."""
 
 
 @implementer(ILeases, ILives)
@@ -97,6 +111,8 @@ class Lives:
         self.prober = Prober(reactor, clock)
         self.alarm = alarm
         self.wall = wall
+        self.copies: Trials | None = None
+        """What copies sites' folders before another server is tried; set before `start`."""
         self.moved: Callable[[str], None] = _nobody_is_told
         """Called with a site's name when whether, or where, its server answers may have changed,
         or how far it is."""
@@ -376,6 +392,20 @@ class Lives:
         # Who used the old server gives it back to this one.
         life.next.uses += life.uses
         life.next.roster.join(life.site, life.next)
+
+    def copy(self, site: str, progress: Progress) -> Deferred[str]:
+        if self.copies is None:
+            return fail(CopyFailed("Nothing here makes copies."))
+        return self.copies.begin_trial(site, progress)
+
+    def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
+        if self.copies is None:
+            return fail(CopyFailed("Nothing here makes copies."))
+        return self.copies.put_back(site, copy, progress)
+
+    def let_go(self, site: str) -> None:
+        if self.copies is not None:
+            self.copies.end_trial(site)
 
     def _tick(self) -> None:
         now = self.sweep.now
