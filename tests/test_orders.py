@@ -12,7 +12,7 @@ from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.life import State
 from snickers.containers.orders import ORDERS
 from snickers.containers.probe import NotReady
-from snickers.interfaces import Declared, Instance, Ran
+from snickers.interfaces import CopyFailed, Declared, Instance, Ran
 from snickers.testing import MemoryEngine
 
 SITE = "a.example"
@@ -22,6 +22,7 @@ FAILURES = {
     e.Clear(3): e.ClearFailed,
     e.Prepare(3, False): e.PrepareFailed,
     e.Revert(3, "one"): e.RevertFailed,
+    e.Copy(3, 10.0): e.CopyFailed,
     e.Pause(3): e.PauseFailed,
     e.Resume(3): e.ResumeFailed,
 }
@@ -44,6 +45,16 @@ class Life:
         self.words = []
         self.looked = []
         self.probed = Deferred()
+        self.copying = Deferred()
+        self.putting_back = succeed(None)
+        self.put = []
+
+    def copy(self, progress):
+        return self.copying
+
+    def put_back(self, copy, progress):
+        self.put.append((copy, self.memory.calls[-1][0]))
+        return self.putting_back
 
     def engine(self):
         if self.away:
@@ -98,6 +109,8 @@ class OrdersTests(TestCase):
             verb = {"clear": "remove"}.get(name := type(command).__name__.lower(), name)
             for error, away in ((EngineFailed("it cannot"), False), (EngineAway("gone"), True)):
                 self.life.events.clear()
+                if isinstance(command, e.Copy):
+                    self.life.copying = fail(error)
                 self.life.memory.fail(verb, error)
                 self.assertEqual(self.life.obey(command), [failure(3, str(error), away)])
 
@@ -105,8 +118,9 @@ class OrdersTests(TestCase):
         """Where there is no engine, that is told like any other failure."""
         self.life.away = "Nothing here runs a container."
         for command, failure in FAILURES.items():
-            self.life.events.clear()
-            self.assertEqual(self.life.obey(command), [failure(3, self.life.away, True)])
+            if not isinstance(command, e.Copy):
+                self.life.events.clear()
+                self.assertEqual(self.life.obey(command), [failure(3, self.life.away, True)])
 
     def test_broken(self):
         """An engine that breaks is logged, and is a failure like another."""
@@ -137,6 +151,47 @@ class OrdersTests(TestCase):
     def test_no_veto(self):
         """A veto command that cannot be run is a veto."""
         self.assertEqual(self.life.obey(e.Inquire(3, ("in-use",))), [e.Vetoed(3)])
+
+    def test_settle(self):
+        """That nothing else runs is told with the server that is left, and the one that was spared;
+        so is that it could not be ended."""
+        self.assertEqual(self.life.obey(e.Settle("one", "two")), [e.Settled("one", "two")])
+        for error, away in ((EngineFailed("it cannot"), False), (EngineAway("gone"), True)):
+            self.life.events.clear()
+            self.life.memory.fail("settle", error)
+            (event,) = self.life.obey(e.Settle("one", "two"))
+            self.assertEqual((event.id, event.spare, event.away), ("one", "two", away))
+            self.assertIn(str(error), event.words)
+
+    def test_copy(self):
+        """A copy is told by its name; one that takes too long fails in words that say so."""
+        self.life.copying = succeed("copy-1")
+        self.assertEqual(self.life.obey(e.Copy(3, 10.0)), [e.Copied(3, "copy-1")])
+        self.life.events.clear()
+        self.life.copying = Deferred()
+        self.assertEqual(self.life.obey(e.Copy(3, 10.0)), [])
+        self.life.clock.advance(10)
+        (event,) = self.life.events
+        self.assertEqual(event, e.CopyFailed(3, "It was not done within 10 s (snapshot within)."))
+
+    def test_put_back(self):
+        """A folder is put back when what ran has ended, and before what was there before runs; if
+        that fails, nothing is started."""
+        self.life.obey(e.Start(3))
+        self.life.events.clear()
+        self.life.obey(e.Revert(3, "server-1", "copy-1"))
+        self.assertEqual(self.life.put, [("copy-1", "stop")])
+        (event,) = self.life.events
+        self.assertIsInstance(event, e.Reverted)
+        self.life.events.clear()
+        self.life.putting_back = fail(CopyFailed("The disk is full."))
+        calls = self.life.memory.calls
+        reverts = calls.count(("revert", SITE))
+        self.assertEqual(
+            self.life.obey(e.Revert(3, "server-1", "copy-1")),
+            [e.RevertFailed(3, "The disk is full.")],
+        )
+        self.assertEqual(calls.count(("revert", SITE)), reverts)
 
     def test_look(self):
         """The roster is asked, once for all who look."""
