@@ -49,10 +49,11 @@ class ParallelCase(SynchronousTestCase):
         """The newcomer has failed: nobody has noticed, it is removed, and a person hears of it."""
         state = life.state
         self.assertEqual((state.phase, state.instance, state.uses), (Phase.AWAKE, SERVER, 2))
-        warn, unwoken, settle = life.said
+        warn, unwoken, keep, settle = life.said
         assert isinstance(warn, e.Warn)
         assert isinstance(unwoken, e.SayUnwoken)
-        self.assertEqual((warn.alarm, settle), ("update", e.Settle("one", failed=True)))
+        self.assertEqual((warn.alarm, keep), ("update", e.Keep(SERVER)))
+        self.assertEqual(settle, e.Settle("one", failed=True))
         self.assertIn(words, warn.words)
         self.assertIn("goes on serving", unwoken.words)
         self.assertEqual((state.fingerprint, state.refused), ("fp", "new"))
@@ -80,7 +81,7 @@ class TakesOverTests(ParallelCase):
         life = self.proving()
         said = life.hear(e.HealthPassed)
         spared = e.Settle("two", spare="one")
-        self.assertEqual(said, (e.SayWoken(), e.Calm("update"), spared))
+        self.assertEqual(said, (e.SayWoken(), e.Calm("update"), e.Trust(), spared))
         self.assertEqual(life.hear(e.Settled("two", "one")), ())
         (grant,) = life.hear(e.Arrived(7))
         self.assertEqual(grant, e.Grant((7,), THERE))
@@ -231,9 +232,10 @@ class FailsTests(ParallelCase):
         """One that crashes while the old one is still there has not proven itself: that one serves
         again, at once."""
         life = self.replaced()
-        warn, probe = life.hear(e.Exited("two", "It ended."))
+        warn, keep, probe = life.hear(e.Exited("two", "It ended."))
         assert isinstance(warn, e.Warn)
         self.assertEqual((warn.alarm, probe), ("update", e.Probe(life.state.epoch, SERVER)))
+        self.assertEqual(keep, e.Keep(SERVER))
         self.assertIn("serves again", warn.words)
         self.assertEqual((life.state.phase, life.state.instance), (Phase.CHECKING, SERVER))
         said = life.hear(e.HealthPassed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
@@ -11,6 +11,7 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from snickers.config.values import Container, Lifecycle, Process, Site, Static
 from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.containers.pins import Pins
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
 from snickers.interfaces import ILeases, ILives, IWaiter, Kept, LifeFailed, Ran, Stage
@@ -90,7 +91,7 @@ def process(name="a.example"):
     return Site(name, Process(("serve",)), data="/d/" + name)
 
 
-class LivesTests(TestCase):
+class LivesCase(TestCase):
     """The lives of sites whose engine is `MemoryEngine`."""
 
     def setUp(self):
@@ -135,6 +136,10 @@ class LivesTests(TestCase):
 
     def stops(self, engine=None):
         return (engine or self.engine).calls.count(("stop", "a.example"))
+
+
+class LivesTests(LivesCase):
+    """What becomes of requests, persons' wishes, and changes."""
 
     def test_interfaces(self):
         """`Lives` is what the data plane and the control room are promised."""
@@ -1152,3 +1157,219 @@ def evolve_declared(site):
     from snickers.interfaces import Declared
 
     return Declared(site.name, site.kind, site.data)
+
+
+NAME = "a.example"
+
+
+class Imaged(MemoryEngine):
+    """Says of which image its servers are: `version` of the name."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.version = 1
+        self.images = {}
+        self.started = []
+
+    def named(self, instance, declared=None):
+        if declared is not None and instance.id not in self.images:
+            self.images[instance.id] = declared.exact or f"{declared.kind.image}@{self.version}"
+        return evolve(instance, image=self.images[instance.id])
+
+    def start(self, declared, progress, fresh=False, beside=""):
+        self.started.append((declared.kind.image, declared.exact, fresh))
+        starting = super().start(declared, progress, fresh, beside)
+        return starting.addCallback(self.named, declared)
+
+    def revert(self, site, id, progress):
+        return super().revert(site, id, progress).addCallback(self.named)
+
+
+class PinTests(LivesCase):
+    """Another image than the file's."""
+
+    def setUp(self):
+        super().setUp()
+        self.engine = Imaged(self.clock)
+        self.host = self.engine.host
+        self.file = self.mktemp()
+        self.lives = self.another()
+
+    def another(self):
+        """Return the lives of a Snickers that has just been started."""
+        lives = Lives(
+            None,
+            self.clock,
+            Sweep(self.clock),
+            {Container: self.engine},
+            self.alarm,
+            self.clock.seconds,
+            pins=Pins(self.file, lambda act, *arguments: maybeDeferred(act, *arguments)),
+        )
+        lives.prober = self.prober = Prober()
+        return lives
+
+    def box(self, image="lamp:7", **kind):
+        return Site(NAME, Container(image, **kind), data="/d/a")
+
+    def update(self, image=""):
+        self.engine.started.clear()
+        updating = self.lives.update(NAME, lambda words: None, image)
+        self.turn()
+        return updating
+
+    def again(self):
+        """Have it sleep and wake; return what was started."""
+        self.engine.started.clear()
+        self.lives.sleep(NAME, lambda words: None)
+        self.turn()
+        self.awake()
+        return self.engine.started
+
+    def restart(self, *sites):
+        """Have Snickers end and begin; return what is started for the next visitor."""
+        self.lives.close()
+        self.turn()
+        self.host.end(NAME, 0)
+        self.engine.started.clear()
+        self.engine.closed = False
+        self.lives = self.another()
+        self.begin(*sites)
+        self.awake()
+        return self.engine.started
+
+    def state(self):
+        return self.lives.states()[NAME]
+
+    def test_image(self):
+        """An image that has proven itself is used until the file names another one: through sleep,
+        a restart, and other changes of the section; and the owner is told."""
+        self.begin(self.box())
+        self.awake()
+        self.assertEqual((self.state()["pinned"], self.state()["notice"]), ("", ""))
+        self.successResultOf(self.update("lamp:8"))
+        self.assertEqual(self.engine.started, [("lamp:8", "", True)])
+        self.assertEqual(self.state()["pinned"], "lamp:8")
+        self.assertIn("not image = lamp:7", self.state()["notice"])
+        self.assertEqual(self.again(), [("lamp:8", "", False)])
+        self.assertEqual(self.restart(self.box()), [("lamp:8", "", False)])
+        self.lives.apply((), (self.box(memory=1 << 20),), ())
+        self.turn()
+        self.awake()
+        self.assertEqual(self.engine.started[-1][0], "lamp:8")
+        self.assertEqual(self.state()["pinned"], "lamp:8")
+        self.engine.started.clear()
+        self.lives.apply((), (self.box("lamp:9"),), ())
+        self.turn()
+        self.awake()
+        self.assertEqual(self.engine.started[-1][0], "lamp:9")
+        self.assertEqual((self.state()["pinned"], self.state()["notice"]), ("", ""))
+        self.assertEqual(self.restart(self.box())[0][0], "lamp:7")
+
+    def test_image_fails(self):
+        """One that fails leaves nothing: the file's is started as before."""
+        self.begin(self.box())
+        self.awake()
+        self.prober.passing = False
+        updating = self.update("lamp:8")
+        self.prober.passing = True
+        self.host.end(NAME, 3)
+        self.turn()
+        failure = self.failureResultOf(updating, LifeFailed)
+        self.assertIn("serves again", str(failure.value))
+        self.assertEqual(self.state()["pinned"], "")
+        self.assertEqual(self.again(), [("lamp:7", "", False)])
+        # A plain update is of the file's image, not of the one that has failed.
+        self.successResultOf(self.update())
+        self.assertEqual(self.engine.started, [])
+
+    def test_back_to_the_files(self):
+        """The file's image, asked for by name, ends the pin; a plain update is of the pinned
+        one."""
+        self.begin(self.box())
+        self.awake()
+        self.successResultOf(self.update("lamp:8"))
+        self.host.newer.add(NAME)
+        self.successResultOf(self.update())
+        self.assertEqual(self.engine.started, [("lamp:8", "", True)])
+        self.assertEqual(self.state()["pinned"], "lamp:8")
+        self.successResultOf(self.update("lamp:7"))
+        self.assertEqual((self.state()["pinned"], self.state()["notice"]), ("", ""))
+        self.assertEqual(self.restart(self.box()), [("lamp:7", "", False)])
+
+    def test_roll_back(self):
+        """An older image of the same name is kept after going back to it, through sleep and a
+        restart; an update goes beyond it."""
+        self.begin(self.box())
+        self.awake()
+        self.engine.version = 2
+        self.host.newer.add(NAME)
+        self.successResultOf(self.update())
+        rolling = self.lives.roll_back(NAME, lambda words: None)
+        self.turn()
+        self.successResultOf(rolling)
+        self.assertIn("kept at lamp:7@1", self.state()["notice"])
+        self.assertEqual(self.again(), [("lamp:7", "lamp:7@1", False)])
+        self.assertEqual(self.restart(self.box()), [("lamp:7", "lamp:7@1", False)])
+        self.lives.apply((), (self.box(memory=1 << 20),), ())
+        self.turn()
+        self.awake()
+        self.assertEqual(self.engine.started[-1], ("lamp:7", "lamp:7@1", False))
+        self.assertIn("kept at lamp:7@1", self.state()["notice"])
+        self.host.newer.add(NAME)
+        self.successResultOf(self.update())
+        self.assertEqual(self.engine.started, [("lamp:7", "", True)])
+        self.assertEqual(self.state()["notice"], "")
+
+    def test_roll_back_to_another(self):
+        """So is one of another name; every change of the section is tried again then."""
+        self.begin(self.box())
+        self.awake()
+        self.lives.apply((), (self.box("lamp:8"),), ())
+        self.turn()
+        self.awake()
+        rolling = self.lives.roll_back(NAME, lambda words: None)
+        self.turn()
+        self.successResultOf(rolling)
+        self.assertEqual(self.state()["pinned"], "lamp:7")
+        self.assertEqual(self.restart(self.box("lamp:8")), [("lamp:7", "lamp:7@1", False)])
+        self.lives.apply((), (self.box("lamp:8", memory=1 << 20),), ())
+        self.turn()
+        self.awake()
+        self.assertEqual(self.engine.started[-1][0], "lamp:8")
+        self.assertEqual(self.state()["pinned"], "")
+
+    def test_newer_fails(self):
+        """A newer image that has failed is not what the next wake starts."""
+        self.begin(self.box())
+        self.awake()
+        self.engine.version = 2
+        self.host.newer.add(NAME)
+        self.prober.passing = False
+        self.update().addErrback(lambda _: None)
+        self.prober.passing = True
+        self.host.end(NAME, 3)
+        self.turn()
+        self.assertEqual(self.again(), [("lamp:7", "lamp:7@1", False)])
+
+    def test_removed(self):
+        """With a site goes its pin."""
+        self.begin(self.box())
+        self.awake()
+        self.successResultOf(self.update("lamp:8"))
+        self.lives.apply((), (), (self.box(),))
+        self.turn()
+        self.assertIsNone(self.lives.pins.of(NAME))
+
+    def test_nothing_to_name(self):
+        """A process has no image, and with a broker no other than the file's is used."""
+        self.begin(self.box(), process("b.example"))
+        updating = self.lives.update("b.example", lambda words: None, "lamp:8")
+        self.assertIn("has no image", str(self.failureResultOf(updating, LifeFailed).value))
+        self.lives.same_image = "Only the files say."
+        updating = self.lives.update(NAME, lambda words: None, "lamp:8")
+        self.assertEqual(
+            str(self.failureResultOf(updating, LifeFailed).value), "Only the files say."
+        )
+        updating = self.lives.update("c.example", lambda words: None, "lamp:8")
+        self.failureResultOf(updating, LifeFailed)

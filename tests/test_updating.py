@@ -171,7 +171,7 @@ class UpdateTests(SynchronousTestCase):
         self.assertEqual(start, e.Start(life.state.epoch, fresh=True))
         life.hear(e.Started, evolve(NEW, fingerprint="fp"))
         said = life.hear(e.HealthPassed)
-        self.assertEqual(said, (e.SayWoken(), e.Settle(NEW.id), e.Calm("update")))
+        self.assertEqual(said, (e.SayWoken(), e.Settle(NEW.id), e.Calm("update"), e.Trust()))
         self.assertFalse(life.state.updating)
 
     def test_worse(self) -> None:

@@ -251,6 +251,9 @@ class Declared:
     kind: Container | Process
     data: str
     """The site's own folder on this host; made if missing, by the engine."""
+    exact: str = ""
+    """Which image of that name (see `Instance.image`), as long as a server that was made from it
+    is known; a *fresh* start goes beyond it. Empty: what the name means now."""
 
 
 @frozen
@@ -440,10 +443,13 @@ class ILives(Interface):
     def restart(site: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Sleep, then wake."""
 
-    def update(site: str, progress: Callable[[str], None]) -> Deferred[None]:
-        """Have the newest image run, if there is a newer one: held requests, the old server back
-        when the new one does not prove itself. Fires when that is done or there is nothing newer;
-        fails with `LifeFailed` in words when the old one came back."""
+    def update(site: str, progress: Callable[[str], None], image: str = "") -> Deferred[None]:
+        """Have the newest image run, if there is a newer one: no request fails, the old server
+        comes back when the new one does not prove itself. Fires when that is done or there is
+        nothing newer; fails with `LifeFailed` in words when the old one serves again.
+
+        *image*: this one instead of the file's; if it proves itself it is used until the file names
+        another one."""
 
     def roll_back(site: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Have the server run again that was replaced last; fails with `LifeFailed` in words."""

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -362,14 +363,16 @@ class Broker(Speaker):
 
     @wire.Start.responder
     def _start(
-        self, call: int, site: str, wanted: str, fresh: bool, beside: str
+        self, call: int, site: str, wanted: str, fresh: bool, beside: str, exact: str
     ) -> Deferred[dict[str, object]]:
         return self._begin(
             call,
             lambda: self._in_turn(
                 site,
                 lambda: self._declared(site, wanted),
-                lambda declared: self._engine.start(declared, self._progress(call), fresh, beside),
+                lambda declared: self._engine.start(
+                    evolve(declared, exact=exact), self._progress(call), fresh, beside
+                ),
             ),
         ).addCallback(self._started)
 

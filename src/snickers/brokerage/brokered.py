@@ -240,7 +240,13 @@ class BrokeredEngine:
         """As `IEngine.start`; fails where the broker reads another declaration of the site."""
         wanted = self.fingerprint(declared)
         asked = self._ask(
-            wire.Start, progress, site=declared.site, wanted=wanted, fresh=fresh, beside=beside
+            wire.Start,
+            progress,
+            site=declared.site,
+            wanted=wanted,
+            fresh=fresh,
+            beside=beside,
+            exact=declared.exact,
         )
         return asked.addCallback(_instance)
 

@@ -43,7 +43,8 @@ class Reload(amp.Command):
 
 class Start(amp.Command):
     """Have *site*'s server run, if it is declared so that its fingerprint is this one; beside the
-    one whose id is said, if one is.
+    one whose id is said, if one is; of the image of a container that the site has already, if that
+    is said.
 
     Answered with one instance as `read_instances` reads it."""
 
@@ -53,6 +54,7 @@ class Start(amp.Command):
         (b"wanted", amp.Unicode()),
         (b"fresh", amp.Boolean()),
         (b"beside", amp.Unicode()),
+        (b"exact", amp.Unicode()),
     ]
     response = [(b"instance", amp.String())]
     errors = _FAILS

@@ -229,12 +229,14 @@ class Dockerd:
         before = self._of(site)
         if any(seen.instance.id == beside and seen.instance.running for seen in before):
             others = [seen for seen in before if seen.instance.id != beside]
-            return self._start_beside(declared, kind, fingerprint, others, errand)
+            exact = None if fresh else self._exact(declared.exact, before)
+            return self._start_beside(declared, kind, fingerprint, others, exact, errand)
         alike = [seen for seen in before if seen.instance.fingerprint == fingerprint]
         there = [seen for seen in alike if seen.instance.running]
         if there and not fresh:
             return self._serve_on(there[0], before, errand)
-        image = self._image(kind, alike[0].image if alike else "", errand)
+        exact = None if fresh else self._exact(declared.exact, before)
+        image = exact or self._image(kind, alike[0].image if alike else "", errand)
         for seen in there:
             if seen.image == image.id:
                 return self._serve_on(seen, before, errand)
@@ -267,11 +269,12 @@ class Dockerd:
         kind: Container,
         fingerprint: str,
         others: Sequence[Seen],
+        exact: _Image | None,
         errand: Errand,
     ) -> Seen:
         """Have a container of *declared* run beside the one that does, one of *others* or new."""
         alike = [seen for seen in others if seen.instance.fingerprint == fingerprint]
-        image = self._image(kind, alike[0].image if alike else "", errand)
+        image = exact or self._image(kind, alike[0].image if alike else "", errand)
         errand.check()
         errand.say("starting")
         for seen in alike:
@@ -689,6 +692,15 @@ class Dockerd:
         a stranger's."""
         found = self._find_image(kind.image) if kind.pull == "missing" else None
         return found is not None and not found.digest
+
+    def _exact(self, wanted: str, before: Sequence[Seen]) -> _Image | None:
+        """Return the image that is called exactly so, if a container of the site is of it."""
+        for seen in before:
+            if wanted and seen.instance.image == wanted:
+                found = self._find_image(seen.image)
+                digest = wanted if "@" in wanted else ""
+                return _Image(seen.image, () if found is None else found.entrypoint, digest)
+        return None
 
     def _find_image(self, name: str) -> _Image | None:
         found = self._api.image(name)

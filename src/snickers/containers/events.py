@@ -475,6 +475,20 @@ class Settle:
 
 
 @frozen
+class Keep:
+    """*instance* has come back, or goes on: whatever the name of its image means later, the next
+    start is to be of this one. Nothing follows."""
+
+    instance: Instance
+
+
+@frozen
+class Trust:
+    """What was tried has proven itself: starts are of what its declaration says. Nothing
+    follows."""
+
+
+@frozen
 class Copy:
     """Have the site's folder copied; `Copied` or `CopyFailed` follows."""
 
@@ -626,6 +640,8 @@ Command = (
     | Prepare
     | Revert
     | Settle
+    | Keep
+    | Trust
     | Copy
     | Look
     | Probe

@@ -314,7 +314,7 @@ def rise(s: State, now: float) -> Step:
     tried = fresh and on_trial(s)
     if tried and s.parting is None:
         s = evolve(s, parting=Parting(until=now))
-    calm = (e.Calm("update"),) if tried else ()
+    calm = (e.Calm("update"), e.Trust()) if tried else ()
     # It was awake all the time, and is as idle as it was.
     used = now if uses or s.inherited is None else s.inherited.used
     s = enter(
@@ -369,7 +369,7 @@ def go_back(s: State, now: float, words: str, until: float) -> Step:
         # It is being ended, and has to be started again.
         return revert(evolve(s, detail=words), now, former)
     s, commands = check(evolve(s, detail=detail), now, former)
-    return s, (e.Warn(detail, "update"), *commands)
+    return s, (e.Warn(detail, "update"), e.Keep(former), *commands)
 
 
 def can_go_back(s: State) -> bool:

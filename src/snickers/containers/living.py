@@ -86,6 +86,12 @@ class Surroundings(Protocol):
     def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
         """Have the folder be as in *copy* again, while nothing runs; fails with `CopyFailed`."""
 
+    def kept(self, life: Living, instance: Instance) -> None:
+        """The next start is to be of *instance*, whatever the name of its image means then."""
+
+    def trusted(self, life: Living) -> None:
+        """What was tried has proven itself."""
+
     def let_go(self, site: str) -> None:
         """Undo what `copy` has kept."""
 
@@ -113,6 +119,8 @@ class Living:
         "changed",
         "declared",
         "due",
+        "exact",
+        "filed",
         "former",
         "last_words",
         "next",
@@ -135,6 +143,10 @@ class Living:
         self.declared = declared
         self._declarations: dict[str, Declared] = {}
         """By fingerprint: what may be started."""
+        self.filed = declared
+        """What the file says."""
+        self.exact = ""
+        """See `Declared.exact`."""
         self.roster = roster
         self.before = before
         """A former life of the site with another engine; this one begins when that is over."""
@@ -146,7 +158,7 @@ class Living:
         self.uses = 0
         self.used = around.sweep.now
         self.state = State(
-            declared.kind.life, self._know(declared), since=around.sweep.now, used=self.used
+            declared.kind.life, self.know(declared), since=around.sweep.now, used=self.used
         )
         self.due = math.inf
         self.changed = around.wall()
@@ -178,21 +190,26 @@ class Living:
         self._alarmed = _NO_ALARM
         """The words of the alarms that are raised for it, by their names."""
 
-    def _know(self, declared: Declared) -> str:
+    def know(self, declared: Declared) -> str:
         """Remember *declared*, and what could come back; return its fingerprint."""
         engine = self.roster.engine
         fingerprint = "" if engine is None else engine.fingerprint(declared)
         state: State | None = getattr(self, "state", None)
         kept = set() if state is None else {state.fingerprint, state.declared}
-        if state is not None and state.good is not None:
-            kept.add(state.good.fingerprint)
+        if state is not None:
+            kept |= {each.fingerprint for each in (state.good, state.before) if each is not None}
         self._declarations = {f: d for f, d in self._declarations.items() if f in kept}
         self._declarations[fingerprint] = declared
         return fingerprint
 
     def wanted(self) -> Declared:
         """What shall run."""
-        return self._declarations.get(self.state.fingerprint, self.declared)
+        declared = self._declarations.get(self.state.fingerprint, self.declared)
+        return evolve(declared, exact=self.exact) if self.exact else declared
+
+    def known(self, fingerprint: str) -> Declared | None:
+        """Return what has this fingerprint, if it could come back."""
+        return self._declarations.get(fingerprint)
 
     def stage(self) -> Stage:
         """Return how far it is."""
@@ -324,7 +341,7 @@ class Living:
     def redeclare(self, declared: Declared) -> None:
         """Let *declared* hold from now on."""
         self.declared = declared
-        self.post(e.Changed(declared.kind.life, self._know(declared)))
+        self.post(e.Changed(declared.kind.life, self.know(declared)))
 
     def later(self, event: e.Event) -> None:
         """Post *event*, and do nothing about it in this turn of the reactor."""
@@ -526,6 +543,12 @@ class Living:
             except Exception:
                 _log.failure("{site}: a refusal was not taken well", site=self.site)
 
+    def _keep(self, command: e.Keep) -> None:
+        self._around.kept(self, command.instance)
+
+    def _trust(self, command: e.Trust) -> None:
+        self._around.trusted(self)
+
     def _warn(self, command: e.Warn) -> None:
         _log.warn("{site}: {words}", site=self.site, words=command.words)
         if command.alarm == "update":
@@ -576,6 +599,8 @@ _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
     e.SayUnwoken: Living._say_unwoken,
     e.SaySlept: Living._say_slept,
     e.SayUnslept: Living._say_unslept,
+    e.Keep: Living._keep,
+    e.Trust: Living._trust,
     e.Warn: Living._warn,
     e.Calm: Living._relieve,
     e.Part: Living._part,

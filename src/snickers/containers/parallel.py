@@ -73,7 +73,8 @@ def withdraw(s: State, now: float, words: str) -> Step:
         parting=Parting(until=now, failed=True),
     )
     s, parting = part(s, now)
-    return s, (e.Warn(words, "update"), e.SayUnwoken(words), *parting)
+    kept = (e.Keep(s.instance),) if s.instance is not None else ()
+    return s, (e.Warn(words, "update"), e.SayUnwoken(words), *kept, *parting)
 
 
 def take_over(s: State, event: e.HealthPassed, now: float) -> Step:
@@ -97,7 +98,7 @@ def take_over(s: State, event: e.HealthPassed, now: float) -> Step:
     )
     s, parting = part(s, now)
     spared = parting or (e.Settle(newcomer.id, spare=former.id),)
-    return s, (e.SayWoken(), e.Calm("update"), *spared)
+    return s, (e.SayWoken(), e.Calm("update"), e.Trust(), *spared)
 
 
 def not_healthy(s: State, event: e.HealthFailed, now: float) -> Step:

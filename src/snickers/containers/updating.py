@@ -97,6 +97,7 @@ def reverted(s: State, event: e.Reverted, now: float) -> Step:
     if s.refused:
         s = evolve(s, fingerprint=instance.fingerprint)
     told = (e.Warn(words, "update"), e.SayUnwoken(words)) if s.detail else (e.Tell(words),)
+    told = (*told, e.Keep(instance))
     s = evolve(s, good=instance, before=None, instance=instance, copied="", touched=False)
     if s.gone:
         s, commands = leave(s, now, After.SLEEP)

@@ -299,6 +299,7 @@ _DETAILS = (
     ("id", "server"),
     ("declared_image", "image"),
     ("image", "made from"),
+    ("pinned", "pinned to"),
     ("requests", "requests"),
     ("connections", "connections"),
     ("uses", "in use by"),
