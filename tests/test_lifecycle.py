@@ -396,11 +396,13 @@ class World(RuleBasedStateMachine):
                 if self.state.life.snapshot and before.proven and before.instance is not None:
                     again = before.phase is Phase.STOPPING
                     assert again or self.state.after is After.CRASH or self.snapshotted
-                if before.uses and before.phase is Phase.DRAINING and self.state.uses:
+                ended = isinstance(event, e.Exited | e.Listed)
+                self.keep_used()
+                if ended and before.phase is Phase.DRAINING:
+                    pass  # What has ended is not stopped in use.
+                elif before.uses and before.phase is Phase.DRAINING and self.state.uses:
                     assert self.now >= self.drain_began + before.life.drain_within
                 elif before.phase in (Phase.AWAKE, Phase.CHECKING):
-                    # What has ended is not stopped in use.
-                    ended = isinstance(event, e.Exited | e.Listed)
                     assert self.state.uses == 0 or (ended and before.parting is not None)
                 self.calls.append(command)
             case e.Clear():

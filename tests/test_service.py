@@ -1171,15 +1171,19 @@ class Imaged(MemoryEngine):
         self.images = {}
         self.started = []
 
-    def named(self, instance, declared=None):
-        if declared is not None and instance.id not in self.images:
-            self.images[instance.id] = declared.exact or f"{declared.kind.image}@{self.version}"
+    def named(self, instance):
         return evolve(instance, image=self.images[instance.id])
 
     def start(self, declared, progress, fresh=False, beside=""):
-        self.started.append((declared.kind.image, declared.exact, fresh))
+        exact = "" if fresh else declared.exact
+        self.started.append((declared.kind.image, exact, fresh))
         starting = super().start(declared, progress, fresh, beside)
-        return starting.addCallback(self.named, declared)
+
+        def named(instance):
+            self.images.setdefault(instance.id, exact or f"{declared.kind.image}@{self.version}")
+            return self.named(instance)
+
+        return starting.addCallback(named)
 
     def revert(self, site, id, progress):
         return super().revert(site, id, progress).addCallback(self.named)

@@ -422,7 +422,9 @@ def resume(s: State, now: float, leaving: After | None = None) -> Step:
 def finish(s: State, now: float) -> Step:
     """Nothing of it runs any more, as it was wanted: what is next?"""
     if s.parting is not None and s.engine:
-        # It ended by itself, and what runs beside it did not.
+        # It ended by itself, and what runs beside it did not: that may be in use.
+        if s.phase is Phase.DRAINING and s.parting.instance is not None and s.parting.uses:
+            return evolve(s, instance=s.parting.instance, parting=None), ()
         return halt(s, now, s.after)
     if s.after is After.CRASH and not s.gone:
         return crash(s, now, s.detail)
