@@ -150,6 +150,23 @@ class StartTests(DockerdTestCase):
         self.assertEqual(self.beside("old", third), first)
         self.assertEqual(set(self.docker.made), {first, third})
 
+    def test_exact(self) -> None:
+        """What is to be of an exact image is, whatever its name means by now, as long as a
+        container of the site is of that; a fresh start goes beyond it."""
+        first = self.start("old").instance
+        self.docker.images["lamp:7"] = {"Id": "sha256:8", "Config": {}}
+        second = self.dockerd.start(ALICE, "old", Errand(), fresh=True).instance
+        self.assertEqual((first.image, second.image), ("sha256:7", "sha256:8"))
+        self.dockerd.stop(SITE, 1, Errand())
+        exact = evolve(ALICE, exact=first.image)
+        self.assertEqual(self.start("old", exact).instance.id, first.id)
+        # Another declaration of the same image, too.
+        self.assertEqual(self.start("new", exact).instance.image, "sha256:7")
+        fresh = self.dockerd.start(exact, "new", Errand(), fresh=True)
+        self.assertEqual(fresh.instance.image, "sha256:8")
+        self.dockerd.remove(SITE, Errand())
+        self.assertEqual(self.start("new", exact).instance.image, "sha256:8")
+
     def test_settle_nobody(self) -> None:
         """Where the right one is gone nothing is touched: who cares for it will hear of its end."""
         first = self.start("old").instance.id
