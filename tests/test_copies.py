@@ -344,6 +344,7 @@ class TrialTests(CopiesTests):
             [copy.why for copy in copies], ["before an update", "left by an update that failed"]
         )
         self.assertEqual(await self.contents(copies[1]), "two")
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
     async def test_never_started(self) -> None:
         """What could not be started has touched nothing: nothing is put back."""

@@ -27,8 +27,8 @@ from snickers.containers.engine import owner_of
 from tests import docker_setup
 from tests.live_setup import Snickers
 
-SWAPS = 26
-BESIDE = 24
+SWAPS = 24
+BESIDE = 22
 TAKEN_BACK = ("crashes", "fails its check", "crashes")
 """Updates of each kind: more than fifty together."""
 WITHIN = 60.0

@@ -79,8 +79,8 @@ def withdraw(s: State, now: float, words: str) -> Step:
 
 def take_over(s: State, event: e.HealthPassed, now: float) -> Step:
     former, newcomer = s.instance, s.newcomer
-    assert former is not None
-    assert newcomer is not None
+    if former is None or newcomer is None:
+        return s, ()
     until = now + s.life.drain_within
     s = enter(
         s,
