@@ -39,9 +39,10 @@ SETTINGS = """
 https = tcp:443
 http = tcp:80
 state = state
-data = data
+data = {folder}/data
 reload every = never
 docker = {docker}
+workers = {workers}
 """
 SITE = r"""
 [box.localhost]
@@ -155,6 +156,7 @@ class _Connection(http.client.HTTPSConnection):
 class UpdateCase(SynchronousTestCase):
     """A site of one container, and those who ask for it."""
 
+    workers = 1
     update = "swap"
     within = 12
     drain = 5
@@ -165,15 +167,28 @@ class UpdateCase(SynchronousTestCase):
         self.image = f"snickers-test:update-{docker_setup.RUN}"
         docker_setup.make_image(self.image)
         self.addCleanup(docker_setup.remove_image, self.image)
-        self.snickers = Snickers(
-            self, self.site(0), SETTINGS.format(docker=url), prepare=self.prepare
-        )
-        self.owner = owner_of(str(self.snickers.folder / "state"))
+        self.folder = Path(self.mktemp()).absolute()
+        (self.folder / "state").mkdir(parents=True)
+        self.settings = SETTINGS.format(docker=url, workers=self.workers, folder=self.folder)
+        self.owner = owner_of(str(self.folder / "state"))
+        self.prepare()
         self.addCleanup(docker_setup.remove_all, self.owner)
-        self.addCleanup(self.snickers.kill)
+        self.snickers = self.begin(self.site(0))
 
-    def prepare(self, folder: Path) -> None:
+    def prepare(self) -> None:
         """Make what must be there before Snickers is."""
+
+    def begin(self, text: str) -> Snickers:
+        """Return a Snickers that has just been started."""
+        state = self.folder / "state"
+        snickers = Snickers(
+            self,
+            text,
+            self.settings,
+            prepare=lambda folder: (folder / "state").symlink_to(state),
+        )
+        self.addCleanup(snickers.kill)
+        return snickers
 
     def site(self, version: int, command: str = SERVE) -> str:
         return SITE.format(
@@ -197,7 +212,7 @@ class UpdateCase(SynchronousTestCase):
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(WITHIN)
             # The folder's name may be too long for a socket's.
-            folder = os.open(self.snickers.folder / "state", os.O_PATH)
+            folder = os.open(self.folder / "state", os.O_PATH)
             control.connect(f"/proc/self/fd/{folder}/control.sock")
             os.close(folder)
             control.sendall(f"{method} {path} HTTP/1.0\r\nContent-Length: 0\r\n\r\n".encode())
@@ -310,14 +325,15 @@ class ParallelTests(UpdateCase):
 
 
 class TalkTests(UpdateCase):
-    """A WebSocket over a switch."""
+    """A WebSocket over a switch, whichever process carries it."""
 
+    workers = 2
     update = "parallel"
     drain = 60
     more = "data = /data"
 
-    def prepare(self, folder: Path) -> None:
-        data = folder / "data" / "box.localhost"
+    def prepare(self) -> None:
+        data = self.folder / "data" / "box.localhost"
         data.mkdir(parents=True)
         (data / "talk").write_text(TALK)
         (data / "talk").chmod(0o755)
@@ -374,15 +390,35 @@ class TalkTests(UpdateCase):
         self.assertEqual(self.now(), "v2")
 
 
+class KilledTests(TalkTests):
+    """The end of Snickers while two servers run."""
+
+    def test_kept(self) -> None:
+        """The next Snickers serves from the newer one, which has proven itself, and ends the
+        other."""
+        self.assertEqual(self.now(), "v0")
+        talking = self.talk()
+        self.reload(self.site(1))
+        self.until(lambda: self.now() == "v1", "v1 does not serve")
+        self.echo(talking, b"two servers")
+        self.assertEqual(self.running(), 2)
+        self.snickers.kill()
+        self.assertEqual(self.running(), 2)
+        self.snickers = self.begin(self.site(1))
+        self.assertEqual(self.now(), "v1")
+        self.until(lambda: self.running() == 1, "more than one is left")
+        self.assertEqual(self.now(), "v1")
+
+
 class TakenBackTests(UpdateCase):
     """``copy before update``."""
 
     within = 30  # Half of it for the trial, the rest for the copy and the way back.
     more = "copy before update = on\ndata = /data"
 
-    def folder(self) -> dict[str, tuple[int, int, bytes]]:
+    def contents(self) -> dict[str, tuple[int, int, bytes]]:
         """Return all that there is in the site's folder: owner, mode and content."""
-        root = self.snickers.folder / "data" / "box.localhost"
+        root = self.folder / "data" / "box.localhost"
         found = {}
         for path in sorted(root.rglob("*")):
             known = path.lstat()
@@ -394,12 +430,12 @@ class TakenBackTests(UpdateCase):
         """What a server that fails has done to the data is undone byte for byte before the one
         before serves again; no request fails, and what it has done is kept as a copy."""
         self.assertEqual(self.now(), "v0")
-        data = self.snickers.folder / "data" / "box.localhost"
+        data = self.folder / "data" / "box.localhost"
         (data / "deep").mkdir()
         (data / "deep" / "file").write_bytes(os.urandom(100_000))
         (data / "private").write_bytes(b"secret")
         (data / "private").chmod(0o600)
-        before = self.folder()
+        before = self.contents()
         harm = (
             "echo harm > /data/private; echo harm > /data/deep/file; chmod 777 /data/deep; "
             "mkdir /data/new; echo new > /data/new/file; "
@@ -408,7 +444,7 @@ class TakenBackTests(UpdateCase):
         for number, what in enumerate(TAKEN_BACK, 1):
             command = BAD[what].replace("sh -c '", f"sh -c '{harm}", 1)
             self.bad(number, what, 0, "serves again", command)
-            self.assertEqual(self.folder(), before, what)
+            self.assertEqual(self.contents(), before, what)
         for client in clients:
             client.over.set()
         for client in clients:
