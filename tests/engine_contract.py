@@ -28,6 +28,8 @@ class EngineFixture(Protocol):
     """Whether servers outlive the engine object that started them."""
     lossy: bool
     """Whether `lose` and `find` do anything."""
+    sole: bool
+    """Whether a site has one server at a time: starting another beside it fails."""
 
     def engine(self) -> IEngine:
         """Return another engine object, on the same host with the same owner as all others."""
@@ -362,6 +364,15 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
             await self.waited(self.engine.stop(self.site, 5))
             second = await self.beside(first)
             self.assertEqual(await self.running(), [second])
+
+        async def test_beside_refused(self) -> None:
+            """Where there cannot be two, the one that serves does not notice that it was tried."""
+            first = await self.start()
+            declared = self.fixture.declared(self.site, "other")
+            starting = self.engine.start(declared, self.words.append, False, first.id)
+            self.assertIn("update = swap", await self.fails(starting))
+            self.assertEqual(await self.running(), [first])
+            self.assertEqual(self.observer.exits, [])
 
         async def test_both_stopped(self) -> None:
             """Of two servers none is left by a stop, a start of one, or the end of the site."""
@@ -814,4 +825,11 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
                 delattr(EngineContract, name)
     if not make.lossy:
         del EngineContract.test_lost
+    if make.sole:
+        del EngineContract.test_beside
+        del EngineContract.test_beside_takes_over
+        del EngineContract.test_beside_fails
+        del EngineContract.test_both_stopped
+    else:
+        del EngineContract.test_beside_refused
     return EngineContract

@@ -48,6 +48,7 @@ class DockerFixture:
 
     lasting = True
     lossy = True
+    sole = False
 
     def __init__(self, case: TestCase) -> None:
         self.image = docker_setup.image()

@@ -150,8 +150,8 @@ SAMPLES = (
     e.Vetoed(3),
     e.Listed(3, None),
     e.Listed(3, SERVER),
-    e.Listed(3, evolve(SERVER, id="two"), (SERVER,)),
-    e.Listed(3, SERVER, (FORMER,)),
+    e.Listed(3, evolve(SERVER, id="two"), None, (SERVER,)),
+    e.Listed(3, SERVER, None, (FORMER,)),
     e.Listed(3, evolve(SERVER, paused=True)),
     e.Listed(3, evolve(SERVER, fingerprint="old", paused=True)),
     e.Listed(3, evolve(SERVER, fingerprint="old")),
@@ -687,7 +687,7 @@ class World(RuleBasedStateMachine):
             server, others = self.beside, ()
         else:
             others = () if self.beside is None else (self.beside,)
-        self.happen(e.Listed(self.looks.pop(0).epoch, server, others))
+        self.happen(e.Listed(self.looks.pop(0).epoch, server, None, others))
 
     @precondition(lambda self: self.there)
     @rule()

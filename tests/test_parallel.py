@@ -179,7 +179,7 @@ class TakesOverTests(ParallelCase):
         one that served is the right one."""
         life = self.life()
         life.hear(e.EngineFound)
-        life.hear(e.Listed, NEW, (SERVER,))
+        life.hear(e.Listed, NEW, None, (SERVER,))
         self.assertEqual(life.state.instance, SERVER)
         self.assertEqual(life.hear(e.TimePassed), (e.Settle("one"),))
 
@@ -190,7 +190,7 @@ class TakesOverTests(ParallelCase):
         self.assertEqual((warn, unwoken), (e.Warn("away"), e.SayUnwoken("away")))
         self.assertEqual((life.state.phase, life.state.instance), (Phase.AWAKE, SERVER))
         life.hear(e.EngineFound)
-        (prepare,) = life.hear(e.Listed, SERVER, (NEW,))
+        (prepare,) = life.hear(e.Listed, SERVER, None, (NEW,))
         self.assertIsInstance(prepare, e.Prepare)
         self.assertEqual(life.hear(e.TimePassed), (e.Settle("one"),))
         # What is still there is ended first.

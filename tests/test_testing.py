@@ -20,6 +20,7 @@ class MemoryFixture:
 
     lasting = True
     lossy = True
+    sole = False
 
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()

@@ -306,6 +306,8 @@ class MemoryEngine:
         def act(done: Deferred[Sequence[Instance]]) -> None:
             former = [server for kept in self.host.former.values() for server in kept]
             others = [server for each in self.host.others.values() for server in each]
+            # One that was replaced and is spared is both.
+            former = [server for server in former if server not in others]
             servers = [*former, *self.host.servers.values(), *others]
             done.callback([server.instance for server in servers])
 

@@ -101,14 +101,7 @@ class Dockerd:
     def listing(self) -> list[Seen]:
         """Return every container of this owner."""
         found = [self._see(id) for id in self._api.containers({recipe.OWNER: self._owner})]
-        seen = [each for each in found if each is not None]
-        served = {each.instance.site for each in seen if _serves(each)}
-        return [
-            evolve(each, instance=evolve(each.instance, beside=True))
-            if each.instance.running and each.instance.site in served and not _serves(each)
-            else each
-            for each in seen
-        ]
+        return marked([each for each in found if each is not None])
 
     def deaths(self) -> Stream:
         """Return a stream of the ends of this owner's containers: events for `death`."""
@@ -790,6 +783,17 @@ def _sum(one: Load, other: Load) -> Load:
     """Return what two containers have used together."""
     traffic = [each.traffic for each in (one, other) if each.traffic is not None]
     return Load(one.processor + other.processor, sum(traffic) if traffic else None)
+
+
+def marked(seen: Sequence[Seen]) -> list[Seen]:
+    """Return *seen*, where those that are only tried beside another one say so."""
+    served = {each.instance.site for each in seen if _serves(each)}
+    return [
+        evolve(each, instance=evolve(each.instance, beside=True))
+        if each.instance.running and each.instance.site in served and not _serves(each)
+        else each
+        for each in seen
+    ]
 
 
 def _serves(seen: Seen) -> bool:

@@ -312,7 +312,7 @@ class ProcessEngine:
 
         return maybeDeferred(begin)
 
-    def _all(self) -> list[Server]:
+    def _all(self) -> Sequence[Server]:
         return [server for servers in self._servers.values() for server in servers]
 
     def _serving(self, site: str) -> Server | None:

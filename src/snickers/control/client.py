@@ -141,9 +141,9 @@ class Client:
         return answer
 
     def act(self, verb: str, host: str, id: str = "", image: str = "") -> Iterator[dict[str, Any]]:
-        """``wake``, ``sleep``, ``restart``, ``renew`` or ``update`` *host*, perhaps to *image*; or with
-        its copies ``snapshot``, ``restore``, ``prove`` or ``verify``, the copy *id* where it is about
-        one. Give each line of progress as it comes.
+        """``wake``, ``sleep``, ``restart``, ``renew`` or ``update`` *host*, perhaps to *image*; or
+        with its copies ``snapshot``, ``restore``, ``prove`` or ``verify``, the copy *id* where it
+        is about one. Give each line of progress as it comes.
 
         The last one has ``done`` or ``error``; a stream that ends without either is `Lost`.
         """
