@@ -357,6 +357,7 @@ class TrialTests(CopiesTests):
 
     async def test_not_copied(self) -> None:
         """Without a copy nothing is tried: the one before serves again, and an alarm says why."""
+        held = self.store.hold("make")
         self.store.fail("make", "The disk is full.")
         await self.wake()
         starts = self.host.starts
@@ -364,6 +365,7 @@ class TrialTests(CopiesTests):
         await self.stage("copying")
         waiter = Waiter()
         self.lives.take(NAME, waiter)
+        held.callback(None)
         await self.until(lambda: waiter.answers)
         self.assertEqual(waiter.kinds, ["leased"])
         self.assertIn(("raised", "update", NAME), self.alarm.told)
