@@ -302,6 +302,10 @@ class Composed(Dockerd):
         with self._turn(site):
             super().remove(site, errand)
 
+    def settle(self, site: str, id: str, spare: str, errand: Errand) -> None:
+        with self._turn(site):
+            super().settle(site, id, spare, errand)
+
     def revert(self, site: str, id: str, errand: Errand) -> Seen:
         with self._turn(site):
             return super().revert(site, id, errand)

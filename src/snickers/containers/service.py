@@ -446,8 +446,8 @@ class Lives:
         if self.pins is None or known is None or not isinstance(kind, Container):
             return
         image = _image(known)
-        if not instance.image or evolve(kind, image=image) != known.kind:
-            return  # It differs in more than its image: nothing of it could be made again.
+        if not (instance.image and image) or evolve(kind, image=image) != known.kind:
+            return  # It has several, or more than that differs: it could not be made again.
         named, _ = self._named.pop(life.site, ("", ""))
         if named and named == life.state.refused and named != fingerprint(filed):
             return  # A person's own trial is over, and what starts are of is as before.
