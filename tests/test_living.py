@@ -120,7 +120,7 @@ class LivingTests(TestCase):
         """What could not be had for an update is not said to be on its way any more."""
         self.checking().callback(None)
         self.turn()
-        self.life._tell("pulling lamp")
+        self.life.tell("pulling lamp")
         self.life._warn(e.Warn("It cannot be pulled.", "update"))
         self.assertEqual(self.life.words, "")
 
