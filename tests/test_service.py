@@ -532,7 +532,7 @@ class LivesTests(LivesCase):
         """That one starts is waited for."""
         starting = Deferred()
         self.begin(container())
-        self.engine.start = lambda declared, progress, fresh=False: starting
+        self.engine.start = lambda declared, progress, fresh=False, beside="": starting
         self.lives.take("a.example", Waiter())
         self.turn()
         self.lives.hand_over()
@@ -546,7 +546,7 @@ class LivesTests(LivesCase):
     def test_bounded(self):
         """An engine that does not finish, or does not close, keeps nobody for long."""
         self.begin(container())
-        self.engine.start = lambda declared, progress, fresh=False: Deferred()
+        self.engine.start = lambda declared, progress, fresh=False, beside="": Deferred()
         self.engine.close = Deferred
         self.lives.take("a.example", Waiter())
         self.turn()
@@ -561,7 +561,7 @@ class LivesTests(LivesCase):
         """Whatever comes of what was asked before, nothing is asked of an engine any more."""
         starting = Deferred()
         self.begin(container())
-        self.engine.start = lambda declared, progress, fresh=False: starting
+        self.engine.start = lambda declared, progress, fresh=False, beside="": starting
         self.lives.take("a.example", Waiter())
         self.turn()
         self.lives.hand_over()

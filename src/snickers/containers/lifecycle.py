@@ -319,6 +319,7 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
         r.inherit,         _,                 _,                 _,                 _,
         _,                 _,                 _,                 _,                 _,
         _,                 _,                 _,                 _,                 _,
+        _,                 _,
     ),
     e.Removed: (
         w.remove_away,     w.remove,          w.remove_starting, w.remove_awake,    w.remove_awake,
