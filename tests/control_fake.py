@@ -114,8 +114,8 @@ class FakeLives:
     def restart(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
         return self._call(progress, "restart", site)
 
-    def update(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
-        return self._call(progress, "update", site)
+    def update(self, site: str, progress: Callable[[str], None], image: str = "") -> Deferred[None]:
+        return self._call(progress, "update", site, *([image] if image else []))
 
     def roll_back(self, site: str, progress: Callable[[str], None]) -> Deferred[None]:
         return self._call(progress, "roll_back", site)

@@ -18,6 +18,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -37,6 +38,9 @@ APPLETS = (
     "sh echo mkdir httpd truncate sleep cat id touch test true nc ps mount printf grep find "
     "ip sed dd tr chown su stat chmod kill mknod"
 )
+
+REMOVE_TRIES = 50
+"""Tries, a tenth of a second apart, to remove a network."""
 
 START_WITHIN = 60
 """Seconds for a dockerd of our own, which unpacks itself on a slow disk the first time."""
@@ -241,7 +245,15 @@ def remove_all(owner: str) -> None:
         except docker.errors.NotFound:
             pass
     for network in client().networks(filters=mine):
-        client().remove_network(network["Id"])
+        for tries in range(REMOVE_TRIES):
+            try:
+                client().remove_network(network["Id"])
+                break
+            except docker.errors.APIError:
+                # A container that was just removed may count as joined for a moment.
+                if tries + 1 == REMOVE_TRIES:
+                    raise
+                time.sleep(0.1)
 
 
 class _Side(Protocol):

@@ -28,6 +28,8 @@ class EngineFixture(Protocol):
     """Whether servers outlive the engine object that started them."""
     lossy: bool
     """Whether `lose` and `find` do anything."""
+    sole: bool
+    """Whether a site has one server at a time: starting another beside it fails."""
 
     def engine(self) -> IEngine:
         """Return another engine object, on the same host with the same owner as all others."""
@@ -38,6 +40,7 @@ class EngineFixture(Protocol):
         - ``"serves"``: writes the lines ``one``, ``two`` and ``three``, then answers on its port,
           writing a line that contains ``asked`` for each request;
         - ``"stubborn"``: as ``"serves"``, but ends only when it is killed;
+        - ``"other"``: as ``"serves"``, of another declaration;
         - ``"exits"``: ends at once with status 3;
         - ``"wrong"``: cannot be started.
         """
@@ -256,7 +259,7 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
             for stopped in (False, True):
                 first = await self.start()
                 second = await self.start("stubborn")
-                await self.waited(self.engine.settle(self.site))
+                await self.waited(self.engine.settle(self.site, second.id))
                 if stopped:
                     await self.waited(self.engine.stop(self.site, 0.1), 0.1)
                 back = await self.waited(self.engine.revert(self.site, first.id, self.words.append))
@@ -289,7 +292,102 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
             await self.fails(self.engine.revert(self.site, "nobody", self.words.append))
             await self.waited(self.engine.remove(self.site))
             await self.fails(self.engine.revert(self.site, first.id, self.words.append))
-            await self.waited(self.engine.settle(self.site))
+            await self.waited(self.engine.settle(self.site, first.id))
+
+        async def beside(self, first: Instance, does: str = "stubborn") -> Instance:
+            declared = self.fixture.declared(self.site, does)
+            starting = self.engine.start(declared, self.words.append, False, first.id)
+            return await self.waited(starting)
+
+        async def ask(self, instance: Instance) -> None:
+            assert instance.address is not None
+            answer = await self.waited(self.fixture.ask(instance.address, instance))
+            self.assertIn(self.site.encode(), answer)
+
+        async def test_beside(self) -> None:
+            """A server can be started beside the one that serves, which does not notice; it is said
+            which of them is only tried, also when it is asked for twice."""
+            first = await self.start()
+            second = await self.beside(first)
+            self.assertNotEqual((first.id, first.address), (second.id, second.address))
+            self.assertEqual((await self.beside(first)).id, second.id)
+            running = {each.id: each.beside for each in await self.running()}
+            self.assertEqual(running, {first.id: False, second.id: True})
+            for each in (first, second):
+                await self.ask(each)
+                self.assertTrue(await self.waited(self.engine.healthy(each)))
+            self.assertEqual(self.observer.exits, [])
+
+        async def test_beside_takes_over(self) -> None:
+            """When the newcomer has proven itself it is the site's server; the one before runs as
+            long as it is spared, is ended alone, and can come back."""
+            first = await self.start()
+            second = await self.beside(first)
+            await self.waited(self.engine.settle(self.site, second.id, first.id))
+            await self.ask(first)
+            for _ in range(2):
+                await self.waited(self.engine.settle(self.site, second.id))
+            await self.waited(self.observer.until(lambda: bool(self.observer.exits)))
+            self.assertEqual([each.id for each in await self.running()], [second.id])
+            self.assertEqual([each.beside for each in await self.running()], [False])
+            self.assertEqual([exit.id for exit in self.observer.exits], [first.id])
+            await self.ask(second)
+            back = await self.waited(self.engine.revert(self.site, first.id, self.words.append))
+            self.assertEqual(back.fingerprint, first.fingerprint)
+            self.assertEqual(await self.running(), [back])
+
+        async def test_beside_fails(self) -> None:
+            """A newcomer that is of no use is ended and forgotten; the one that serves does not
+            notice, and what was before it can still come back."""
+            zeroth = await self.start("stubborn")
+            first = await self.start()
+            second = await self.beside(first, "other")
+            await self.waited(self.engine.settle(self.site, first.id))
+            self.assertEqual(await self.running(), [first])
+            self.assertIn(second.id, [exit.id for exit in self.observer.exits])
+            await self.ask(first)
+            await self.fails(self.engine.revert(self.site, second.id, self.words.append))
+            back = await self.waited(self.engine.revert(self.site, zeroth.id, self.words.append))
+            self.assertEqual(back.fingerprint, zeroth.fingerprint)
+
+        async def test_beside_what_cannot_be_started(self) -> None:
+            """What cannot be started beside another one leaves nothing."""
+            first = await self.start()
+            starting = self.engine.start(self.wrong(), self.words.append, False, first.id)
+            await self.fails(starting)
+            self.assertEqual(await self.running(), [first])
+            self.assertEqual(self.observer.exits, [])
+
+        async def test_beside_nobody(self) -> None:
+            """A server that is not there any more cannot be started beside: it is a plain start."""
+            first = await self.start()
+            await self.waited(self.engine.stop(self.site, 5))
+            second = await self.beside(first)
+            self.assertEqual(await self.running(), [second])
+
+        async def test_beside_refused(self) -> None:
+            """Where there cannot be two, the one that serves does not notice that it was tried."""
+            first = await self.start()
+            declared = self.fixture.declared(self.site, "other")
+            starting = self.engine.start(declared, self.words.append, False, first.id)
+            self.assertIn("update = swap", await self.fails(starting))
+            self.assertEqual(await self.running(), [first])
+            self.assertEqual(self.observer.exits, [])
+
+        async def test_both_stopped(self) -> None:
+            """Of two servers none is left by a stop, a start of one, or the end of the site."""
+            for end in ("stop", "start", "remove"):
+                first = await self.start()
+                await self.beside(first)
+                if end == "start":
+                    await self.start("other")
+                    self.assertEqual(len(await self.running()), 1)
+                    await self.waited(self.engine.stop(self.site, 0.1), 0.1)
+                elif end == "stop":
+                    await self.waited(self.engine.stop(self.site, 0.1), 0.1)
+                else:
+                    await self.waited(self.engine.remove(self.site), 0.1)
+                self.assertEqual(await self.running(), [])
 
         async def test_prepare(self) -> None:
             """It is said whether a start would make another server; nothing that runs is touched.
@@ -727,4 +825,11 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
                 delattr(EngineContract, name)
     if not make.lossy:
         del EngineContract.test_lost
+    if make.sole:
+        del EngineContract.test_beside
+        del EngineContract.test_beside_takes_over
+        del EngineContract.test_beside_fails
+        del EngineContract.test_both_stopped
+    else:
+        del EngineContract.test_beside_refused
     return EngineContract

@@ -49,6 +49,8 @@ class Dialogue:
     def hear(self, event, *arguments, **named):
         """Tell it of *event*; a class is given the present epoch if it takes one."""
         if isinstance(event, type):
+            if event is e.GivenBack and not arguments:
+                arguments = (SERVER.address,)
             if "epoch" in event.__annotations__:
                 arguments = (self.state.epoch, *arguments)
             event = event(*arguments, **named)

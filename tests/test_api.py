@@ -290,6 +290,16 @@ class CertificateTests(ApiCase):
 class ActingTests(ApiCase):
     """wake, sleep, restart."""
 
+    def test_image(self) -> None:
+        """An update may be to another image; nothing else has one."""
+        for verb, asked in (("update", ("update", "alice.example", "lamp:8")), ("wake", None)):
+            caller = self.call("POST", f"/sites/alice.example/{verb}?image=lamp%3A8")
+            call = self.lives.calls[-1]
+            self.assertEqual(call.asked, asked or ("wake", "alice.example"))
+            call.result.callback(None)
+            self.assertEqual(caller.lines(), [{"done": True}])
+            caller.body()
+
     def test_progress_is_streamed(self) -> None:
         """Each step is a line as it happens, the last line says that it is done."""
         for verb, asked in (

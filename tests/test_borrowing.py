@@ -89,7 +89,7 @@ class BorrowingTests(BorrowingCase):
         self.assertEqual([self.take().answers for _ in range(3)], [[HERE]] * 3)
         self.assertEqual((self.lives.uses["a"], self.moved), (1, ["a"]))
         for _ in range(3):
-            self.leases.give_back("a")
+            self.leases.give_back("a", HERE)
         self.pass_time(3)
         self.assertEqual(self.lives.uses["a"], 0)
 

@@ -455,6 +455,10 @@ class Stranger:
         )
 
 
+PLAIN = {"fresh": False, "beside": "", "exact": ""}
+"""What else belongs to a start."""
+
+
 class StrangerTests(Case):
     """What a stranger can have who speaks for the front."""
 
@@ -478,7 +482,7 @@ class StrangerTests(Case):
 
     def start(self, **changes: Any) -> dict[bytes, bytes]:
         wanted = fingerprint(evolve(self.declared, kind=evolve(self.declared.kind, **changes)))
-        return self.stranger.ask(b"Start", site="box.localhost", wanted=wanted, fresh=False)
+        return self.stranger.ask(b"Start", site="box.localhost", wanted=wanted, **PLAIN)
 
     def test_other_declarations(self) -> None:
         """Another image, command, mount, network or privilege is not to be had: what is not
@@ -494,10 +498,8 @@ class StrangerTests(Case):
             answer = self.start(**changes)
             self.assertIn(b"snickers reload", answer[b"_error_description"], changes)
         moved = fingerprint(evolve(self.declared, data="/"))
-        self.refused(b"Start", site="box.localhost", wanted=moved, fresh=False)
-        self.refused(
-            b"Start", site="other.localhost", wanted=fingerprint(self.declared), fresh=False
-        )
+        self.refused(b"Start", site="box.localhost", wanted=moved, **PLAIN)
+        self.refused(b"Start", site="other.localhost", wanted=fingerprint(self.declared), **PLAIN)
         self.assertEqual(self.containers(), {})
         # More words are no more.
         good = fingerprint(self.declared)
@@ -505,7 +507,7 @@ class StrangerTests(Case):
             b"Start",
             site="box.localhost",
             wanted=good,
-            fresh=False,
+            **{**PLAIN, "exact": "busybox", "beside": "another's"},
             image="busybox",
             volumes="/:/host",
         )

@@ -54,6 +54,7 @@ class WireTests(SynchronousTestCase):
             words,
             {
                 *(b"call", b"site", b"id", b"wanted", b"fresh", b"mark", b"within"),
+                *(b"beside", b"spare", b"exact"),
                 *(b"tail", b"follow", b"size"),
             },
         )

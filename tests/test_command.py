@@ -88,8 +88,8 @@ class FakeClient:
     def change(self, what: str) -> Iterator[Any]:
         return self._pieces("change", what)
 
-    def act(self, verb: str, host: str, id: str = "") -> Iterator[Any]:
-        return self._pieces("act", verb, host, *([id] if id else []))
+    def act(self, verb: str, host: str, id: str = "", image: str = "") -> Iterator[Any]:
+        return self._pieces("act", verb, host, *([id] if id else []), *([image] if image else []))
 
     def logs(self, host: str, tail: int, follow: bool) -> Iterator[Any]:
         return self._pieces("logs", host, tail, follow)
@@ -563,6 +563,12 @@ class ActingTests(CommandCase):
                 f"a.example: pulling\na.example: {end}\n", verb, "a.example", act=self.events
             )
             self.assertEqual(self.client.asked, [("act", verb, "a.example")])
+
+    def test_image(self) -> None:
+        """An update may be to another image."""
+        argv = ("update", "a.example", "--image", "lamp:8")
+        self.assertEqual(self.run_command(*argv, act=self.events), 0)
+        self.assertEqual(self.client.asked, [("act", "update", "a.example", "lamp:8")])
 
     def test_terminal(self) -> None:
         """On a terminal one line is kept up to date."""

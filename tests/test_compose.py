@@ -61,6 +61,7 @@ class ComposeFixture:
 
     lasting = True
     lossy = True
+    sole = True
 
     def __init__(self, case: TestCase) -> None:
         tool()

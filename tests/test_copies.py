@@ -24,6 +24,8 @@ from tests.copies_contract import copies_contract, ignore, write
 from tests.test_service import Alarm, Prober, Sweep, Waiter
 
 NAME = "alice.example"
+HERE = ("127.0.0.1", 40001)
+"""Where a use was: it matters only while there are two servers."""
 SNAPSHOT = ("snapshot",)
 
 
@@ -73,6 +75,7 @@ class CopiesTests(TestCase):
         self.apart = MemoryEngine(reactor)
         self.copies = self.make_copies()
         self.lives.moved = self.copies.moved
+        self.lives.copies = self.copies
         self.have(snapshot=SNAPSHOT)
         self.said: list[str] = []
 
@@ -94,10 +97,10 @@ class CopiesTests(TestCase):
         self.addCleanup(copies.close)
         return copies
 
-    def have(self, **life: Any) -> None:
+    def have(self, image: str = "lamp", data: str = "/data", **life: Any) -> None:
         """Declare the site."""
         first = not hasattr(self, "site")
-        kind = Container("lamp", data="/data", volumes=("/srv:/srv",), life=Lifecycle(**life))
+        kind = Container(image, data=data, volumes=("/srv:/srv",), life=Lifecycle(**life))
         self.site = Site(NAME, kind, data=str(self.data))
         self.lives.apply([self.site] if first else [], [] if first else [self.site], [])
 
@@ -288,6 +291,118 @@ class AsleepTests(CopiesTests):
         self.assertEqual(await self.whys(), ["fell asleep"])
 
 
+class TrialTests(CopiesTests):
+    """``copy before update``."""
+
+    async def trial(self) -> Waiter:
+        """Have an awake server replaced by one that writes to the folder; return one who waits."""
+        await self.wake()
+        self.engine.hold("start")
+        self.have("lamp:2", copy_before_update=True, wake="always")
+        await self.until(lambda: self.engine.calls.count(("start", NAME)) == 2)
+        write(self.data, page="two")
+        waiter = Waiter()
+        self.lives.take(NAME, waiter)
+        return waiter
+
+    async def test_proven(self) -> None:
+        """A copy was made when nothing ran; the newcomer goes on with what it has written, and
+        others have the folder again."""
+        waiter = await self.trial()
+        self.engine.release("start")
+        await self.until(lambda: waiter.answers)
+        self.assertEqual((waiter.kinds, self.page()), (["leased"], "two"))
+        self.assertEqual(await self.whys(), ["before an update"])
+        (copy,) = await self.copies.snapshots(NAME)
+        self.assertEqual(await self.contents(copy), "one")
+        self.assertEqual((await self.copies.snapshot(NAME, ignore)).why, "asked for")
+
+    async def test_put_back(self) -> None:
+        """If it fails, the one before finds the folder as it was, while who came waits; what the
+        newcomer had written is kept, too."""
+        pages: list[str] = []
+        revert = self.engine.revert
+
+        def watched(*arguments: Any) -> Any:
+            pages.append(self.page())
+            self.prober.passing = True
+            return revert(*arguments)
+
+        self.patch(self.engine, "revert", watched)
+        waiter = await self.trial()
+        self.prober.passing = False
+        self.engine.release("start")
+        await self.stage("checking")
+        self.host.end(NAME, 3)
+        await self.until(lambda: pages)
+        self.assertEqual(pages, ["one"])
+        await self.until(lambda: waiter.answers)
+        self.assertEqual((waiter.kinds, self.page()), (["leased"], "one"))
+        await self.until(lambda: self.beside() == [])
+        copies = await self.copies.snapshots(NAME)
+        self.assertEqual(
+            [copy.why for copy in copies], ["before an update", "left by an update that failed"]
+        )
+        self.assertEqual(await self.contents(copies[1]), "two")
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
+
+    async def test_never_started(self) -> None:
+        """What could not be started has touched nothing: nothing is put back."""
+        waiter = await self.trial()
+        self.host.refused[NAME] = "There is no such image."
+        self.engine.release("start")
+        await self.until(lambda: waiter.answers)
+        self.assertEqual((waiter.kinds, self.page()), (["leased"], "two"))
+        self.assertNotIn(("restore", NAME), self.store.calls)
+
+    async def test_not_copied(self) -> None:
+        """Without a copy nothing is tried: the one before serves again, and an alarm says why."""
+        held = self.store.hold("make")
+        self.store.fail("make", "The disk is full.")
+        await self.wake()
+        starts = self.host.starts
+        self.have("lamp:2", copy_before_update=True, wake="always")
+        await self.stage("copying")
+        waiter = Waiter()
+        self.lives.take(NAME, waiter)
+        held.callback(None)
+        await self.until(lambda: waiter.answers)
+        self.assertEqual(waiter.kinds, ["leased"])
+        self.assertIn(("raised", "update", NAME), self.alarm.told)
+        self.assertEqual(self.host.starts, starts + 1)
+        self.assertEqual((await self.copies.snapshot(NAME, ignore)).why, "asked for")
+
+    async def test_others_wait(self) -> None:
+        """Who wants a copy or a restore meanwhile gets it when the trial is over."""
+        waiter = await self.trial()
+        copying = self.copies.snapshot(NAME, ignore)
+        await deferLater(reactor, 0.05)
+        self.assertNoResult(copying)
+        self.engine.release("start")
+        await self.until(lambda: waiter.answers)
+        self.assertEqual((await copying).why, "asked for")
+
+    async def test_waits_for_others(self) -> None:
+        """A copy that is being made is waited for, but not for long."""
+        self.patch(copies_module, "TURN_WITHIN", 0.05)
+        held = self.store.hold("make")
+        await self.wake()
+        other = self.copies.snapshot(NAME, ignore)
+        self.have("lamp:2", copy_before_update=True, wake="always")
+        await self.until(lambda: ("raised", "update", NAME) in self.alarm.told)
+        held.callback(None)
+        await other
+        await self.stage("awake")
+
+    async def test_nothing_to_copy(self) -> None:
+        """A site without a folder, or one that its server is not given, has nothing to copy."""
+        await self.wake()
+        self.have("lamp:2", data="", copy_before_update=True, wake="always")
+        await self.until(lambda: self.host.made == 2)
+        await self.stage("awake")
+        self.assertEqual(await self.whys(), [])
+
+
 class RestoringTests(CopiesTests):
     """``restore``."""
 
@@ -339,10 +454,10 @@ class RestoringTests(CopiesTests):
         await self.stage("draining")
         waiter = Waiter()
         self.assertIsNone(self.lives.take(NAME, waiter))
-        self.lives.give_back(NAME)
+        self.lives.give_back(NAME, HERE)
         await restoring
         self.assertEqual(waiter.kinds, ["leased"])
-        self.lives.give_back(NAME)
+        self.lives.give_back(NAME, HERE)
         self.assertEqual(seen, [(False, "one")])
 
     async def test_waiting_while_starting(self) -> None:
@@ -357,7 +472,7 @@ class RestoringTests(CopiesTests):
         self.engine.release("start")
         await self.until(lambda: waiter.answers)
         self.assertEqual(waiter.kinds, ["leased"])
-        self.lives.give_back(NAME)
+        self.lives.give_back(NAME, HERE)
         await restoring
         self.assertEqual((self.page(), self.lives.stage(NAME)), ("one", "awake"))
 

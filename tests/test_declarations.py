@@ -56,6 +56,20 @@ class DeclarationsTests(SynchronousTestCase):
         self.made.forget("bob.example")
         self.assertEqual(self.made.sites(), ["alice.example"])
 
+    def test_beside(self) -> None:
+        """One that is made beside the last one, of the same declaration too, is known with it until
+        it is said which of them is the last one."""
+        for last, left in (("3", ["2", "3"]), ("2", ["1", "2"]), ("gone", ["1", "2", "3"])):
+            self.made.forget("alice.example")
+            self.made.add("1", 1.5, other("one"))
+            self.made.add("2", 1.5, other("two"))
+            self.made.add("3", 1.5, other("two"), beside=True)
+            self.assertEqual(self.ids(), ["1", "2", "3"])
+            self.made.settle("alice.example", last)
+            self.assertEqual(self.ids(), left)
+            self.made.settle("alice.example", last)
+            self.assertEqual(self.ids(), left)
+
     def test_same(self) -> None:
         """One that is made anew of the same declaration takes the place of the one before."""
         self.made.add("1", 1.5, other("a"))

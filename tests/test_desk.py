@@ -32,6 +32,7 @@ class Leases:
     def __init__(self) -> None:
         self.at: dict[str, Address] = {}
         self.uses: Counter[str] = Counter()
+        self.used: Counter[tuple[str, Address]] = Counter()
         self.waiting: list[tuple[str, IWaiter]] = []
         self.doubts: list[tuple[str, Address]] = []
         self.stages: dict[str, Stage] = {}
@@ -40,13 +41,19 @@ class Leases:
         address = self.at.get(site)
         if address is None:
             self.waiting.append((site, waiter))
-        else:
-            self.uses[site] += 1
+            return None
+        return self.lease(site, address)
+
+    def lease(self, site: str, address: Address) -> Address:
+        """Count one use more of the server at *address*."""
+        self.uses[site] += 1
+        self.used[site, address] += 1
         return address
 
-    def give_back(self, site: str) -> None:
-        assert self.uses[site] > 0
+    def give_back(self, site: str, address: Address) -> None:
+        assert self.used[site, address] > 0
         self.uses[site] -= 1
+        self.used[site, address] -= 1
 
     def forget(self, site: str, waiter: IWaiter) -> None:
         self.waiting.remove((site, waiter))
@@ -69,8 +76,7 @@ class Leases:
             waiter.refused(answer)
         else:
             self.at[site] = answer
-            self.uses[site] += 1
-            waiter.leased(answer)
+            waiter.leased(self.lease(site, answer))
 
 
 @implementer(IAlarm)
@@ -135,6 +141,10 @@ class DeskCase(SynchronousTestCase):
     def take(self, ticket: int, site: str = "a") -> Any:
         return self.say(wire.Take, site=site, ticket=ticket)
 
+    def give_back(self, count: int = 1, site: str = "a", at: tuple[str, int] = HERE) -> None:
+        host, port = at
+        self.say(wire.GiveBack, site=site, count=count, host=host, port=port)
+
     def result(self, answer: Any) -> Address | Refusal:
         self.pump.flush()
         return wire.result(self.successResultOf(answer))
@@ -156,7 +166,7 @@ class LeasesTests(DeskCase):
         self.leases.at["a"] = HERE
         self.assertEqual(self.result(self.take(1)), HERE)
         self.assertEqual((self.leases.uses["a"], self.desk.leased), (1, 1))
-        self.say(wire.GiveBack, site="a", count=1)
+        self.give_back()
         self.assertEqual((self.leases.uses["a"], self.desk.leased), (0, 0))
 
     def test_waits(self) -> None:
@@ -202,7 +212,7 @@ class LeasesTests(DeskCase):
         self.worker.callRemote(wire.Forget, ticket=1)
         self.assertEqual(self.result(answer), HERE)
         self.assertEqual((self.leases.uses["a"], self.desk.leased), (1, 1))
-        self.say(wire.GiveBack, site="a", count=1)
+        self.give_back()
         self.assertEqual((self.leases.uses["a"], self.desk.leased), (0, 0))
 
     def test_withdrawn(self) -> None:
@@ -231,11 +241,29 @@ class LeasesTests(DeskCase):
         self.desk.changed("a")
         self.assertEqual(self.names(), ["Withdraw", "leased"])
 
+    def test_two_servers(self) -> None:
+        """While one takes another's place each is given back as what it is; giving back the last
+        lease of the old one does not keep the new one from being withdrawn."""
+        self.leases.at["a"] = HERE
+        self.take(1)
+        self.leases.at["a"] = THERE
+        self.desk.changed("a")
+        self.take(2)
+        self.give_back(5, at=HERE)
+        self.assertEqual(+self.leases.used, {("a", THERE): 1})
+        self.give_back(1, at=HERE)
+        self.assertEqual(self.desk.leased, 1)
+        del self.leases.at["a"]
+        self.desk.changed("a")
+        self.assertEqual(self.names(), ["Withdraw", "Withdraw"])
+        self.die()
+        self.assertEqual(+self.leases.used, {})
+
     def test_nothing_to_withdraw(self) -> None:
         """What was given back is not withdrawn."""
         self.leases.at["a"] = HERE
         self.take(1)
-        self.say(wire.GiveBack, site="a", count=1)
+        self.give_back()
         del self.leases.at["a"]
         self.desk.changed("a")
         self.assertEqual(self.names(), [])
@@ -246,7 +274,7 @@ class LeasesTests(DeskCase):
         for ticket in range(3):
             self.take(ticket)
         self.take(9, "b")
-        self.say(wire.GiveBack, site="a", count=1)
+        self.give_back()
         self.assertEqual((self.leases.uses["a"], len(self.leases.waiting)), (2, 1))
         self.die()
         self.assertEqual((self.leases.uses["a"], self.leases.waiting), (0, []))
@@ -284,11 +312,11 @@ class NonsenseTests(DeskCase):
         pump.flush()
         self.take(1)
         for count in (-5, 0):
-            self.say(wire.GiveBack, site="a", count=count)
+            self.give_back(count)
         self.assertEqual((self.leases.uses["a"], self.desk.leased), (2, 1))
         for count in (1 << 80, 1, -1):
-            self.say(wire.GiveBack, site="a", count=count)
-            self.say(wire.GiveBack, site="b", count=count)
+            self.give_back(count)
+            self.give_back(count, "b")
         self.assertEqual((self.leases.uses["a"], self.desk.leased, desk.leased), (1, 0, 1))
         self.die()
         self.assertEqual((self.leases.uses["a"], self.gone), (1, [True]))

@@ -37,6 +37,7 @@ exec httpd -f -vv -p 80 -h /www
 COMMANDS = {
     "serves": ("sh", "-c", SERVE),
     "stubborn": ("sh", "-c", "trap '' TERM; " + SERVE),
+    "other": ("sh", "-c", ": another; " + SERVE),
     "exits": ("sh", "-c", "exit 3"),
     "wrong": ("sh",),
 }
@@ -47,6 +48,7 @@ class DockerFixture:
 
     lasting = True
     lossy = True
+    sole = False
 
     def __init__(self, case: TestCase) -> None:
         self.image = docker_setup.image()

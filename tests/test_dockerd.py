@@ -118,12 +118,68 @@ class StartTests(DockerdTestCase):
         ]
         self.assertEqual(order, ["create", "stop", "start", "rename", "rename"])
 
+    def beside(self, print: str, first: str) -> str:
+        """Start a newcomer beside the container *first*."""
+        self.docker.at_once = 2
+        seen = self.dockerd.start(ALICE, print, Errand(), False, first)
+        return seen.instance.id
+
+    def test_beside(self) -> None:
+        """A newcomer has a name of its own until it is the right one; by that it is known which of
+        the two serves, whoever looks."""
+        first = self.start("old").instance.id
+        second = self.beside("new", first)
+        self.assertEqual(self.docker.made[first]["Name"], NAME)
+        beside = {seen.instance.id: seen.instance.beside for seen in self.dockerd.listing()}
+        self.assertEqual(beside, {first: False, second: True})
+        self.assertEqual(self.dockerd._running(SITE).instance.id, first)
+        self.dockerd.settle(SITE, second, first, Errand())
+        self.assertEqual(self.docker.made[second]["Name"], NAME)
+        self.assertEqual(self.dockerd._running(SITE).instance.id, second)
+        beside = {seen.instance.id: seen.instance.beside for seen in self.dockerd.listing()}
+        self.assertEqual(beside, {first: True, second: False})
+
+    def test_beside_again(self) -> None:
+        """A newcomer that was there before is started again, and not made anew."""
+        first = self.start("old").instance.id
+        second = self.start("new").instance.id
+        self.dockerd.revert(SITE, first, Errand())
+        third = self.start("new").instance.id
+        self.assertNotEqual(second, third)
+        self.dockerd.settle(SITE, third, "", Errand())
+        self.assertEqual(self.beside("old", third), first)
+        self.assertEqual(set(self.docker.made), {first, third})
+
+    def test_exact(self) -> None:
+        """What is to be of an exact image is, whatever its name means by now, as long as a
+        container of the site is of that; a fresh start goes beyond it."""
+        first = self.start("old").instance
+        self.docker.images["lamp:7"] = {"Id": "sha256:8", "Config": {}}
+        second = self.dockerd.start(ALICE, "old", Errand(), fresh=True).instance
+        self.assertEqual((first.image, second.image), ("sha256:7", "sha256:8"))
+        self.dockerd.stop(SITE, 1, Errand())
+        exact = evolve(ALICE, exact=first.image)
+        self.assertEqual(self.start("old", exact).instance.id, first.id)
+        # Another declaration of the same image, too.
+        self.assertEqual(self.start("new", exact).instance.image, "sha256:7")
+        fresh = self.dockerd.start(exact, "new", Errand(), fresh=True)
+        self.assertEqual(fresh.instance.image, "sha256:8")
+        self.dockerd.remove(SITE, Errand())
+        self.assertEqual(self.start("new", exact).instance.image, "sha256:8")
+
+    def test_settle_nobody(self) -> None:
+        """Where the right one is gone nothing is touched: who cares for it will hear of its end."""
+        first = self.start("old").instance.id
+        second = self.beside("new", first)
+        self.dockerd.settle(SITE, "gone", "", Errand())
+        self.assertEqual(set(self.docker.made), {first, second})
+
     def test_kept(self) -> None:
         """What was replaced is kept, one of it, and comes back when it is asked for; what came
         after it is forgotten."""
         ids = [self.start(print).instance.id for print in ("one", "two", "three")]
         self.assertEqual(set(self.docker.made), set(ids[1:]))
-        self.dockerd.settle(SITE)
+        self.dockerd.settle(SITE, ids[2], "", Errand())
         self.assertEqual(set(self.docker.made), set(ids[1:]))
         errand = Errand()
         back = self.dockerd.revert(SITE, ids[1], errand)

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Site, Static
-from snickers.interfaces import Change, ILeases, IPlane, Refusal, Stage
+from snickers.interfaces import Address, Change, ILeases, IPlane, Refusal, Stage
 from snickers.stream import Sweep
 from snickers.workers import wire
 from snickers.workers.census import Counts, read
@@ -126,7 +126,7 @@ class LeasesTests(DutyCase):
         self.assertEqual(self.take().answers, [HERE])
         self.assertEqual(self.lives.uses["a"], 1)
         for _ in range(3):
-            self.leases.give_back("a")
+            self.leases.give_back("a", HERE)
         self.linger()
         self.assertEqual((self.lives.uses["a"], self.desk.leased, self.leases._servers), (0, 0, {}))
 
@@ -189,7 +189,7 @@ class LeasesTests(DutyCase):
             self.assertEqual(self.lives.uses["a"], int(ask_again))
             if again is not None:
                 self.assertEqual(again.answers, [HERE])
-                self.leases.give_back("a")
+                self.leases.give_back("a", HERE)
                 self.linger()
             self.withdraw()
             self.pump.flush()
@@ -208,8 +208,8 @@ class LeasesTests(DutyCase):
         self.lives.answer(THERE)
         self.pump.flush()
         self.assertEqual((again.answers, self.lives.uses["a"]), ([THERE], 2))
-        self.leases.give_back("a")
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
+        self.leases.give_back("a", THERE)
         self.linger()
         self.assertEqual((self.lives.uses["a"], self.leases._servers), (0, {}))
 
@@ -218,7 +218,7 @@ class LeasesTests(DutyCase):
         self.lives.at["a"] = HERE
         self.take()
         self.pump.flush()
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.withdraw()
         self.pump.flush()
         self.assertEqual(self.lives.uses["a"], 0)
@@ -228,7 +228,7 @@ class LeasesTests(DutyCase):
         self.lives.at["a"] = HERE
         self.take()
         self.pump.flush()
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.withdraw()
         for _ in range(4):
             self.clock.advance(LINGER / 2)
@@ -378,7 +378,7 @@ class LostTests(DutyCase):
         self.assertEqual(self.lives.uses["a"], 0)
         self.assertIsNone(self.leases.ready("a"))
         self.leases.failed("a", HERE)
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.duty.raise_alarm("health", "a", "down")
         self.counts = {"a": Counts(1)}
         self.duty.report()
@@ -420,7 +420,7 @@ class World(RuleBasedStateMachine):
         _, _, self.pump = connectedServerAndClient(lambda: self.desk, lambda: self.duty)
         self.waiting: list[tuple[str, Waiter]] = []
         self.forgotten: list[Waiter] = []
-        self.uses: Counter[str] = Counter()
+        self.uses: dict[str, list[Address]] = {site: [] for site in SITES}
 
     def hear(self) -> None:
         """Note who has been answered."""
@@ -428,21 +428,22 @@ class World(RuleBasedStateMachine):
             site, waiter = entry
             self.waiting.remove(entry)
             (answer,) = waiter.answers
-            self.uses[site] += not isinstance(answer, Refusal)
+            if not isinstance(answer, Refusal):
+                self.uses[site].append(answer)
 
     @rule(site=sites)
     def take(self, site: str) -> None:
         waiter = Waiter()
-        if self.leases.take(site, waiter) is None:
+        address = self.leases.take(site, waiter)
+        if address is None:
             self.waiting.append((site, waiter))
         else:
-            self.uses[site] += 1
+            self.uses[site].append(address)
 
-    @rule(site=sites)
-    def give_back(self, site: str) -> None:
+    @rule(site=sites, pick=picks)
+    def give_back(self, site: str, pick: int) -> None:
         if self.uses[site]:
-            self.uses[site] -= 1
-            self.leases.give_back(site)
+            self.leases.give_back(site, self.uses[site].pop(pick % len(self.uses[site])))
 
     @precondition(lambda self: self.waiting)
     @rule(pick=picks)
@@ -459,8 +460,14 @@ class World(RuleBasedStateMachine):
             self.desk.changed(site)
             for entry in [entry for entry in self.lives.waiting if entry[0] == site]:
                 self.lives.waiting.remove(entry)
-                self.lives.uses[site] += 1
-                entry[1].leased(self.lives.at[site])
+                entry[1].leased(self.lives.lease(site, self.lives.at[site]))
+
+    @rule(site=sites, port=st.integers(1, 3))
+    def replace(self, site: str, port: int) -> None:
+        """Another server takes the place of the one there."""
+        if site in self.lives.at:
+            self.lives.at[site] = ("127.0.0.1", port)
+            self.desk.changed(site)
 
     @rule(site=sites)
     def sleep(self, site: str) -> None:
@@ -493,9 +500,9 @@ class World(RuleBasedStateMachine):
     @invariant()
     def counted_alike(self) -> None:
         for site in SITES:
-            assert self.lives.uses[site] == self.desk._held.get(site, 0)
-            if self.uses[site]:
-                assert self.lives.uses[site] >= 1
+            for address in self.uses[site]:
+                assert self.lives.used[site, address] >= 1
+        assert +self.lives.used == Counter(self.desk._held)
 
     @invariant()
     def the_forgotten_are(self) -> None:
@@ -512,7 +519,7 @@ class World(RuleBasedStateMachine):
         assert not self.waiting
         for site in SITES:
             while self.uses[site]:
-                self.give_back(site)
+                self.give_back(site, 0)
         for _ in range(4):
             self.clock.advance(LINGER / 2)
         self.pump.flush()
@@ -520,7 +527,8 @@ class World(RuleBasedStateMachine):
         assert self.desk.leased == 0
         for kept in (
             *(self.desk._waiting, self.desk._at, self.lives.waiting),
-            *(self.leases._servers, self.leases._asked, self.leases._by_waiter),
+            *(self.leases._servers, self.leases._former),
+            *(self.leases._asked, self.leases._by_waiter),
         ):
             assert not kept
 

@@ -22,7 +22,7 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from snickers.interfaces import Address, ILeases, IWaiter, Refusal, Stage
 from snickers.stream import Sweep
-from snickers.workers.leases import LINGER, LOST, RemoteLeases
+from snickers.workers.leases import LINGER, LOST, RemoteLeases, _Server
 
 HERE = ("127.0.0.1", 8001)
 THERE = ("127.0.0.1", 8002)
@@ -57,6 +57,8 @@ class Lessor:
         """Questions without an answer."""
         self.forgotten: list[int] = []
         self.leases: Counter[str] = Counter()
+        self.at: Counter[tuple[str, Address]] = Counter()
+        """The leases of each server of a site."""
         self.looks: list[str] = []
         self.messages = 0
         self.doubts: list[tuple[str, Address]] = []
@@ -73,10 +75,15 @@ class Lessor:
         assert ticket in self.asked
         self.forgotten.append(ticket)
 
-    def give_back(self, site: str, count: int) -> None:
-        assert 0 < count <= self.leases[site]
+    def lease(self, site: str, address: Address) -> None:
+        self.leases[site] += 1
+        self.at[site, address] += 1
+
+    def give_back(self, site: str, address: Address, count: int) -> None:
+        assert 0 < count <= self.at[site, address]
         self.messages += 1
         self.leases[site] -= count
+        self.at[site, address] -= count
 
     def failed(self, site: str, address: Address) -> None:
         self.doubts.append((site, address))
@@ -100,7 +107,7 @@ class LeasesCase(SynchronousTestCase):
         ticket = ticket or min(self.lessor.asked)
         site = self.lessor.asked.pop(ticket)
         if not isinstance(answer, Refusal):
-            self.lessor.leases[site] += 1
+            self.lessor.lease(site, answer)
         self.leases.answered(ticket, answer)
 
     def leased(self) -> None:
@@ -128,7 +135,7 @@ class LeasesTests(LeasesCase):
         self.assertEqual(waiter.answers, [HERE])
         for _ in range(100):
             self.assertEqual(self.take(), HERE)
-            self.leases.give_back("a")
+            self.leases.give_back("a", HERE)
         self.assertEqual(self.lessor.messages, 1)
         self.assertEqual(self.leases.uses(), {"a": (1, 1)})
 
@@ -189,14 +196,14 @@ class LeasesTests(LeasesCase):
             uses = 0 if answer is RESTING else 2
             self.assertEqual(self.leases.uses().get("a", (0, 0))[0], uses)
             for _ in range(uses):
-                self.leases.give_back("a")
+                self.leases.give_back("a", HERE)
             self.leases.withdrawn("a")
         self.assertEqual((self.lessor.leases["a"], self.leases._servers), (0, {}))
         self.assertEqual(self.leases._by_waiter, {})
 
     def test_given_back_within_the_answer(self) -> None:
         """A use may be over before the answer has reached everybody."""
-        waiters = [Waiter(lambda: self.leases.give_back("a")) for _ in range(2)]
+        waiters = [Waiter(lambda: self.leases.give_back("a", HERE)) for _ in range(2)]
         for waiter in waiters:
             self.take(waiter)
         self.answer()
@@ -207,10 +214,10 @@ class LeasesTests(LeasesCase):
     def test_lingers(self) -> None:
         """An unused lease goes back when it was not used for a while, and no later."""
         self.leased()
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.pass_time(0.75)
         self.assertEqual(self.take(), HERE)
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.pass_time(0.5)
         self.assertEqual(self.lessor.leases["a"], 1)
         self.pass_time(0.5)
@@ -222,9 +229,9 @@ class LeasesTests(LeasesCase):
         self.leased()
         self.leases.take("b", Waiter())
         self.answer()
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.pass_time(0.5)
-        self.leases.give_back("b")
+        self.leases.give_back("b", HERE)
         self.pass_time(0.5)
         self.assertEqual((self.lessor.leases["a"], self.lessor.leases["b"]), (0, 1))
         self.pass_time(0.5)
@@ -234,7 +241,7 @@ class LeasesTests(LeasesCase):
         """However long a use lasts, the lease is there."""
         self.leased()
         self.take()
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.pass_time(20)
         self.assertEqual(self.lessor.leases["a"], 1)
 
@@ -249,15 +256,48 @@ class LeasesTests(LeasesCase):
         self.assertEqual((waiter.answers, self.leases.ready("a")), ([THERE], THERE))
         self.assertEqual(self.leases.uses(), {"a": (2, 2)})
         self.leases.withdrawn("a")
-        self.leases.give_back("a")
-        self.assertEqual(self.lessor.leases["a"], 2)
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
+        self.assertEqual(self.lessor.at, {("a", HERE): 0, ("a", THERE): 1})
+        self.leases.give_back("a", THERE)
         self.assertEqual((self.lessor.leases["a"], self.leases._servers), (0, {}))
+
+    def test_two_servers(self) -> None:
+        """While one takes another's place each has its own uses and lease, whichever is told first:
+        the new address, or that the old one holds no more."""
+        for told_first in (True, False):
+            self.leased()
+            if told_first:
+                self.leases.withdrawn("a")
+            self.leases._ask("a", self.leases._servers.setdefault("a", _Server()), Waiter())
+            self.answer(THERE)
+            self.assertEqual(self.take(), THERE)
+            self.assertEqual(self.leases.uses(), {"a": (3, 2)})
+            for _ in range(2):
+                self.leases.give_back("a", THERE)
+            self.pass_time(2)
+            self.assertEqual(+self.lessor.at, {("a", HERE): 1})
+            self.leases.give_back("a", HERE)
+            self.assertEqual(+self.lessor.at, {})
+            self.assertEqual((self.leases._servers, self.leases._former), ({}, {}))
+
+    def test_back_again(self) -> None:
+        """What was withdrawn and is leased again while it is used is one server."""
+        self.leased()
+        self.leases.withdrawn("a")
+        self.take()
+        self.answer()
+        self.assertEqual(self.leases.uses(), {"a": (2, 2)})
+        self.leases.give_back("a", HERE)
+        self.pass_time(2)
+        self.assertEqual((self.leases.ready("a"), self.lessor.leases["a"]), (HERE, 2))
+        self.leases.give_back("a", HERE)
+        self.pass_time(2)
+        self.assertEqual((self.lessor.leases["a"], self.leases._former), (0, {}))
 
     def test_withdrawn_unused(self) -> None:
         """A lease that nobody uses goes back at once when it is withdrawn; twice is once."""
         self.leased()
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.leases.withdrawn("a")
         self.leases.withdrawn("a")
         self.leases.withdrawn("unknown")
@@ -301,7 +341,7 @@ class LeasesTests(LeasesCase):
         self.leased()
         self.leases.take("b", Waiter())
         self.answer()
-        self.leases.give_back("b")
+        self.leases.give_back("b", HERE)
         self.leases.lost()
         messages = self.lessor.messages
         self.assertIsNone(self.leases.ready("a"))
@@ -309,7 +349,7 @@ class LeasesTests(LeasesCase):
         self.assertIsNone(self.take(waiter))
         self.leases.answered(max(self.lessor.asked), LOST)
         self.assertEqual(waiter.answers, [LOST])
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.pass_time(3)
         self.assertEqual(self.lessor.messages, messages + 1)
         self.assertEqual(self.leases._servers, {})
@@ -328,7 +368,7 @@ class InterruptedTests(LeasesCase):
         self.leased()
         self.interrupt()
         self.assertEqual(self.take(), HERE)
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.pass_time(60)
         self.assertEqual((self.take(), self.leases.ready("a")), (HERE, HERE))
         self.assertEqual(self.lessor.messages, 0)
@@ -336,8 +376,8 @@ class InterruptedTests(LeasesCase):
         self.assertEqual(self.lessor.asked, {2: "a"})
         self.answer(THERE)
         self.assertEqual((self.leases.uses(), self.take()), ({"a": (2, 1)}, THERE))
-        for _ in range(3):
-            self.leases.give_back("a")
+        for address in (HERE, THERE, HERE):
+            self.leases.give_back("a", address)
         self.pass_time(3)
         self.assertEqual((self.lessor.leases["a"], self.leases._servers), (0, {}))
 
@@ -345,7 +385,7 @@ class InterruptedTests(LeasesCase):
         """What nobody uses is known until somebody comes, and has to be asked for then."""
         self.leased()
         self.interrupt()
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.pass_time(60)
         self.assertEqual(self.leases.ready("a"), HERE)
         self.leases.resumed()
@@ -375,7 +415,7 @@ class InterruptedTests(LeasesCase):
         self.leases.resumed()
         self.answer(RESTING)
         self.assertIsNone(self.leases.ready("a"))
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.assertEqual(self.leases._servers, {})
 
     def test_late_claim(self) -> None:
@@ -383,7 +423,7 @@ class InterruptedTests(LeasesCase):
         self.leased()
         self.interrupt()
         self.leases.resumed()
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.answer()
         self.pass_time(3)
         self.assertEqual((self.lessor.leases["a"], self.leases._servers), (0, {}))
@@ -428,7 +468,7 @@ class InterruptedTests(LeasesCase):
         self.assertEqual(left.looking, [("c", looking.append)])
         self.assertEqual((self.leases._servers, waiter.answers, looking), ({}, [], []))
         # What comes late has no effect.
-        self.leases.give_back("a")
+        self.leases.give_back("a", HERE)
         self.leases.withdrawn("a")
 
 
@@ -449,7 +489,7 @@ class World(RuleBasedStateMachine):
         self.lessor = self.leases.lessor = Lessor()
         self.waiting: list[tuple[str, Waiter]] = []
         self.forgotten: list[Waiter] = []
-        self.uses: Counter[str] = Counter()
+        self.uses: dict[str, list[Address]] = {site: [] for site in SITES}
         self.at: dict[str, Address | None] = dict.fromkeys(SITES)
         """Where the first process says the server is, as far as the worker was told."""
         self.answered = 0
@@ -463,13 +503,12 @@ class World(RuleBasedStateMachine):
             self.waiting.append((site, waiter))
         else:
             assert address == self.at[site], "leased, and not withdrawn since"
-            self.uses[site] += 1
+            self.uses[site].append(address)
 
-    @rule(site=sites)
-    def give_back(self, site: str) -> None:
+    @rule(site=sites, pick=picks)
+    def give_back(self, site: str, pick: int) -> None:
         if self.uses[site]:
-            self.uses[site] -= 1
-            self.leases.give_back(site)
+            self.leases.give_back(site, self.uses[site].pop(pick % len(self.uses[site])))
 
     @precondition(lambda self: self.waiting)
     @rule(pick=picks)
@@ -487,13 +526,20 @@ class World(RuleBasedStateMachine):
         if not refuse:
             # The server is at one place until that is withdrawn.
             answer = self.at[site] = self.at[site] or ("127.0.0.1", port)
-            self.lessor.leases[site] += 1
+            self.lessor.lease(site, answer)
         self.leases.answered(ticket, answer)
         for entry in [entry for entry in self.waiting if entry[1].answers]:
             assert entry[0] == site
             assert entry[1].answers == [answer]
             self.waiting.remove(entry)
-            self.uses[site] += not refuse
+            if not isinstance(answer, Refusal):
+                self.uses[site].append(answer)
+
+    @rule(site=sites, port=st.integers(1, 2))
+    def move(self, site: str, port: int) -> None:
+        """Another server takes its place; the worker hears of it by its next answer."""
+        self.at[site] = ("127.0.0.1", port)
+        self.leases.withdrawn(site)
 
     @rule(site=sites)
     def withdraw(self, site: str) -> None:
@@ -507,8 +553,8 @@ class World(RuleBasedStateMachine):
     @invariant()
     def used_is_leased(self) -> None:
         for site in SITES:
-            if self.uses[site]:
-                assert self.lessor.leases[site] >= 1, site
+            for address in self.uses[site]:
+                assert self.lessor.at[site, address] >= 1, (site, address)
 
     @invariant()
     def everybody_has_a_question(self) -> None:
@@ -527,6 +573,8 @@ class World(RuleBasedStateMachine):
         asked = Counter(self.lessor.asked.values())
         for site in self.leases._servers:
             assert self.uses[site] or asked[site] or self.lessor.leases[site], site
+        for site, address in self.leases._former:
+            assert address in self.uses[site]
         assert self.leases._asked.keys() == self.lessor.asked.keys()
 
     def teardown(self) -> None:
@@ -536,11 +584,12 @@ class World(RuleBasedStateMachine):
         assert not self.waiting
         for site in SITES:
             while self.uses[site]:
-                self.give_back(site)
+                self.give_back(site, 0)
         for _ in range(4):
             self.clock.advance(LINGER / 2)
         assert not +self.lessor.leases, self.lessor.leases
         assert not self.leases._servers
+        assert not self.leases._former
         assert not self.leases._asked
         assert not self.leases._by_waiter
         assert not self.leases._unused

@@ -19,7 +19,7 @@ class LifeTableTests(SynchronousTestCase):
             if group == "life":
                 self.assertEqual(option.value, getattr(Lifecycle(), attribute), option.name)
                 checked += 1
-        self.assertEqual(checked, 16)
+        self.assertEqual(checked, 18)
 
     def test_health(self) -> None:
         """Only a container can be asked for Docker's own check."""

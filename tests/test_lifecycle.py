@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import product
 from typing import get_args
 
@@ -21,12 +22,24 @@ from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Lifecycle
 from snickers.containers import events as e
-from snickers.containers.life import QUEUE, SNAPSHOT_AGAIN, After, Phase, State, due, patience
+from snickers.containers.life import (
+    QUEUE,
+    SERVING,
+    SNAPSHOT_AGAIN,
+    After,
+    Parting,
+    Phase,
+    State,
+    due,
+    patience,
+)
 from snickers.containers.lifecycle import TABLE, step
 from snickers.interfaces import Instance
 
 LIFE = Lifecycle(wake_within=10, idle_after=100, drain_within=20)
 SERVER = Instance("a.example", "one", "fp", True, ("127.0.0.1", 1))
+CAREFUL = evolve(LIFE, copy_before_update=True)
+BESIDE = evolve(LIFE, update="parallel")
 QUIET = evolve(LIFE, pause_after=40, veto=("in-use",), snapshot=("dump",))
 RUNS = (
     Phase.CHECKING,
@@ -37,6 +50,7 @@ RUNS = (
     Phase.PAUSED,
     Phase.RESUMING,
     Phase.SNAPSHOTTING,
+    Phase.REPLACING,
 )
 WAITED_IN = (
     Phase.AWAY,
@@ -49,6 +63,7 @@ WAITED_IN = (
     Phase.RESUMING,
     Phase.SNAPSHOTTING,
     Phase.REVERTING,
+    Phase.COPYING,
 )
 MAY_BE_GONE = (
     Phase.AWAY,
@@ -60,7 +75,9 @@ MAY_BE_GONE = (
     Phase.RESUMING,
     Phase.SNAPSHOTTING,
     Phase.REVERTING,
+    Phase.COPYING,
 )
+PARTING_IN = (Phase.AWAKE, Phase.CHECKING, Phase.DRAINING, Phase.SNAPSHOTTING)
 FAILURES = {
     e.Start: e.StartFailed,
     e.Stop: e.StopFailed,
@@ -70,6 +87,7 @@ FAILURES = {
     e.Snapshot: e.SnapshotFailed,
     e.Prepare: e.PrepareFailed,
     e.Revert: e.RevertFailed,
+    e.Copy: e.CopyFailed,
 }
 
 FORMER = evolve(SERVER, id="zero", fingerprint="old", address=("127.0.0.1", 2))
@@ -78,13 +96,19 @@ PASTS: tuple[dict[str, object], ...] = (
     {"good": SERVER, "before": FORMER},
     {"good": FORMER},
     {"good": SERVER, "updating": True},
+    {"good": FORMER, "copied": "copy", "touched": True},
+    {"good": SERVER, "parting": Parting(FORMER, 1, 90.0, sound=True)},
+    {"good": SERVER, "parting": Parting(FORMER, 0, 90.0, sound=True, told=True)},
+    {"good": SERVER, "parting": Parting(until=60.0)},
+    {"good": SERVER, "newcomer": evolve(SERVER, id="next", address=("127.0.0.1", 3))},
 )
 """What a life may have been through."""
 SAMPLES = (
     e.Arrived(7),
     e.Forgotten(1),
     e.Taken(),
-    e.GivenBack(),
+    e.GivenBack(SERVER.address),
+    e.GivenBack(("127.0.0.1", 2)),
     e.Doubted(SERVER.address),
     e.Started(3, SERVER),
     e.StartFailed(3, "no"),
@@ -112,17 +136,30 @@ SAMPLES = (
     e.RevertFailed(3, "no"),
     e.RevertFailed(3, "no", away=True),
     e.UpdateAsked(),
+    e.UpdateAsked("tried"),
     e.RollbackAsked(),
+    e.Settled("one"),
+    e.Settled("one", "zero"),
+    e.SettleFailed("one", "no"),
+    e.SettleFailed("one", "no", away=True),
+    e.Copied(3, "copy"),
+    e.Copied(3, ""),
+    e.CopyFailed(3, "no"),
+    e.CopyFailed(3, "no", away=True),
     e.Consented(3),
     e.Vetoed(3),
     e.Listed(3, None),
     e.Listed(3, SERVER),
+    e.Listed(3, evolve(SERVER, id="two"), None, (SERVER,)),
+    e.Listed(3, SERVER, None, (FORMER,)),
     e.Listed(3, evolve(SERVER, paused=True)),
     e.Listed(3, evolve(SERVER, fingerprint="old", paused=True)),
     e.Listed(3, evolve(SERVER, fingerprint="old")),
     e.Listed(3, evolve(SERVER, running=False, address=None)),
     e.Exited("one", "ended"),
     e.Exited("other", "ended"),
+    e.Exited("zero", "ended"),
+    e.Exited("next", "ended"),
     e.EngineLost("gone"),
     e.EngineLost("none", for_good=True),
     e.EngineFound(),
@@ -147,6 +184,10 @@ SAMPLES = (
 
 def sample(phase, life=LIFE, **fields):
     """A state in *phase* as the machine itself makes them."""
+    if phase not in PARTING_IN:
+        fields.pop("parting", None)
+    if phase is not Phase.REPLACING:
+        fields.pop("newcomer", None)
     return State(
         life,
         "fp",
@@ -168,6 +209,11 @@ def check(test, state):
         test.assertLessEqual(len(state.waiters), QUEUE)
         test.assertLessEqual(due(state), state.waiters[0].since + state.life.wake_within)
     test.assertGreaterEqual(state.uses, 0)
+    if state.parting is not None:
+        test.assertIn(state.phase, PARTING_IN)
+        test.assertLessEqual(state.parting.uses, state.uses)
+    if state.newcomer is not None:
+        test.assertIs(state.phase, Phase.REPLACING)
     if state.phase in (Phase.STARTING, Phase.ASLEEP):
         test.assertTrue(state.engine)
     if state.phase is Phase.AWAKE:
@@ -189,12 +235,15 @@ class TableTests(TestCase):
     def test_every_pair(self):
         """Every event in every phase leads to a state in which all that must hold holds; who
         does not wait is never answered, and what is asked for carries the new epoch."""
-        for phase, life, uses in product(Phase, (LIFE, QUIET), (0, 2)):
+        for phase, life, uses in product(Phase, (LIFE, QUIET, CAREFUL, BESIDE), (0, 2)):
             if phase in (Phase.PAUSED, Phase.PAUSING) and uses:
                 continue
             for proven, gone, past in product((False, True), (False, True), PASTS):
                 for event in SAMPLES:
                     if gone and phase not in MAY_BE_GONE:
+                        continue
+                    parting = past.get("parting")
+                    if parting is not None and parting.uses > uses:
                         continue
                     before = sample(phase, life, uses=uses, proven=proven, gone=gone, **past)
                     if gone and phase in (Phase.PAUSING, Phase.RESUMING):
@@ -205,7 +254,10 @@ class TableTests(TestCase):
                         if isinstance(command, e.Grant | e.Refuse):
                             self.assertEqual(command.tickets, (7,))
                         self.assertEqual(getattr(command, "epoch", state.epoch), state.epoch)
-                    if state.phase is not phase:
+                    # A newcomer that is on its way already goes on as what is waited for.
+                    on_its_way = state.phase in (Phase.STARTING, Phase.CHECKING)
+                    same = phase is Phase.REPLACING and on_its_way
+                    if state.phase is not phase and not same:
                         self.assertGreater(state.epoch, 3)
 
     def test_late_results(self):
@@ -270,8 +322,20 @@ class World(RuleBasedStateMachine):
         self.there = False
         self.server = None
         self.server_paused = False
+        self.beside = None
+        """What runs beside it."""
+        self.users = Counter()
+        """Open uses, by address."""
+        self.retired = {}
+        """When another server took the place of each that was sound, by id."""
+        self.data = ""
+        """What wrote to the folder last."""
+        self.copy = None
+        """What the folder was when it was copied for the trial that goes on."""
         self.known = {}
         """Every server that was not forgotten, by id, in the order of their starts."""
+        self.by_hand = False
+        """Somebody else has started a server."""
         self.newer = False
         """Whether there is a newer image."""
         self.made = 0
@@ -293,6 +357,9 @@ class World(RuleBasedStateMachine):
         if phase is Phase.DRAINING and was is not phase:
             self.drain_began = self.now
             self.excuse(before, event)
+        parting = self.state.parting
+        if parting is not None and parting.sound and parting.instance.id not in self.retired:
+            self.retired[parting.instance.id] = self.now
         for command in commands:
             self.obey(before, event, command)
         if self.probe is not None and self.probe.epoch != self.state.epoch:
@@ -314,7 +381,13 @@ class World(RuleBasedStateMachine):
 
     def obey(self, before, event, command):
         match command:
+            case e.Start() if command.beside:
+                assert self.state.phase is Phase.REPLACING
+                assert command.beside == self.state.instance.id
+                assert self.state.life.update == "parallel"
+                self.calls.append(command)
             case e.Start():
+                self.keep_used()
                 ends = (Phase.STOPPING, Phase.DRAINING, Phase.SNAPSHOTTING)
                 assert before.instance is None or before.phase in ends
                 assert self.state.instance is None
@@ -326,10 +399,14 @@ class World(RuleBasedStateMachine):
                 if self.state.life.snapshot and before.proven and before.instance is not None:
                     again = before.phase is Phase.STOPPING
                     assert again or self.state.after is After.CRASH or self.snapshotted
-                if before.uses and before.phase is Phase.DRAINING and self.state.uses:
+                ended = isinstance(event, e.Exited | e.Listed)
+                self.keep_used()
+                if ended and before.phase is Phase.DRAINING:
+                    pass  # What has ended is not stopped in use.
+                elif before.uses and before.phase is Phase.DRAINING and self.state.uses:
                     assert self.now >= self.drain_began + before.life.drain_within
                 elif before.phase in (Phase.AWAKE, Phase.CHECKING):
-                    assert self.state.uses == 0
+                    assert self.state.uses == 0 or (ended and before.parting is not None)
                 self.calls.append(command)
             case e.Clear():
                 self.calls.append(command)
@@ -339,37 +416,62 @@ class World(RuleBasedStateMachine):
                 self.calls.append(command)
             case e.Resume() | e.Snapshot() | e.Inquire() | e.Prepare():
                 self.calls.append(command)
+            case e.Copy():
+                assert self.state.life.copy_before_update
+                self.calls.append(command)
             case e.Revert():
-                assert before.instance is None or before.phase in (
-                    *(Phase.STOPPING, Phase.DRAINING, Phase.SNAPSHOTTING, Phase.CHECKING),
+                self.keep_used(command.id)
+                told = before.parting is not None and before.parting.told
+                assert (
+                    told
+                    or before.instance is None
+                    or before.phase
+                    in (*(Phase.STOPPING, Phase.DRAINING, Phase.SNAPSHOTTING, Phase.CHECKING),)
                 )
                 self.calls.append(command)
             case e.Settle():
                 # Only a server that has answered takes the place of the one before it.
                 assert self.state.instance.address in self.proven
-                self.known = dict(list(self.known.items())[-2:])
+                assert command.id == self.state.instance.id
+                self.keep_used(command.id, command.spare)
+                self.calls.append(command)
             case e.Look():
                 self.looks.append(command)
             case e.Probe():
                 self.probe = command
             case e.Grant():
-                assert self.state.phase in (Phase.AWAKE, Phase.SNAPSHOTTING)
+                assert self.state.phase in (*SERVING, Phase.SNAPSHOTTING)
                 assert not self.server_paused
                 assert command.address == self.state.instance.address
                 assert command.address in self.proven
+                self.users[command.address] += len(command.tickets)
                 self.answer(command.tickets)
             case e.Refuse():
                 self.answer(command.tickets)
             case e.Part():
                 self.over = True
-                assert self.server is None
+                assert not self.running()
+
+    def running(self):
+        return [server for server in (self.server, self.beside) if server is not None]
+
+    def keep_used(self, *ids):
+        """All but these are about to be ended: nobody uses them, or no more than for so long."""
+        for server in self.running():
+            since = self.retired.get(server.id)
+            if since is not None and server.id not in ids and self.users[server.address]:
+                assert self.now >= since + self.state.life.drain_within, "ended in use"
 
     def answer(self, tickets):
         for ticket in tickets:
             assert ticket in self.open, "answered twice, or after it was forgotten"
             self.open.discard(ticket)
 
-    @initialize(awake=st.booleans(), used=st.booleans(), life=st.sampled_from([LIFE, QUIET]))
+    @initialize(
+        awake=st.booleans(),
+        used=st.booleans(),
+        life=st.sampled_from([LIFE, QUIET, CAREFUL, BESIDE]),
+    )
     def begin(self, awake, used, life):
         """Most of what can go wrong does so from here."""
         self.state = evolve(self.state, life=life)
@@ -381,7 +483,7 @@ class World(RuleBasedStateMachine):
             self.pass_probe()
             assert self.state.phase is Phase.AWAKE
             if not used:
-                self.give_back()
+                self.give_all_back()
 
     # Requests
 
@@ -400,22 +502,27 @@ class World(RuleBasedStateMachine):
         first, *more = sorted(tickets)
         self.happen(e.Forgotten(first, tuple(more)))
 
-    @precondition(lambda self: self.state.phase is Phase.AWAKE)
+    @precondition(lambda self: self.state.phase in SERVING)
     @rule()
     def take(self):
         assert self.state.instance.address in self.proven
+        self.users[self.state.instance.address] += 1
         self.happen(e.Taken())
 
     @precondition(lambda self: self.state.uses)
-    @rule()
-    def give_back(self):
-        self.happen(e.GivenBack())
+    @rule(data=st.data())
+    def give_back(self, data):
+        self.give(data.draw(st.sampled_from(sorted(+self.users))))
+
+    def give(self, address):
+        self.users[address] -= 1
+        self.happen(e.GivenBack(address))
 
     @precondition(lambda self: self.state.uses)
     @rule()
     def give_all_back(self):
         while self.state.uses:
-            self.happen(e.GivenBack())
+            self.give(next(iter(+self.users)))
 
     @precondition(lambda self: self.state.phase is Phase.AWAKE)
     @rule()
@@ -430,6 +537,9 @@ class World(RuleBasedStateMachine):
         command = self.calls.pop(0)
         if isinstance(command, e.Inquire):
             self.happen(e.Consented(command.epoch))
+            return
+        if isinstance(command, e.Settle) and not self.there:
+            self.happen(e.SettleFailed(command.id, "away", True, command.spare))
             return
         if not self.there:
             self.happen(FAILURES[type(command)](command.epoch, "away", away=True))
@@ -449,24 +559,45 @@ class World(RuleBasedStateMachine):
                 self.snapshotted = self.server.id
                 self.happen(e.Snapshotted(command.epoch))
                 self.snapshotted = None
+            case e.Settle():
+                self.settle(command.id, command.spare)
+                self.happen(e.Settled(command.id, command.spare))
+            case e.Copy():
+                assert self.by_hand or not self.running()
+                self.copy = self.data
+                self.happen(e.Copied(command.epoch, "copy"))
+            case e.Start() if self.server is not None and self.server.id == command.beside:
+                wanted = self.state.fingerprint
+                self.newer = self.newer and not command.fresh
+                if self.beside is not None and self.beside.fingerprint != wanted:
+                    self.end_beside()
+                if self.beside is None:
+                    self.beside = self.make(wanted)
+                self.happen(e.Started(command.epoch, self.beside))
             case e.Start():
                 wanted = self.state.fingerprint
+                self.end_beside()
                 if command.fresh and self.newer:
                     self.newer = False
                     self.end_server()
                 if self.server is None or self.server.fingerprint != wanted:
                     self.end_server()
-                    self.made += 1
-                    address = ("127.0.0.1", self.made)
-                    self.server = Instance("a", f"s{self.made}", wanted, True, address)
-                    self.known[self.server.id] = self.server
+                    self.server = self.make(wanted)
                 self.happen(e.Started(command.epoch, self.server))
             case e.Prepare():
                 changed = self.server is None or self.server.fingerprint != self.state.fingerprint
                 self.happen(e.Prepared(command.epoch, changed or (command.fresh and self.newer)))
             case e.Revert():
-                self.end_server()
                 former = self.known.get(command.id)
+                if former is None or former is not self.server:
+                    self.end_server()
+                if former is None or former is not self.beside:
+                    self.end_beside()
+                self.beside = None
+                if command.copy:
+                    self.data = self.copy
+                if self.copy is not None:
+                    assert self.data == self.copy, "it meets what the one after it has written"
                 if former is None:
                     self.happen(e.RevertFailed(command.epoch, "it is forgotten"))
                     return
@@ -474,11 +605,15 @@ class World(RuleBasedStateMachine):
                 for id in after:
                     del self.known[id]
                 self.server = former
+                self.data = former.id
+                self.copy = None
                 self.happen(e.Reverted(command.epoch, former))
             case e.Stop():
+                self.end_beside()
                 self.end_server()
                 self.happen(e.Stopped(command.epoch))
             case e.Clear():
+                self.end_beside()
                 self.end_server()
                 self.known.clear()
                 self.happen(e.Cleared(command.epoch))
@@ -489,8 +624,46 @@ class World(RuleBasedStateMachine):
         command = self.calls.pop(0)
         if isinstance(command, e.Inquire):
             self.happen(e.Vetoed(command.epoch))
+        elif isinstance(command, e.Settle):
+            self.happen(e.SettleFailed(command.id, "it cannot", False, command.spare))
         else:
             self.happen(FAILURES[type(command)](command.epoch, "it cannot"))
+
+    def make(self, wanted):
+        self.made += 1
+        made = Instance("a", f"s{self.made}", wanted, True, ("127.0.0.1", self.made))
+        self.known[made.id] = made
+        self.data = made.id
+        return made
+
+    def settle(self, id, spare):
+        right = next((server for server in self.running() if server.id == id), None)
+        if right is None:
+            return
+        other = self.beside if right is self.server else self.server
+        self.server, self.beside = right, other
+        if other is not None and other.id != spare:
+            self.end_beside()
+        # Those that came after it are forgotten, and those before the last one before it.
+        order = list(self.known)
+        after = order.index(id)
+        kept = order[max(0, after - 1) : after + 1] if id in order else order
+        self.known = {
+            each: server
+            for each, server in self.known.items()
+            if each in kept or server in self.running()
+        }
+
+    def end_beside(self):
+        if self.beside is not None:
+            ended, self.beside = self.beside, None
+            if self.there:
+                self.happen(e.Exited(ended.id, "it ended"))
+
+    @precondition(lambda self: self.beside)
+    @rule()
+    def crash_beside(self):
+        self.end_beside()
 
     def end_server(self):
         if self.server is not None:
@@ -510,7 +683,11 @@ class World(RuleBasedStateMachine):
         server = self.server
         if server is not None:
             server = evolve(server, paused=self.server_paused)
-        self.happen(e.Listed(self.looks.pop(0).epoch, server))
+        if server is None and self.beside is not None:
+            server, others = self.beside, ()
+        else:
+            others = () if self.beside is None else (self.beside,)
+        self.happen(e.Listed(self.looks.pop(0).epoch, server, None, others))
 
     @precondition(lambda self: self.there)
     @rule()
@@ -525,10 +702,11 @@ class World(RuleBasedStateMachine):
         self.there = True
         self.happen(e.EngineFound())
 
-    @precondition(lambda self: self.there and self.server is None and not self.calls)
+    @precondition(lambda self: self.there and not self.running() and not self.calls)
     @rule(fingerprint=st.sampled_from(["fp-1", "fp-2", "other"]))
     def start_by_hand(self, fingerprint):
         # Somebody else's doing: found at the next look only.
+        self.by_hand = True
         self.made += 1
         address = ("127.0.0.1", self.made)
         self.server = Instance("a", f"s{self.made}", fingerprint, True, address)
@@ -540,7 +718,7 @@ class World(RuleBasedStateMachine):
     @rule()
     def pass_probe(self):
         probe, self.probe = self.probe, None
-        same = self.server is not None and self.server.address == probe.instance.address
+        same = any(server.address == probe.instance.address for server in self.running())
         if same and not self.server_paused:
             self.proven.add(probe.instance.address)
             self.happen(e.HealthPassed(probe.epoch))
@@ -582,7 +760,7 @@ class World(RuleBasedStateMachine):
         event=st.sampled_from(
             [
                 *(e.WakeAsked(), e.SleepAsked(), e.RestartAsked()),
-                *(e.UpdateAsked(), e.RollbackAsked()),
+                *(e.UpdateAsked(), e.UpdateAsked("fp-3"), e.RollbackAsked()),
             ]
         )
     )
@@ -594,11 +772,27 @@ class World(RuleBasedStateMachine):
         health=st.sampled_from(["tcp", "/up"]),
         fingerprint=st.sampled_from(["fp-1", "fp-2"]),
         quiet=st.sampled_from([LIFE, QUIET, evolve(QUIET, veto=()), evolve(QUIET, snapshot=())]),
+        how=st.sampled_from([LIFE, CAREFUL, BESIDE]),
     )
-    def change(self, wake, health, fingerprint, quiet):
+    def change(self, wake, health, fingerprint, quiet, how):
         if not self.over:
-            life = evolve(quiet, wake=wake, health=health)
+            life = evolve(quiet, wake=wake, health=health, update=how.update)
+            life = evolve(life, copy_before_update=how.copy_before_update)
             self.happen(e.Changed(life, fingerprint))
+
+    @precondition(lambda self: self.there and self.state.phase is Phase.AWAKE)
+    @rule(uses=st.integers(0, 2), far=st.integers(0, 4), how=st.sampled_from([BESIDE, CAREFUL]))
+    def replace(self, uses, far, how):
+        """The way to another server, so far; from there, too, things happen."""
+        for _ in range(uses):
+            self.take()
+        other = "fp-2" if self.state.fingerprint == "fp-1" else "fp-1"
+        self.happen(e.Changed(evolve(how, wake=self.state.life.wake), other))
+        for _ in range(far):
+            if self.calls:
+                self.carry_out()
+            elif self.probe is not None:
+                self.pass_probe()
 
     @rule()
     def publish(self):
@@ -619,6 +813,14 @@ class World(RuleBasedStateMachine):
         waiting = [w.ticket for w in self.state.waiters]
         assert sorted(self.open) == sorted(waiting), "somebody is neither waiting nor answered"
         assert self.over == (self.state.phase is Phase.OVER)
+        assert self.state.uses == (+self.users).total()
+        calm = self.state.phase in (*SERVING, Phase.CHECKING, Phase.ASLEEP, Phase.PAUSED)
+        if len(self.running()) > 1 and calm and not (self.calls or self.looks):
+            # Two servers only while one takes the place of the other, or nobody can know.
+            known = self.state.parting is not None or self.state.phase is Phase.REPLACING
+            assert known or not self.there or not self.state.engine or self.by_hand
+        if self.state.phase in (Phase.AWAKE, Phase.ASLEEP, Phase.CRASHED):
+            self.copy = None
 
     def carry_all_out(self):
         """Let whatever was asked for come about, and everybody be done."""
@@ -633,14 +835,14 @@ class World(RuleBasedStateMachine):
                 if self.probe is probe:
                     break
         while self.state.uses:
-            self.happen(e.GivenBack())
+            self.give(next(iter(+self.users)))
 
     def teardown(self):
         """When all goes well from now on, everybody is answered and nothing is left over."""
         if not self.there:
             self.find()
         while self.state.uses:
-            self.happen(e.GivenBack())
+            self.give(next(iter(+self.users)))
         self.carry_all_out()
         # One that is to go, and could not make its snapshot, tries again so much later.
         self.now += SNAPSHOT_AGAIN
@@ -655,6 +857,7 @@ class World(RuleBasedStateMachine):
         assert self.state.phase in calm or (self.state.phase is Phase.CRASHED and rests), self.state
         if self.state.phase in (Phase.AWAKE, Phase.PAUSED):
             assert self.server is not None
+            assert self.beside is None
             assert self.server_paused == (self.state.phase is Phase.PAUSED)
             assert self.server.fingerprint == self.state.fingerprint
         self.tickets += 1

@@ -18,6 +18,8 @@ from snickers.containers.roster import Roster
 from snickers.interfaces import Declared, LifeFailed, Stage
 from snickers.testing import MemoryEngine
 
+HERE = ("127.0.0.1", 40001)
+
 
 class Around:
     """What a life needs, in memory; probes pass when the test says so."""
@@ -118,7 +120,7 @@ class LivingTests(TestCase):
         """What could not be had for an update is not said to be on its way any more."""
         self.checking().callback(None)
         self.turn()
-        self.life._tell("pulling lamp")
+        self.life.tell("pulling lamp")
         self.life._warn(e.Warn("It cannot be pulled.", "update"))
         self.assertEqual(self.life.words, "")
 
@@ -131,7 +133,7 @@ class LivingTests(TestCase):
         )
         start = self.engine.start
 
-        def slow(declared, progress, fresh=False):
+        def slow(declared, progress, fresh=False, beside=""):
             progress("pulling")
             return start(declared, progress, fresh)
 
@@ -165,7 +167,7 @@ class LivingTests(TestCase):
         self.engine.hold("start")
         start = self.engine.start
 
-        def slow(declared, progress, fresh=False):
+        def slow(declared, progress, fresh=False, beside=""):
             progress("pulling lamp, 45 %")
             return start(declared, lambda words: None, fresh)
 
@@ -244,7 +246,7 @@ class LivingTests(TestCase):
         self.assertEqual((self.life.state.phase.value, self.life.state.uses), ("draining", 5))
         self.life.used = 77.0
         for _ in range(5):
-            self.life.give_last()
+            self.life.give_last(HERE)
         self.turn()
         self.assertEqual((self.life.state.phase.value, self.life.uses), ("asleep", 0))
 

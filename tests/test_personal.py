@@ -38,7 +38,7 @@ class Leases:
         self.taken += 1
         return self.address
 
-    def give_back(self, site: str) -> None:
+    def give_back(self, site: str, address: Address) -> None:
         self.taken -= 1
 
     def forget(self, site: str, waiter: IWaiter) -> None:

@@ -99,6 +99,7 @@ class ProcessFixture:
 
     lasting = False
     lossy = False
+    sole = False
 
     def __init__(self, case: TestCase) -> None:
         self.folder = case.mktemp()
@@ -147,6 +148,7 @@ class LastingFixture(ProcessFixture):
     """Engines whose servers outlive them; the last one ends what is left."""
 
     lasting = True
+    sole = True
 
     def engine(self) -> ProcessEngine:
         engine = ProcessEngine(reactor, os.path.join(self.folder, "state"), lasting=True)

@@ -30,6 +30,8 @@ class Dialogue:
     def hear(self, event: type[e.Event] | e.Event, *arguments: Any) -> tuple[e.Command, ...]:
         """Let *event* happen; one that has an epoch is given the current one."""
         if isinstance(event, type):
+            if event is e.GivenBack and not arguments:
+                arguments = (SERVER.address,)
             named = "epoch" in getattr(event, "__annotations__", {})
             event = event(*([self.state.epoch] if named else []), *arguments)
         self.state, said = step(self.state, event, self.now)

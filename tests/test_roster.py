@@ -74,6 +74,24 @@ class RosterTests(TestCase):
         """An engine can tell a roster."""
         verifyObject(IEngineObserver, self.roster)
 
+    def test_two_of_a_site(self):
+        """Of two that run it is the one that serves that is told, whichever was started last, and
+        what runs beside it."""
+        member = self.join()
+        first = self.run_server("a.example")
+        second = self.host.start_beside("a.example", "new", 5, False)
+        self.roster.watch()
+        self.turn()
+        listed = member.heard[-1]
+        self.assertEqual(
+            (listed.instance, [each.id for each in listed.others]), (first, [second.id])
+        )
+        self.host.settle("a.example", second.id, first.id)
+        self.roster.look("a.example", 8)
+        self.turn()
+        listed = member.heard[-1]
+        self.assertEqual((listed.instance.id, listed.others), (second.id, (first,)))
+
     def test_one_list_for_all(self):
         """All who look in one turn are answered by one list."""
         members = [self.join(f"s{i}.example") for i in range(100)]

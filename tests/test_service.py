@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
@@ -11,6 +11,7 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from snickers.config.values import Container, Lifecycle, Process, Site, Static
 from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.containers.pins import Pins
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
 from snickers.interfaces import ILeases, ILives, IWaiter, Kept, LifeFailed, Ran, Stage
@@ -34,6 +35,9 @@ class Waiter:
 
 
 verifyClass(IWaiter, Waiter)
+
+HERE = ("127.0.0.1", 40001)
+"""Where a use was: it matters only while a site has two servers."""
 
 
 class Prober:
@@ -87,7 +91,7 @@ def process(name="a.example"):
     return Site(name, Process(("serve",)), data="/d/" + name)
 
 
-class LivesTests(TestCase):
+class LivesCase(TestCase):
     """The lives of sites whose engine is `MemoryEngine`."""
 
     def setUp(self):
@@ -124,7 +128,7 @@ class LivesTests(TestCase):
         self.lives.take(site, waiter)
         self.turn()
         self.assertEqual(waiter.kinds, ["leased"])
-        self.lives.give_back(site)
+        self.lives.give_back(site, HERE)
         return waiter.answers[0]
 
     def starts(self, engine=None):
@@ -132,6 +136,10 @@ class LivesTests(TestCase):
 
     def stops(self, engine=None):
         return (engine or self.engine).calls.count(("stop", "a.example"))
+
+
+class LivesTests(LivesCase):
+    """What becomes of requests, persons' wishes, and changes."""
 
     def test_interfaces(self):
         """`Lives` is what the data plane and the control room are promised."""
@@ -168,8 +176,8 @@ class LivesTests(TestCase):
         self.turn()
         self.assertEqual((moves[0], moves[-1]), (("a.example", None),) * 2)
         moves.clear()
-        self.lives.give_back("b.example")
-        self.lives.give_back("gone.example")
+        self.lives.give_back("b.example", HERE)
+        self.lives.give_back("gone.example", HERE)
         self.turn()
         self.assertEqual(moves, [])
 
@@ -225,7 +233,7 @@ class LivesTests(TestCase):
         for _ in range(100):
             self.assertIsNotNone(self.lives.take("a.example", None))
         for _ in range(100):
-            self.lives.give_back("a.example")
+            self.lives.give_back("a.example", HERE)
         self.assertEqual(len(self.clock.getDelayedCalls()), planned)
         self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
 
@@ -241,7 +249,7 @@ class LivesTests(TestCase):
         self.lives.take("a.example", Waiter())
         self.turn(200)
         self.assertEqual(self.stops(), 0)
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn(58)
         self.assertEqual(self.stops(), 0)
         self.turn(3)
@@ -346,7 +354,7 @@ class LivesTests(TestCase):
         self.turn()
         self.assertEqual(waiter.kinds, ["stopping"])
         self.assertEqual(gone.answers, [])
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.assertEqual(self.lives.stage("a.example"), "")
 
     def test_slow(self):
@@ -442,7 +450,7 @@ class LivesTests(TestCase):
         address = self.awake()
         self.lives.take("a.example", Waiter())
         self.lives.take("a.example", Waiter())
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.lives.take("b.example", stranger := Waiter())
         handed = self.pass_on()
         self.assertEqual(stranger.kinds, ["stopping"])
@@ -461,7 +469,7 @@ class LivesTests(TestCase):
         self.assertEqual((self.starts(), self.stops()), (0, 0))
         self.turn(40)
         self.assertEqual(self.lives.stage("a.example"), "awake")
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn(31)
         self.assertEqual(self.lives.stage("a.example"), "asleep")
 
@@ -502,7 +510,7 @@ class LivesTests(TestCase):
         self.lives.take("a.example", Waiter())
         asked = self.lives.sleep("a.example", lambda words: None)
         self.turn()
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.assertEqual(self.lives.hand_over()["a.example"].uses, 0)
         self.failureResultOf(asked, LifeFailed)
 
@@ -524,7 +532,7 @@ class LivesTests(TestCase):
         """That one starts is waited for."""
         starting = Deferred()
         self.begin(container())
-        self.engine.start = lambda declared, progress, fresh=False: starting
+        self.engine.start = lambda declared, progress, fresh=False, beside="": starting
         self.lives.take("a.example", Waiter())
         self.turn()
         self.lives.hand_over()
@@ -538,7 +546,7 @@ class LivesTests(TestCase):
     def test_bounded(self):
         """An engine that does not finish, or does not close, keeps nobody for long."""
         self.begin(container())
-        self.engine.start = lambda declared, progress, fresh=False: Deferred()
+        self.engine.start = lambda declared, progress, fresh=False, beside="": Deferred()
         self.engine.close = Deferred
         self.lives.take("a.example", Waiter())
         self.turn()
@@ -553,7 +561,7 @@ class LivesTests(TestCase):
         """Whatever comes of what was asked before, nothing is asked of an engine any more."""
         starting = Deferred()
         self.begin(container())
-        self.engine.start = lambda declared, progress, fresh=False: starting
+        self.engine.start = lambda declared, progress, fresh=False, beside="": starting
         self.lives.take("a.example", Waiter())
         self.turn()
         self.lives.hand_over()
@@ -761,7 +769,7 @@ class LivesTests(TestCase):
         sleeping = self.lives.sleep("a.example", lambda words: None)
         self.turn(10)
         self.assertEqual((self.lives.stage("a.example"), self.stops()), ("draining", 0))
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn()
         self.successResultOf(sleeping)
         self.assertEqual(self.stops(), 1)
@@ -774,7 +782,7 @@ class LivesTests(TestCase):
         sleeping = self.lives.sleep("a.example", lambda words: None)
         self.turn(31)
         self.successResultOf(sleeping)
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.assertEqual(self.lives.states()["a.example"]["uses"], 1)
         self.turn()
         self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
@@ -825,7 +833,7 @@ class LivesTests(TestCase):
         self.assertIsNone(self.lives.take("a.example", waiter))
         self.turn(5)
         self.assertEqual((waiter.answers, self.stops()), ([], 0))
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn()
         self.assertEqual(waiter.kinds, ["leased"])
         self.assertNotEqual(waiter.answers, [old])
@@ -850,7 +858,7 @@ class LivesTests(TestCase):
         self.turn()
         self.assertEqual(waiter.kinds, ["stopping"])
         self.assertIsNotNone(self.host.running("a.example"))
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn()
         self.assertEqual(self.host.servers, {})
         self.assertEqual(dict(self.lives.states()), {})
@@ -888,12 +896,12 @@ class LivesTests(TestCase):
         self.lives.take("a.example", waiter)
         self.turn(5)
         self.assertEqual((waiter.answers, self.starts(self.processes)), ([], 0))
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn(times=20)
         self.assertEqual(self.host.servers, {})
         self.assertEqual(waiter.kinds, ["leased"])
         self.assertEqual(self.starts(self.processes), 1)
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
 
     def test_kind_changes_to_and_fro(self):
@@ -903,7 +911,7 @@ class LivesTests(TestCase):
         self.lives.take("a.example", Waiter())
         self.lives.apply((), [process()], ())
         self.lives.apply((), [container()], ())
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
         self.turn(times=20)
         self.awake()
         self.assertEqual(self.starts(self.processes), 0)
@@ -1124,7 +1132,7 @@ class LivesTests(TestCase):
         self.turn(2)
         phases = [self.phase(f"{letter}.example") for letter in "abc"]
         self.assertEqual(phases, ["awake", "asleep", "awake"])
-        self.lives.give_back("a.example")
+        self.lives.give_back("a.example", HERE)
 
     def test_keep_free(self):
         """While memory is short idle ones go, one after the other, not all at once."""
@@ -1149,3 +1157,223 @@ def evolve_declared(site):
     from snickers.interfaces import Declared
 
     return Declared(site.name, site.kind, site.data)
+
+
+NAME = "a.example"
+
+
+class Imaged(MemoryEngine):
+    """Says of which image its servers are: `version` of the name."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.version = 1
+        self.images = {}
+        self.started = []
+
+    def named(self, instance):
+        return evolve(instance, image=self.images[instance.id])
+
+    def start(self, declared, progress, fresh=False, beside=""):
+        exact = "" if fresh else declared.exact
+        self.started.append((declared.kind.image, exact, fresh))
+        starting = super().start(declared, progress, fresh, beside)
+
+        def named(instance):
+            self.images.setdefault(instance.id, exact or f"{declared.kind.image}@{self.version}")
+            return self.named(instance)
+
+        return starting.addCallback(named)
+
+    def revert(self, site, id, progress):
+        return super().revert(site, id, progress).addCallback(self.named)
+
+
+class PinTests(LivesCase):
+    """Another image than the file's."""
+
+    def setUp(self):
+        super().setUp()
+        self.engine = Imaged(self.clock)
+        self.host = self.engine.host
+        self.file = self.mktemp()
+        self.lives = self.another()
+
+    def another(self):
+        """Return the lives of a Snickers that has just been started."""
+        lives = Lives(
+            None,
+            self.clock,
+            Sweep(self.clock),
+            {Container: self.engine},
+            self.alarm,
+            self.clock.seconds,
+            pins=Pins(self.file, lambda act, *arguments: maybeDeferred(act, *arguments)),
+        )
+        lives.prober = self.prober = Prober()
+        return lives
+
+    def box(self, image="lamp:7", **kind):
+        return Site(NAME, Container(image, **kind), data="/d/a")
+
+    def update(self, image=""):
+        self.engine.started.clear()
+        updating = self.lives.update(NAME, lambda words: None, image)
+        self.turn()
+        return updating
+
+    def again(self):
+        """Have it sleep and wake; return what was started."""
+        self.engine.started.clear()
+        self.lives.sleep(NAME, lambda words: None)
+        self.turn()
+        self.awake()
+        return self.engine.started
+
+    def restart(self, *sites):
+        """Have Snickers end and begin; return what is started for the next visitor."""
+        self.lives.close()
+        self.turn()
+        self.host.end(NAME, 0)
+        self.engine.started.clear()
+        self.engine.closed = False
+        self.lives = self.another()
+        self.begin(*sites)
+        self.awake()
+        return self.engine.started
+
+    def state(self):
+        return self.lives.states()[NAME]
+
+    def test_image(self):
+        """An image that has proven itself is used until the file names another one: through sleep,
+        a restart, and other changes of the section; and the owner is told."""
+        self.begin(self.box())
+        self.awake()
+        self.assertEqual((self.state()["pinned"], self.state()["notice"]), ("", ""))
+        self.successResultOf(self.update("lamp:8"))
+        self.assertEqual(self.engine.started, [("lamp:8", "", True)])
+        self.assertEqual(self.state()["pinned"], "lamp:8")
+        self.assertIn("not image = lamp:7", self.state()["notice"])
+        self.assertEqual(self.again(), [("lamp:8", "", False)])
+        self.assertEqual(self.restart(self.box()), [("lamp:8", "", False)])
+        self.lives.apply((), (self.box(memory=1 << 20),), ())
+        self.turn()
+        self.awake()
+        self.assertEqual(self.engine.started[-1][0], "lamp:8")
+        self.assertEqual(self.state()["pinned"], "lamp:8")
+        self.engine.started.clear()
+        self.lives.apply((), (self.box("lamp:9"),), ())
+        self.turn()
+        self.awake()
+        self.assertEqual(self.engine.started[-1][0], "lamp:9")
+        self.assertEqual((self.state()["pinned"], self.state()["notice"]), ("", ""))
+        self.assertEqual(self.restart(self.box())[0][0], "lamp:7")
+
+    def test_image_fails(self):
+        """One that fails leaves nothing: the file's is started as before."""
+        self.begin(self.box())
+        self.awake()
+        self.prober.passing = False
+        updating = self.update("lamp:8")
+        self.prober.passing = True
+        self.host.end(NAME, 3)
+        self.turn()
+        failure = self.failureResultOf(updating, LifeFailed)
+        self.assertIn("serves again", str(failure.value))
+        self.assertEqual(self.state()["pinned"], "")
+        self.assertEqual(self.again(), [("lamp:7", "", False)])
+        # A plain update is of the file's image, not of the one that has failed.
+        self.successResultOf(self.update())
+        self.assertEqual(self.engine.started, [])
+
+    def test_back_to_the_files(self):
+        """The file's image, asked for by name, ends the pin; a plain update is of the pinned
+        one."""
+        self.begin(self.box())
+        self.awake()
+        self.successResultOf(self.update("lamp:8"))
+        self.host.newer.add(NAME)
+        self.successResultOf(self.update())
+        self.assertEqual(self.engine.started, [("lamp:8", "", True)])
+        self.assertEqual(self.state()["pinned"], "lamp:8")
+        self.successResultOf(self.update("lamp:7"))
+        self.assertEqual((self.state()["pinned"], self.state()["notice"]), ("", ""))
+        self.assertEqual(self.restart(self.box()), [("lamp:7", "", False)])
+
+    def test_roll_back(self):
+        """An older image of the same name is kept after going back to it, through sleep and a
+        restart; an update goes beyond it."""
+        self.begin(self.box())
+        self.awake()
+        self.engine.version = 2
+        self.host.newer.add(NAME)
+        self.successResultOf(self.update())
+        rolling = self.lives.roll_back(NAME, lambda words: None)
+        self.turn()
+        self.successResultOf(rolling)
+        self.assertIn("kept at lamp:7@1", self.state()["notice"])
+        self.assertEqual(self.again(), [("lamp:7", "lamp:7@1", False)])
+        self.assertEqual(self.restart(self.box()), [("lamp:7", "lamp:7@1", False)])
+        self.lives.apply((), (self.box(memory=1 << 20),), ())
+        self.turn()
+        self.awake()
+        self.assertEqual(self.engine.started[-1], ("lamp:7", "lamp:7@1", False))
+        self.assertIn("kept at lamp:7@1", self.state()["notice"])
+        self.host.newer.add(NAME)
+        self.successResultOf(self.update())
+        self.assertEqual(self.engine.started, [("lamp:7", "", True)])
+        self.assertEqual(self.state()["notice"], "")
+
+    def test_roll_back_to_another(self):
+        """So is one of another name; every change of the section is tried again then."""
+        self.begin(self.box())
+        self.awake()
+        self.lives.apply((), (self.box("lamp:8"),), ())
+        self.turn()
+        self.awake()
+        rolling = self.lives.roll_back(NAME, lambda words: None)
+        self.turn()
+        self.successResultOf(rolling)
+        self.assertEqual(self.state()["pinned"], "lamp:7")
+        self.assertEqual(self.restart(self.box("lamp:8")), [("lamp:7", "lamp:7@1", False)])
+        self.lives.apply((), (self.box("lamp:8", memory=1 << 20),), ())
+        self.turn()
+        self.awake()
+        self.assertEqual(self.engine.started[-1][0], "lamp:8")
+        self.assertEqual(self.state()["pinned"], "")
+
+    def test_newer_fails(self):
+        """A newer image that has failed is not what the next wake starts."""
+        self.begin(self.box())
+        self.awake()
+        self.engine.version = 2
+        self.host.newer.add(NAME)
+        self.prober.passing = False
+        self.update().addErrback(lambda _: None)
+        self.prober.passing = True
+        self.host.end(NAME, 3)
+        self.turn()
+        self.assertEqual(self.again(), [("lamp:7", "lamp:7@1", False)])
+
+    def test_removed(self):
+        """With a site goes its pin."""
+        self.begin(self.box())
+        self.awake()
+        self.successResultOf(self.update("lamp:8"))
+        self.lives.apply((), (), (self.box(),))
+        self.turn()
+        self.assertIsNone(self.lives.pins.of(NAME))
+
+    def test_nothing_to_name(self):
+        """A process has no image, and with a broker no other than the file's is used."""
+        self.begin(self.box(), process("b.example"))
+        updating = self.lives.update("b.example", lambda words: None, "lamp:8")
+        self.assertIn("has no image", str(self.failureResultOf(updating, LifeFailed).value))
+        self.lives.same_image = "Only the files say."
+        updating = self.lives.update(NAME, lambda words: None, "lamp:8")
+        self.assertEqual(
+            str(self.failureResultOf(updating, LifeFailed).value), "Only the files say."
+        )
+        updating = self.lives.update("c.example", lambda words: None, "lamp:8")
+        self.failureResultOf(updating, LifeFailed)

@@ -392,6 +392,24 @@ class BadSiteTests(SynchronousTestCase):
             ["1: [a.example] to: is missing; write one such as to = tcp:10.0.0.7:443"],
         )
 
+    def test_parallel(self) -> None:
+        """Two servers at once need two ports, and nothing of the old one's data can be put back."""
+        text = "[a.example]\nupdate = parallel\n"
+        process = text + "type = process\ncommand = serve\n"
+        container = text + "type = container\nimage = lamp\n"
+        for good in (process, container, container + "port = 8080\nnetwork = shared\n"):
+            self.assertEqual(read(good).faults, ())
+        for bad, words in (
+            (process + "port = 8080\n", "2: [a.example] update: two servers cannot listen on one"),
+            (container + "network = host\n", "2: [a.example] update: with network = host two"),
+            (
+                container + "copy before update = on\n",
+                "5: [a.example] copy before update: with update = parallel the old server goes on",
+            ),
+        ):
+            (fault,) = self.faults(bad)
+            self.assertTrue(fault.startswith(words), fault)
+
     def test_missing(self) -> None:
         """What must be given and is not is told with an example."""
         self.assertEqual(

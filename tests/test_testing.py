@@ -20,6 +20,7 @@ class MemoryFixture:
 
     lasting = True
     lossy = True
+    sole = False
 
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
@@ -85,7 +86,7 @@ class _Behaving(MemoryEngine):
             return fail(EngineFailed("There is no image wrong."))
         return super().prepare(declared, fresh, progress)
 
-    def start(self, declared, progress, fresh=False):
+    def start(self, declared, progress, fresh=False, beside=""):
         site, does, host = declared.site, declared.kind.image, self.host
         host.refused.pop(site, None)
         host.stubborn.discard(site)
@@ -94,7 +95,7 @@ class _Behaving(MemoryEngine):
         if does == "stubborn":
             host.stubborn.add(site)
         before = host.starts
-        started = super().start(declared, progress, fresh)
+        started = super().start(declared, progress, fresh, beside)
 
         def behave() -> None:
             if host.starts == before or does == "wrong":

@@ -42,7 +42,7 @@ class SwapTests(SynchronousTestCase):
         life.hear(e.Started, NEW)
         grant, *rest = life.hear(e.HealthPassed)
         self.assertEqual(grant, e.Grant((2,), ("127.0.0.1", 2)))
-        self.assertIn(e.Settle(), rest)
+        self.assertIn(e.Settle(NEW.id), rest)
         self.assertEqual((life.state.good, life.state.before), (NEW, SERVER))
 
     def test_doubted_while_preparing(self) -> None:
@@ -171,7 +171,7 @@ class UpdateTests(SynchronousTestCase):
         self.assertEqual(start, e.Start(life.state.epoch, fresh=True))
         life.hear(e.Started, evolve(NEW, fingerprint="fp"))
         said = life.hear(e.HealthPassed)
-        self.assertEqual(said, (e.SayWoken(), e.Settle(), e.Calm("update")))
+        self.assertEqual(said, (e.SayWoken(), e.Settle(NEW.id), e.Calm("update"), e.Trust()))
         self.assertFalse(life.state.updating)
 
     def test_worse(self) -> None:

@@ -69,6 +69,12 @@ class UsageTests(SynchronousTestCase):
         self.assertEqual((found.source, found.watch, found.commit), ("v2", 300.0, False))
         self.assertIn("'5x' is not a duration", self.refused("deploy", "--watch", "5x"))
 
+    def test_image(self) -> None:
+        """Only an update may be to another image."""
+        self.assertEqual(parse(["update", "a.example"]).image, "")
+        self.assertEqual(parse(["update", "a.example", "--image", "lamp:8"]).image, "lamp:8")
+        self.assertIn("--image", self.refused("wake", "a.example", "--image", "lamp:8"))
+
     def test_copies(self) -> None:
         """What is to be done with copies, of which site, with which copy."""
         for words, found in (

@@ -183,8 +183,9 @@ class ILeases(Interface):
         Otherwise return ``None``: *waiter* is told later, and a sleeping server is woken.
         """
 
-    def give_back(site: str) -> None:
-        """One use less. Exactly once for each address returned or leased."""
+    def give_back(site: str, address: Address) -> None:
+        """One use less of the server at *address*: exactly once for each that was returned or
+        leased. While one server takes another's place a site has two."""
 
     def forget(site: str, waiter: IWaiter) -> None:
         """*waiter* waits no more (its client has gone); it will not be called."""
@@ -250,6 +251,9 @@ class Declared:
     kind: Container | Process
     data: str
     """The site's own folder on this host; made if missing, by the engine."""
+    exact: str = ""
+    """Which image of that name (see `Instance.image`), as long as a server that was made from it
+    is known; a *fresh* start goes beyond it. Empty: what the name means now."""
 
 
 @frozen
@@ -269,6 +273,8 @@ class Instance:
     """It runs and is frozen: it has its memory and gets no processor."""
     image: str = ""
     """What it was made from, as exactly as is known: an image with its digest; empty: nothing."""
+    beside: bool = False
+    """It runs beside the one that serves, and has not been `IEngine.settle`-d."""
 
 
 @frozen
@@ -342,9 +348,10 @@ class IEngine(Interface):
 
         Fires with whether a start, as fresh, would make another server than there is."""
 
-    def settle(site: str) -> Deferred[None]:
-        """The server that runs is the right one: forget all others of the site but the one that
-        ran before it. Fires too when there is nothing to forget."""
+    def settle(site: str, id: str, spare: str = "") -> Deferred[None]:
+        """The server *id* is the right one: end what runs beside it, but for *spare*, and forget
+        all others of the site but the one that ran before it; what came after it is called off and
+        forgotten, too. Fires when nothing is left to be ended or forgotten."""
 
     def revert(site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
         """Have the server *id* run again, which ran before, and end and forget what came after it.
@@ -353,18 +360,20 @@ class IEngine(Interface):
         was forgotten or cannot be started."""
 
     def start(
-        declared: Declared, progress: Callable[[str], None], fresh: bool = False
+        declared: Declared, progress: Callable[[str], None], fresh: bool = False, beside: str = ""
     ) -> Deferred[Instance]:
         """Have exactly one server of *declared* run; one of another fingerprint is replaced, with
         *fresh* also one of an older image. What was replaced has ended and is kept for `revert`,
         until `settle` or `remove` forgets it.
+
+        *beside*: the server of this id runs on, and another one is started beside it.
 
         Fires when the server was started, which does not say that it answers yet. *progress* is
         called with words such as ``"pulling"``.
         """
 
     def stop(site: str, within: float) -> Deferred[None]:
-        """Ask the site's server to end, kill it after *within* seconds; fires when it ended.
+        """Ask the site's server, or both, to end, kill after *within* seconds; fires when ended.
 
         Fires too when none runs.
         """
@@ -434,10 +443,13 @@ class ILives(Interface):
     def restart(site: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Sleep, then wake."""
 
-    def update(site: str, progress: Callable[[str], None]) -> Deferred[None]:
-        """Have the newest image run, if there is a newer one: held requests, the old server back
-        when the new one does not prove itself. Fires when that is done or there is nothing newer;
-        fails with `LifeFailed` in words when the old one came back."""
+    def update(site: str, progress: Callable[[str], None], image: str = "") -> Deferred[None]:
+        """Have the newest image run, if there is a newer one: no request fails, the old server
+        comes back when the new one does not prove itself. Fires when that is done or there is
+        nothing newer; fails with `LifeFailed` in words when the old one serves again.
+
+        *image*: this one instead of the file's; if it proves itself it is used until the file names
+        another one."""
 
     def roll_back(site: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Have the server run again that was replaced last; fails with `LifeFailed` in words."""

@@ -461,6 +461,7 @@ class Running:
             "image": "" if life is None else life.get("image", ""),
             "last_words": "" if life is None else life.get("last_words", ""),
             "notice": "" if life is None else life.get("notice", ""),
+            "pinned": "" if life is None else life.get("pinned", ""),
             "certificate": None if certificate is None else dict(certificate),
             "certificate_step": order.get("step", ""),
             "certificate_days": days,

@@ -45,6 +45,7 @@ from snickers.containers.archive import Archives
 from snickers.containers.copies import Copies
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import owner_of
+from snickers.containers.pins import Pins, in_the_folder
 from snickers.containers.process import ProcessEngine
 from snickers.containers.proof import OWNER, Proof
 from snickers.containers.room import available
@@ -198,7 +199,16 @@ class Wiring:
             {} if name else self.engines(),
             self.alarm,
             free=free_memory,
+            pins=Pins(
+                in_the_folder(settings.state),
+                lambda act, *arguments: self.copy_threads.run(lambda: act(*arguments)),
+            ),
         )
+        if settings.docker_broker:
+            self.lives.same_image = (
+                "With docker broker = on only the files say what is run: change image there, and "
+                "reload."
+            )
         leases: ILeases = self.lives
         if name:
             stands_by = bool(environ.get("SNICKERS_STAND_BY"))
@@ -254,7 +264,7 @@ class Wiring:
             time.time,
             lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
         )
-        self.copies = self._copies()
+        self.copies = self.lives.copies = self._copies()
         self.lives.moved = self.moved
         control = ControlService(
             reactor,

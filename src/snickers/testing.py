@@ -51,6 +51,8 @@ class MemoryHost:
         self.servers: dict[str, _Server] = {}
         self.former: dict[str, list[_Server]] = {}
         """What was replaced and can come back, by site, the latest last."""
+        self.others: dict[str, list[_Server]] = {}
+        """What runs beside `servers`, by site."""
         self.newer: set[str] = set()
         """Sites for which there is a newer image."""
         self.engines: list[MemoryEngine] = []
@@ -89,6 +91,7 @@ class MemoryHost:
 
     def start(self, site: str, wanted: str, now: float, fresh: bool = False) -> Instance:
         """Have one server of the fingerprint *wanted* run, of a newer image if there is one."""
+        self.end_beside(site, 0)
         server = self.servers.get(site)
         newer = fresh and site in self.newer
         if newer:
@@ -109,8 +112,46 @@ class MemoryHost:
         server.instance = evolve(server.instance, paused=False)
         return server.instance
 
+    def start_beside(self, site: str, wanted: str, now: float, fresh: bool) -> Instance:
+        """Have one more server run, of the fingerprint *wanted*."""
+        if fresh:
+            self.newer.discard(site)
+        for other in self.others.get(site, ()):
+            if other.instance.fingerprint == wanted and other.instance.beside:
+                return evolve(other.instance, beside=False)
+        self.made += 1
+        self.starts += 1
+        address = ("127.0.0.1", 40000 + self.starts)
+        made = Instance(site, f"server-{self.made}", wanted, True, address, now, beside=True)
+        self.others.setdefault(site, []).append(_Server(made))
+        return evolve(made, beside=False)
+
+    def settle(self, site: str, id: str, spare: str) -> None:
+        """Have *id* be the site's server, and nothing beside it run but *spare*."""
+        main, others = self.servers.get(site), self.others.pop(site, [])
+        known = [*others, *([main] if main is not None else [])]
+        right = next((server for server in known if server.instance.id == id), None)
+        if right is None:
+            return
+        if main is not None and main is not right:
+            self.former[site] = [main]
+        right.instance = evolve(right.instance, beside=False)
+        self.servers[site] = right
+        for server in known:
+            if server is right:
+                continue
+            if server.instance.id == spare:
+                self.others.setdefault(site, []).append(server)
+            else:
+                self._end(server, 0)
+
     def revert(self, site: str, id: str, now: float) -> Instance | None:
         """Have the server *id* run again, if it is known."""
+        for other in self.others.pop(site, ()):
+            if other.instance.id == id:
+                self.former[site] = [other]
+            else:
+                self._end(other, 0)
         known = [
             *self.former.get(site, ()),
             *([self.servers[site]] if site in self.servers else ()),
@@ -134,8 +175,18 @@ class MemoryHost:
     def end(self, site: str, code: int | None = 1, out_of_memory: bool = False) -> None:
         """End *site*'s server, as a crash does; observers are told unless the engine is away."""
         server = self.servers.get(site)
-        if server is None or not server.instance.running:
+        if server is not None:
+            self._end(server, code, out_of_memory)
+
+    def end_beside(self, site: str, code: int | None = 1) -> None:
+        """End what runs beside it, as a crash does."""
+        for server in self.others.pop(site, ()):
+            self._end(server, code)
+
+    def _end(self, server: _Server, code: int | None, out_of_memory: bool = False) -> None:
+        if not server.instance.running:
             return
+        site = server.instance.site
         server.instance = evolve(server.instance, running=False, address=None, paused=False)
         followers, server.followers = server.followers, []
         exit = Exit(site, server.instance.id, code, out_of_memory)
@@ -254,7 +305,11 @@ class MemoryEngine:
     def list(self) -> Deferred[Sequence[Instance]]:
         def act(done: Deferred[Sequence[Instance]]) -> None:
             former = [server for kept in self.host.former.values() for server in kept]
-            done.callback([each.instance for each in (*former, *self.host.servers.values())])
+            others = [server for each in self.host.others.values() for server in each]
+            # One that was replaced and is spared is both.
+            former = [server for server in former if server not in others]
+            servers = [*former, *self.host.servers.values(), *others]
+            done.callback([server.instance for server in servers])
 
         return self._call("list", "", act)
 
@@ -274,8 +329,12 @@ class MemoryEngine:
 
         return self._call("prepare", site, act)
 
-    def settle(self, site: str) -> Deferred[None]:
-        return self._call("settle", site, lambda done: done.callback(None))
+    def settle(self, site: str, id: str, spare: str = "") -> Deferred[None]:
+        def act(done: Deferred[None]) -> None:
+            self.host.settle(site, id, spare)
+            self._later(done, None)
+
+        return self._call("settle", site, act)
 
     def revert(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
         def act(done: Deferred[Instance]) -> None:
@@ -288,7 +347,11 @@ class MemoryEngine:
         return self._call("revert", site, act)
 
     def start(
-        self, declared: Declared, progress: Callable[[str], None], fresh: bool = False
+        self,
+        declared: Declared,
+        progress: Callable[[str], None],
+        fresh: bool = False,
+        beside: str = "",
     ) -> Deferred[Instance]:
         site = declared.site
 
@@ -298,7 +361,11 @@ class MemoryEngine:
                 done.errback(EngineFailed(self.host.refused[site]))
             else:
                 wanted, now = self.fingerprint(declared), self._clock.seconds()
-                instance = self.host.start(site, wanted, now, fresh)
+                running = self.host.running(site)
+                if running is not None and running.id == beside:
+                    instance = self.host.start_beside(site, wanted, now, fresh)
+                else:
+                    instance = self.host.start(site, wanted, now, fresh)
                 self._later(done, instance)
 
         return self._call("start", site, act)
@@ -381,8 +448,10 @@ class MemoryEngine:
 
     def healthy(self, instance: Instance) -> Deferred[bool]:
         def act(done: Deferred[bool]) -> None:
-            live = self.host.running(instance.site)
-            same = live is not None and live.id == instance.id
+            site = instance.site
+            others = [server.instance for server in self.host.others.get(site, ())]
+            live = [self.host.running(site), *others]
+            same = any(each is not None and each.id == instance.id for each in live)
             done.callback(same and instance.site not in self.host.unhealthy)
 
         return self._call("healthy", instance.site, act)
@@ -416,6 +485,7 @@ class MemoryEngine:
         stubborn = site in self.host.stubborn
 
         def end() -> None:
+            self.host.end_beside(site, 0)
             self.host.end(site, 137 if stubborn else 0)
             then()
 

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -361,13 +362,17 @@ class Broker(Speaker):
         return {"instance": wire.instances([instance])}
 
     @wire.Start.responder
-    def _start(self, call: int, site: str, wanted: str, fresh: bool) -> Deferred[dict[str, object]]:
+    def _start(
+        self, call: int, site: str, wanted: str, fresh: bool, beside: str, exact: str
+    ) -> Deferred[dict[str, object]]:
         return self._begin(
             call,
             lambda: self._in_turn(
                 site,
                 lambda: self._declared(site, wanted),
-                lambda declared: self._engine.start(declared, self._progress(call), fresh),
+                lambda declared: self._engine.start(
+                    evolve(declared, exact=exact), self._progress(call), fresh, beside
+                ),
             ),
         ).addCallback(self._started)
 
@@ -382,8 +387,8 @@ class Broker(Speaker):
         return preparing.addCallback(lambda another: {"another": another})
 
     @wire.Settle.responder
-    def _settle(self, call: int, site: str) -> Deferred[dict[str, object]]:
-        return self._simply(call, site, lambda: self._engine.settle(site))
+    def _settle(self, call: int, site: str, id: str, spare: str) -> Deferred[dict[str, object]]:
+        return self._simply(call, site, lambda: self._engine.settle(site, id, spare))
 
     @wire.Revert.responder
     def _revert(self, call: int, site: str, id: str) -> Deferred[dict[str, object]]:

@@ -231,11 +231,23 @@ class BrokeredEngine:
         return self._gathered(wire.List, wire.read_instances)
 
     def start(
-        self, declared: Declared, progress: Callable[[str], None], fresh: bool = False
+        self,
+        declared: Declared,
+        progress: Callable[[str], None],
+        fresh: bool = False,
+        beside: str = "",
     ) -> Deferred[Instance]:
         """As `IEngine.start`; fails where the broker reads another declaration of the site."""
         wanted = self.fingerprint(declared)
-        asked = self._ask(wire.Start, progress, site=declared.site, wanted=wanted, fresh=fresh)
+        asked = self._ask(
+            wire.Start,
+            progress,
+            site=declared.site,
+            wanted=wanted,
+            fresh=fresh,
+            beside=beside,
+            exact=declared.exact,
+        )
         return asked.addCallback(_instance)
 
     def prepare(
@@ -246,8 +258,8 @@ class BrokeredEngine:
         asked = self._ask(wire.Prepare, progress, site=declared.site, wanted=wanted, fresh=fresh)
         return asked.addCallback(lambda answer: answer["another"])
 
-    def settle(self, site: str) -> Deferred[None]:
-        return self._do(wire.Settle, site=site)
+    def settle(self, site: str, id: str, spare: str = "") -> Deferred[None]:
+        return self._do(wire.Settle, site=site, id=id, spare=spare)
 
     def revert(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
         return self._ask(wire.Revert, progress, site=site, id=id).addCallback(_instance)

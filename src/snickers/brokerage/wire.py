@@ -42,7 +42,9 @@ class Reload(amp.Command):
 
 
 class Start(amp.Command):
-    """Have *site*'s server run, if it is declared so that its fingerprint is this one.
+    """Have *site*'s server run, if it is declared so that its fingerprint is this one; beside the
+    one whose id is said, if one is; of the image of a container that the site has already, if that
+    is said.
 
     Answered with one instance as `read_instances` reads it."""
 
@@ -51,6 +53,8 @@ class Start(amp.Command):
         (b"site", amp.Unicode()),
         (b"wanted", amp.Unicode()),
         (b"fresh", amp.Boolean()),
+        (b"beside", amp.Unicode()),
+        (b"exact", amp.Unicode()),
     ]
     response = [(b"instance", amp.String())]
     errors = _FAILS
@@ -70,9 +74,15 @@ class Prepare(amp.Command):
 
 
 class Settle(amp.Command):
-    """Forget what *site*'s server has replaced, but for the last."""
+    """Have *site*'s server be the one with this id, which runs: end others, but for *spare*, and
+    forget what it has replaced, but for the last."""
 
-    arguments = [(b"call", amp.Integer()), (b"site", amp.Unicode())]
+    arguments = [
+        (b"call", amp.Integer()),
+        (b"site", amp.Unicode()),
+        (b"id", amp.Unicode()),
+        (b"spare", amp.Unicode()),
+    ]
     errors = _FAILS
 
 

@@ -188,16 +188,31 @@ def _life() -> Iterable[Option]:
     )
     yield option(
         "update",
-        formats.one_of("swap", later=["parallel"]),
+        formats.one_of("swap", "parallel"),
         "swap",
-        "How another server takes over: in the place of the old one, which comes back if the new "
-        "one does not pass its check within half of `wake within` (`swap`); or beside it first.",
-        "swap",
-        attribute="",
+        "How another server takes over. `swap`: requests are held, the old one ends, the new one "
+        "starts in its place, and the old one comes back if the new one does not pass its check "
+        "within half of `wake within`. `parallel`: the new one starts beside the old one and gets "
+        "no request before it has passed its check, within `wake within`; then the old one keeps "
+        "what it has for `drain within` at the most. Two servers then work on one folder at once: "
+        "only for those that allow that.",
+        "parallel",
     )
 
 
 def _copies() -> Iterable[Option]:
+    yield Option(
+        "copy before update",
+        _LIVES,
+        formats.SWITCH,
+        "off",
+        "Whether a copy of the site's own folder (DATA/HOST) is made before another server is "
+        "tried on it, when the old one has ended; if the new one does not prove itself, the folder "
+        "is put back as it was. Requests wait meanwhile, within `wake within`, so a large folder "
+        "is better copied by hand before. Not with `update = parallel`.",
+        "on",
+        "life.copy_before_update",
+    )
     yield Option(
         "copy when asleep",
         _LIVES,

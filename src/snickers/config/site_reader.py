@@ -330,6 +330,8 @@ class SiteReader:
             self._check_unshelled(values.get("command", ()))
         if "pause after" in values and "idle after" in values:
             self._check_pause(values)
+        if values.get("update") == "parallel":
+            self._check_parallel(kind, values)
         if values.get("basic auth"):
             path = values["basic auth"]
             for wrong in self._passwords(path):
@@ -410,6 +412,31 @@ class SiteReader:
         for name, words in found.faults:
             self._blame(name, words)
         values["service"], values["composition"] = found.service, text
+
+    def _check_parallel(self, kind: str, values: Mapping[str, Any]) -> None:
+        """See whether two servers of the site can run at once."""
+        if kind == "process" and values.get("port"):
+            self._blame(
+                "update",
+                "two servers cannot listen on one port; leave port out, so that each is given one "
+                "as $PORT, or write update = swap",
+            )
+        if values.get("services"):
+            self._blame(
+                "update",
+                "with services two of each would run, the database too; write update = swap",
+            )
+        if values.get("network") == "host":
+            self._blame(
+                "update",
+                "with network = host two servers would listen on one port; write update = swap",
+            )
+        if values.get("copy before update"):
+            self._blame(
+                "copy before update",
+                "with update = parallel the old server goes on writing, so no copy could be put "
+                "back; write copy before update = off, or update = swap",
+            )
 
     def _check_circle(self, values: Mapping[str, Any]) -> None:
         """See whether visitors would be sent back to where they came from, for ever."""

@@ -108,6 +108,11 @@ class Lifecycle:
     snapshot: tuple[str, ...] = ()
     """Run inside before every stop; without its success it is not stopped. Empty: nothing is."""
     snapshot_within: float = 300.0
+    update: str = "swap"
+    """``"swap"``: the next server is started when the one before has ended; ``"parallel"``: beside
+    it."""
+    copy_before_update: bool = False
+    """A copy of the site's own folder is made before another server is tried on it."""
     copy_when_asleep: bool = False
     """A copy of the site's own folder is made each time its server has fallen asleep."""
     keep_snapshots: Keep = Keep(last=3, daily=7, weekly=4)

@@ -26,7 +26,7 @@ from snickers.containers import composition as c
 from snickers.containers import recipe
 from snickers.containers.composetool import Tool, at_work
 from snickers.containers.dockerapi import LONGEST_STOP, Api, Refused, seconds
-from snickers.containers.dockerd import GO_ON_LOOKS, SOON, Dockerd
+from snickers.containers.dockerd import GO_ON_LOOKS, SOON, Dockerd, marked
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.errand import Errand, Seen, Stream, shut
 from snickers.interfaces import Declared, Exit, Instance
@@ -87,7 +87,7 @@ class Composed(Dockerd):
         found = self._gather({recipe.OWNER: self._owner})
         for seen in found:
             self._end_rest_of(seen)
-        return found
+        return marked(found)
 
     def death(self, event: Mapping[str, Any]) -> Seen | None:
         """As `Dockerd.death`; with one part of a server the others end."""
@@ -174,12 +174,19 @@ class Composed(Dockerd):
         return another or self._differs(found[0], images)
 
     def start(
-        self, declared: Declared, fingerprint: str, errand: Errand, fresh: bool = False
+        self,
+        declared: Declared,
+        fingerprint: str,
+        errand: Errand,
+        fresh: bool = False,
+        beside: str = "",
     ) -> Seen:
         kind = declared.kind
         with self._turn(declared.site):
             if not isinstance(kind, Container) or not kind.services:
-                return super().start(declared, fingerprint, errand, fresh)
+                return super().start(declared, fingerprint, errand, fresh, beside)
+            if beside:
+                raise EngineFailed("Services are not started beside others: write update = swap.")
             return self._start_all(declared, kind, fingerprint, errand, fresh)
 
     def _start_all(
@@ -294,6 +301,10 @@ class Composed(Dockerd):
     def remove(self, site: str, errand: Errand) -> None:
         with self._turn(site):
             super().remove(site, errand)
+
+    def settle(self, site: str, id: str, spare: str, errand: Errand) -> None:
+        with self._turn(site):
+            super().settle(site, id, spare, errand)
 
     def revert(self, site: str, id: str, errand: Errand) -> Seen:
         with self._turn(site):

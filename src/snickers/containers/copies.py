@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from snickers.config.values import Site
+from snickers.config.values import Container, Site
 from snickers.containers import swap, tool
 from snickers.containers.engine import EngineAway, EngineFailed, Turns
 from snickers.containers.folder import InThread, Progress, clear, settle
@@ -42,11 +42,15 @@ from snickers.interfaces import (
 ASKED = "asked for"
 ASLEEP = "fell asleep"
 BEFORE = "before a restore"
+TRIAL = "before an update"
+FAILED = "left by an update that failed"
 LEFT = "left by a restore that was broken off"
 LATEST = "latest"
 BY_THEMSELVES = 2
 """Copies that nobody waits for, made at once: when many fall asleep the disk is not theirs."""
 
+TURN_WITHIN = 30.0
+"""Seconds for which a trial waits until nothing else is done with the folder: visitors wait."""
 MARGIN = 60.0
 """Seconds that a server may take to fall asleep beyond what its section allows it."""
 
@@ -97,6 +101,8 @@ class Copies:
         self._lived: set[str] = set()
         """Sites whose server was awake since the last copy that was made of itself."""
         self._restoring: set[str] = set()
+        self._trials: dict[str, Deferred[None]] = {}
+        """Sites on whose folder another server is tried, and what ends that."""
         self._closed = False
 
     def start(self, sites: Iterable[Site]) -> None:
@@ -119,6 +125,8 @@ class Copies:
     def close(self) -> Deferred[Any]:
         """End what is being done; fires when it has ended."""
         self._closed = True
+        for site in list(self._trials):
+            self.end_trial(site)
         working = list(self._working)
         for work in working:
             work.cancel()
@@ -159,6 +167,89 @@ class Copies:
                 await store.verify(s.name, progress)
 
         return self._in_turn(site, verify)
+
+    # Trials: nobody else has the folder from the copy to the end
+
+    def begin_trial(self, site: str, progress: Progress) -> Deferred[str]:
+        """Copy the folder of *site*, whose server does not run, and keep it from others until
+        `end_trial`; fires with the copy's id, with ``""`` where there is no folder yet."""
+        over: Deferred[None] = Deferred()
+        copied: Deferred[str] = Deferred()
+        self._trials[site] = over
+
+        async def trial(s: Site) -> None:
+            if over.called:
+                return  # Given up before it was its turn.
+            late.cancel()
+            try:
+                id = await self._copy_for_trial(s, progress)
+            except BaseException as problem:
+                if not copied.called:
+                    copied.errback(_in_words(s.name, problem))
+                return
+            if not copied.called:
+                copied.callback(id)
+            await over
+
+        def give_up() -> None:
+            if not copied.called:
+                copied.errback(
+                    CopyFailed("Something else is being done with it: see snickers status.")
+                )
+
+        def ended(result: object) -> None:
+            if late.active():
+                late.cancel()
+            if isinstance(result, Failure) and not copied.called:
+                copied.errback(result)
+
+        late = self._reactor.callLater(TURN_WITHIN, give_up)
+        self._in_turn(site, trial).addBoth(ended)
+        return copied
+
+    async def _copy_for_trial(self, site: Site, progress: Progress) -> str:
+        folder = os.path.realpath(site.data)
+        unmounted = isinstance(site.kind, Container) and not site.kind.data
+        if unmounted or not await self._in_thread(os.path.isdir, folder):
+            return ""
+        # What could not be put back is not tried.
+        await self._in_thread(swap.look, folder)
+        await self._tidy(site)
+        copy = await self._make(site, folder, TRIAL, progress)
+        return copy.id
+
+    def end_trial(self, site: str) -> None:
+        """Let others have the folder of *site* again."""
+        over = self._trials.pop(site, None)
+        if over is not None and not over.called:
+            over.callback(None)
+
+    def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
+        """Have the folder of *site* be as in *copy*, within its trial and while nothing runs; what
+        it held is kept as a copy later."""
+
+        async def put_back() -> None:
+            try:
+                await self._put_back(self._site(site), copy, progress)
+            except BaseException as problem:
+                raise _in_words(site, problem) from None
+
+        return self._keep(Deferred.fromCoroutine(put_back()))
+
+    async def _put_back(self, site: Site, id: str, progress: Progress) -> None:
+        progress("putting its folder back")
+        store, copy = await self._find(site, id)
+        folder = os.path.realpath(site.data)
+        await self._in_thread(swap.look, folder)
+        restoring, restored = (swap.beside(folder, w) for w in (swap.RESTORING, swap.RESTORED))
+        await clear(self._reactor, restoring)
+        await store.restore(site.name, copy.id, restoring, progress)
+        await self._in_thread(os.rename, restoring, restored)
+        former = await self._in_thread(swap.put_in_place, folder)
+        await settle(self._reactor, os.path.dirname(folder))
+        if former is not None:
+            # Visitors wait: what the server that failed has left is kept when it is over.
+            self._unasked(site.name, lambda site: self._store(site, former, FAILED, _ignore))
 
     # How it is done
 
@@ -308,7 +399,7 @@ class Copies:
             await self._steady(site, progress)
         except LifeFailed:
             pass  # It may be the data that keeps it from waking.
-        awake = self._lives.stage(name) in ("awake", "starting", "checking")
+        awake = self._lives.stage(name) in ("awake", "replacing", "starting", "checking")
         former: list[str | None] = []
 
         def exchange(_: object) -> None:
@@ -384,6 +475,21 @@ def _is(path: str, number: int) -> bool:
         return os.lstat(path).st_ino == number
     except FileNotFoundError:
         return False
+
+
+def _in_words(name: str, problem: BaseException) -> CopyFailed:
+    """Return *problem* as what a person is told."""
+    if isinstance(problem, CancelledError):
+        return CopyFailed("It was broken off.")
+    if isinstance(problem, OSError):
+        return CopyFailed(f"{problem.filename or name}: {problem.strerror}.")
+    if not isinstance(problem, CopyFailed):
+        _log.failure("{site}: copies", site=name)
+    return CopyFailed(str(problem))
+
+
+def _ignore(words: str) -> None:
+    """Nobody looks on."""
 
 
 async def _ends() -> None:

@@ -57,12 +57,21 @@ class Declarations:
                 known.update(site for site in os.listdir(self._folder) if self.of(site))
         return sorted(known)
 
-    def add(self, id: str, started: float | None, declared: Declared) -> None:
-        """The server *id* was made."""
+    def add(self, id: str, started: float | None, declared: Declared, beside: bool = False) -> None:
+        """The server *id* was made; *beside* the last one, until `settle` says which of them it
+        is to be."""
         made = list(self.of(declared.site))
-        if made and fingerprint(made[-1].declared) == fingerprint(declared):
+        if made and not beside and fingerprint(made[-1].declared) == fingerprint(declared):
             made.pop()
-        self._keep(declared.site, [*made, Made(id, started, declared)][-2:])
+        self._keep(declared.site, [*made, Made(id, started, declared)][-3 if beside else -2 :])
+
+    def settle(self, site: str, id: str) -> None:
+        """The server *id* is the last one: forget those after it, and those before the one before
+        it."""
+        made = self.of(site)
+        after = next((index for index, each in enumerate(made) if each.id == id), None)
+        if after is not None and (after + 1 < len(made) or len(made) > 2):
+            self._keep(site, made[max(0, after - 1) : after + 1])
 
     def back_to(self, site: str, id: str) -> Declared | None:
         """Forget what came after the server *id* and return how that was made; ``None``: that is

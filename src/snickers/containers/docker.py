@@ -155,8 +155,11 @@ class DockerEngine:
             "", errand, lambda dockerd, errand: dockerd.prepare(declared, wanted, fresh, errand)
         )
 
-    def settle(self, site: str) -> Deferred[None]:
-        return self._send(site, Errand(), lambda dockerd, _: dockerd.settle(site))
+    def settle(self, site: str, id: str, spare: str = "") -> Deferred[None]:
+        self._call_off(site)
+        return self._send(
+            site, Errand(), lambda dockerd, errand: dockerd.settle(site, id, spare, errand)
+        )
 
     def revert(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
         errand = Errand(lambda words: self._tell(progress, words))
@@ -164,10 +167,14 @@ class DockerEngine:
         return sent.addCallback(lambda seen: seen.instance)
 
     def start(
-        self, declared: Declared, progress: Callable[[str], None], fresh: bool = False
+        self,
+        declared: Declared,
+        progress: Callable[[str], None],
+        fresh: bool = False,
+        beside: str = "",
     ) -> Deferred[Instance]:
-        """As `IEngine.start`. Cancelled, or overtaken by `stop` or `remove`, it leaves Docker as
-        it was or the server running."""
+        """As `IEngine.start`. Cancelled, or overtaken by `stop`, `settle` or `remove`, it leaves
+        Docker as it was or the server running."""
         wanted = self.fingerprint(declared)
 
         def tell(words: str) -> None:
@@ -185,7 +192,7 @@ class DockerEngine:
         sent = self._send(
             declared.site,
             errand,
-            lambda dockerd, errand: dockerd.start(declared, wanted, errand, fresh),
+            lambda dockerd, errand: dockerd.start(declared, wanted, errand, fresh, beside),
         )
 
         def look(seen: Seen) -> Instance:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.logger import Logger
 
 from snickers.config.values import Container
@@ -100,8 +100,8 @@ class Dockerd:
 
     def listing(self) -> list[Seen]:
         """Return every container of this owner."""
-        seen = [self._see(id) for id in self._api.containers({recipe.OWNER: self._owner})]
-        return [each for each in seen if each is not None]
+        found = [self._see(id) for id in self._api.containers({recipe.OWNER: self._owner})]
+        return marked([each for each in found if each is not None])
 
     def deaths(self) -> Stream:
         """Return a stream of the ends of this owner's containers: events for `death`."""
@@ -140,7 +140,9 @@ class Dockerd:
         found = self._of(site)
         if not found:
             raise EngineFailed(f"{site} has no container, so it has no log.")
-        return self._api.logs(found[0].instance.id, max(tail, 0), follow)
+        # Of two it is the newer one that people wonder about.
+        last = max(found, key=lambda seen: seen.instance.started or 0.0)
+        return self._api.logs(last.instance.id, max(tail, 0), follow)
 
     # One server
 
@@ -158,10 +160,24 @@ class Dockerd:
             return True
         return fresh and found[0].image != image.id
 
-    def settle(self, site: str) -> None:
-        """Remove all containers of *site* but the last one and the one before it."""
-        for seen in self._of(site)[2:]:
-            self._remove(seen.instance.id)
+    def settle(self, site: str, id: str, spare: str, errand: Errand) -> None:
+        """Have *id* be the container of *site*: end what runs beside it, but for *spare*; remove
+        those made after it, and those before the last one that ran before it."""
+        found = self._of(site)
+        right = next((seen for seen in found if seen.instance.id == id), None)
+        if right is None:
+            return
+        others = [seen for seen in found if seen is not right]
+        for seen in others:
+            if seen.instance.id != spare:
+                self._end(seen, seen.stop_within, errand)
+        began = right.instance.started or 0.0
+        former = [seen for seen in others if 0 < (seen.instance.started or 0.0) <= began]
+        kept = sorted(former, key=lambda seen: seen.instance.started or 0.0)[-1:]
+        for seen in others:
+            if seen not in kept and seen.instance.id != spare:
+                self._remove(seen.instance.id)
+        self._take_name(right, [seen for seen in others if seen in kept])
 
     def revert(self, site: str, id: str, errand: Errand) -> Seen:
         """Have the container *id* run again; end all others, and remove those made after it."""
@@ -187,23 +203,33 @@ class Dockerd:
         return self._started(id)
 
     def start(
-        self, declared: Declared, fingerprint: str, errand: Errand, fresh: bool = False
+        self,
+        declared: Declared,
+        fingerprint: str,
+        errand: Errand,
+        fresh: bool = False,
+        beside: str = "",
     ) -> Seen:
         """Have exactly one container of *declared* run, of the newest image that is here where
         *fresh*; return it.
 
         What runs of another declaration ends only when the new container is made, and is kept, so
-        that `revert` can bring it back.
+        that `revert` can bring it back. With *beside* the container of this id runs on.
         """
         site, kind = declared.site, declared.kind
         if not isinstance(kind, Container):
             raise EngineFailed(f"{site} is no container, but a {type(kind).__name__.lower()}.")
         before = self._of(site)
+        if any(seen.instance.id == beside and seen.instance.running for seen in before):
+            others = [seen for seen in before if seen.instance.id != beside]
+            exact = None if fresh else self._exact(declared.exact, before)
+            return self._start_beside(declared, kind, fingerprint, others, exact, errand)
         alike = [seen for seen in before if seen.instance.fingerprint == fingerprint]
         there = [seen for seen in alike if seen.instance.running]
         if there and not fresh:
             return self._serve_on(there[0], before, errand)
-        image = self._image(kind, alike[0].image if alike else "", errand)
+        exact = None if fresh else self._exact(declared.exact, before)
+        image = exact or self._image(kind, alike[0].image if alike else "", errand)
         for seen in there:
             if seen.image == image.id:
                 return self._serve_on(seen, before, errand)
@@ -223,6 +249,56 @@ class Dockerd:
         if not network:
             network = self._network(site, kind)
             errand.check()
+        made, before = self._make(declared, fingerprint, image, network, before, errand)
+        kept = [seen for seen in before if seen.instance.id not in broken]
+        self._replace(made, kept, errand)
+        for useless in broken:
+            self._remove(useless)
+        return made
+
+    def _start_beside(
+        self,
+        declared: Declared,
+        kind: Container,
+        fingerprint: str,
+        others: Sequence[Seen],
+        exact: _Image | None,
+        errand: Errand,
+    ) -> Seen:
+        """Have a container of *declared* run beside the one that does, one of *others* or new."""
+        alike = [seen for seen in others if seen.instance.fingerprint == fingerprint]
+        image = exact or self._image(kind, alike[0].image if alike else "", errand)
+        errand.check()
+        errand.say("starting")
+        for seen in alike:
+            if seen.image == image.id:
+                if seen.instance.running:
+                    return seen
+                errand.note(seen)
+                try:
+                    self._api.start(seen.instance.id)
+                except Refused as error:
+                    log.info(
+                        "{site} was not started again: {why}.", site=declared.site, why=error.why
+                    )
+                    continue
+                return self._started(seen.instance.id)
+        self._folder(declared, kind)
+        network = self._network(declared.site, kind)
+        errand.check()
+        return self._make(declared, fingerprint, image, network, (), errand)[0]
+
+    def _make(
+        self,
+        declared: Declared,
+        fingerprint: str,
+        image: _Image,
+        network: str,
+        before: Sequence[Seen],
+        errand: Errand,
+    ) -> tuple[Seen, list[Seen]]:
+        """Make a container and start it when those *before* have ended; return both."""
+        site = declared.site
         init = self._api.init and recipe.wants_init(image.entrypoint)
         config = recipe.creation(
             declared, self._owner, fingerprint, image.id, image.digest, network, init
@@ -231,7 +307,7 @@ class Dockerd:
         id = self._api.create(f"{recipe.name(site)}.{os.urandom(3).hex()}", config)
         try:
             errand.check()
-            before = [self._end(other, other.stop_within, errand) for other in before]
+            ended = [self._end(other, other.stop_within, errand) for other in before]
             try:
                 self._api.start(id)
             except Refused as error:
@@ -243,12 +319,7 @@ class Dockerd:
             self._remove(id)
             raise
         log.info("{site} was made from {image}.", site=site, image=image.digest or image.id)
-        made = self._started(id)
-        kept = [seen for seen in before if seen.instance.id not in broken]
-        self._replace(made, kept, errand)
-        for useless in broken:
-            self._remove(useless)
-        return made
+        return self._started(id), ended
 
     def refresh(self, kind: Container, errand: Errand) -> str:
         """Pull what ``kind.image`` means in its registry now; return the id of what it means here.
@@ -379,9 +450,9 @@ class Dockerd:
     # Containers
 
     def _running(self, site: str) -> Seen:
-        for seen in self._of(site):
-            if seen.instance.running:
-                return seen
+        running = [seen for seen in self._of(site) if seen.instance.running]
+        for seen in sorted(running, key=_serves, reverse=True):
+            return seen
         raise EngineFailed(f"{site} does not run.")
 
     def _go_on(self, seen: Seen) -> Seen:
@@ -502,8 +573,12 @@ class Dockerd:
             self._end(other, other.stop_within, errand)
         for other in others[1:]:
             self._remove(other.instance.id)
+        self._take_name(seen, others[:1])
+
+    def _take_name(self, seen: Seen, others: Sequence[Seen]) -> None:
+        """Let *seen* have the site's name, whichever of *others* has it."""
         name = recipe.name(seen.instance.site)
-        for other in others[:1]:
+        for other in others:
             if other.name == name:
                 self._rename(other, f"{name}.{other.instance.id[:12]}")
         self._name(seen)
@@ -611,6 +686,15 @@ class Dockerd:
         found = self._find_image(kind.image) if kind.pull == "missing" else None
         return found is not None and not found.digest
 
+    def _exact(self, wanted: str, before: Sequence[Seen]) -> _Image | None:
+        """Return the image that is called exactly so, if a container of the site is of it."""
+        for seen in before:
+            if wanted and seen.instance.image == wanted:
+                found = self._find_image(seen.image)
+                digest = wanted if "@" in wanted else ""
+                return _Image(seen.image, () if found is None else found.entrypoint, digest)
+        return None
+
     def _find_image(self, name: str) -> _Image | None:
         found = self._api.image(name)
         if found is None:
@@ -699,6 +783,22 @@ def _sum(one: Load, other: Load) -> Load:
     """Return what two containers have used together."""
     traffic = [each.traffic for each in (one, other) if each.traffic is not None]
     return Load(one.processor + other.processor, sum(traffic) if traffic else None)
+
+
+def marked(seen: Sequence[Seen]) -> list[Seen]:
+    """Return *seen*, where those that are only tried beside another one say so."""
+    served = {each.instance.site for each in seen if _serves(each)}
+    return [
+        evolve(each, instance=evolve(each.instance, beside=True))
+        if each.instance.running and each.instance.site in served and not _serves(each)
+        else each
+        for each in seen
+    ]
+
+
+def _serves(seen: Seen) -> bool:
+    """Whether a container has the site's name, which one that is only tried has not."""
+    return seen.instance.running and seen.name == recipe.name(seen.instance.site)
 
 
 def _address(found: Mapping[str, Any], port: int) -> Address | None:

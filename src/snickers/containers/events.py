@@ -53,7 +53,9 @@ class Taken:
 
 @frozen
 class GivenBack:
-    """One use less."""
+    """One use less, of the server at *address*."""
+
+    address: Address
 
 
 @frozen
@@ -124,6 +126,8 @@ class Listed:
     instance: Instance | None
     former: Instance | None = None
     """The one before *instance*, which could come back."""
+    others: tuple[Instance, ...] = ()
+    """What runs of it beside that."""
 
 
 @frozen
@@ -231,6 +235,41 @@ class RevertFailed:
 
 
 @frozen
+class Settled:
+    """Of the site's servers only *id* runs any more, and *spare* if it was to be spared."""
+
+    id: str
+    spare: str = ""
+
+
+@frozen
+class SettleFailed:
+    """The engine could not end what runs beside the server *id*."""
+
+    id: str
+    words: str
+    away: bool = False
+    spare: str = ""
+
+
+@frozen
+class Copied:
+    """The site's folder was copied; *copy* names the copy, empty: there was nothing to copy."""
+
+    epoch: int
+    copy: str
+
+
+@frozen
+class CopyFailed:
+    """The site's folder could not be copied."""
+
+    epoch: int
+    words: str
+    away: bool = False
+
+
+@frozen
 class Consented:
     """The server was asked and may be left alone."""
 
@@ -297,7 +336,10 @@ class RestartAsked:
 
 @frozen
 class UpdateAsked:
-    """A person wants a newer image, if there is one."""
+    """A person wants what *fingerprint* declares, of a newer image if there is one."""
+
+    fingerprint: str = ""
+    """Empty: what is declared already."""
 
 
 @frozen
@@ -361,6 +403,10 @@ Event = (
     | PrepareFailed
     | Reverted
     | RevertFailed
+    | Settled
+    | SettleFailed
+    | Copied
+    | CopyFailed
     | Consented
     | Vetoed
     | Listed
@@ -394,6 +440,8 @@ class Start:
     epoch: int
     fresh: bool = False
     """From the newest image, even if an older one was used before."""
+    beside: str = ""
+    """The server of this id runs on beside it; empty: none does."""
 
 
 @frozen
@@ -410,11 +458,42 @@ class Revert:
 
     epoch: int
     id: str
+    copy: str = ""
+    """What the site's folder shall be before it does: this copy; empty: as it is."""
 
 
 @frozen
 class Settle:
-    """The server is the right one: forget those before the last one. Nothing follows."""
+    """The server *id* is the right one: end what runs beside it, forget those before the last one,
+    and those after it; `Settled` or `SettleFailed` follows."""
+
+    id: str
+    spare: str = ""
+    """This one is used and runs on for now."""
+    failed: bool = False
+    """What is ended was tried and has failed: what it said last is worth keeping."""
+
+
+@frozen
+class Keep:
+    """*instance* has come back, or goes on: whatever the name of its image means later, the next
+    start is to be of this one. Nothing follows."""
+
+    instance: Instance
+
+
+@frozen
+class Trust:
+    """What was tried has proven itself: starts are of what its declaration says. Nothing
+    follows."""
+
+
+@frozen
+class Copy:
+    """Have the site's folder copied; `Copied` or `CopyFailed` follows."""
+
+    epoch: int
+    within: float
 
 
 @frozen
@@ -561,6 +640,9 @@ Command = (
     | Prepare
     | Revert
     | Settle
+    | Keep
+    | Trust
+    | Copy
     | Look
     | Probe
     | Grant

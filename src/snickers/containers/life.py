@@ -29,6 +29,8 @@ PATIENCE = 3
 """A start or a check may take so many times ``wake within`` before it counts as a crash."""
 TRIAL = 0.5
 """...and so many times where another server can come back: nobody shall wait in vain."""
+BESIDE = 1.0
+"""...and so many times where another server serves meanwhile."""
 STOP_AGAIN = 5.0
 """Seconds after which a stop that failed is tried again."""
 CLEAR_AGAIN = 60.0
@@ -60,6 +62,18 @@ class Phase(Enum):
     RESUMING = "resuming"
     SNAPSHOTTING = "snapshotting"
     REVERTING = "reverting"
+    REPLACING = "replacing"
+    COPYING = "copying"
+
+
+SERVING = frozenset({Phase.AWAKE, Phase.REPLACING})
+"""It answers, and whoever comes gets a lease."""
+_PARTING = frozenset({Phase.AWAKE, Phase.CHECKING, Phase.DRAINING, Phase.SNAPSHOTTING})
+"""In which another server may run beside: in all others the engine sees to it that none does."""
+_TRYING = frozenset(
+    {Phase.AWAY, Phase.STARTING, Phase.CHECKING, Phase.DRAINING, Phase.STOPPING, Phase.REVERTING}
+)
+"""In which it may come to it that the site's folder is put back."""
 
 
 class After(Enum):
@@ -83,6 +97,24 @@ class Waiter:
 
 
 @frozen
+class Parting:
+    """A server beside the one that serves, to be ended when nobody uses it any more."""
+
+    instance: Instance | None = None
+    """``None``: whatever else runs, and nobody uses it."""
+    uses: int = 0
+    """Of all uses those that are of this one."""
+    until: float = 0.0
+    """Whoever uses it then is cut off."""
+    sound: bool = False
+    """It has served well until another one took its place, and can serve again."""
+    failed: bool = False
+    """It was tried and did not prove itself."""
+    told: bool = False
+    """The engine was told to end it."""
+
+
+@frozen
 class State:
     """A life. Times are of the clock that `step` is given."""
 
@@ -100,7 +132,12 @@ class State:
     """The server that runs, or is being stopped."""
     waiters: tuple[Waiter, ...] = ()
     """In order of arrival."""
+    newcomer: Instance | None = None
+    """The server that is started beside it, as far as it is known yet."""
+    parting: Parting | None = None
+    """What else may run."""
     uses: int = 0
+    """Of all its servers, a parting one included."""
     used: float = 0.0
     """When it was last used."""
     began: float = 0.0
@@ -128,6 +165,10 @@ class State:
     """The fingerprint of what the configuration says."""
     refused: str = ""
     """The fingerprint that was tried and failed: not tried again until it changes."""
+    copied: str = ""
+    """The copy of the site's folder that was made before another server was tried on it."""
+    touched: bool = False
+    """A server that may have changed the folder was started since."""
     crowded: bool = False
     """It is being asked because its room is needed."""
     crashes: int = 0
@@ -161,9 +202,11 @@ def due(state: State) -> float:
     match state.phase:
         case Phase.AWAY if state.asked is not None:
             when = min(when, state.asked + life.wake_within)
-        case Phase.STARTING | Phase.CHECKING:
+        case Phase.STARTING | Phase.CHECKING | Phase.REPLACING:
             when = min(when, state.began + patience(state))
         case Phase.AWAKE:
+            if state.engine and state.parting is not None and not state.parting.told:
+                when = min(when, state.parting.until)
             if state.engine and life.wake != "always" and not state.inquiring:
                 when = min(when, state.used + min(life.idle_after, life.pause_after))
             if state.crashes:
@@ -175,18 +218,23 @@ def due(state: State) -> float:
     return when
 
 
+def _fresh(s: State) -> bool:
+    """Whether what shall run is another server than the last good one."""
+    fresh = s.updating or (s.good is not None and s.fingerprint != s.good.fingerprint)
+    return s.good is not None and fresh and not s.gone
+
+
 def on_trial(s: State) -> bool:
     """Whether another server than the last good one is being tried."""
-    good = s.good
-    if good is None or s.gone or s.phase is Phase.AWAKE:
-        return False
     # While what is to be replaced is still there, nothing else has been tried.
-    replaced = s.instance is None or s.instance.id != good.id
-    return replaced and (s.updating or s.fingerprint != good.fingerprint)
+    same = s.instance is not None and s.good is not None and s.instance.id == s.good.id
+    return _fresh(s) and not same and s.phase is not Phase.AWAKE
 
 
 def patience(s: State) -> float:
     """Return the seconds that a start, its check included, may take."""
+    if s.phase is Phase.REPLACING:
+        return BESIDE * s.life.wake_within
     return (TRIAL if on_trial(s) else PATIENCE) * s.life.wake_within
 
 
@@ -210,15 +258,28 @@ def enter(s: State, phase: Phase, now: float, **fields: Any) -> State:
         "preparing": False,
         "leaving": None,
         "inherited": None,
+        "newcomer": None,
+        "parting": s.parting if phase in _PARTING else None,
         **fields,
     }
+    if phase not in _TRYING:
+        fields = {**fields, "copied": "", "touched": False}
     return evolve(s, phase=phase, since=now, epoch=s.epoch + 1, **fields)
 
 
 def begin(s: State, now: float) -> Step:
-    """Start it; without the engine wait for that."""
+    """Start it, with a copy of its folder made before where that is wanted; without the engine wait
+    for that."""
     if not s.engine:
         return lose(s, now, s.detail)
+    if s.life.copy_before_update and _fresh(s) and not s.copied:
+        s = enter(s, Phase.COPYING, now, instance=None, put=False)
+        return s, (e.Copy(s.epoch, s.life.snapshot_within), e.Tell("copying its folder"))
+    return launch(s, now)
+
+
+def launch(s: State, now: float) -> Step:
+    """Start it, whatever had to be done before is done."""
     s = enter(
         s,
         Phase.STARTING,
@@ -229,6 +290,7 @@ def begin(s: State, now: float) -> Step:
         said="",
         put=False,
         proven=False,
+        touched=bool(s.copied),
     )
     return s, (e.Start(s.epoch, s.updating), e.Tell("starting"))
 
@@ -249,7 +311,10 @@ def rise(s: State, now: float) -> Step:
     tickets = tuple(w.ticket for w in s.waiters)
     uses = s.uses + len(tickets)
     fresh = s.good is not None and s.good.id != s.instance.id
-    settled = (e.Settle(), e.Calm("update")) if fresh and on_trial(s) else ()
+    tried = fresh and on_trial(s)
+    if tried and s.parting is None:
+        s = evolve(s, parting=Parting(until=now))
+    calm = (e.Calm("update"), e.Trust()) if tried else ()
     # It was awake all the time, and is as idle as it was.
     used = now if uses or s.inherited is None else s.inherited.used
     s = enter(
@@ -268,11 +333,55 @@ def rise(s: State, now: float) -> Step:
         updating=False,
     )
     grant = (e.Grant(tickets, address),) if tickets else ()
-    return s, (*grant, e.SayWoken(), *settled)
+    s, settling = part(s, now)
+    return s, (*grant, e.SayWoken(), *settling, *calm)
+
+
+def part(s: State, now: float) -> Step:
+    """Have what runs beside it ended, if nobody uses that or its time is over."""
+    parting = s.parting
+    if parting is None or parting.told or not s.engine or (parting.uses and now < parting.until):
+        return s, ()
+    assert s.instance is not None
+    settle = e.Settle(s.instance.id, failed=parting.failed)
+    return evolve(s, parting=evolve(parting, told=True)), (settle,)
+
+
+def go_back(s: State, now: float, words: str, until: float) -> Step:
+    """Have the parting server serve again, which did so well; the one in its place parts."""
+    assert s.parting is not None
+    assert s.parting.instance is not None
+    former, told = s.parting.instance, s.parting.told
+    refused = s.declared or s.fingerprint
+    if refused == former.fingerprint:
+        refused = ""
+    detail = f"{words} The server before serves again."
+    s = evolve(
+        s,
+        fingerprint=former.fingerprint if refused else s.fingerprint,
+        refused=refused,
+        good=former,
+        before=None,
+        updating=False,
+        parting=Parting(s.instance, max(0, s.uses - s.parting.uses), until, failed=True),
+    )
+    if told:
+        # It is being ended, and has to be started again.
+        return revert(evolve(s, detail=words), now, former)
+    s, commands = check(evolve(s, detail=detail), now, former)
+    return s, (e.Warn(detail, "update"), e.Keep(former), *commands)
+
+
+def can_go_back(s: State) -> bool:
+    """Whether the server that it has replaced can serve again."""
+    parting = s.parting
+    return parting is not None and parting.sound and not s.gone and (s.engine or not parting.told)
 
 
 def leave(s: State, now: float, after: After) -> Step:
     """Stop it when nobody uses it, or ``drain within`` is over."""
+    if after is After.CRASH and can_go_back(s):
+        return go_back(s, now, s.detail, now + s.life.drain_within)
     if not s.uses:
         return stop(s, now, after)
     s = enter(s, Phase.DRAINING, now, until=now + s.life.drain_within, after=after)
@@ -281,6 +390,8 @@ def leave(s: State, now: float, after: After) -> Step:
 
 def stop(s: State, now: float, after: After) -> Step:
     """Stop it now; after a snapshot, where one is wanted of a server that can make it."""
+    if after is After.CRASH and can_go_back(s):
+        return go_back(s, now, s.detail, now)
     if s.life.snapshot and s.proven and s.instance is not None and after is not After.CRASH:
         if s.phase is Phase.PAUSED:
             return resume(s, now, after)
@@ -310,11 +421,16 @@ def resume(s: State, now: float, leaving: After | None = None) -> Step:
 
 def finish(s: State, now: float) -> Step:
     """Nothing of it runs any more, as it was wanted: what is next?"""
+    if s.parting is not None and s.engine:
+        # It ended by itself, and what runs beside it did not: that may be in use.
+        if s.phase is Phase.DRAINING and s.parting.instance is not None and s.parting.uses:
+            return evolve(s, instance=s.parting.instance, parting=None), ()
+        return halt(s, now, s.after)
+    if s.after is After.CRASH and not s.gone:
+        return crash(s, now, s.detail)
     s = evolve(s, instance=None)
     if s.gone:
         s, commands = clear(s, now)
-    elif s.after is After.CRASH:
-        return crash(s, now, s.detail)
     elif s.after is After.BACK and s.before is not None:
         return revert(s, now, s.before)
     elif s.after is After.START:
@@ -341,6 +457,11 @@ def crash(s: State, now: float, words: str) -> Step:
     """It ended, or was given up, unasked."""
     if s.gone:
         return clear(s, now)
+    if can_go_back(s):
+        return go_back(s, now, words, now)
+    if s.parting is not None and s.engine:
+        # What runs beside it must not be left behind.
+        return halt(evolve(s, detail=words), now, After.CRASH)
     if s.good is not None and on_trial(s) and s.engine:
         return revert(evolve(s, detail=words), now, s.good)
     crashes = s.crashes + 1
@@ -368,7 +489,8 @@ def revert(s: State, now: float, former: Instance) -> Step:
     if refused == former.fingerprint:
         refused = ""
     s = enter(s, Phase.REVERTING, now, instance=None, refused=refused, updating=False, heard="")
-    return s, (e.Revert(s.epoch, former.id), e.Tell("going back to the server before"))
+    copy = s.copied if s.touched else ""
+    return s, (e.Revert(s.epoch, former.id, copy), e.Tell("going back to the server before"))
 
 
 def prepare(s: State) -> Step:

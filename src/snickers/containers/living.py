@@ -1,8 +1,9 @@
 """One life being lived: counts its uses, keeps those who wait, and obeys the machine.
 
 What happens is queued and given to the machine one event after the other; what the machine says
-is carried out here and nowhere else. An exception on the way is logged with the site and ends
-nothing. It must never decide anything itself, and never call a waiter while it is being asked.
+is carried out here, or by ``orders`` where it concerns the engine, and nowhere else. An exception
+on the way is logged with the site and ends nothing. It must never decide anything itself, and never
+call a waiter while it is being asked.
 """
 
 from __future__ import annotations
@@ -12,27 +13,27 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from snickers.containers import events as e
-from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.containers.life import Phase, State, due
+from snickers.containers.engine import EngineAway
+from snickers.containers.life import SERVING, Phase, State, due
 from snickers.containers.lifecycle import step
-from snickers.containers.probe import NotReady, Prober
+from snickers.containers.orders import ORDERS
+from snickers.containers.probe import Prober
 from snickers.containers.roster import Roster
 from snickers.interfaces import (
     Address,
     Declared,
     Handed,
     IAlarm,
+    IEngine,
     Instance,
     IWaiter,
     Kept,
     LifeFailed,
-    Ran,
     Stage,
 )
 
@@ -41,8 +42,6 @@ LAST_WORDS = 2000
 """Lines, and bytes, of what a failed server wrote last: where programs say why."""
 HEAR_WITHIN = 2.0
 """Seconds that this may take."""
-VETO_WITHIN = 10.0
-"""Seconds that a server has to say whether it is in use."""
 
 _NO_ALARM: Mapping[str, str] = {}
 """One for all: an empty set takes 200 bytes, and most sites sleep and have none."""
@@ -80,6 +79,22 @@ class Surroundings(Protocol):
     def parted(self, life: Living) -> None:
         """The life is over: the site is gone."""
 
+    def copy(self, site: str, progress: Progress) -> Deferred[str]:
+        """Copy the folder of *site* and keep it from others until `let_go`; fires with the name of
+        the copy, with ``""`` when there is nothing to copy; fails with `CopyFailed`."""
+
+    def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
+        """Have the folder be as in *copy* again, while nothing runs; fails with `CopyFailed`."""
+
+    def kept(self, life: Living, instance: Instance) -> None:
+        """The next start is to be of *instance*, whatever the name of its image means then."""
+
+    def trusted(self, life: Living) -> None:
+        """What was tried has proven itself."""
+
+    def let_go(self, site: str) -> None:
+        """Undo what `copy` has kept."""
+
 
 class Living:
     """The life of *site* with the servers of one roster."""
@@ -88,6 +103,7 @@ class Living:
         "_alarmed",
         "_around",
         "_begun",
+        "_copying",
         "_declarations",
         "_events",
         "_planned",
@@ -103,6 +119,9 @@ class Living:
         "changed",
         "declared",
         "due",
+        "exact",
+        "filed",
+        "former",
         "last_words",
         "next",
         "roster",
@@ -124,16 +143,22 @@ class Living:
         self.declared = declared
         self._declarations: dict[str, Declared] = {}
         """By fingerprint: what may be started."""
+        self.filed = declared
+        """What the file says."""
+        self.exact = ""
+        """See `Declared.exact`."""
         self.roster = roster
         self.before = before
         """A former life of the site with another engine; this one begins when that is over."""
         self.next: Living | None = None
         self.address: Address | None = None
         """Where the server answers: set while it is awake, and only then."""
+        self.former: Address | None = None
+        """Where a server answers those who still use it, when another one has taken its place."""
         self.uses = 0
         self.used = around.sweep.now
         self.state = State(
-            declared.kind.life, self._know(declared), since=around.sweep.now, used=self.used
+            declared.kind.life, self.know(declared), since=around.sweep.now, used=self.used
         )
         self.due = math.inf
         self.changed = around.wall()
@@ -145,6 +170,8 @@ class Living:
         self.last_words = ""
         """The last lines of a server that has failed, for its owner; forgotten when one is
         awake."""
+        self._copying = False
+        """Its folder was copied, and is kept from others until the trial is over."""
         self._begun: float | None = None
         self.wakes = {"ready": 0, "failed": 0}
         """How many times it was started, by result."""
@@ -163,28 +190,35 @@ class Living:
         self._alarmed = _NO_ALARM
         """The words of the alarms that are raised for it, by their names."""
 
-    def _know(self, declared: Declared) -> str:
+    def know(self, declared: Declared) -> str:
         """Remember *declared*, and what could come back; return its fingerprint."""
         engine = self.roster.engine
         fingerprint = "" if engine is None else engine.fingerprint(declared)
         state: State | None = getattr(self, "state", None)
         kept = set() if state is None else {state.fingerprint, state.declared}
-        if state is not None and state.good is not None:
-            kept.add(state.good.fingerprint)
+        if state is not None:
+            kept |= {each.fingerprint for each in (state.good, state.before) if each is not None}
         self._declarations = {f: d for f, d in self._declarations.items() if f in kept}
         self._declarations[fingerprint] = declared
         return fingerprint
 
-    def _wanted(self) -> Declared:
+    def wanted(self) -> Declared:
         """What shall run."""
-        return self._declarations.get(self.state.fingerprint, self.declared)
+        declared = self._declarations.get(self.state.fingerprint, self.declared)
+        return evolve(declared, exact=self.exact) if self.exact else declared
+
+    def known(self, fingerprint: str) -> Declared | None:
+        """Return what has this fingerprint, if it could come back."""
+        return self._declarations.get(fingerprint)
 
     def stage(self) -> Stage:
         """Return how far it is."""
         state = self.state
         rises = state.phase in (Phase.STARTING, Phase.CHECKING)
         late = rises and self._around.sweep.now >= state.began + state.life.wake_within
-        return Stage(state.phase.value, self.words, late)
+        # Whether the next server is being tried is nothing to those who look on.
+        phase = Phase.AWAKE if state.phase in SERVING else state.phase
+        return Stage(phase.value, self.words, late)
 
     # Who waits
 
@@ -206,13 +240,14 @@ class Living:
             else:
                 self.later(e.Forgotten(ticket))
 
-    def give_last(self) -> None:
-        """One use less, perhaps the last, or one of a server that is no more."""
+    def give_last(self, address: Address) -> None:
+        """One use less of the server at *address*: perhaps the last, or of one that is no more or
+        is about to go."""
         life: Living = self
         while life.before is not None and not life.uses:
             life = life.before
         if life.uses:
-            life.later(e.GivenBack())
+            life.later(e.GivenBack(address))
 
     def _called(self, ticket: int) -> IWaiter | None:
         waiter = self._waiting.pop(ticket, None)
@@ -283,7 +318,7 @@ class Living:
         self.post(event)
         return done
 
-    def _tell(self, words: str) -> None:
+    def tell(self, words: str) -> None:
         self.words = words
         self._around.moved(self.site)
         for _, progress in (*self._wakers, *self._sleepers):
@@ -306,7 +341,7 @@ class Living:
     def redeclare(self, declared: Declared) -> None:
         """Let *declared* hold from now on."""
         self.declared = declared
-        self.post(e.Changed(declared.kind.life, self._know(declared)))
+        self.post(e.Changed(declared.kind.life, self.know(declared)))
 
     def later(self, event: e.Event) -> None:
         """Post *event*, and do nothing about it in this turn of the reactor."""
@@ -355,8 +390,12 @@ class Living:
         self.state = state
         self.uses = state.uses
         self.used = state.used
-        awake = state.phase is Phase.AWAKE and state.instance is not None
+        awake = state.phase in SERVING and state.instance is not None
         self.address = state.instance.address if awake and state.instance is not None else None
+        parting = state.parting
+        self.former = None
+        if parting is not None and parting.instance is not None:
+            self.former = parting.instance.address
         if self._probe is not None and self._probe[0] != state.epoch:
             self._probe[1].cancel()
         if state.phase is not had.phase:
@@ -368,6 +407,9 @@ class Living:
                 _log.failure(
                     "{site}: {command} was not carried out", site=self.site, command=command
                 )
+        if self._copying and not self.state.copied and self.state.phase is not Phase.COPYING:
+            self._copying = False
+            self._around.let_go(self.site)
         self.due = due(self.state)
         self._around.scheduled(self)
         if state.phase is not had.phase or self.address != address:
@@ -394,11 +436,11 @@ class Living:
                 self.last_words = ""
         elif state.phase is Phase.CRASHED:
             if not self.last_words:
-                self._hear_out()
+                self.hear_out()
             self.wakes["failed"] += self._begun is not None
             self._begun = None
 
-    def _hear_out(self) -> Deferred[None]:
+    def hear_out(self) -> Deferred[None]:
         """Keep the last lines that the server wrote; fires when that is done, and never fails."""
         heard: list[bytes] = []
 
@@ -407,7 +449,7 @@ class Living:
             self.last_words = text.strip()
 
         hearing = maybeDeferred(
-            lambda: self._engine().logs(self.site, LAST_LINES, False, heard.append)
+            lambda: self.engine().logs(self.site, LAST_LINES, False, heard.append)
         )
         # What it said is worth having, and not worth waiting for.
         hearing.addTimeout(HEAR_WITHIN, self._around.clock)
@@ -424,174 +466,43 @@ class Living:
             self._around.alarm.cleared(alarm, self.site)
         self._alarmed = {name: self._alarmed[name] for name in self._alarmed if name != alarm}
 
-    # What is to be done
+    # What the orders need
 
-    def _failed(
-        self, failure: Failure, failed: Callable[[int, str, bool], e.Event], epoch: int
-    ) -> None:
-        if not isinstance(failure.value, EngineAway | EngineFailed):
-            _log.failure("{site}: the engine broke", failure, site=self.site)
-        away = isinstance(failure.value, EngineAway)
-        self.post(failed(epoch, failure.getErrorMessage() or repr(failure.value), away))
+    @property
+    def calls(self) -> set[Deferred[None]]:
+        """See `Surroundings.calls`."""
+        return self._around.calls
 
-    def _call(
-        self,
-        call: Callable[..., Deferred[Any]],
-        *arguments: object,
-        done: Callable[[Any], e.Event],
-        failed: Callable[[int, str, bool], e.Event],
-        epoch: int,
-        awaited: bool = True,
-    ) -> None:
-        """*awaited*: before another Snickers takes over, it should have come to its end."""
-        calling = maybeDeferred(call, *arguments)
-        calling.addCallbacks(
-            lambda result: self.post(done(result)), self._failed, errbackArgs=(failed, epoch)
-        )
-        calling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=self.site))
-        calls = self._around.calls
-        if awaited and not calling.called:
-            calls.add(calling)
-            calling.addCallback(lambda _: calls.discard(calling))
-
-    def _engine(self) -> Any:
+    def engine(self) -> IEngine:
+        """Return what runs its servers; raises `EngineAway` where nothing does."""
         engine = self.roster.engine
         if engine is None:
             raise EngineAway(f"Nothing here runs a {self.roster.kind}.")
         return engine
 
-    def _start(self, command: e.Start) -> None:
-        epoch = command.epoch
+    @property
+    def clock(self) -> IReactorTime:
+        """Of pauses."""
+        return self._around.clock
 
-        def progress(words: str) -> None:
-            if self.state.epoch == epoch:
-                self._tell(words)
+    def copy(self, progress: Progress) -> Deferred[str]:
+        """Copy the site's folder: see `Surroundings.copy`."""
+        self._copying = True
+        return self._around.copy(self.site, progress)
 
-        def started(instance: Instance) -> e.Event:
-            return e.Started(epoch, instance)
+    def put_back(self, copy: str, progress: Progress) -> Deferred[None]:
+        """Have the site's folder be as in *copy*: see `Surroundings.put_back`."""
+        return self._around.put_back(self.site, copy, progress)
 
-        self._call(
-            lambda: self._engine().start(self._wanted(), progress, command.fresh),
-            done=started,
-            failed=e.StartFailed,
-            epoch=epoch,
-        )
-
-    def _stop(self, command: e.Stop) -> None:
-        self._call(
-            lambda: self._engine().stop(self.site, command.within),
-            done=lambda _: e.Stopped(command.epoch),
-            failed=e.StopFailed,
-            epoch=command.epoch,
-            # Whoever takes over is told of it (`Kept.stopping`).
-            awaited=False,
-        )
-
-    def _clear(self, command: e.Clear) -> None:
-        self._call(
-            lambda: self._engine().remove(self.site),
-            done=lambda _: e.Cleared(command.epoch),
-            failed=e.ClearFailed,
-            epoch=command.epoch,
-        )
-
-    def _prepare(self, command: e.Prepare) -> None:
-        self._call(
-            lambda: self._engine().prepare(self._wanted(), command.fresh, self._tell),
-            done=lambda changed: e.Prepared(command.epoch, changed),
-            failed=e.PrepareFailed,
-            epoch=command.epoch,
-            awaited=False,
-        )
-
-    def _revert(self, command: e.Revert) -> None:
-        def revert(_: object) -> Deferred[Instance]:
-            reverting: Deferred[Instance] = self._engine().revert(self.site, command.id, self._tell)
-            return reverting
-
-        self._call(
-            # Its last words first: they go with it.
-            lambda: self._hear_out().addCallback(revert),
-            done=lambda instance: e.Reverted(command.epoch, instance),
-            failed=e.RevertFailed,
-            epoch=command.epoch,
-        )
-
-    def _settle(self, command: e.Settle) -> None:
-        settling = maybeDeferred(lambda: self._engine().settle(self.site))
-        settling.addErrback(
-            lambda failure: _log.warn(
-                "{site}: what was replaced is still there: {words}",
-                site=self.site,
-                words=failure.getErrorMessage(),
-            )
-        )
-
-    def _pause(self, command: e.Pause) -> None:
-        self._call(
-            lambda: self._engine().pause(self.site),
-            done=lambda _: e.Paused(command.epoch),
-            failed=e.PauseFailed,
-            epoch=command.epoch,
-        )
-
-    def _resume(self, command: e.Resume) -> None:
-        self._call(
-            lambda: self._engine().resume(self.site),
-            done=lambda _: e.Resumed(command.epoch),
-            failed=e.ResumeFailed,
-            epoch=command.epoch,
-        )
-
-    def _snapshot(self, command: e.Snapshot) -> None:
-        def ran(result: Ran) -> e.Event:
-            if result.code == 0:
-                return e.Snapshotted(command.epoch)
-            said = f": {result.output}" if result.output else "."
-            words = f"Its snapshot failed with status {result.code}, so it is not stopped{said}"
-            return e.SnapshotFailed(command.epoch, words)
-
-        def failed(epoch: int, words: str, away: bool) -> e.Event:
-            return e.SnapshotFailed(
-                epoch, f"Its snapshot failed, so it is not stopped. {words}", away
-            )
-
-        self._call(
-            lambda: self._engine().run(self.site, command.command, command.within),
-            done=ran,
-            failed=failed,
-            epoch=command.epoch,
-        )
-
-    def _inquire(self, command: e.Inquire) -> None:
-        def ran(result: Ran) -> e.Event:
-            return (e.Vetoed if result.code else e.Consented)(command.epoch)
-
-        def failed(epoch: int, words: str, away: bool) -> e.Event:
-            # Who cannot say is not put to sleep.
-            _log.warn("{site}: veto: {words}", site=self.site, words=words)
-            return e.Vetoed(epoch)
-
-        self._call(
-            lambda: self._engine().run(self.site, command.command, VETO_WITHIN),
-            done=ran,
-            failed=failed,
-            epoch=command.epoch,
-            awaited=False,
-        )
-
-    def _look(self, command: e.Look) -> None:
-        self.roster.look(self.site, command.epoch)
-
-    def _examine(self, command: e.Probe) -> None:
-        epoch = command.epoch
+    def probing(self, epoch: int, instance: Instance, brief: bool) -> Deferred[None]:
+        """Return a probe of *instance*, which is cancelled when *epoch* is over."""
         probing = maybeDeferred(
             self._around.prober.probe,
-            command.instance,
+            instance,
             self.state.life.health,
             self.site,
-            self._engine(),
-            command.brief,
+            self.engine(),
+            brief,
             self._not_yet,
         )
 
@@ -600,17 +511,10 @@ class Living:
                 self._probe = None
             return result
 
-        def failed(failure: Failure) -> None:
-            if isinstance(failure.value, CancelledError):
-                return
-            if not isinstance(failure.value, NotReady):
-                _log.failure("{site}: the probe broke", failure, site=self.site)
-            self.post(e.HealthFailed(epoch, failure.getErrorMessage()))
-
         self._probe = (epoch, probing)
-        probing.addBoth(over)
-        probing.addCallbacks(lambda _: self.post(e.HealthPassed(epoch)), failed)
-        probing.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=self.site))
+        return probing.addBoth(over)
+
+    # What is to be done
 
     def _not_yet(self, words: str) -> None:
         if self.state.phase is Phase.CHECKING:
@@ -621,7 +525,7 @@ class Living:
             waiter = self._called(ticket)
             if waiter is None:
                 # Forgotten since the machine counted its use.
-                self.later(e.GivenBack())
+                self.later(e.GivenBack(command.address))
                 continue
             try:
                 waiter.leased(command.address)
@@ -638,6 +542,12 @@ class Living:
                 waiter.refused(command.refusal)
             except Exception:
                 _log.failure("{site}: a refusal was not taken well", site=self.site)
+
+    def _keep(self, command: e.Keep) -> None:
+        self._around.kept(self, command.instance)
+
+    def _trust(self, command: e.Trust) -> None:
+        self._around.trusted(self)
 
     def _warn(self, command: e.Warn) -> None:
         _log.warn("{site}: {words}", site=self.site, words=command.words)
@@ -665,7 +575,7 @@ class Living:
         self._around.parted(self)
 
     def _do_tell(self, command: e.Tell) -> None:
-        self._tell(command.words)
+        self.tell(command.words)
 
     def _say_woken(self, command: e.SayWoken) -> None:
         self._done(self._wakers, None)
@@ -681,18 +591,7 @@ class Living:
 
 
 _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
-    e.Start: Living._start,
-    e.Stop: Living._stop,
-    e.Clear: Living._clear,
-    e.Prepare: Living._prepare,
-    e.Revert: Living._revert,
-    e.Settle: Living._settle,
-    e.Pause: Living._pause,
-    e.Resume: Living._resume,
-    e.Snapshot: Living._snapshot,
-    e.Inquire: Living._inquire,
-    e.Look: Living._look,
-    e.Probe: Living._examine,
+    **ORDERS,
     e.Grant: Living._grant,
     e.Refuse: Living._refuse,
     e.Tell: Living._do_tell,
@@ -700,6 +599,8 @@ _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
     e.SayUnwoken: Living._say_unwoken,
     e.SaySlept: Living._say_slept,
     e.SayUnslept: Living._say_unslept,
+    e.Keep: Living._keep,
+    e.Trust: Living._trust,
     e.Warn: Living._warn,
     e.Calm: Living._relieve,
     e.Part: Living._part,

@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
+from attrs import evolve
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
@@ -77,7 +78,9 @@ class ProcessEngine:
         self._path = environment.get("PATH") or _PATH
         self._lang = environment.get("LANG") or "C.UTF-8"
         self._observer: IEngineObserver | None = None
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, list[Server]] = {}
+        """What runs of each site, the one started last at the end; two while one takes the place
+        of the other."""
         self._beside: set[Deferred[Ran]] = set()
         """The commands that run."""
         self._clearing: set[Deferred[Sequence[int]]] = set()
@@ -93,10 +96,10 @@ class ProcessEngine:
         what is taken over."""
         self._observer = observer
         for server in self._keeping.find(self._gone):
-            self._servers[server.instance.site] = server
+            self._servers[server.instance.site] = [server]
         # Looked for now, as what is started from now on is not left over.
         ended: list[Deferred[Any]] = [self._clear("", self._servers)]
-        for server in self._servers.values():
+        for server in self._all():
             if server.ending:
                 ended.append(server.end(server.stop_within))
 
@@ -113,7 +116,11 @@ class ProcessEngine:
 
         def look() -> Sequence[Instance]:
             self._look_away()
-            running = [server.instance for server in self._servers.values() if server.ran]
+            running = [
+                evolve(server.instance, beside=server.beside)
+                for server in self._all()
+                if server.ran
+            ]
             if not self._keeping.outlive:
                 return running
             ids = {instance.id for instance in running}
@@ -138,16 +145,34 @@ class ProcessEngine:
                 raise EngineFailed(f"{declared.site} is no process.")
             directory = premises.folders(declared, account(kind.user))
             premises.program(kind, directory, self._path)
-            server = self._servers.get(declared.site)
+            server = self._serving(declared.site)
             same = server is not None and server.instance.fingerprint == self.fingerprint(declared)
             return fresh or not same
 
         return maybeDeferred(look)
 
-    def settle(self, site: str) -> Deferred[None]:
+    def settle(self, site: str, id: str, spare: str = "") -> Deferred[None]:
         """As `IEngine.settle`: of a process only its declaration is kept, and never more than one
         before the last."""
-        return succeed(None)
+
+        async def settle() -> None:
+            self._look_away()
+            servers = self._servers.get(site, ())
+            right = next((server for server in servers if server.instance.id == id), None)
+            if right is None:
+                return
+            right.beside = False
+            self._leftovers.note(site, right.pid)
+            ends = [
+                server.end(server.stop_within)
+                for server in servers
+                if server.instance.id not in (id, spare)
+            ]
+            for end in ends:
+                await end
+            self._made.settle(site, id)
+
+        return self._turns.run(site, lambda: Deferred.fromCoroutine(settle()))
 
     def revert(self, site: str, id: str, progress: Callable[[str], None]) -> Deferred[Instance]:
         def begin() -> Deferred[Instance]:
@@ -155,15 +180,19 @@ class ProcessEngine:
             declared = self._made.back_to(site, id)
             if declared is None:
                 raise EngineFailed("How it was started is not known any more.")
-            return Deferred.fromCoroutine(self._start(declared, progress, True))
+            return Deferred.fromCoroutine(self._start(declared, progress, True, ""))
 
         return self._turns.run(site, begin)
 
     def start(
-        self, declared: Declared, progress: Callable[[str], None], fresh: bool = False
+        self,
+        declared: Declared,
+        progress: Callable[[str], None],
+        fresh: bool = False,
+        beside: str = "",
     ) -> Deferred[Instance]:
         def begin() -> Deferred[Instance]:
-            return Deferred.fromCoroutine(self._start(declared, progress, fresh))
+            return Deferred.fromCoroutine(self._start(declared, progress, fresh, beside))
 
         return self._turns.run(declared.site, begin)
 
@@ -225,8 +254,8 @@ class ProcessEngine:
 
     def healthy(self, instance: Instance) -> Deferred[bool]:
         """As `IEngine.healthy`; a process has no check of its own, it is healthy while it runs."""
-        server = self._servers.get(instance.site)
-        return succeed(server is not None and server.instance.id == instance.id)
+        servers = self._servers.get(instance.site, ())
+        return succeed(any(server.instance.id == instance.id for server in servers))
 
     def logs(
         self, site: str, tail: int, follow: bool, receive: Callable[[bytes], None]
@@ -246,7 +275,7 @@ class ProcessEngine:
         when they have ended. Those that outlive this engine run on, and it touches them no more:
         calls that are under way fail with `EngineAway`, commands that run are killed."""
         self._closed = True
-        servers = list(self._servers.values())
+        servers = self._all()
         if not self._keeping.outlive:
             ended = self._keeping.close(servers)
             return ended.addCallback(lambda _: self._leftovers.end()).addCallback(lambda _: None)
@@ -276,44 +305,57 @@ class ProcessEngine:
     def _with(self, site: str, act: Callable[[Server], Deferred[T]]) -> Deferred[T]:
         def begin() -> Deferred[T]:
             self._look_away()
-            server = self._servers.get(site)
+            server = self._serving(site)
             if server is None or not server.ran:
                 raise EngineFailed(f"{site} does not run.")
             return act(server)
 
         return maybeDeferred(begin)
 
+    def _all(self) -> Sequence[Server]:
+        return [server for servers in self._servers.values() for server in servers]
+
+    def _serving(self, site: str) -> Server | None:
+        """Return the server that serves: one that is only tried beside it does not yet."""
+        servers = self._servers.get(site, ())
+        return next((server for server in reversed(servers) if not server.beside), None)
+
     async def _loads(self) -> dict[str, Load]:
-        servers = {
-            site: server
-            for site, server in self._servers.items()
-            if server.ran and not server.instance.paused
-        }
+        servers = [server for server in self._all() if server.ran and not server.instance.paused]
         if not servers:
             return {}
-        used = dict.fromkeys((server.pid for server in servers.values()), 0.0)
+        used = dict.fromkeys((server.pid for server in servers), 0.0)
         ahead = sessions.pids()
         while ahead:
             some, ahead = ahead[:AT_ONCE], ahead[AT_ONCE:]
             sessions.add(used, some)
             if ahead:
                 await deferLater(self._reactor, 0)
-        return {
-            site: Load(used[server.pid])
-            for site, server in servers.items()
-            if self._servers.get(site) is server and not server.instance.paused
-        }
+        loads: dict[str, float] = {}
+        for server in servers:
+            site = server.instance.site
+            if server in self._servers.get(site, ()) and not server.instance.paused:
+                loads[site] = loads.get(site, 0.0) + used[server.pid]
+        return {site: Load(processor) for site, processor in loads.items()}
 
     async def _start(
-        self, declared: Declared, progress: Callable[[str], None], fresh: bool
+        self, declared: Declared, progress: Callable[[str], None], fresh: bool, beside: str
     ) -> Instance:
         site, kind = declared.site, declared.kind
         if not isinstance(kind, Process):
             raise EngineFailed(f"{site} is no process, but a {type(kind).__name__.lower()}.")
         self._look_closed()
         wanted = self.fingerprint(declared)
-        server = self._servers.get(site)
-        same = server is not None and server.instance.fingerprint == wanted and not fresh
+        servers = self._servers.get(site, [])
+        apart = any(server.instance.id == beside for server in servers)
+        if apart and self._keeping.outlive:
+            raise EngineFailed(
+                "update = parallel: two processes of a site cannot outlive Snickers together, as "
+                "they would with teams; write update = swap."
+            )
+        server = next((each for each in reversed(servers) if each.beside == apart), None)
+        same = server is not None and server.instance.fingerprint == wanted
+        same = same and (apart or (not fresh and len(servers) == 1))
         if server is not None and same and not server.ending:
             server.resume()
             return server.instance
@@ -327,7 +369,11 @@ class ProcessEngine:
             premises.free(kind.port)
         if server is not None:
             progress("stopping the one before")
-        await self._end(site)
+        if apart:
+            for each in [each for each in servers if each.beside]:
+                await each.end(each.stop_within)
+        else:
+            await self._end(site)
         self._look_closed()
         progress("starting")
         port = premises.free(kind.port)
@@ -335,7 +381,8 @@ class ProcessEngine:
         place = self._place(declared, kind, directory, user, port)
         server = self._keeping.spawn(made, kind.life.stop_within, kind.command, place, self._gone)
         self._leftovers.note(site, server.pid)
-        self._servers[site] = server
+        server.beside = apart
+        self._servers.setdefault(site, []).append(server)
         try:
             await server.launched
         except Unlaunched as report:
@@ -344,7 +391,7 @@ class ProcessEngine:
         except CancelledError:
             server.abandon()
             raise
-        self._made.add(server.instance.id, server.instance.started, declared)
+        self._made.add(server.instance.id, server.instance.started, declared, apart)
         return server.instance
 
     def _look_closed(self) -> None:
@@ -355,9 +402,12 @@ class ProcessEngine:
     async def _end(self, site: str, within: float | None = None) -> None:
         """End all that runs of *site*, this run's or an earlier one's."""
         self._look_away()
-        server = self._servers.get(site)
-        if server is not None:
-            await server.end(server.stop_within if within is None else within)
+        ends = [
+            server.end(server.stop_within if within is None else within)
+            for server in self._servers.get(site, ())
+        ]
+        for end in ends:
+            await end
             self._look_away()
         remaining = await self._clear(site)
         self._look_away()
@@ -386,8 +436,11 @@ class ProcessEngine:
 
     def _gone(self, server: Server) -> None:
         site = server.instance.site
-        if self._servers.get(site) is server:
-            del self._servers[site]
+        servers = self._servers.get(site, [])
+        if server in servers:
+            servers.remove(server)
+            if not servers:
+                del self._servers[site]
         self._leftovers.forget(site, server.pid)
         if server.ran and self._observer is not None and not self._closed:
             self._observer.exited(Exit(site, server.instance.id, server.code))

@@ -22,11 +22,13 @@ from snickers.containers.life import (
     STEADY,
     STOP_AGAIN,
     After,
+    Parting,
     Phase,
     State,
     Step,
     Waiter,
     begin,
+    can_go_back,
     check,
     clear,
     crash,
@@ -35,6 +37,7 @@ from snickers.containers.life import (
     halt,
     leave,
     lose,
+    part,
     patience,
     pause,
     prepare,
@@ -45,7 +48,7 @@ from snickers.containers.life import (
     settle,
     stop,
 )
-from snickers.interfaces import Refusal
+from snickers.interfaces import Instance, Refusal
 
 # Requests
 
@@ -113,7 +116,16 @@ def take(s: State, event: e.Taken, now: float) -> Step:
 
 
 def give(s: State, event: e.GivenBack, now: float) -> Step:
+    parting = s.parting
+    former = None if parting is None else parting.instance
+    if parting and parting.uses and former and former.address == event.address:
+        s = evolve(s, parting=evolve(parting, uses=parting.uses - 1))
     return evolve(s, uses=max(0, s.uses - 1), used=now), ()
+
+
+def give_awake(s: State, event: e.GivenBack, now: float) -> Step:
+    s, _ = give(s, event, now)
+    return part(s, now)
 
 
 def give_checked(s: State, event: e.GivenBack, now: float) -> Step:
@@ -161,7 +173,10 @@ def late_start(s: State) -> Step:
 
 
 def start_failed(s: State, event: e.StartFailed, now: float) -> Step:
-    return lose(s, now, event.words) if event.away else crash(s, now, event.words)
+    if event.away:
+        return lose(s, now, event.words)
+    # What was never started has touched nothing.
+    return crash(evolve(s, touched=False), now, event.words)
 
 
 def stopped(s: State, event: e.Stopped, now: float) -> Step:
@@ -204,7 +219,7 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
             return rest(s, now, told)
         # Why nothing was known of it is over, now that something is.
         return settle(evolve(s, detail=""), now)
-    s = evolve(s, instance=found)
+    s = _beside(evolve(s, instance=found), event, now)
     if told is not None and told.stopping:
         # The call may go on that was made to stop it: it will not be there for long.
         return halt(s, now, After.SLEEP)
@@ -232,13 +247,28 @@ def rest(s: State, now: float, told: e.Inherited) -> Step:
     return s, refusals
 
 
+def _beside(s: State, event: e.Listed, now: float) -> State:
+    """Have what runs beside the site's server ended, if nobody knows why it does; whoever uses it
+    since another Snickers looked after both has ``drain within`` still."""
+    if not event.others or s.parting is not None:
+        return s
+    if s.inherited is None:
+        return evolve(s, parting=Parting(until=now))
+    return evolve(s, parting=Parting(uses=s.uses, until=now + s.life.drain_within))
+
+
 def compare(s: State, event: e.Listed, now: float) -> Step:
     found, had = event.instance, s.instance
     assert had is not None
+    # Of two that run it is the one that it was, whichever the engine has in mind.
+    found = next((each for each in event.others if each.id == had.id), found)
+    s = _beside(s, event, now)
     if found is None or not found.running or found.address is None:
         return crash(s, now, s.said or "It ended while nobody looked.")
     s = evolve(s, instance=found, said="")
     if found.fingerprint != s.fingerprint and not s.preparing:
+        if s.phase is Phase.AWAKE and s.life.update == "parallel":
+            return prepare(s)
         return leave(s, now, replacing(s))
     if (found.id, found.address) != (had.id, had.address):
         return check(s, now, found)
@@ -259,10 +289,18 @@ def heard(s: State, event: e.Exited, now: float) -> Step:
     return evolve(s, heard=event.id, said=event.words), ()
 
 
+def _parted(s: State, event: e.Exited) -> State:
+    """Take note if it is a parting one that has ended: it cannot serve again."""
+    parting = s.parting
+    if parting is None or parting.instance is None or parting.instance.id != event.id:
+        return s
+    return evolve(s, parting=evolve(parting, uses=0, sound=False))
+
+
 def ask(s: State, event: e.Exited, now: float) -> Step:
     # An engine may start the same server again: this may be late news of its last end.
     if not _is(s, event):
-        return s, ()
+        return _parted(s, event), ()
     if not s.engine:
         return crash(s, now, event.words)
     return evolve(s, said=event.words), (e.Look(s.epoch),)
@@ -272,8 +310,12 @@ def exited(s: State, event: e.Exited, now: float) -> Step:
     return crash(s, now, event.words) if _is(s, event) else (s, ())
 
 
+def exited_awake(s: State, event: e.Exited, now: float) -> Step:
+    return crash(s, now, event.words) if _is(s, event) else part(_parted(s, event), now)
+
+
 def exited_drained(s: State, event: e.Exited, now: float) -> Step:
-    return finish(s, now) if _is(s, event) else (s, ())
+    return finish(s, now) if _is(s, event) else (_parted(s, event), ())
 
 
 def exited_stopped(s: State, event: e.Exited, now: float) -> Step:
@@ -353,6 +395,8 @@ def dead(s: State, event: e.HealthFailed, now: float) -> Step:
     instance = s.instance
     assert instance is not None
     s = evolve(s, detail=event.words)
+    if can_go_back(s):
+        return leave(s, now, After.CRASH)
     if not s.engine:
         return lose(s, now, event.words)
     if not s.uses:
@@ -376,16 +420,15 @@ def tick_away(s: State, event: e.TimePassed, now: float) -> Step:
     return evolve(s, asked=None), (*refusals, e.SayUnwoken(s.detail))
 
 
-def _lack(s: State) -> str:
+def lack(health: str, instance: Instance | None) -> str:
     """Return what was waited for in vain, where that is known."""
-    if s.phase is not Phase.CHECKING or s.instance is None:
+    if instance is None:
         return ""
-    health = s.life.health
     if health == "docker":
         return ": its own check did not pass (health = docker)"
     if health != "tcp":
         return f": {health} was not answered with 200 to 399 (health = {health})"
-    address = s.instance.address
+    address = instance.address
     if not isinstance(address, tuple):
         return ": it accepted no connections"
     return f": it accepted no connections on port {address[1]} of {address[0]}"
@@ -396,7 +439,8 @@ def tick_rising(s: State, event: e.TimePassed, now: float) -> Step:
     allowed = patience(s)
     if now < s.began + allowed:
         return s, refusals
-    words = f"It was not ready within {allowed:g} s{_lack(s)}."
+    tried = s.instance if s.phase is Phase.CHECKING else None
+    words = f"It was not ready within {allowed:g} s{lack(s.life.health, tried)}."
     # While it starts, those counted still used the one before: there is nothing to drain.
     move = stop if s.phase is Phase.STARTING else leave
     s, commands = move(evolve(s, detail=words), now, After.CRASH)
@@ -406,13 +450,15 @@ def tick_rising(s: State, event: e.TimePassed, now: float) -> Step:
 def tick_awake(s: State, event: e.TimePassed, now: float) -> Step:
     if s.crashes and now >= s.since + STEADY:
         s = evolve(s, crashes=0)
+    s, parting = part(s, now)
     if s.uses:
-        return evolve(s, used=now), ()
+        return evolve(s, used=now), parting
     life = s.life
     idle = s.engine and life.wake != "always" and not s.inquiring
     if not idle or now < s.used + min(life.idle_after, life.pause_after):
-        return s, ()
-    return inquire(s, now) if life.veto else depart(s, now)
+        return s, parting
+    s, commands = inquire(s, now) if life.veto else depart(s, now)
+    return s, (*parting, *commands)
 
 
 def inquire(s: State, now: float) -> Step:

@@ -13,7 +13,10 @@ from attrs import frozen
 from snickers.containers.life import Phase, State
 
 HOLDS_ROOM = frozenset(
-    {Phase.STARTING, Phase.CHECKING, Phase.AWAKE, Phase.PAUSING, Phase.PAUSED, Phase.RESUMING}
+    {
+        *(Phase.STARTING, Phase.CHECKING, Phase.AWAKE, Phase.REPLACING),
+        *(Phase.PAUSING, Phase.PAUSED, Phase.RESUMING),
+    }
 )
 """A server runs or is about to. One that drains, makes its snapshot or is being stopped has been
 told to go already."""

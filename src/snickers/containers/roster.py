@@ -47,9 +47,10 @@ def in_words(exit: Exit) -> str:
     return f"{who} ended with code {exit.code}{by}."
 
 
-def _when(instance: Instance) -> tuple[bool, float]:
-    """Order servers of one site: one that runs is the last, then the one started last."""
-    return instance.running, instance.started or 0.0
+def _when(instance: Instance) -> tuple[bool, bool, float]:
+    """Order servers of one site: one that runs is the last, and of those not one that is being
+    tried beside another; then the one started last."""
+    return instance.running, not instance.beside, instance.started or 0.0
 
 
 @implementer(IEngineObserver)
@@ -197,15 +198,20 @@ class Roster:
         self._pause = FIRST_PAUSE
         found: dict[str, Instance] = {}
         former: dict[str, Instance] = {}
+        others: dict[str, tuple[Instance, ...]] = {}
         # What was replaced and kept is older than what replaced it.
         for instance in sorted(listed, key=_when):
-            if instance.site in found:
-                former[instance.site] = found[instance.site]
-            found[instance.site] = instance
+            site = instance.site
+            if site in found and found[site].running:
+                others[site] = (*others.get(site, ()), found[site])
+            elif site in found:
+                former[site] = found[site]
+            found[site] = instance
         for site, epoch in asked.items():
             member = self._members.get(site)
             if member is not None:
-                member.post(e.Listed(epoch, found.get(site), former.get(site)))
+                listing = e.Listed(epoch, found.get(site), former.get(site), others.get(site, ()))
+                member.post(listing)
         for instance in found.values():
             if instance.site not in self._members and instance.id not in self._strangers:
                 self._strangers.add(instance.id)

@@ -51,6 +51,8 @@ class Server:
         self.place = place
         self.launched: Deferred[None] = Deferred()
         """Fires when the program runs; fails with the launcher's report when it cannot."""
+        self.beside = False
+        """It is tried beside another one, which serves."""
         self.ran = False
         self.ending = False
         self.code: int | None = None

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
@@ -25,17 +25,21 @@ from zope.interface import implementer
 from snickers.config.values import Container, Lifecycle, Process, Site
 from snickers.containers import events as e
 from snickers.containers import room
+from snickers.containers.engine import fingerprint
 from snickers.containers.living import Living, Progress, Sweep
+from snickers.containers.pins import Pin, Pins
 from snickers.containers.probe import Prober
 from snickers.containers.roster import Roster
 from snickers.interfaces import (
     Address,
+    CopyFailed,
     Declared,
     Handed,
     IAlarm,
     IEngine,
     ILeases,
     ILives,
+    Instance,
     IWaiter,
     Kept,
     LifeFailed,
@@ -59,6 +63,19 @@ LETS_GO_WITHIN = 0.5
 _log = Logger()
 
 
+class Trials(Protocol):
+    """What copies sites' folders: see `snickers.containers.copies.Copies`."""
+
+    def begin_trial(self, site: str, progress: Progress) -> Deferred[str]:
+        """See `snickers.containers.living.Surroundings.copy`."""
+
+    def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
+        """See `snickers.containers.living.Surroundings.put_back`."""
+
+    def end_trial(self, site: str) -> None:
+        """See `snickers.containers.living.Surroundings.let_go`."""
+
+
 @implementer(ILeases, ILives)
 class Lives:
     """All lives.
@@ -70,6 +87,7 @@ class Lives:
     :param engines: what runs containers and what runs processes; ``None`` or missing: nothing.
     :param alarm: told of a server that crashed too often and of an engine that is away.
     :param wall: seconds since the epoch, for `states`.
+    :param pins: which images are used instead of the file's; ``None``: none is kept.
     :param free: returns the bytes of memory that are available, ``None`` where that is not known.
     """
 
@@ -82,6 +100,7 @@ class Lives:
         alarm: IAlarm | None = None,
         wall: Callable[[], float] = time.time,
         free: Callable[[], int | None] = lambda: None,
+        pins: Pins | None = None,
     ) -> None:
         self.awake_limit: int | None = None
         """How many servers may be awake at once; may be changed at any time."""
@@ -97,6 +116,13 @@ class Lives:
         self.prober = Prober(reactor, clock)
         self.alarm = alarm
         self.wall = wall
+        self.pins = pins
+        self._named: dict[str, tuple[str, str]] = {}
+        """By site: the fingerprint of what a person wants to be tried, and its image."""
+        self.same_image = ""
+        """Why no other image than the file's can be tried; empty: it can."""
+        self.copies: Trials | None = None
+        """What copies sites' folders before another server is tried; set before `start`."""
         self.moved: Callable[[str], None] = _nobody_is_told
         """Called with a site's name when whether, or where, its server answers may have changed,
         or how far it is."""
@@ -146,6 +172,9 @@ class Lives:
         self._closed = False
         self._lives, self._due, self.calls = {}, set(), set()
         self._loads, self._made_room = {}, -math.inf
+        self._named = {}
+        if self.pins is not None:
+            self.pins.forget()
         self._rosters = {
             kind: Roster(roster.kind, engines.get(kind), self.clock, self.alarm)
             for kind, roster in self._rosters.items()
@@ -218,16 +247,16 @@ class Lives:
         life.arrive(next(self._tickets), waiter)
         return None
 
-    def give_back(self, site: str) -> None:
+    def give_back(self, site: str, address: Address) -> None:
         life = self._lives.get(site)
         if life is None:
             return
         uses = life.uses - 1
-        if uses > 0 or (uses == 0 and life.address is not None):
+        if address != life.former and (uses > 0 or (uses == 0 and life.address is not None)):
             life.uses = uses
             life.used = self.sweep.now
         else:
-            life.give_last()
+            life.give_last(address)
 
     def forget(self, site: str, waiter: IWaiter) -> None:
         self._strangers.pop(id(waiter), None)
@@ -288,10 +317,13 @@ class Lives:
         declared = Declared(site.name, kind, site.data)
         roster = self._rosters[type(kind)]
         life = self._lives.get(site.name)
+        pinned = self._pinned(declared)
         if life is not None and life.roster is roster:
-            life.redeclare(declared)
+            life.filed, life.exact = declared, pinned.exact
+            life.redeclare(evolve(pinned, exact=""))
             return
-        new = self._lives[site.name] = Living(self, declared, roster, life)
+        new = self._lives[site.name] = Living(self, evolve(pinned, exact=""), roster, life)
+        new.filed, new.exact = declared, pinned.exact
         if life is None:
             roster.join(site.name, new)
         else:
@@ -312,7 +344,8 @@ class Lives:
                 "id": "" if state.instance is None else state.instance.id,
                 "image": "" if state.instance is None else state.instance.image,
                 "last_words": life.last_words,
-                "notice": life.roster.notices.get(name, ""),
+                "notice": self._notice(name, life),
+                "pinned": "" if life.filed.kind == life.declared.kind else _image(life.declared),
                 "crashes": state.crashes,
                 "wakes": dict(life.wakes),
                 "wake_seconds": life.woken,
@@ -328,8 +361,26 @@ class Lives:
     def restart(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.RestartAsked(), progress)
 
-    def update(self, site: str, progress: Progress) -> Deferred[None]:
-        return self._ask(site, e.UpdateAsked(), progress)
+    def update(self, site: str, progress: Progress, image: str = "") -> Deferred[None]:
+        life = self._lives.get(site)
+        if life is None:
+            return fail(_no_life(site))
+        wanted = life.filed
+        pin = None if self.pins is None else self.pins.of(site)
+        if image:
+            if not isinstance(wanted.kind, Container):
+                return fail(LifeFailed(f"{site} is a {life.roster.kind}, which has no image."))
+            if not wanted.kind.image:
+                words = f"{site} has services: their images are what {wanted.kind.services} says."
+                return fail(LifeFailed(words))
+            if self.same_image:
+                return fail(LifeFailed(self.same_image))
+            wanted = evolve(wanted, kind=evolve(wanted.kind, image=image))
+        elif pin is not None and not pin.exact and pin.holds(wanted):
+            wanted = evolve(pin.applied(wanted), exact="")
+        named = life.know(wanted)
+        self._named[site] = (named, _image(wanted))
+        return life.ask(e.UpdateAsked(named), progress)
 
     def roll_back(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.RollbackAsked(), progress)
@@ -369,6 +420,8 @@ class Lives:
         self._due.discard(life)
         life.roster.part(life.site)
         if life.next is None:
+            if self.pins is not None and self.pins.of(life.site) is not None:
+                self.pins.keep(life.site, None)
             del self._lives[life.site]
             self.moved(life.site)
             return
@@ -376,6 +429,69 @@ class Lives:
         # Who used the old server gives it back to this one.
         life.next.uses += life.uses
         life.next.roster.join(life.site, life.next)
+
+    def copy(self, site: str, progress: Progress) -> Deferred[str]:
+        if self.copies is None:
+            return fail(CopyFailed("Nothing here makes copies."))
+        return self.copies.begin_trial(site, progress)
+
+    def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
+        if self.copies is None:
+            return fail(CopyFailed("Nothing here makes copies."))
+        return self.copies.put_back(site, copy, progress)
+
+    def kept(self, life: Living, instance: Instance) -> None:
+        filed, known = life.filed, life.known(instance.fingerprint)
+        kind = filed.kind
+        if self.pins is None or known is None or not isinstance(kind, Container):
+            return
+        image = _image(known)
+        if not (instance.image and image) or evolve(kind, image=image) != known.kind:
+            return  # It has several, or more than that differs: it could not be made again.
+        named, _ = self._named.pop(life.site, ("", ""))
+        if named and named == life.state.refused and named != fingerprint(filed):
+            return  # A person's own trial is over, and what starts are of is as before.
+        refused = "" if known.kind == kind else fingerprint(filed)
+        self._pin(life, Pin(image, kind.image, instance.image, refused))
+
+    def trusted(self, life: Living) -> None:
+        good = life.state.good
+        if self.pins is None or good is None or not isinstance(life.filed.kind, Container):
+            return
+        named, image = self._named.pop(life.site, ("", ""))
+        filed, pin = life.filed.kind.image, self.pins.of(life.site)
+        if named == good.fingerprint and image != filed:
+            self._pin(life, Pin(image, filed))
+        elif pin is None or (pin.exact and pin.exact == good.image):
+            return  # It was started as it is pinned.
+        elif pin.exact or named == good.fingerprint:
+            self._pin(life, None)
+
+    def _pin(self, life: Living, pin: Pin | None) -> None:
+        assert self.pins is not None
+        self.pins.keep(life.site, pin)
+        pinned = life.filed if pin is None else pin.applied(life.filed)
+        life.exact = pinned.exact
+        life.declared = evolve(pinned, exact="")
+
+    def _pinned(self, filed: Declared) -> Declared:
+        pin = None if self.pins is None else self.pins.of(filed.site)
+        if self.pins is None or pin is None:
+            return filed
+        if pin.holds(filed):
+            return pin.applied(filed)
+        self.pins.keep(filed.site, None)
+        return filed
+
+    def _notice(self, site: str, life: Living) -> str:
+        """Return what the owner should know of a server that runs."""
+        pin = None if self.pins is None else self.pins.of(site)
+        words = [] if pin is None else [pin.words]
+        return " ".join([*words, life.roster.notices.get(site, "")]).rstrip()
+
+    def let_go(self, site: str) -> None:
+        if self.copies is not None:
+            self.copies.end_trial(site)
 
     def _tick(self) -> None:
         now = self.sweep.now
@@ -465,6 +581,11 @@ def _bounded(clock: IReactorTime, done: Deferred[Any], within: float) -> Deferre
     late = clock.callLater(within, either.callback, None)
     done.addBoth(over)
     return either
+
+
+def _image(declared: Declared) -> str:
+    """Return the name of its image; ``""``: it has none."""
+    return declared.kind.image if isinstance(declared.kind, Container) else ""
 
 
 def _nobody_is_told(site: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from snickers.containers import events as e
+from snickers.containers import parallel as p
 from snickers.containers import reactions as r
 from snickers.containers import wishes as w
 from snickers.containers.life import (
@@ -21,7 +22,9 @@ from snickers.containers.life import (
     Step,
     begin,
     check,
+    clear,
     crash,
+    launch,
     leave,
     lose,
     prepare,
@@ -39,7 +42,10 @@ _NOT_NOW = "It is being started, stopped or changed: ask again when that is done
 def prepared(s: State, event: e.Prepared, now: float) -> Step:
     s = evolve(s, preparing=False)
     assert s.instance is not None
-    if s.instance.fingerprint != s.fingerprint:
+    another = s.instance.fingerprint != s.fingerprint
+    if s.life.update == "parallel" and (another or event.changed):
+        return p.replace(s, now)
+    if another:
         return leave(s, now, After.START if s.updating else replacing(s))
     if event.changed:
         return leave(s, now, After.START)
@@ -64,6 +70,20 @@ def unprepared(s: State, event: e.PrepareFailed, now: float) -> Step:
     return s, (e.Warn(words, "update"), e.SayUnwoken(words))
 
 
+# A copy of its folder, before another server is tried on it
+
+
+def copied(s: State, event: e.Copied, now: float) -> Step:
+    if s.gone:
+        return clear(s, now)
+    return launch(evolve(s, copied=event.copy), now)
+
+
+def not_copied(s: State, event: e.CopyFailed, now: float) -> Step:
+    words = f"Its folder could not be copied, so nothing was tried. {event.words}"
+    return crash(s, now, words)
+
+
 # Going back
 
 
@@ -77,7 +97,8 @@ def reverted(s: State, event: e.Reverted, now: float) -> Step:
     if s.refused:
         s = evolve(s, fingerprint=instance.fingerprint)
     told = (e.Warn(words, "update"), e.SayUnwoken(words)) if s.detail else (e.Tell(words),)
-    s = evolve(s, good=instance, before=None, instance=instance)
+    told = (*told, e.Keep(instance))
+    s = evolve(s, good=instance, before=None, instance=instance, copied="", touched=False)
     if s.gone:
         s, commands = leave(s, now, After.SLEEP)
         return s, (*told, *commands)
@@ -105,23 +126,24 @@ def want(s: State, event: e.WakeAsked | e.RestartAsked, now: float) -> Step:
 # Persons
 
 
-def _afresh(s: State) -> State:
-    """Let what the configuration says be tried, also if it has failed before."""
-    return evolve(s, fingerprint=s.declared or s.fingerprint, refused="", updating=True)
+def _afresh(s: State, event: e.UpdateAsked) -> State:
+    """Let what was asked for be tried, also if it has failed before."""
+    wanted = event.fingerprint or s.declared or s.fingerprint
+    return evolve(s, fingerprint=wanted, declared=wanted, refused="", updating=True)
 
 
 def update(s: State, event: e.UpdateAsked, now: float) -> Step:
     if not s.engine:
         return s, (e.SayUnwoken("The engine cannot be reached."),)
-    return prepare(_afresh(s))
+    return prepare(_afresh(s, event))
 
 
 def update_asleep(s: State, event: e.UpdateAsked, now: float) -> Step:
-    return begin(evolve(_afresh(w.asked(s, now)), crashes=0), now)
+    return begin(evolve(_afresh(w.asked(s, now), event), crashes=0), now)
 
 
 def update_paused(s: State, event: e.UpdateAsked, now: float) -> Step:
-    return stop(_afresh(w.asked(s, now)), now, After.START)
+    return stop(_afresh(w.asked(s, now), event), now, After.START)
 
 
 def not_now(s: State, event: e.UpdateAsked | e.RollbackAsked, now: float) -> Step:

@@ -14,6 +14,7 @@ import difflib
 import json
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from attrs import asdict
@@ -333,6 +334,9 @@ class _Room(Resource):
         name = self._server_of(host, verb)
         lives = self._lives
         act = getattr(lives, _ACTS[verb])
+        image = _argument(request, b"image") if verb == "update" else None
+        if image:
+            act = partial(act, image=image)
         self._log.info("control: {verb} {site}", verb=verb, site=name)
         stream = Progress(request, self._streams)
         maybeDeferred(act, name, stream.step).addCallbacks(stream.done, stream.failed)

@@ -140,15 +140,16 @@ class Client:
             raise Refused(200, str(answer["error"]))
         return answer
 
-    def act(self, verb: str, host: str, id: str = "") -> Iterator[dict[str, Any]]:
-        """``wake``, ``sleep``, ``restart`` or ``renew`` *host*; or with its copies ``snapshot``,
-        ``restore``, ``prove`` or ``verify``, the copy *id* where it is about one. Give each line of
-        progress as it comes.
+    def act(self, verb: str, host: str, id: str = "", image: str = "") -> Iterator[dict[str, Any]]:
+        """``wake``, ``sleep``, ``restart``, ``renew`` or ``update`` *host*, perhaps to *image*; or
+        with its copies ``snapshot``, ``restore``, ``prove`` or ``verify``, the copy *id* where it
+        is about one. Give each line of progress as it comes.
 
         The last one has ``done`` or ``error``; a stream that ends without either is `Lost`.
         """
         pending = b""
-        query = f"?{urlencode({'id': id})}" if id else ""
+        said = {name: value for name, value in (("id", id), ("image", image)) if value}
+        query = f"?{urlencode(said)}" if said else ""
         for piece in self._stream("POST", f"/sites/{_quoted(host)}/{verb}{query}"):
             *lines, pending = (pending + piece).split(b"\n")
             for line in lines:

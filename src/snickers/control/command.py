@@ -147,7 +147,9 @@ class Command:
                 return self._status()
             case "logs":
                 return self._logs()
-            case "wake" | "sleep" | "restart" | "update" | "rollback" | "renew":
+            case "update":
+                return self._act(verb, self._options.host, image=self._options.image)
+            case "wake" | "sleep" | "restart" | "rollback" | "renew":
                 return self._act(verb, self._options.host)
             case "snapshot":
                 return self._act(self._options.act, self._options.host, self._options.id)
@@ -274,8 +276,8 @@ class Command:
                 if "error" in event:
                     raise Failed(f"certs import {host}: {event['error']}")
 
-    def _act(self, verb: str, host: str, id: str = "") -> int:
-        events = self._client().act(verb, host, id)
+    def _act(self, verb: str, host: str, id: str = "", image: str = "") -> int:
+        events = self._client().act(verb, host, id, image)
         try:
             with self._progress(host) as progress:
                 for event in events:

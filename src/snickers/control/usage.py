@@ -52,7 +52,7 @@ _SHAPES = {
     "wake": "wake HOST",
     "sleep": "sleep HOST",
     "restart": "restart HOST",
-    "update": "update HOST",
+    "update": "update HOST [--image I]",
     "rollback": "rollback HOST",
     "logs": "logs HOST [-f] [--tail N]",
     "snapshot": "snapshot [prove|verify] HOST [ID]",
@@ -189,6 +189,14 @@ def _of_verb(verb: str) -> argparse.ArgumentParser:
                 action="store_false",
                 help="leave it on trial: 'snickers teams commit' has it stay",
             )
+    if verb == "update":
+        parser.add_argument(
+            "--image",
+            metavar="I",
+            default="",
+            help="this image instead of the file's; if it proves itself it is used until the file "
+            "names another one",
+        )
     if verb == "logs":
         parser.add_argument(
             "-f", "--follow", action="store_true", help="go on until Ctrl-C as more is written"

@@ -76,8 +76,9 @@ class Line(wire.Speaker):
     def forget(self, ticket: int) -> None:
         self.callRemote(wire.Forget, ticket=ticket)
 
-    def give_back(self, site: str, count: int) -> None:
-        self.callRemote(wire.GiveBack, site=site, count=count)
+    def give_back(self, site: str, address: Address, count: int) -> None:
+        host, port = wire.sent_address(address)
+        self.callRemote(wire.GiveBack, site=site, count=count, host=host, port=port)
 
     def look(self, site: str) -> None:
         asked: Deferred[Any] = self.callRemote(wire.Look, site=site)

@@ -24,7 +24,7 @@ class OwnLives(Protocol):
 
     def take(self, site: str, waiter: IWaiter) -> Address | None: ...
 
-    def give_back(self, site: str) -> None: ...
+    def give_back(self, site: str, address: Address) -> None: ...
 
     def forget(self, site: str, waiter: IWaiter) -> None: ...
 
@@ -53,8 +53,8 @@ class TeamLeases:
     def take(self, site: str, waiter: IWaiter) -> Address | None:
         return self._now.take(site, waiter)
 
-    def give_back(self, site: str) -> None:
-        self._now.give_back(site)
+    def give_back(self, site: str, address: Address) -> None:
+        self._now.give_back(site, address)
 
     def forget(self, site: str, waiter: IWaiter) -> None:
         self._now.forget(site, waiter)

@@ -9,6 +9,7 @@ lists, and the looks of the waking page, must never wake a server nor count as i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import inf
 
 from zope.interface import implementer
@@ -250,7 +251,9 @@ class PersonalHandler:
         if upstream is None or upstream.address != address:
             if upstream is not None:
                 upstream.close()
-            upstream = self._upstream = self._make_upstream(address, self._failed, self._ended)
+            upstream = self._upstream = self._make_upstream(
+                address, self._failed, partial(self.leases.give_back, self.site, address)
+            )
             if self._closed:
                 upstream.close()
         upstream.carry(exchange)
@@ -267,6 +270,3 @@ class PersonalHandler:
 
     def _failed(self, address: Address) -> None:
         self.leases.failed(self.site, address)
-
-    def _ended(self) -> None:
-        self.leases.give_back(self.site)

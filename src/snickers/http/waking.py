@@ -59,6 +59,7 @@ _STAGES = {
     "stopping": "Finishing what went before…",
     "removing": "Finishing what went before…",
     "snapshotting": "Saving what went before…",
+    "copying": "Saving what went before…",
     "reverting": "Going back to what was before…",
 }
 _OPEN = ("awake", "paused", "pausing", "over", "")

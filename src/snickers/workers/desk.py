@@ -69,8 +69,8 @@ class Desk(wire.Speaker):
         self._alarm = alarm
         self._told = counted
         self._gone = gone
-        self._held: dict[str, int] = {}
-        """Leases that the worker has, by site."""
+        self._held: dict[tuple[str, Address], int] = {}
+        """Leases that the worker has, by site and where its server is."""
         self._at: dict[str, Address] = {}
         """What was leased and not withdrawn since."""
         self._waiting: dict[int, _Waiting] = {}
@@ -151,7 +151,7 @@ class Desk(wire.Speaker):
         return waiting.answer
 
     def _lease(self, site: str, address: Address) -> dict[str, object]:
-        self._held[site] = self._held.get(site, 0) + 1
+        self._held[site, address] = self._held.get((site, address), 0) + 1
         self._at[site] = address
         return wire.lease(address)
 
@@ -167,16 +167,18 @@ class Desk(wire.Speaker):
         return {}
 
     @wire.GiveBack.responder
-    def _give_back(self, site: str, count: int) -> dict[str, object]:
-        held = self._held.get(site, 0)
+    def _give_back(self, site: str, count: int, host: str, port: int) -> dict[str, object]:
+        address = wire.read_address(host, port)
+        held = self._held.get((site, address), 0)
         given = max(0, min(count, held))
-        if given == held:
-            self._held.pop(site, None)
-            self._at.pop(site, None)
-        else:
-            self._held[site] = held - given
+        if given < held:
+            self._held[site, address] = held - given
+        elif held:
+            del self._held[site, address]
+            if self._at.get(site) == address:
+                del self._at[site]
         for _ in range(given):
-            self._leases.give_back(site)
+            self._leases.give_back(site, address)
         return {}
 
     @wire.Look.responder
@@ -230,6 +232,6 @@ class Desk(wire.Speaker):
         for waiter in waiting.values():
             self._leases.forget(waiter.site, waiter)
         held, self._held = self._held, {}
-        for site, count in held.items():
+        for (site, address), count in held.items():
             for _ in range(count):
-                self._leases.give_back(site)
+                self._leases.give_back(site, address)

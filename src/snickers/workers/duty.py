@@ -150,8 +150,9 @@ class Duty(wire.Speaker):
     def forget(self, ticket: int) -> None:
         self._say(wire.Forget, ticket=ticket)
 
-    def give_back(self, site: str, count: int) -> None:
-        self._say(wire.GiveBack, site=site, count=count)
+    def give_back(self, site: str, address: Address, count: int) -> None:
+        host, port = wire.sent_address(address)
+        self._say(wire.GiveBack, site=site, count=count, host=host, port=port)
 
     def look(self, site: str) -> None:
         """Ask how far *site*'s server is: see `snickers.workers.leases.Lessor`."""

@@ -36,8 +36,8 @@ class Lessor(Protocol):
     def forget(self, ticket: int) -> None:
         """Nobody waits for *ticket* any more; it is answered all the same."""
 
-    def give_back(self, site: str, count: int) -> None:
-        """So many leases of *site* are over."""
+    def give_back(self, site: str, address: Address, count: int) -> None:
+        """So many leases of *site*'s server at *address* are over."""
 
     def look(self, site: str) -> None:
         """Ask how far *site*'s server is; `RemoteLeases.looked` is called with what is said."""
@@ -60,17 +60,29 @@ class _Asked:
         self.waiters: list[IWaiter] = []
 
 
+class _Former:
+    """A server that is leased no more, and still used."""
+
+    __slots__ = ("leases", "uses")
+
+    def __init__(self, leases: int, uses: int) -> None:
+        self.leases = leases
+        self.uses = uses
+
+
 class _Server:
     """What a worker knows of one site's server."""
 
-    __slots__ = ("address", "asked", "doubted", "leases", "pending", "used", "uses")
+    __slots__ = ("address", "asked", "brought", "doubted", "leases", "pending", "used", "uses")
 
     def __init__(self) -> None:
         self.address: Address | None = None
         """Leased, and not withdrawn since."""
         self.leases = 0
-        """That the first process has given and not got back."""
+        """That the first process has given for it and not got back."""
         self.uses = 0
+        self.brought = 0
+        """Of those the ones that were taken over: they may be of a server before this one."""
         self.used = -inf
         self.asked: _Asked | None = None
         """The last question, while it has no answer."""
@@ -100,6 +112,8 @@ class RemoteLeases:
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
         self._servers: dict[str, _Server] = {}
+        self._former: dict[tuple[str, Address], _Former] = {}
+        """What was withdrawn while it was used, until the last use is over."""
         self._asked: dict[int, _Asked] = {}
         self._by_waiter: dict[int, _Asked] = {}
         self._looking: dict[str, list[Callable[[Stage], None]]] = {}
@@ -125,19 +139,24 @@ class RemoteLeases:
         self._ask(site, server, waiter)
         return None
 
-    def give_back(self, site: str) -> None:
+    def give_back(self, site: str, address: Address) -> None:
         server = self._servers.get(site)
-        if server is None or not server.uses:
-            return  # what it was counted by has gone before it
+        if server is None or server.address != address or not server.uses:
+            self._give_other(site, address)
+            return
         server.uses -= 1
         if not server.uses:
-            server.used = self._sweep.now
-            if server.address is None:
-                self._return(site, server)
-            else:
-                self._unused.add(site)
-                if self.deadline == inf:
-                    self.deadline = server.used + LINGER
+            self._rest(site, server)
+
+    def _rest(self, site: str, server: _Server) -> None:
+        """Nobody uses it any more."""
+        server.used = self._sweep.now
+        if server.address is None:
+            self._tidy(site, server)
+            return
+        self._unused.add(site)
+        if self.deadline == inf:
+            self.deadline = server.used + LINGER
 
     def forget(self, site: str, waiter: IWaiter) -> None:
         asked = self._by_waiter.pop(id(waiter), None)
@@ -221,16 +240,22 @@ class RemoteLeases:
                 if self._by_waiter.pop(id(waiter), None) is not None:
                     waiter.refused(answer)
             if asked.claim and not server.leases:
-                server.address = None  # whoever comes now asks for himself
+                self._retire(site, server)  # whoever comes now asks for himself
         elif asked.claim and server.uses and not server.leases:
+            if server.address != answer:
+                server.brought = server.uses
             server.leases = 1
             server.address = answer
         elif not waiters or (server.leases and server.address == answer):
             # Nobody is interested any more, or one lease is enough for all.
             self._use(site, server, answer, waiters)
-            self.lessor.give_back(site, 1)
+            self.lessor.give_back(site, answer, 1)
         else:
-            server.leases += 1
+            # Another one may have taken the place of the one before, which that is told of later.
+            self._retire(site, server)
+            former = self._former.pop((site, answer), _Former(0, 0))
+            server.leases += former.leases + 1
+            server.uses += former.uses
             server.address = answer
             self._use(site, server, answer, waiters)
         self._tidy(site, server)
@@ -242,15 +267,14 @@ class RemoteLeases:
                 waiter.leased(address)
             else:
                 # What another one did with its answer has ended this one, too.
-                self.give_back(site)
+                self.give_back(site, address)
 
     def withdrawn(self, site: str) -> None:
         """No new use of what was leased; it goes back when the last one is over."""
         server = self._servers.get(site)
-        if server is not None and server.address is not None:
-            server.address = None
-            if not server.uses:
-                self._return(site, server)
+        if server is not None:
+            self._retire(site, server)
+            self._tidy(site, server)
 
     def looked(self, site: str, stage: Stage) -> None:
         """Take how far the server of *site* is, once for each time that was asked."""
@@ -264,8 +288,9 @@ class RemoteLeases:
         """The first process has gone: no address it gave is used any more. Who waits is
         `answered` by whoever has asked."""
         self._lost = True
-        for server in self._servers.values():
-            server.address = None
+        for site, server in list(self._servers.items()):
+            self._retire(site, server)
+            self._tidy(site, server)
 
     # Lessors that go and come
 
@@ -274,6 +299,7 @@ class RemoteLeases:
         server = self._servers.setdefault(site, _Server())
         server.address = address
         server.uses += uses
+        server.brought += uses
         self._tidy(site, server)
 
     def interrupted(self) -> None:
@@ -282,6 +308,8 @@ class RemoteLeases:
         self.deadline = inf
         for server in self._servers.values():
             server.leases = 0
+        for former in self._former.values():
+            former.leases = 0
         for asked in [asked for asked in self._asked.values() if not asked.waiters]:
             self._unask(asked)
         for site, server in list(self._servers.items()):
@@ -302,8 +330,8 @@ class RemoteLeases:
                 server.pending += 1
                 self.lessor.take(site, claim.ticket)
             else:
-                server.address = None
-                self._return(site, server)
+                self._retire(site, server)
+                self._tidy(site, server)
         for asked in waiting:
             self.lessor.take(asked.site, asked.ticket)
 
@@ -322,23 +350,30 @@ class RemoteLeases:
         """Forget everything, and return it for whoever goes on. Nobody is told, and nothing is
         given back: the lessor has gone, or is told that all is over."""
         uses = {site: server.uses for site, server in self._servers.items() if server.uses}
+        for (site, _), former in self._former.items():
+            uses[site] = uses.get(site, 0) + former.uses
         waiting = [
             (asked.site, waiter) for asked in self._asked.values() for waiter in asked.waiters
         ]
         looking = [(site, told) for site, all_told in self._looking.items() for told in all_told]
         for kept in (self._servers, self._asked, self._by_waiter, self._looking, self._unused):
             kept.clear()
+        self._former.clear()
         self._absent = True
         self.deadline = inf
         return Left(uses, waiting, looking)
 
     def uses(self) -> dict[str, tuple[int, int]]:
         """Return for each site whose server is leased here: the uses, and the leases for them."""
-        return {
+        found = {
             site: (server.uses, server.leases)
             for site, server in self._servers.items()
             if server.leases
         }
+        for (site, _), former in self._former.items():
+            uses, leases = found.get(site, (0, 0))
+            found[site] = (uses + former.uses, leases + former.leases)
+        return found
 
     # Giving back
 
@@ -352,17 +387,44 @@ class RemoteLeases:
             if server is None or server.uses:
                 self._unused.discard(site)
             elif server.used <= limit:
-                server.address = None
-                self._return(site, server)
+                self._retire(site, server)
+                self._tidy(site, server)
             else:
                 self.deadline = min(self.deadline, server.used + LINGER)
 
-    def _return(self, site: str, server: _Server) -> None:
+    def _give_other(self, site: str, address: Address) -> None:
+        """Give back a use of another server than the one that is leased."""
+        former = self._former.get((site, address))
+        if former is not None:
+            former.uses -= 1
+            if not former.uses:
+                del self._former[site, address]
+                self._return(site, address, former.leases)
+            return
+        server = self._servers.get(site)
+        # Else what it was counted by has gone before it.
+        if server is not None and server.brought and server.uses:
+            server.brought -= 1
+            server.uses -= 1
+            if not server.uses:
+                self._rest(site, server)
+
+    def _retire(self, site: str, server: _Server) -> None:
+        """Lease what *server* is leased at no more, and give it back with the last use of it."""
+        address, server.address = server.address, None
+        if address is None:
+            return
         self._unused.discard(site)
-        count, server.leases = server.leases, 0
-        if count and not self._lost:
-            self.lessor.give_back(site, count)
-        self._tidy(site, server)
+        leases, uses = server.leases, server.uses
+        server.leases = server.uses = server.brought = 0
+        if uses:
+            self._former[site, address] = _Former(leases, uses)
+        else:
+            self._return(site, address, leases)
+
+    def _return(self, site: str, address: Address, leases: int) -> None:
+        if leases and not self._lost:
+            self.lessor.give_back(site, address, leases)
 
     def _tidy(self, site: str, server: _Server) -> None:
         """Keep nothing of a site that nobody is interested in."""

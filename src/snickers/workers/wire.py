@@ -100,9 +100,14 @@ class Forget(amp.Command):
 
 
 class GiveBack(amp.Command):
-    """So many leases of *site* are over."""
+    """So many leases of *site*'s server at this address are over."""
 
-    arguments = [(b"site", amp.Unicode()), (b"count", amp.Integer())]
+    arguments = [
+        (b"site", amp.Unicode()),
+        (b"count", amp.Integer()),
+        (b"host", amp.Unicode()),
+        (b"port", amp.Integer()),
+    ]
     requiresAnswer = False
 
 

@@ -1,0 +1,310 @@
+"""What a life has its engine do: the commands of the machine that ask an engine or a server.
+
+Each order is one call; what comes of it is told to the machine as an event, with the epoch of its
+command. A failure of any kind becomes an event, too. It must never decide what comes next, and
+never keep anything of a life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    TimeoutError,
+    maybeDeferred,
+    succeed,
+)
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from snickers.containers import events as e
+from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.containers.life import State
+from snickers.containers.probe import NotReady
+from snickers.containers.roster import Roster
+from snickers.interfaces import CopyFailed, Declared, IEngine, Instance, Ran
+
+VETO_WITHIN = 10.0
+"""Seconds that a server has to say whether it is in use."""
+
+_log = Logger()
+
+
+class Life(Protocol):
+    """A life, as its orders know it."""
+
+    site: str
+    calls: set[Deferred[None]]
+    """What is under way for all lives, and should have come to its end before another Snickers
+    takes over."""
+    roster: Roster
+    clock: IReactorTime
+    state: State
+
+    def engine(self) -> IEngine:
+        """Return what runs its servers; raises `EngineAway` where nothing does."""
+
+    def wanted(self) -> Declared:
+        """Return what shall run."""
+
+    def post(self, event: e.Event) -> None:
+        """Tell the machine of *event*."""
+
+    def tell(self, words: str) -> None:
+        """Tell persons how far it is."""
+
+    def hear_out(self) -> Deferred[None]:
+        """Keep the last lines that the server wrote; never fails."""
+
+    def copy(self, progress: Callable[[str], None]) -> Deferred[str]:
+        """Copy the site's folder, and let nobody else have it until the trial is over; fires with
+        the copy's name."""
+
+    def put_back(self, copy: str, progress: Callable[[str], None]) -> Deferred[None]:
+        """Have the site's folder be as it was when *copy* was made of it, while no server runs."""
+
+    def probing(self, epoch: int, instance: Instance, brief: bool) -> Deferred[None]:
+        """Return a probe of *instance*, which is cancelled when *epoch* is over."""
+
+
+def _failed(
+    life: Life, failure: Failure, failed: Callable[[int, str, bool], e.Event], epoch: int
+) -> None:
+    if not isinstance(failure.value, EngineAway | EngineFailed | CopyFailed):
+        _log.failure("{site}: the engine broke", failure, site=life.site)
+    away = isinstance(failure.value, EngineAway)
+    life.post(failed(epoch, failure.getErrorMessage() or repr(failure.value), away))
+
+
+def _call(
+    life: Life,
+    call: Callable[..., Deferred[Any]],
+    *arguments: object,
+    done: Callable[[Any], e.Event],
+    failed: Callable[[int, str, bool], e.Event],
+    epoch: int,
+    awaited: bool = True,
+) -> None:
+    """*awaited*: before another Snickers takes over, it should have come to its end."""
+    calling = maybeDeferred(call, *arguments)
+    calling.addCallbacks(
+        lambda result: life.post(done(result)),
+        lambda failure: _failed(life, failure, failed, epoch),
+    )
+    calling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
+    calls = life.calls
+    if awaited and not calling.called:
+        calls.add(calling)
+        calling.addCallback(lambda _: calls.discard(calling))
+
+
+def _start(life: Life, command: e.Start) -> None:
+    epoch = command.epoch
+
+    def progress(words: str) -> None:
+        if life.state.epoch == epoch:
+            life.tell(words)
+
+    def started(instance: Instance) -> e.Event:
+        return e.Started(epoch, instance)
+
+    _call(
+        life,
+        lambda: life.engine().start(life.wanted(), progress, command.fresh, command.beside),
+        done=started,
+        failed=e.StartFailed,
+        epoch=epoch,
+    )
+
+
+def _stop(life: Life, command: e.Stop) -> None:
+    _call(
+        life,
+        lambda: life.engine().stop(life.site, command.within),
+        done=lambda _: e.Stopped(command.epoch),
+        failed=e.StopFailed,
+        epoch=command.epoch,
+        # Whoever takes over is told of it (`Kept.stopping`).
+        awaited=False,
+    )
+
+
+def _clear(life: Life, command: e.Clear) -> None:
+    _call(
+        life,
+        lambda: life.engine().remove(life.site),
+        done=lambda _: e.Cleared(command.epoch),
+        failed=e.ClearFailed,
+        epoch=command.epoch,
+    )
+
+
+def _prepare(life: Life, command: e.Prepare) -> None:
+    _call(
+        life,
+        lambda: life.engine().prepare(life.wanted(), command.fresh, life.tell),
+        done=lambda changed: e.Prepared(command.epoch, changed),
+        failed=e.PrepareFailed,
+        epoch=command.epoch,
+        awaited=False,
+    )
+
+
+def _copy(life: Life, command: e.Copy) -> None:
+    def copy() -> Deferred[str]:
+        copying = life.copy(life.tell).addTimeout(command.within, life.clock)
+        return copying.addErrback(late)
+
+    def late(failure: Failure) -> Failure:
+        if not isinstance(failure.value, TimeoutError):
+            return failure
+        within = f"{command.within:g} s"
+        raise EngineFailed(f"It was not done within {within} (snapshot within).")
+
+    _call(
+        life,
+        copy,
+        done=lambda copy: e.Copied(command.epoch, copy),
+        failed=e.CopyFailed,
+        epoch=command.epoch,
+    )
+
+
+def _revert(life: Life, command: e.Revert) -> None:
+    def put_back(_: object) -> Deferred[None]:
+        # Nothing may work on the folder while it is exchanged.
+        stopping = life.engine().stop(life.site, life.state.life.stop_within)
+        return stopping.addCallback(lambda _: life.put_back(command.copy, life.tell))
+
+    def revert(_: object) -> Deferred[Instance]:
+        reverting: Deferred[Instance] = life.engine().revert(life.site, command.id, life.tell)
+        return reverting
+
+    def begin() -> Deferred[Instance]:
+        # Its last words first: they go with it.
+        heard = life.hear_out()
+        if command.copy:
+            heard.addCallback(put_back)
+        return heard.addCallback(revert)
+
+    _call(
+        life,
+        begin,
+        done=lambda instance: e.Reverted(command.epoch, instance),
+        failed=e.RevertFailed,
+        epoch=command.epoch,
+    )
+
+
+def _settle(life: Life, command: e.Settle) -> None:
+    def settle(_: object) -> Deferred[None]:
+        return life.engine().settle(life.site, command.id, command.spare)
+
+    def failed(failure: Failure) -> None:
+        words = f"What was replaced is still there: {failure.getErrorMessage()}"
+        away = isinstance(failure.value, EngineAway)
+        life.post(e.SettleFailed(command.id, words, away, command.spare))
+
+    # Its last words first: they go with it.
+    heard = life.hear_out() if command.failed else succeed(None)
+    settling = heard.addCallback(settle)
+    settling.addCallbacks(lambda _: life.post(e.Settled(command.id, command.spare)), failed)
+    settling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
+
+
+def _pause(life: Life, command: e.Pause) -> None:
+    _call(
+        life,
+        lambda: life.engine().pause(life.site),
+        done=lambda _: e.Paused(command.epoch),
+        failed=e.PauseFailed,
+        epoch=command.epoch,
+    )
+
+
+def _resume(life: Life, command: e.Resume) -> None:
+    _call(
+        life,
+        lambda: life.engine().resume(life.site),
+        done=lambda _: e.Resumed(command.epoch),
+        failed=e.ResumeFailed,
+        epoch=command.epoch,
+    )
+
+
+def _snapshot(life: Life, command: e.Snapshot) -> None:
+    def ran(result: Ran) -> e.Event:
+        if result.code == 0:
+            return e.Snapshotted(command.epoch)
+        said = f": {result.output}" if result.output else "."
+        words = f"Its snapshot failed with status {result.code}, so it is not stopped{said}"
+        return e.SnapshotFailed(command.epoch, words)
+
+    def failed(epoch: int, words: str, away: bool) -> e.Event:
+        return e.SnapshotFailed(epoch, f"Its snapshot failed, so it is not stopped. {words}", away)
+
+    _call(
+        life,
+        lambda: life.engine().run(life.site, command.command, command.within),
+        done=ran,
+        failed=failed,
+        epoch=command.epoch,
+    )
+
+
+def _inquire(life: Life, command: e.Inquire) -> None:
+    def ran(result: Ran) -> e.Event:
+        return (e.Vetoed if result.code else e.Consented)(command.epoch)
+
+    def failed(epoch: int, words: str, away: bool) -> e.Event:
+        # Who cannot say is not put to sleep.
+        _log.warn("{site}: veto: {words}", site=life.site, words=words)
+        return e.Vetoed(epoch)
+
+    _call(
+        life,
+        lambda: life.engine().run(life.site, command.command, VETO_WITHIN),
+        done=ran,
+        failed=failed,
+        epoch=command.epoch,
+        awaited=False,
+    )
+
+
+def _look(life: Life, command: e.Look) -> None:
+    life.roster.look(life.site, command.epoch)
+
+
+def _probe(life: Life, command: e.Probe) -> None:
+    def failed(failure: Failure) -> None:
+        if isinstance(failure.value, CancelledError):
+            return
+        if not isinstance(failure.value, NotReady):
+            _log.failure("{site}: the probe broke", failure, site=life.site)
+        life.post(e.HealthFailed(command.epoch, failure.getErrorMessage()))
+
+    probing = life.probing(command.epoch, command.instance, command.brief)
+    probing.addCallbacks(lambda _: life.post(e.HealthPassed(command.epoch)), failed)
+    probing.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
+
+
+ORDERS: Mapping[type[e.Command], Callable[[Any, Any], None]] = {
+    e.Start: _start,
+    e.Stop: _stop,
+    e.Clear: _clear,
+    e.Prepare: _prepare,
+    e.Copy: _copy,
+    e.Revert: _revert,
+    e.Settle: _settle,
+    e.Pause: _pause,
+    e.Resume: _resume,
+    e.Snapshot: _snapshot,
+    e.Inquire: _inquire,
+    e.Look: _look,
+    e.Probe: _probe,
+}
+"""What is done at each of these commands, with the life."""
