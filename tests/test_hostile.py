@@ -200,6 +200,29 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "a key that others can read": ("folders.others", "ordered.readable_by_others"),
     # Faults of our own house
+    "an authority that is slow byte by byte, sends without end, in circles, or to where there is no "
+    "TLS": (
+        "acme_client.slow_bytes",
+        "acme_client.huge",
+        "acme_client.led_away",
+        "acme_punctual.over",
+    ),
+    "an authority that wants names proven that nobody ordered, tokens that are paths, is never done, "
+    'or says "not for a year"': (
+        "acme_ordering.not_asked_for",
+        "acme_ordering.ready_for_ever",
+        "acme_ordering.away_when_ready",
+        "acme_client.proof",
+        "acme_service.no_year",
+        "acme_service.a_week_and_no_longer",
+    ),
+    "a certificate from an authority that is damaged, for another key or name, ended, or of "
+    "tomorrow": (
+        "acme_ordering.wrong_certificate",
+        "acme_store.not_what_was_ordered",
+        "acme_store.not_now",
+        "acme_service.not_now",
+    ),
     "from a site's container: Docker's socket, another site": (
         "docker.docker_unreachable",
         "docker.networks",
