@@ -200,19 +200,19 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "a key that others can read": ("folders.others", "ordered.readable_by_others"),
     # Faults of our own house
-    "an authority that is slow byte by byte, sends without end, in circles, or to where there is no "
-    "TLS": (
+    "an authority that is slow byte by byte, sends without end, in circles, or to where there "
+    "is no TLS": (
         "acme_client.slow_bytes",
         "acme_client.huge",
         "acme_client.led_away",
         "acme_punctual.over",
     ),
-    "an authority that wants names proven that nobody ordered, tokens that are paths, is never done, "
-    'or says "not for a year"': (
+    "an authority that wants names proven that nobody ordered, tokens that are paths, is never "
+    'done, or says "not for a year"': (
         "acme_ordering.not_asked_for",
         "acme_ordering.ready_for_ever",
         "acme_ordering.away_when_ready",
-        "acme_client.proof",
+        "acme_challenges.tokens",
         "acme_service.no_year",
         "acme_service.a_week_and_no_longer",
     ),
