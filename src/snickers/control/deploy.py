@@ -51,6 +51,8 @@ def run(command: Sequence[str], folder: str) -> tuple[int, str]:
         if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     }
     environ |= {"GIT_TERMINAL_PROMPT": "0", "PIP_NO_INPUT": "1"}
+    # A checkout that is damaged must not have git find another one, around it.
+    environ["GIT_CEILING_DIRECTORIES"] = os.path.dirname(os.path.abspath(folder))
     try:
         done = subprocess.run(
             command,
