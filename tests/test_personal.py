@@ -248,23 +248,33 @@ class PersonalHandlerTests(SynchronousTestCase):
         self.assertEqual(self.leases.waiters, [])
 
     def test_passed_on_awake(self) -> None:
-        """When the server is awake it answers that itself, as anything else."""
+        """When the server is awake it answers that itself; but that is no use of it, and who asks
+        again and again does not keep it awake."""
         self.leases.address = ("10.0.0.2", 80)
         exchanges = [self.ask(target=b"/up"), self.ask(target=b"/robots.txt")]
         self.assertEqual(self.upstreams[0].carried, exchanges)
-        self.assertEqual(self.leases.taken, 2)
+        self.ended[0]()
+        self.assertEqual(self.leases.taken, 0)
+        other = self.ask()
+        self.assertEqual((self.upstreams[1].carried, self.leases.taken), ([other], 1))
+        self.leases.address = ("10.0.0.4", 80)
+        moved = self.ask(target=b"/up")
+        self.assertEqual(self.upstreams[2].carried, [moved])
+        self.assertTrue(self.upstreams[0].closed)
+        self.handler.close()
+        self.assertTrue(self.upstreams[2].closed)
 
     def test_awake_in_another_process(self) -> None:
         """A worker without a lease asks whether the server is awake: then that answers."""
         self.leases.stage = None
         awake, asleep, gone = (self.ask(target=b"/up") for _ in range(3))
         gone.lose()
-        self.leases.looks[0](Stage("awake"))
+        address = ("10.0.0.3", 80)
+        self.leases.looks[0](Stage("awake", address=address))
         self.leases.looks[1](Stage("asleep"))
-        self.leases.looks[2](Stage("awake"))
+        self.leases.looks[2](Stage("awake", address=address))
         self.assertEqual((awake.status, asleep.status, gone.status), (None, 204, None))
-        self.assertEqual(len(self.leases.waiters), 1)
-        self.leases.waiters[0].leased(("10.0.0.3", 80))
+        self.assertEqual(self.leases.waiters, [])
         self.assertEqual(self.upstreams[0].carried, [awake])
 
     def test_posts_wake(self) -> None:

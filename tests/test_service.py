@@ -191,12 +191,13 @@ class LivesTests(LivesCase):
         self.turn()
         self.assertEqual(told, [Stage("asleep"), Stage()])
         self.assertEqual(self.lives.states()["a.example"]["uses"], 0)
-        self.awake()
+        address = self.awake()
         told.clear()
         for _ in range(12):
             self.lives.look("a.example", told.append)
             self.turn(1.0)
-        self.assertEqual((told[0], told[-1]), (Stage("awake"), Stage("asleep")))
+        self.assertEqual((told[0].phase, told[0].address), ("awake", address))
+        self.assertEqual(told[-1], Stage("asleep"))
 
     def test_wakes(self):
         """The first request wakes a sleeping server, waits, and is leased its address."""

@@ -162,6 +162,8 @@ class Stage:
     """What the engine says of a start, for its owner: not for visitors as it is."""
     late: bool = False
     """It is on its way for longer than ``wake within``."""
+    address: Address | None = None
+    """Where it answers, if it is awake: who goes there without a lease is not waited for."""
 
 
 class IWaiter(Interface):

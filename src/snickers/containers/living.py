@@ -218,7 +218,8 @@ class Living:
         late = rises and self._around.sweep.now >= state.began + state.life.wake_within
         # Whether the next server is being tried is nothing to those who look on.
         phase = Phase.AWAKE if state.phase in SERVING else state.phase
-        return Stage(phase.value, self.words, late)
+        address = None if state.instance is None else state.instance.address
+        return Stage(phase.value, self.words, late, address if phase is Phase.AWAKE else None)
 
     # Who waits
 

@@ -158,6 +158,10 @@ class Looking:
         self._exchange = None
 
 
+def _nothing() -> None:
+    """Nothing was taken that could be given back."""
+
+
 def _answer_look(exchange: IExchange, stage: Stage) -> None:
     fields, body = stage_answer(stage)
     exchange.answer(200, fields, len(body), body, True)
@@ -168,6 +172,7 @@ class PersonalHandler:
     """Passes every exchange on to the site's own server, when it is awake."""
 
     __slots__ = (
+        "_aside",
         "_asleep",
         "_closed",
         "_make_upstream",
@@ -205,30 +210,48 @@ class PersonalHandler:
         self._most_waiting = most_waiting
         self._asleep = AsleepAnswers(asleep)
         self._upstream: Upstream | None = None
+        self._aside: Upstream | None = None
+        """To the same server, for what does not count as use."""
         self._closed = False
 
     def handle(self, exchange: IExchange) -> None:
         request = exchange.request
         if request.target == LOOK and is_look(request):
             self.leases.look(self.site, Looking(exchange, _answer_look).told)
-        elif self.leases.ready(self.site) is not None or not self._spared(exchange):
-            self._pass(exchange)
-
-    def _spared(self, exchange: IExchange) -> bool:
-        """Say whether *exchange* is answered without the server, and see to it."""
+            return
         answer = self._asleep.find(exchange)
         if answer is None:
-            return False
+            self._pass(exchange)
+        else:
+            self._spare(exchange, answer)
+
+    def _spare(self, exchange: IExchange, answer: Asleep) -> None:
+        """Have *exchange* answered by the server if it is awake, else by *answer*; neither is use
+        of it: who asks again and again must not keep it awake."""
+        address = self.leases.ready(self.site)
+        if address is not None:
+            self._carry_aside(exchange, address)
+            return
 
         def tell(exchange: IExchange, stage: Stage) -> None:
-            # It is awake, and another process knew it.
-            if stage.phase == "awake":
-                self._pass(exchange)
+            # It may be awake, and another process know it.
+            if stage.address is not None:
+                self._carry_aside(exchange, stage.address)
             else:
                 answer_asleep(exchange, answer)
 
         self.leases.look(self.site, Looking(exchange, tell).told)
-        return True
+
+    def _carry_aside(self, exchange: IExchange, address: Address) -> None:
+        """Send *exchange*, for which there is no lease, to *address*."""
+        aside = self._aside
+        if aside is None or aside.address != address:
+            if aside is not None:
+                aside.close()
+            aside = self._aside = self._make_upstream(address, self._failed, _nothing)
+            if self._closed:
+                aside.close()
+        aside.carry(exchange)
 
     def _pass(self, exchange: IExchange) -> None:
         if self.waiting and self.waiting >= self._most_waiting():
@@ -265,8 +288,9 @@ class PersonalHandler:
 
     def close(self) -> None:
         self._closed = True
-        if self._upstream is not None:
-            self._upstream.close()
+        for upstream in (self._upstream, self._aside):
+            if upstream is not None:
+                upstream.close()
 
     def _failed(self, address: Address) -> None:
         self.leases.failed(self.site, address)

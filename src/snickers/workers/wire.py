@@ -115,7 +115,13 @@ class Look(amp.Command):
     """Say how far *site*'s server is, and do nothing about it: see `stage` and `read_stage`."""
 
     arguments = [(b"site", amp.Unicode())]
-    response = [(b"phase", amp.Unicode()), (b"words", amp.Unicode()), (b"late", amp.Boolean())]
+    response = [
+        (b"phase", amp.Unicode()),
+        (b"words", amp.Unicode()),
+        (b"late", amp.Boolean()),
+        (b"host", amp.Unicode()),
+        (b"port", amp.Integer()),
+    ]
 
 
 class Failed(amp.Command):
@@ -229,13 +235,18 @@ def result(answer: dict[str, object]) -> Address | Refusal:
 
 def stage(stage: Stage) -> dict[str, object]:
     """Return the answer to `Look` that says *stage*."""
-    return {"phase": stage.phase, "words": words(stage.words), "late": stage.late}
+    host, port = sent_address(stage.address or "")
+    said = {"phase": stage.phase, "words": words(stage.words), "late": stage.late}
+    return {**said, "host": host, "port": port}
 
 
 def read_stage(answer: dict[str, object]) -> Stage:
     """Return what an answer to `Look` says."""
     phase, said, late = answer["phase"], answer["words"], answer["late"]
+    host, port = answer["host"], answer["port"]
     assert isinstance(phase, str)
     assert isinstance(said, str)
     assert isinstance(late, bool)
-    return Stage(phase, said, late)
+    assert isinstance(host, str)
+    assert isinstance(port, int)
+    return Stage(phase, said, late, read_address(host, port) or None)
