@@ -482,6 +482,10 @@ class RealDockerTests(TestCase):
         """Call Docker past the engine."""
         return deferToThread(getattr(docker_setup.client(), verb), *arguments, **options)
 
+    def networks(self) -> Deferred:
+        """Fire with the networks that were made for this test."""
+        return self.ask_docker("networks", filters={"label": f"{recipe.OWNER}={self.owner}"})
+
     async def test_confined(self) -> None:
         """Limits, user, capabilities, mounts and a read-only root are what the server finds."""
         os.makedirs(os.path.join(self.folder, "shared"))
@@ -531,6 +535,7 @@ class RealDockerTests(TestCase):
         serve = "mkdir /www; echo hi > /www/x; exec httpd -f -p 80 -h /www"
         first = await self.start(self.declared(serve, network=""))
         address = first.address[0]
+        (own,) = await self.networks()
         request = b"GET /x HTTP/1.0\r\n\r\n"
         self.assertIn(b"hi", await ask(first.address, request))
         script = f"""
@@ -541,17 +546,16 @@ class RealDockerTests(TestCase):
         done
         """
         # It reaches itself, and who shares its network: so what it does not reach says something.
-        for network, reached in (("", "no way"), ("snickers-alice.example", "hi")):
+        for network, reached in (("", "no way"), (own["Name"], "hi")):
             said = await self.said(self.declared(script, "bob.example", network=network))
             said = [line for line in said if not line.startswith("nc: ")]
             self.assertEqual(said, ["hi", "hi", reached])
             await self.engine.remove("bob.example")
-        networks = await self.ask_docker("networks", names=["snickers-alice.example"])
-        (pool,) = networks[0]["IPAM"]["Config"]
+        (pool,) = own["IPAM"]["Config"]
         self.assertTrue(pool["Subnet"].startswith("10.213."))
         self.assertTrue(pool["Subnet"].endswith("/28"))
         await self.engine.remove(self.site)
-        self.assertEqual(await self.ask_docker("networks", names=["snickers-alice.example"]), [])
+        self.assertEqual(await self.networks(), [])
 
     async def test_ordinary(self) -> None:
         """What images do that begin as root works: give the folder away, become another user, be
@@ -713,7 +717,8 @@ class RealDockerTests(TestCase):
         declared = self.declared(network="")
         instance = await self.start(declared)
         await self.engine.stop(self.site, 1)
-        await self.ask_docker("remove_network", "snickers-alice.example")
+        (network,) = await self.networks()
+        await self.ask_docker("remove_network", network["Id"])
         self.assertNotEqual((await self.start(declared)).id, instance.id)
         self.assertEqual(len(await self.engine.list()), 1)
 

@@ -139,6 +139,19 @@ class StartTests(DockerdTestCase):
         beside = {seen.instance.id: seen.instance.beside for seen in self.dockerd.listing()}
         self.assertEqual(beside, {first: True, second: False})
 
+    def test_beside_under_another_name(self) -> None:
+        """The same where another Snickers has a site of that name with the same Docker."""
+        self.talk("somebody-else").start(ALICE, "theirs", Errand())
+        first = self.start("old").instance.id
+        self.assertEqual(self.docker.made[first]["Name"], NAME + "__me")
+        second = self.beside("new", first)
+        beside = {seen.instance.id: seen.instance.beside for seen in self.dockerd.listing()}
+        self.assertEqual(beside, {first: False, second: True})
+        self.dockerd.settle(SITE, second, first, Errand())
+        self.assertEqual(self.docker.made[second]["Name"], NAME + "__me")
+        beside = {seen.instance.id: seen.instance.beside for seen in self.dockerd.listing()}
+        self.assertEqual(beside, {first: True, second: False})
+
     def test_beside_again(self) -> None:
         """A newcomer that was there before is started again, and not made anew."""
         first = self.start("old").instance.id

@@ -185,7 +185,10 @@ class Composed(Dockerd):
         with self._turn(declared.site):
             if not isinstance(kind, Container) or not kind.services:
                 return super().start(declared, fingerprint, errand, fresh, beside)
-            if beside:
+            if any(
+                seen.instance.id == beside and seen.instance.running
+                for seen in self._of(declared.site)
+            ):
                 raise EngineFailed("Services are not started beside others: write update = swap.")
             return self._start_all(declared, kind, fingerprint, errand, fresh)
 
@@ -468,9 +471,8 @@ class Composed(Dockerd):
         if not seen.project:  # The tool has its own names for the others.
             super()._name(seen)
 
-    def _rename(self, seen: Seen, name: str) -> None:
-        if not seen.project:
-            super()._rename(seen, name)
+    def _rename(self, seen: Seen, name: str) -> bool:
+        return bool(seen.project) or super()._rename(seen, name)
 
     def _turn(self, site: str) -> threading.RLock:
         return _TURNS.setdefault((self._owner, site), threading.RLock())

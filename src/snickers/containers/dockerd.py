@@ -52,6 +52,8 @@ each answer."""
 SOON = 0.01
 """Seconds until a command is looked at again that has closed its output and not ended yet."""
 
+OWNED = "__"
+"""Between the site's name and its owner's, in the name of a container whose plain name is taken."""
 GO_ON_LOOKS = 40
 """Looks, `SOON` apart, for a container that goes on and is still said to be paused."""
 
@@ -579,22 +581,24 @@ class Dockerd:
         """Let *seen* have the site's name, whichever of *others* has it."""
         name = recipe.name(seen.instance.site)
         for other in others:
-            if other.name == name:
+            if _has_name(other):
                 self._rename(other, f"{name}.{other.instance.id[:12]}")
         self._name(seen)
 
     def _name(self, seen: Seen) -> None:
         name = recipe.name(seen.instance.site)
-        if seen.name != name:
-            self._rename(seen, name)
+        if not _has_name(seen) and not self._rename(seen, name):
+            # Another Snickers has a site of this name with the same Docker.
+            self._rename(seen, f"{name}{OWNED}{self._owner[:12]}")
 
-    def _rename(self, seen: Seen, name: str) -> None:
-        if seen.name != name:
-            try:
-                self._api.rename(seen.instance.id, name)
-            except Refused as error:
-                # Containers are found by their labels; the name is for people.
-                log.info("{name} is taken: {why}.", name=name, why=error.why)
+    def _rename(self, seen: Seen, name: str) -> bool:
+        """Name it so; return whether that could be."""
+        try:
+            self._api.rename(seen.instance.id, name)
+        except Refused as error:
+            log.info("{name} is taken: {why}.", name=name, why=error.why)
+            return False
+        return True
 
     def _end(self, seen: Seen, within: float, errand: Errand) -> Seen:
         """End it if it runs, note how it ended, and return it as it is then."""
@@ -798,7 +802,12 @@ def marked(seen: Sequence[Seen]) -> list[Seen]:
 
 def _serves(seen: Seen) -> bool:
     """Whether a container has the site's name, which one that is only tried has not."""
-    return seen.instance.running and seen.name == recipe.name(seen.instance.site)
+    return seen.instance.running and _has_name(seen)
+
+
+def _has_name(seen: Seen) -> bool:
+    name = recipe.name(seen.instance.site)
+    return seen.name == name or seen.name.startswith(name + OWNED)
 
 
 def _address(found: Mapping[str, Any], port: int) -> Address | None:
