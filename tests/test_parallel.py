@@ -199,6 +199,19 @@ class TakesOverTests(ParallelCase):
         (start,) = life.hear(e.Prepared, True)
         self.assertEqual(start, e.Start(life.state.epoch, beside="one"))
 
+    def test_start_away(self) -> None:
+        """A start that found no engine says nothing about the newcomer: it is tried again."""
+        life = self.replacing()
+        warn, unwoken, look = life.hear(e.StartFailed, "away", True)
+        self.assertEqual((warn, unwoken), (e.Warn("away"), e.SayUnwoken("away")))
+        self.assertEqual(look, e.Look(life.state.epoch))
+        self.assertEqual((life.state.phase, life.state.instance), (Phase.AWAKE, SERVER))
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("new", ""))
+        life.hear(e.EngineLost("away"))
+        life.hear(e.EngineFound)
+        (prepare,) = life.hear(e.Listed, SERVER)
+        self.assertIsInstance(prepare, e.Prepare)
+
 
 class FailsTests(ParallelCase):
     """The newcomer does not."""
@@ -332,7 +345,7 @@ class WishesTests(ParallelCase):
         """Two changes at a time are too many."""
         for event in (e.UpdateAsked, e.RollbackAsked):
             (said,) = self.proving().hear(event)
-            self.assertIsInstance(said, e.SayUnwoken)
+            self.assertIsInstance(said, e.Decline)
 
     def test_roll_back(self) -> None:
         """Going back by hand holds requests, as with every other ``update``."""
