@@ -23,7 +23,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.acme import service
+from snickers.acme import plan, service
 from snickers.acme.accounts import Accounts
 from snickers.acme.challenges import Challenges
 from snickers.acme.client import AuthorityFailed, Seen, Suggested
@@ -289,6 +289,22 @@ class DutyTests(ServiceCase):
         self.world.acme = first
         self.world.wait(30 * DAY)
         self.assertEqual(self.world.orders(), 2)
+
+    def test_settings(self) -> None:
+        """Where nothing has failed other settings cost one look, and not one every few seconds."""
+        self.world.add("a.example")
+        self.world.wait()
+        asked: list[str] = []
+        next_try = plan.next_try
+
+        def counted(site: Site, *more: Any) -> float:
+            asked.append(site.name)
+            return next_try(site, *more)
+
+        self.patch(plan, "next_try", counted)
+        self.world.settings = evolve(self.world.settings, acme_email="me@a.example")
+        self.world.wait(60.0)
+        self.assertLess(len(asked), 3)
 
     def test_names(self) -> None:
         """Another name is ordered at once; a name less waits for the renewal."""

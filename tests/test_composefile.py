@@ -202,6 +202,20 @@ class ObjectionTests(SynchronousTestCase):
         (objection,) = objections(document, [], "/", "p")
         self.assertEqual(objection.path, ("networks", "x"))
 
+    def test_aliases(self) -> None:
+        """Aliases may repeat what stands elsewhere, and stand for no more than a file can be, nor
+        for what they stand in."""
+        shared = "x-a: &a {image: x}\nservices:\n  web: *a\n"
+        self.assertEqual(faults(shared), [])
+        problem = self.assertRaises(NotCompose, File, "services: &a\n  web: {image: x, pid: *a}\n")
+        self.assertEqual(str(problem), "line 1: what begins here holds an alias of itself")
+        lines = ["x-a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        for n in range(9):
+            lines.append(f"x-a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]")
+        text = "\n".join([*lines, "services:", "  web: {image: x, pid: *a9}"])
+        problem = self.assertRaises(NotCompose, File, text)
+        self.assertIn("line 5: with its aliases", str(problem))
+
     def test_nested(self) -> None:
         """A folder within one that is given away to be written to is refused, wherever: what can
         write to the outer one could put a link in the place of the inner one."""

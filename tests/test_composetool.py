@@ -146,3 +146,12 @@ class ToolTests(SynchronousTestCase):
         self.patch(composetool, "MOST_TEXT", 100)
         problem = self.assertRaises(EngineFailed, self.run_tool, "seq 40; exec >&-; exit 0")
         self.assertIn("more than", str(problem))
+
+    def test_without_end(self) -> None:
+        """Who goes on answering is ended, and not waited for."""
+        self.patch(composetool, "MOST_TEXT", 100)
+        went_on = os.path.abspath(self.mktemp())
+        script = f"timeout --foreground 3 yes; touch {went_on}"
+        problem = self.assertRaises(EngineFailed, self.run_tool, script)
+        self.assertIn("more than", str(problem))
+        self.assertFalse(os.path.exists(went_on))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import shlex
 import sys
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from snickers.acme.dnshook import DnsHook, HookFailed, dns_hook, environment, run
 from snickers.acme.lookup import Held, Server, Unanswered
@@ -53,6 +55,25 @@ class RunTests(SynchronousTestCase):
         self.failed(f"{hook} ended with status 1: it said nothing", hook)
         hook = self.script("kill -TERM $$")
         self.failed(f"{hook} ended by signal 15: it said nothing", hook)
+
+    def test_many_descriptors(self) -> None:
+        """It is run by a front door with thousands of connections, too."""
+        own = os.pidfd_open
+
+        def high(pid: int) -> int:
+            low = own(pid)
+            try:
+                return fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1100)
+            finally:
+                os.close(low)
+
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limits[1] < 1200:
+            raise SkipTest("so many descriptors are not allowed here")
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 1200), limits[1]))
+        self.patch(os, "pidfd_open", high)
+        run(["/bin/true"])
 
     def test_cannot_be_run(self) -> None:
         """A program that is not there, or is none."""

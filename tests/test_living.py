@@ -184,7 +184,7 @@ class LivingTests(TestCase):
         self.turn()
         self.assertEqual(self.life.stage(), Stage("checking", "checking", True))
         self.around.probes[-1][3].callback(None)
-        self.assertEqual(self.life.stage(), Stage("awake"))
+        self.assertEqual(self.life.stage(), Stage("awake", address=HERE))
 
     def test_nothing_inside_the_call(self):
         """Arriving and being forgotten are dealt with in a later turn."""

@@ -199,6 +199,33 @@ class TakesOverTests(ParallelCase):
         (start,) = life.hear(e.Prepared, True)
         self.assertEqual(start, e.Start(life.state.epoch, beside="one"))
 
+    def test_another_found(self) -> None:
+        """One of another declaration that is found running, after a restart or a change of duty in
+        the middle, serves until the next one has proven itself."""
+        life = Dialogue(LIFE, Phase.AWAY, instance=None, proven=False, declared="new", uses=2)
+        life.state = evolve(life.state, fingerprint="new")
+        life.hear(e.Inherited(1000.0, 0, 0.0, False, False, ""))
+        (probe,) = life.hear(e.Listed, SERVER, None, (NEW,))
+        self.assertEqual(probe, e.Probe(life.state.epoch, SERVER))
+        life.hear(e.Arrived(1))
+        grant, _, prepare = life.hear(e.HealthPassed)
+        self.assertEqual(grant, e.Grant((1,), HERE))
+        self.assertEqual(prepare, e.Prepare(life.state.epoch, False))
+        self.assertIs(life.state.phase, Phase.AWAKE)
+
+    def test_start_away(self) -> None:
+        """A start that found no engine says nothing about the newcomer: it is tried again."""
+        life = self.replacing()
+        warn, unwoken, look = life.hear(e.StartFailed, "away", True)
+        self.assertEqual((warn, unwoken), (e.Warn("away"), e.SayUnwoken("away")))
+        self.assertEqual(look, e.Look(life.state.epoch))
+        self.assertEqual((life.state.phase, life.state.instance), (Phase.AWAKE, SERVER))
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("new", ""))
+        life.hear(e.EngineLost("away"))
+        life.hear(e.EngineFound)
+        (prepare,) = life.hear(e.Listed, SERVER)
+        self.assertIsInstance(prepare, e.Prepare)
+
 
 class FailsTests(ParallelCase):
     """The newcomer does not."""
@@ -332,7 +359,7 @@ class WishesTests(ParallelCase):
         """Two changes at a time are too many."""
         for event in (e.UpdateAsked, e.RollbackAsked):
             (said,) = self.proving().hear(event)
-            self.assertIsInstance(said, e.SayUnwoken)
+            self.assertIsInstance(said, e.Decline)
 
     def test_roll_back(self) -> None:
         """Going back by hand holds requests, as with every other ``update``."""

@@ -1288,6 +1288,21 @@ class PinTests(LivesCase):
         self.successResultOf(self.update())
         self.assertEqual(self.engine.started, [])
 
+    def test_image_asked_for_too_soon(self):
+        """What was refused, since another image was being tried, takes nothing from that."""
+        self.begin(self.box())
+        self.awake()
+        self.prober.passing = False
+        updating = self.update("lamp:8")
+        self.failureResultOf(self.update("lamp:9"), LifeFailed)
+        self.failureResultOf(self.lives.roll_back(NAME, lambda words: None), LifeFailed)
+        # Nor does whoever asked for that hear that it has failed.
+        self.assertNoResult(updating)
+        self.prober.end()
+        self.turn()
+        self.successResultOf(updating)
+        self.assertEqual(self.state()["pinned"], "lamp:8")
+
     def test_back_to_the_files(self):
         """The file's image, asked for by name, ends the pin; a plain update is of the pinned
         one."""

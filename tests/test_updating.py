@@ -227,6 +227,48 @@ class UpdateTests(SynchronousTestCase):
         self.assertEqual(life.hear(e.HealthPassed), (e.SayWoken(),))
         self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
 
+    def test_woken_while_going_back(self) -> None:
+        """Whoever wakes it on the way, or restarts it, gets the server before."""
+        for event in (e.WakeAsked, e.RestartAsked):
+            for uses in (0, 1):
+                life = Dialogue(LIFE, instance=NEW, good=NEW, before=SERVER, uses=uses)
+                life.hear(e.RollbackAsked)
+                self.assertIs(life.state.phase, Phase.DRAINING if uses else Phase.STOPPING)
+                self.assertEqual(life.hear(event), ())
+                life.pass_time(LIFE.drain_within)
+                *_, revert = life.hear(e.Stopped)
+                self.assertEqual(revert, e.Revert(life.state.epoch, "one"))
+
+    def test_roll_back_crashed(self) -> None:
+        """One that rests after crashes is what a person wants to go back from."""
+        life = Dialogue(LIFE, Phase.CRASHED, instance=None, good=NEW, before=SERVER, crashes=5)
+        self.assertEqual(life.hear(e.RollbackAsked), (e.Revert(life.state.epoch, "one"),))
+        life.hear(e.Reverted, SERVER)
+        life.hear(e.HealthPassed)
+        self.assertEqual((life.state.phase, life.state.crashes), (Phase.AWAKE, 0))
+
+    def test_cannot_now(self) -> None:
+        """Without the engine, or while it is paused, a person is told that and not another
+        reason."""
+        life = Dialogue(LIFE, Phase.AWAY, instance=None, detail="Docker is away.")
+        for event in (e.UpdateAsked, e.RollbackAsked):
+            self.assertEqual(life.hear(event), (e.Decline("Docker is away."),))
+        life = Dialogue(LIFE, Phase.PAUSED)
+        (no,) = life.hear(e.RollbackAsked)
+        self.assertIn("paused", no.words)  # type: ignore[attr-defined]
+
+    def test_engine_lost_while_going_back(self) -> None:
+        """Nothing else is started before that has come to its end: the folder may be being put
+        back."""
+        life = Dialogue(LIFE, Phase.REVERTING, instance=None, good=SERVER, copied="c", touched=True)
+        life.hear(e.Arrived(1))
+        self.assertEqual(life.hear(e.EngineLost("away")), ())
+        self.assertEqual(life.hear(e.EngineFound), ())
+        self.assertIs(life.state.phase, Phase.REVERTING)
+        (look,) = life.hear(e.RevertFailed, "away", True)
+        self.assertEqual((life.state.phase, look), (Phase.AWAY, e.Look(life.state.epoch)))
+        self.assertEqual(life.state.copied, "c")
+
     def test_nothing_before(self) -> None:
         life = Dialogue(LIFE, good=SERVER)
         (no,) = life.hear(e.RollbackAsked)

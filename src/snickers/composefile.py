@@ -57,6 +57,11 @@ _SPACES = ("pid", "ipc", "uts", "userns_mode", "cgroup")
 """Namespaces that can be this host's, or another container's."""
 
 
+MOST = 100_000
+"""Parts that a file has, those that aliases repeat counted each time: a large file has thousands,
+and a few lines of aliases of aliases may stand for more than any memory holds."""
+
+
 class NotCompose(Exception):
     """The text is no compose file; says why, and where."""
 
@@ -93,6 +98,7 @@ class File:
     def __init__(self, text: str) -> None:
         try:
             self._root = yaml.compose(text, yaml.SafeLoader)
+            _measure(self._root, {})
             self.document: Mapping[str, Any] = yaml.safe_load(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -194,6 +200,32 @@ def _passed_on(environment: object) -> Iterator[str]:
         yield from (str(each) for each in environment if "=" not in str(each))
     elif isinstance(environment, dict):
         yield from (str(name) for name, value in environment.items() if value is None)
+
+
+def _measure(node: Any, sizes: dict[int, int]) -> int:
+    """Return how many parts *node* has; fails with `NotCompose` when it has too many, or itself.
+
+    :param sizes: of those that were measured; 0: being measured.
+    """
+    known = sizes.get(id(node))
+    if known == 0:
+        line = node.start_mark.line + 1
+        raise NotCompose(f"line {line}: what begins here holds an alias of itself")
+    if known is not None:
+        return known
+    sizes[id(node)] = 0
+    parts: Iterable[Any] = ()
+    if isinstance(node, yaml.SequenceNode):
+        parts = node.value
+    elif isinstance(node, yaml.MappingNode):
+        parts = (part for pair in node.value for part in pair)
+    size = 1 + sum(_measure(part, sizes) for part in parts)
+    if size > MOST:
+        raise NotCompose(
+            f"line {node.start_mark.line + 1}: with its aliases it has more than {MOST} parts"
+        )
+    sizes[id(node)] = size
+    return size
 
 
 def _scalars(node: Any) -> Iterator[Any]:

@@ -112,11 +112,16 @@ def _listen(
     """Return what the program says, as the end of a sentence, and whether it ends in time."""
     said = b""
     ended = False
-    waited: list[int] = [output, os.pidfd_open(program.pid)]
-    end = waited[1]
+    end = os.pidfd_open(program.pid)
+    waited = {output, end}
+    # A front door may have more descriptors open than select(2) can count.
+    poll = select.poll()
+    for descriptor in waited:
+        poll.register(descriptor, select.POLLIN)
     try:
         while waited:
-            ready, _, _ = select.select(waited, (), (), max(0.0, deadline - now()))
+            left = max(0.0, deadline - now())
+            ready = {descriptor for descriptor, _ in poll.poll(math.ceil(1000 * left))}
             if not ready:
                 break
             if output in ready:
@@ -124,9 +129,11 @@ def _listen(
                 said = (said + data)[-4 * SAID :]
                 if not data:
                     waited.remove(output)
+                    poll.unregister(output)
             if end in ready:
                 ended = True
                 waited.remove(end)
+                poll.unregister(end)
                 # What it has left behind may hold the output open.
                 deadline = min(deadline, now() + LINGER)
     finally:

@@ -354,6 +354,8 @@ class Acme:
             return False
         if row.forced:
             return True
+        if not row.known.memory.failures:
+            row.hurry = False  # There is no pause to be ended.
         if row.hurry:
             known = evolve(row.known, memory=evolve(row.known.memory, failures=0))
             return plan.next_try(row.site, known, now) <= now

@@ -167,13 +167,19 @@ class Tool:
         assert process.stdout is not None
         assert process.stderr is not None
         answer: list[bytes] = []
-        output = process.stdout
-        reading = threading.Thread(target=lambda: answer.append(output.read(MOST_TEXT + 1)))
+        output, program = process.stdout, _Program(process)
+
+        def read() -> None:
+            answer.append(output.read(MOST_TEXT + 1))
+            if len(answer[0]) > MOST_TEXT:
+                program.close()  # It would wait for ever for somebody to read the rest.
+
+        reading = threading.Thread(target=read)
         reading.daemon = True
         reading.start()
         said: list[str] = []
         try:
-            with errand.hold(_Program(process)) as written:
+            with errand.hold(program) as written:
                 for data in written:
                     words = data.decode("utf-8", "replace").rstrip()
                     said = [*said[1 - MOST_LINES :], words]

@@ -598,6 +598,13 @@ class SayUnwoken:
 
 
 @frozen
+class Decline:
+    """What was asked for last is not done: tell that person why. The others wait on."""
+
+    words: str
+
+
+@frozen
 class SaySlept:
     """It sleeps: what persons asked for is done."""
 
@@ -642,6 +649,7 @@ Command = (
     | Settle
     | Keep
     | Trust
+    | Decline
     | Copy
     | Look
     | Probe

@@ -144,7 +144,7 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
     e.EngineLost: (
         r.lost_away,       r.lost,            r.lost,            r.lost_alone,      r.lost_alone,
         r.lost_alone,      r.lost_tried,      r.lost_tried,      r.lost_crashed,    _,
-        q.lost_quiet,      q.lost_quiet,      q.lost_quiet,      q.lost_quiet,      r.lost,
+        q.lost_quiet,      q.lost_quiet,      q.lost_quiet,      q.lost_quiet,      r.lost_alone,
         p.lost,            r.lost,
     ),
     e.EngineFound: (
@@ -298,15 +298,15 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
         _,                 u.not_copied,
     ),
     e.UpdateAsked: (
-        u.not_now,         u.update_asleep,   u.not_now,         u.not_now,         u.update,
+        u.not_away,        u.update_asleep,   u.not_now,         u.not_now,         u.update,
         u.not_now,         u.not_now,         u.not_now,         u.update_asleep,   w.refuse_wake,
         u.not_now,         u.update_paused,   u.not_now,         u.not_now,         u.not_now,
         u.not_now,         u.not_now,
     ),
     e.RollbackAsked: (
-        u.not_now,         u.roll_back,       u.not_now,         u.not_now,         u.roll_back,
-        u.not_now,         u.not_now,         u.not_now,         u.not_now,         w.refuse_wake,
-        u.not_now,         u.not_now,         u.not_now,         u.not_now,         u.not_now,
+        u.not_away,        u.roll_back,       u.not_now,         u.not_now,         u.roll_back,
+        u.not_now,         u.not_now,         u.not_now,         u.roll_back,       w.refuse_wake,
+        u.not_now,         u.not_paused,      u.not_now,         u.not_now,         u.not_now,
         u.not_now,         u.not_now,
     ),
     e.Changed: (

@@ -584,6 +584,11 @@ class Living:
     def _say_unwoken(self, command: e.SayUnwoken) -> None:
         self._done(self._wakers, command.words)
 
+    def _decline(self, command: e.Decline) -> None:
+        if self._wakers:
+            done, _ = self._wakers.pop()
+            done.errback(LifeFailed(command.words))
+
     def _say_slept(self, command: e.SaySlept) -> None:
         self._done(self._sleepers, None)
 
@@ -598,6 +603,7 @@ _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
     e.Tell: Living._do_tell,
     e.SayWoken: Living._say_woken,
     e.SayUnwoken: Living._say_unwoken,
+    e.Decline: Living._decline,
     e.SaySlept: Living._say_slept,
     e.SayUnslept: Living._say_unslept,
     e.Keep: Living._keep,

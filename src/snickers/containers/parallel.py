@@ -53,7 +53,8 @@ def started(s: State, event: e.Started, now: float) -> Step:
 
 
 def not_started(s: State, event: e.StartFailed, now: float) -> Step:
-    return withdraw(s, now, event.words)
+    # An engine that cannot be reached says nothing about the newcomer.
+    return _later(s, now, event.words) if event.away else withdraw(s, now, event.words)
 
 
 def withdraw(s: State, now: float, words: str) -> Step:
@@ -126,9 +127,14 @@ def tick(s: State, event: e.TimePassed, now: float) -> Step:
 
 
 def lost(s: State, event: e.EngineLost, now: float) -> Step:
-    # The one that serves goes on; when the engine is back the next one is tried again.
-    s = enter(s, Phase.AWAKE, now, engine=False, used=now, parting=Parting(until=now))
-    return s, (e.Warn(event.words), e.SayUnwoken(event.words))
+    return _later(evolve(s, engine=False), now, event.words)
+
+
+def _later(s: State, now: float, words: str) -> Step:
+    """The one that serves goes on; when the engine is back the next one is tried again."""
+    s = enter(s, Phase.AWAKE, now, used=now, parting=Parting(until=now))
+    look = (e.Look(s.epoch),) if s.engine else ()
+    return s, (e.Warn(words), e.SayUnwoken(words), *look)
 
 
 # When nobody uses the one before any more

@@ -226,6 +226,9 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
     if found.fingerprint != s.fingerprint or s.gone:
         # Whoever left it running had seen it answer: it can make its snapshot.
         s = evolve(s, proven=True)
+        if s.life.update == "parallel" and not found.paused and not s.gone:
+            # It serves while the next one is prepared: see `healthy`.
+            return check(s, now, found)
         if found.paused:
             return stop(enter(s, Phase.PAUSED, now, used=now), now, replacing(s))
         return leave(s, now, replacing(s))

@@ -379,8 +379,15 @@ class Lives:
         elif pin is not None and not pin.exact and pin.holds(wanted):
             wanted = evolve(pin.applied(wanted), exact="")
         named = life.know(wanted)
+        trial = self._named.get(site)
         self._named[site] = (named, _image(wanted))
-        return life.ask(e.UpdateAsked(named), progress)
+        asked = life.ask(e.UpdateAsked(named), progress)
+        if life.state.declared != named:
+            # It was not taken: what may be being tried is what was asked for before.
+            self._named.pop(site)
+            if trial is not None:
+                self._named[site] = trial
+        return asked
 
     def roll_back(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.RollbackAsked(), progress)

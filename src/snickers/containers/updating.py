@@ -33,6 +33,7 @@ from snickers.containers.life import (
     stop,
 )
 
+_REACHED = "The engine cannot be reached."
 _NOT_NOW = "It is being started, stopped or changed: ask again when that is done."
 
 
@@ -134,7 +135,7 @@ def _afresh(s: State, event: e.UpdateAsked) -> State:
 
 def update(s: State, event: e.UpdateAsked, now: float) -> Step:
     if not s.engine:
-        return s, (e.SayUnwoken("The engine cannot be reached."),)
+        return s, (e.Decline(_REACHED),)
     return prepare(_afresh(s, event))
 
 
@@ -147,15 +148,23 @@ def update_paused(s: State, event: e.UpdateAsked, now: float) -> Step:
 
 
 def not_now(s: State, event: e.UpdateAsked | e.RollbackAsked, now: float) -> Step:
-    return s, (e.SayUnwoken(_NOT_NOW),)
+    return s, (e.Decline(_NOT_NOW),)
+
+
+def not_away(s: State, event: e.UpdateAsked | e.RollbackAsked, now: float) -> Step:
+    return s, (e.Decline(s.detail or _REACHED),)
+
+
+def not_paused(s: State, event: e.RollbackAsked, now: float) -> Step:
+    return s, (e.Decline("It is paused: wake it first."),)
 
 
 def roll_back(s: State, event: e.RollbackAsked, now: float) -> Step:
     if s.before is None:
-        return s, (e.SayUnwoken("There is no server before this one that could come back."),)
+        return s, (e.Decline("There is no server before this one that could come back."),)
     if not s.engine:
-        return s, (e.SayUnwoken("The engine cannot be reached."),)
-    s = evolve(w.asked(s, now), detail="")
-    if s.phase is Phase.ASLEEP:
+        return s, (e.Decline(_REACHED),)
+    s = evolve(w.asked(s, now), detail="", crashes=0)
+    if s.phase in (Phase.ASLEEP, Phase.CRASHED):
         return revert(s, now, s.before) if s.before is not None else (s, ())
     return leave(s, now, After.BACK)

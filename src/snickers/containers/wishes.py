@@ -69,13 +69,15 @@ def keep(s: State, event: e.WakeAsked, now: float) -> Step:
     if s.after is After.SLEEP and s.instance.fingerprint == s.fingerprint:
         s, commands = check(asked(s, now), now, s.instance)
         return s, (e.SayUnslept("It was woken meanwhile."), *commands)
-    return evolve(asked(s, now), after=After.START), ()
+    return come_back(s, event, now)
 
 
 def come_back(s: State, event: e.WakeAsked | e.RestartAsked, now: float) -> Step:
     if s.gone:
         return s, (e.SayUnwoken(_GONE),)
-    return evolve(asked(s, now), after=After.START), ()
+    # On the way to the server before it is that one which will be awake.
+    after = After.BACK if s.after is After.BACK else After.START
+    return evolve(asked(s, now), after=after), ()
 
 
 def refuse_wake(s: State, event: e.WakeAsked | e.RestartAsked, now: float) -> Step:
