@@ -92,11 +92,13 @@ class ToolTests(SynchronousTestCase):
         """It gets Docker's place and the site's variables, and no more of Snickers' own than it
         needs; no variable of a site can send it elsewhere."""
         variables = {"TITLE": "a\nb", "DOCKER_HOST": "tcp://elsewhere", "PATH": "/elsewhere"}
+        variables |= {"LD_PRELOAD": "/none.so", "COMPOSE_PROFILES": "x", "DOCKER_API_VERSION": "1"}
         lines = self.run_tool("env", variables=variables).text.splitlines()
         self.assertIn("DOCKER_HOST=unix:///docker.sock", lines)
         self.assertIn("TITLE=a", lines)
         self.assertIn("PATH=/usr/bin:/bin", lines)
-        self.assertFalse([line for line in lines if "SECRET" in line])
+        for word in ("SECRET", "LD_PRELOAD", "COMPOSE_PROFILES", "DOCKER_API_VERSION"):
+            self.assertFalse([line for line in lines if word in line], word)
 
     def test_ended(self) -> None:
         """Its status and its last words are told; each line while it runs."""

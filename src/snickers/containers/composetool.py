@@ -37,6 +37,8 @@ MOST_LINES = 50
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KEPT = ("PATH", "HOME", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK")
 """Variables of Snickers' own that it gets."""
+WITHHELD = ("LD_", "DOCKER_", "COMPOSE_", "PYTHON")
+"""Variables of a site that it does not get: they would say how the tool itself runs."""
 
 LACKING = (
     "services needs Docker's compose tool, which is not installed: apt install docker-compose "
@@ -200,8 +202,9 @@ class Tool:
     def _variables(self, variables: Mapping[str, str]) -> dict[str, str]:
         kept = {name: self._environment[name] for name in KEPT if name in self._environment}
         kept.setdefault("PATH", PATH)
+        own = {name: said for name, said in variables.items() if not name.startswith(WITHHELD)}
         return {
-            **variables,
+            **own,
             **kept,
             "DOCKER_HOST": self._docker,
             "LC_ALL": "C.UTF-8",
