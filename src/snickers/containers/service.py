@@ -189,7 +189,8 @@ class Lives:
 
     def hand_over(self) -> Mapping[str, Handed]:
         """Live no lives any more; return, by site, what is to go on elsewhere. Nothing is asked of
-        the engines from now on, and what they were asked goes on: see `release`."""
+        the engines from now on, and what they were asked goes on: see `release`. No alarm about
+        lives or engines is left raised, since nobody would clear it here."""
         self._closed = True
         for loop in (self._ticking, self._weighing):
             if loop.running:
@@ -203,6 +204,8 @@ class Lives:
                 found = evolve(found, uses=found.uses + life.retire().uses)
                 life = life.before
             handed[site] = found
+        for roster in self._rosters.values():
+            roster.retire()
         self._lives, self._due = {}, set()
         strangers, self._strangers = self._strangers, {}
         for waiter in strangers.values():
