@@ -510,6 +510,16 @@ class LivesTests(LivesCase):
         self.turn(20)
         self.assertEqual(len(self.alarm.told), 2)
 
+    def test_a_fault_in_one(self):
+        """A life that cannot be handed over keeps no other one alive."""
+        self.begin(container(), container("b.example", idle_after=5.0))
+        self.awake("b.example")
+        self.lives._lives["a.example"]._waiting = None
+        self.assertEqual(list(self.lives.hand_over()), ["b.example"])
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.turn(20)
+        self.assertEqual(self.stops(), 0)
+
     def test_waiters_are_handed_over(self):
         """Who waits is told nothing, and is handed over in order; a person is told to ask again."""
         self.prober.passing = False

@@ -195,15 +195,19 @@ class Lives:
         for loop in (self._ticking, self._weighing):
             if loop.running:
                 loop.stop()
-        handed = {}
-        for site, newest in self._lives.items():
-            found = newest.retire()
-            life = newest.before
-            while life is not None:
-                # Its uses are given back to whoever has the site then.
-                found = evolve(found, uses=found.uses + life.retire().uses)
-                life = life.before
-            handed[site] = found
+        handed: dict[str, Handed] = {}
+        for life in self._all():
+            try:
+                found = life.retire()
+            except Exception:
+                # A fault in one must not leave the others alive beside those of another team.
+                _log.failure("{site}: it was not handed over whole", site=life.site)
+                continue
+            newer = handed.get(life.site)
+            # Uses of one before are given back to whoever has the site then.
+            handed[life.site] = (
+                found if newer is None else evolve(newer, uses=newer.uses + found.uses)
+            )
         for roster in self._rosters.values():
             roster.retire()
         self._lives, self._due = {}, set()
