@@ -202,6 +202,16 @@ class BeginTests(TermCase):
         self.successResultOf(self.term.begin())
         self.assertIn(("on duty", {"a": Kept(3.0)}), self.noted())
 
+    def test_no_lives(self) -> None:
+        """Lives that were made by halves do not live on without duty."""
+
+        def broken() -> None:
+            raise RuntimeError("a fault")
+
+        self.term._anew = broken
+        self.failureResultOf(self.term.begin(), RuntimeError)
+        self.assertEqual(self.noted()[-3:], ["control stop", "hand over", "release"])
+
     def test_a_fault(self) -> None:
         """When something goes wrong halfway, all is let go of before the lock may be."""
         self.all.slow = Deferred()

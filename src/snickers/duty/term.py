@@ -145,16 +145,23 @@ class Term:
 
     def _begin(self, told: Handover | None) -> Deferred[None] | None:
         started: list[Part] = []
+        made = False
         try:
             for part in self._first:
                 part.start()
                 started.append(part)
+            made = True
             self._anew()
         except Exception:
             reason = Failure()  # type: ignore[no-untyped-call]
             for part in reversed(started):
                 self._stop(part)
-            return self._put_back(told).addCallback(lambda _: reason)
+            undone = [self._put_back(told)]
+            if made:
+                # Some of the lives may be there: a reload would have them act.
+                self._lives.hand_over()
+                undone.append(self._lives.release(LET_GO_WITHIN))
+            return DeferredList(undone).addCallback(lambda _: reason)
         try:
             self._go_on(told)
         except Exception:
