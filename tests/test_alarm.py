@@ -93,6 +93,20 @@ class AlarmTests(SynchronousTestCase):
         self.alarm.cleared("engine", "")
         self.assertEqual(len(self.teller.told), 2)
 
+    def test_always_told(self):
+        """What nobody else can know of is told while it is silent, once."""
+        alarm = Alarm(self.teller, self.clock.seconds, ("duty",))
+        alarm.be_silent()
+        alarm.raised("duty", "", "one")
+        alarm.raised("engine", "", "two")
+        self.assertEqual([told["message"] for told in self.teller.told], ["one"])
+        alarm.speak([])
+        self.assertEqual([told["message"] for told in self.teller.told], ["one", "two"])
+        alarm.be_silent()
+        alarm.cleared("duty", "")
+        alarm.cleared("engine", "")
+        self.assertEqual([told["message"] for told in self.teller.told], ["one", "two", "one"])
+
     def test_cleared(self):
         """All of a kind and a site are over, told as such, and may be raised again."""
         self.alarm.raised("certificate", "a.example", "one")

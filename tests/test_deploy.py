@@ -197,6 +197,26 @@ class DeployTests(SynchronousTestCase):
         self.assertEqual(str(self.failed()), "watch: red erred; blue takes over again")
         self.assertEqual(self.keeper.asked, ["switch"])
 
+    def test_taken_back_at_last(self) -> None:
+        """One that is taken back after the last look, before it is committed, does not count as
+        one that stays; nor does one that has just ended."""
+        words = "red erred; blue takes over again"
+        for now in (
+            {"stage": "serving", "live": BLUE, "other": None, "taken_back": words},
+            {"stage": "taking", "live": None, "other": BLUE, "taken_back": words},
+        ):
+            self.keeper = Keeper(self.folders)
+            looks: list[dict[str, Any]] = []
+
+            def status(now: dict[str, Any] = now, looks: list[Any] = looks) -> dict[str, Any]:
+                looks.append(self.keeper.now)
+                # At first, when it has switched, and before it would commit.
+                return dict(self.keeper.now) | (now if len(looks) == 3 else {})
+
+            self.keeper.status = status  # type: ignore[method-assign]
+            self.assertEqual(str(self.failed(Wanted(watch=0))), f"watch: {words}")
+            self.assertEqual(self.keeper.asked, ["switch"])
+
     def test_another_process(self) -> None:
         """A newcomer that was replaced by another process of its team has failed, too."""
 

@@ -203,6 +203,19 @@ class KeeperTests(SynchronousTestCase):
         self.assertEqual(self.alarms.now, {"team taken back": words})
         self.assertEqual(self.keeper.status()["taken_back"], words)
 
+    def test_fault(self) -> None:
+        """A command that cannot be carried out costs none of those after it: who was killed is
+        started again though nobody can be alarmed."""
+        blue = self.serving()
+
+        def broken(kind: str, site: str, message: str) -> None:
+            raise RuntimeError("a fault")
+
+        self.alarms.raised = broken  # type: ignore[method-assign]
+        blue.ended("was ended by SIGKILL")
+        self.assertEqual(len(self.teams), 2)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
     def test_commit(self) -> None:
         """The one before is asked to end; the alarm of before is over."""
         blue, red = self.trial()
@@ -262,6 +275,22 @@ class KeeperTests(SynchronousTestCase):
         self.keeper.signal_all(signal.SIGHUP)
         self.assertEqual(blue.signals[-1], signal.SIGTERM)
 
+    def test_signal_while_one_starts(self) -> None:
+        """A reload does not end one that is being started, which has no handlers yet; it hears of
+        it when it has proven itself, once."""
+        self.keeper.begin()
+        (blue,) = self.teams
+        self.keeper.signal_all(signal.SIGHUP)
+        self.keeper.signal_all(signal.SIGHUP)
+        self.assertEqual(blue.signals, [])
+        self.say(blue, "READY=1")
+        self.say(blue, "READY=1")
+        self.assertEqual(blue.signals, [signal.SIGHUP])
+        self.keeper.ask("switch", Asker())
+        red = self.teams[1]
+        self.keeper.signal_all(signal.SIGHUP)
+        self.assertEqual((blue.signals, red.signals), ([signal.SIGHUP] * 2, []))
+
     def test_status(self) -> None:
         """Who is live and since when, who stands by, what they have told."""
         _, red = self.trial()
@@ -301,6 +330,16 @@ class KeeperTests(SynchronousTestCase):
         self.assertEqual(self.changes, before)
         self.keeper.ask("commit", Asker())
         self.assertEqual(self.changes, before + 1)
+
+    def test_remembered_of_a_trial(self) -> None:
+        """That a newcomer had alarms is written down, since it keeps it from being committed by
+        itself; so is its version."""
+        _, red = self.trial()
+        before = self.changes
+        self.say(red, "X_SNICKERS_ALARMS=1")
+        self.assertEqual(self.changes, before + 1)
+        self.say(red, "X_SNICKERS_ALARMS=2", "X_SNICKERS_VERSION=2.0")
+        self.assertEqual(self.changes, before + 2)
 
     def test_take_up(self) -> None:
         """Another keeper's team is watched and told as one of ours."""

@@ -86,6 +86,16 @@ class SpawnTests(SynchronousTestCase):
         self.assertIn("Resource temporarily unavailable", str(error))
         self.assertEqual(open_descriptors() - before, set())
 
+    def test_no_descriptor(self) -> None:
+        """So it is where no descriptor is left."""
+
+        def none_left(*_: object) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(os, "open", none_left)
+        error = self.assertRaises(EngineFailed, self.spawn, Spawner())
+        self.assertIn("Too many open files", str(error))
+
 
 class UnlaunchedTests(SynchronousTestCase):
     """`Unlaunched` and `code`."""

@@ -148,6 +148,20 @@ class LeasingTests(LeasingCase):
         self.assertEqual(good.answers, [HERE])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_a_fault_in_one_who_looks(self) -> None:
+        """Nor is one who does not take well how far a server is."""
+        told: list[Stage] = []
+
+        def fail(stage: Stage) -> None:
+            raise RuntimeError("a fault")
+
+        self.borrowed.resumed()
+        self.leases.look("a", fail)
+        self.leases.look("a", told.append)
+        self.leases.on_duty({})
+        self.assertEqual(len(told), 1)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
     def test_looking(self) -> None:
         """Who wants to know how far a server is hears it of whoever is on duty by then."""
         told: list[Stage] = []

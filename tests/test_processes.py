@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -110,6 +111,21 @@ class SpawnTests(TestCase):
             child.signal(signal.SIGTERM)
 
         return done.addCallback(look)  # type: ignore[return-value]
+
+    def test_no_descriptors_left(self) -> None:
+        """Without a descriptor left it cannot be started, which is no fault of the keeper's."""
+        folder = Path(self.mktemp()).absolute()
+        path = folder / ".venv" / "bin" / "twistd"
+        path.parent.mkdir(parents=True)
+        path.touch(0o755)
+
+        def none_left(*arguments: Any) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        self.patch(os, "open", none_left)
+        with self.assertRaises(CannotStart) as caught:
+            spawn(reactor, str(folder), [], {}, [], self.fail)
+        self.assertEqual(str(caught.exception), "cannot be started: Too many open files")
 
 
 class TakenUpTests(SynchronousTestCase):

@@ -92,6 +92,14 @@ class TakenUpTests(SynchronousTestCase):
         self.assertEqual((pair.stage, pair.other), (Stage.SERVING, None))
         self.assertEqual(commands, (p.StandBy(2), p.End(2), p.Accept(1)))
 
+    def test_opening(self) -> None:
+        """One that is being started serves by itself: a signal that it has no handler for yet would
+        end it."""
+        opening = evolve(SERVING, stage=Stage.OPENING, live=evolve(BLUE, serves=None, ready=False))
+        pair, commands = taken_up(opening, [1], NOW)
+        self.assertEqual((pair.stage, pair.until), (Stage.SERVING, NOW + STEADY))
+        self.assertEqual(commands, ())
+
     def test_in_the_middle(self) -> None:
         """Whoever was to stand by accepts again, when the other had not been told to."""
         yielding = evolve(

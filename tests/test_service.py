@@ -489,6 +489,37 @@ class LivesTests(LivesCase):
         self.turn(11)
         self.assertEqual(self.lives.stage("a.example"), "asleep")
 
+    def test_alarms_do_not_stay(self):
+        """What was raised about a server or an engine does not stay raised where nobody looks after
+        them any more, and nothing is raised after that."""
+        self.begin(container(wake="always"), process("b.example"))
+        for _ in range(5):
+            self.host.end("a.example")
+            self.turn(20)
+        self.processes.host.lose("gone")
+        self.turn()
+        raised = {entry[1:] for entry in self.alarm.told}
+        self.assertEqual(raised, {("crashed", "a.example"), ("engine", "")})
+        self.alarm.told.clear()
+        self.lives.hand_over()
+        self.assertEqual(
+            sorted(self.alarm.told),
+            [("cleared", "crashed", "a.example"), ("cleared", "engine", "")],
+        )
+        self.host.lose("gone, too")
+        self.turn(20)
+        self.assertEqual(len(self.alarm.told), 2)
+
+    def test_a_fault_in_one(self):
+        """A life that cannot be handed over keeps no other one alive."""
+        self.begin(container(), container("b.example", idle_after=5.0))
+        self.awake("b.example")
+        self.lives._lives["a.example"]._waiting = None
+        self.assertEqual(list(self.lives.hand_over()), ["b.example"])
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.turn(20)
+        self.assertEqual(self.stops(), 0)
+
     def test_waiters_are_handed_over(self):
         """Who waits is told nothing, and is handed over in order; a person is told to ask again."""
         self.prober.passing = False

@@ -87,6 +87,17 @@ class TeamsTests(SynchronousTestCase):
         )
         self.assertIn("proves itself", teams(answer, FOLDERS, 8400.0)[4])
 
+    def test_down(self) -> None:
+        """While no team can be started a person is told what can be asked for."""
+        self.assertEqual(
+            would({"stage": "down", "good": "blue"}, {"blue": "1.0", "red": "2.0"}),
+            ["restart: starts blue (1.0) at once", "switch: starts red (2.0) instead"],
+        )
+        self.assertEqual(
+            would({"stage": "opening", "good": "blue"}, FOLDERS),
+            ["nothing can be asked for right now"],
+        )
+
     def test_taken_back(self) -> None:
         """Why a newcomer was taken back stays to be read, and so do alarms."""
         alarms = [{"kind": "team ended", "site": "", "message": "blue \x1b ended"}]

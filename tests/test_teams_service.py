@@ -84,13 +84,22 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(sorted(os.listdir(self.folder / "teams")), ["keeper.json", "keeper.lock"])
 
     def test_of_the_teams_user(self) -> None:
-        """With a user for the teams the folder is that one's, as they write there, too."""
-        owned: list[tuple[int, int]] = []
-        self.patch(os, "fchown", lambda descriptor, uid, gid: owned.append((uid, gid)))
-        state = State(str(self.folder), (12, 34))
-        state.open()
-        self.addCleanup(state.close)
-        self.assertEqual((owned, state.shared), ([(12, 34)], True))
+        """With a user for the teams the folder is that one's, as they write there, too; so is a
+        state folder that was not there, and no other one."""
+        owned: list[tuple[str, int, int]] = []
+
+        def fchown(descriptor: int, uid: int, gid: int) -> None:
+            owned.append((os.readlink(f"/proc/self/fd/{descriptor}"), uid, gid))
+
+        self.patch(os, "fchown", fchown)
+        folder = os.path.realpath(self.folder)
+        for expected in ([folder, f"{folder}/teams"], [f"{folder}/teams"]):
+            state = State(str(self.folder), (12, 34))
+            state.open()
+            state.close()
+            self.assertEqual((owned, state.shared), ([(path, 12, 34) for path in expected], True))
+            owned.clear()
+        self.assertEqual(stat.S_IMODE(self.folder.stat().st_mode), 0o700)
 
     def test_of_somebody_else(self) -> None:
         """A folder that belongs to another user is not used."""

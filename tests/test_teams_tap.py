@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pwd
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +18,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.teams.tap import Options, makeService, team_arguments
+from snickers.teams import tap
+from snickers.teams.tap import Options, makeService, replace, team_arguments
 
 
 class OptionsTests(SynchronousTestCase):
@@ -40,6 +44,30 @@ class OptionsTests(SynchronousTestCase):
         name = pwd.getpwuid(0).pw_name
         self.assertEqual(team_arguments("/s.ini", name, "")[2:6], ["--uid", name, "--gid", "0"])
         self.assertEqual(team_arguments("/s.ini", name, "www")[4:6], ["--gid", "www"])
+
+
+class ReplaceTests(SynchronousTestCase):
+    def test_replaced(self) -> None:
+        """The newer keeper has the sockets from descriptor 3 on, with their names; a signal that
+        comes before it has handlers does not end it."""
+        front = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(front.close)
+        numbers = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+        for number in numbers:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        told: list[object] = []
+        moved: list[tuple[int, int]] = []
+        self.patch(fcntl, "fcntl", lambda *_: 200)
+        self.patch(os, "dup2", lambda *both: moved.append(both))
+
+        def execute(path: str, arguments: list[str], variables: dict[str, str]) -> None:
+            told.extend((path, variables["LISTEN_FDS"], variables["LISTEN_FDNAMES"]))
+            told.extend(signal.getsignal(number) for number in numbers)
+
+        self.patch(os, "execve", execute)
+        replace([("https", front)])
+        self.assertEqual(moved, [(200, tap.FIRST)])
+        self.assertEqual(told, [sys.executable, "1", "https", *[signal.SIG_IGN] * 3])
 
 
 class MakeServiceTests(SynchronousTestCase):

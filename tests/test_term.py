@@ -192,6 +192,43 @@ class BeginTests(TermCase):
         self.failureResultOf(self.term.begin(), OSError)
         self.assertEqual(self.noted(), ["control start", "control stop"])
 
+    def test_next_time(self) -> None:
+        """What was handed over is still known when duty can be begun at last."""
+        told = Handover(NOW - 1, 78, {"a": Kept(3.0)}, {"a": flat(5)})
+        write(self.path, told)
+        self.all.cannot = "control"
+        self.failureResultOf(self.term.begin(), OSError)
+        self.all.cannot = ""
+        self.successResultOf(self.term.begin())
+        self.assertIn(("on duty", {"a": Kept(3.0)}), self.noted())
+
+    def test_no_lives(self) -> None:
+        """Lives that were made by halves do not live on without duty."""
+
+        def broken() -> None:
+            raise RuntimeError("a fault")
+
+        self.term._anew = broken
+        self.failureResultOf(self.term.begin(), RuntimeError)
+        self.assertEqual(self.noted()[-3:], ["control stop", "hand over", "release"])
+
+    def test_a_fault(self) -> None:
+        """When something goes wrong halfway, all is let go of before the lock may be."""
+        self.all.slow = Deferred()
+
+        def broken() -> None:
+            raise RuntimeError("a fault")
+
+        self.all.start = broken  # type: ignore[method-assign]
+        begun = self.term.begin()
+        self.assertNoResult(begun)
+        self.all.slow.callback(None)
+        self.failureResultOf(begun, RuntimeError)
+        noted = self.noted()
+        for entry in ("control stop", "hand over", ("off duty", {}), "release"):
+            self.assertIn(entry, noted)
+        self.assertEqual(noted[-1], "borrowing start")
+
     def test_a_part_less(self) -> None:
         """Servers are not kept from being started by what may be missing."""
         self.all.cannot = "copies"

@@ -60,6 +60,14 @@ class UnitsTests(SynchronousTestCase):
             # Taking their sockets needs pidfd_getfd(2), which the usual filter has not.
             self.assertIn("pidfd_getfd", service["SystemCallFilter"])
 
+    def test_left_to_the_keeper(self) -> None:
+        """A team that is ended for want of memory ends nobody else, and a keeper that cannot start
+        is tried again for ever."""
+        for way in WAYS:
+            unit = Unit(UNITS / way / "snickers-teams.service")
+            self.assertEqual(unit["Service"]["OOMPolicy"], "continue")
+            self.assertEqual(unit["Unit"]["StartLimitIntervalSec"], "0")
+
     def test_sockets(self) -> None:
         """The sockets have the names that the keeper knows, and belong to its service."""
         for name, port in (("https", "443"), ("http", "80")):

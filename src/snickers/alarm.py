@@ -8,7 +8,7 @@ a bounded number of alarms.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from twisted.logger import Logger
@@ -34,13 +34,17 @@ def printable(text: str) -> str:
 
 @implementer(IAlarm)
 class Alarm:
-    """The alarms of one Snickers; *epoch* returns epoch seconds, *teller* tells a person."""
+    """The alarms of one Snickers; *epoch* returns epoch seconds, *teller* tells a person. The kinds
+    in *always* are told while it is silent, too: nobody else knows of them."""
 
     log = Logger()
 
-    def __init__(self, teller: AlarmCommand, epoch: Callable[[], float]) -> None:
+    def __init__(
+        self, teller: AlarmCommand, epoch: Callable[[], float], always: Collection[str] = ()
+    ) -> None:
         self._teller = teller
         self._epoch = epoch
+        self._always = always
         self._current: dict[tuple[str, str, str], dict[str, Any]] = {}
         teller.heard = self._heard
         self._silent = False
@@ -91,7 +95,7 @@ class Alarm:
         self._silent = False
         known = set(told)
         for key, alarm in self._current.items():
-            if key not in known:
+            if key not in known and key[0] not in self._always:
                 self._teller.tell(alarm)
 
     def raised(self, kind: str, site: str, message: str) -> None:
@@ -110,7 +114,7 @@ class Alarm:
             site=site,
             message=message,
         )
-        if not self._silent:
+        if not self._silent or kind in self._always:
             self._teller.tell(alarm)
 
     def cleared(self, kind: str, site: str) -> None:
@@ -126,5 +130,5 @@ class Alarm:
                 site=site,
                 message=alarm["message"],
             )
-            if not self._silent:
+            if not self._silent or kind in self._always:
                 self._teller.tell({**alarm, "cleared": True})

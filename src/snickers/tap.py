@@ -53,6 +53,7 @@ from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.control.metrics import MetricsService
 from snickers.duty.dutylock import DutyLock
+from snickers.duty.shift import ALARM as DUTY_ALARM
 from snickers.front_door import FrontDoorService, ListeningPort, Together
 from snickers.interfaces import (
     Change,
@@ -187,7 +188,7 @@ class Wiring:
         self.loaded = loaded
         self.settings = settings
         self.sweep = Sweep(reactor)
-        self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time)
+        self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time, (DUTY_ALARM,))
         self.team: Team | None = None
         name = environ.get("SNICKERS_TEAM", "")
         self.minder: Minder | None = None

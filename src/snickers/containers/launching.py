@@ -76,7 +76,10 @@ def spawn(
         "directory": place.directory,
         "command": list(command),
     }
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        nothing = os.open(os.devnull, os.O_RDONLY)
+    except OSError as error:
+        raise EngineFailed(f"No process could be made: {error.strerror}.") from None
     outputs: dict[int, int | str] = {1: "r", 2: "r"} if writes is None else {1: writes, 2: writes}
     try:
         reactor.spawnProcess(

@@ -300,6 +300,8 @@ class Living:
         )
         self._waiting.clear()
         self._tickets.clear()
+        # Whoever looks after it now raises what holds; nobody here would ever clear it.
+        self._calm()
         words = "Another Snickers has taken over; ask it."
         self._done(self._wakers, words)
         self._done(self._sleepers, words)

@@ -110,6 +110,12 @@ class Roster:
         self._asking[site] = epoch
         self._plan(0)
 
+    def retire(self) -> None:
+        """Raise no alarm any more, and have none raised: somebody else looks after the lives."""
+        if self._told and self._alarm is not None:
+            self._alarm.cleared("engine", "")
+        self._alarm = None
+
     def close(self) -> Deferred[None]:
         """Let go of the engine; fires when that is done, and never fails."""
         self._closed = True

@@ -120,11 +120,11 @@ class Deploy:
         self._install()
         self._check()
         self._switch()
-        newcomer = self._watch()
+        newcomer, version = self._watch()
         if not self._wanted.commit:
-            return f"{self.team} serves {newcomer}, on trial: 'snickers teams commit' has it stay"
-        self._commit()
-        return f"{self.team} serves {newcomer} and stays"
+            return f"{self.team} serves {version}, on trial: 'snickers teams commit' has it stay"
+        self._commit(newcomer)
+        return f"{self.team} serves {version} and stays"
 
     # Which folder
 
@@ -234,8 +234,8 @@ class Deploy:
         except ControlFailed as problem:
             raise DeployFailed("switch", str(problem)) from None
 
-    def _watch(self) -> str:
-        """Watch the newcomer; return its version."""
+    def _watch(self) -> tuple[int, str]:
+        """Watch the newcomer; return its number and its version."""
         status = self._keeper.status()
         newcomer = self._on_trial(status, None)
         began = self._elapsed()
@@ -249,7 +249,7 @@ class Deploy:
             self._sleep(min(LOOK_EVERY, left))
             status = self._keeper.status()
             self._on_trial(status, newcomer)
-        return str(status["live"]["version"]) or look(self._folder).words()
+        return newcomer, str(status["live"]["version"]) or look(self._folder).words()
 
     def _on_trial(self, status: Mapping[str, Any], newcomer: int | None) -> int:
         live = status.get("live")
@@ -258,13 +258,15 @@ class Deploy:
             raise DeployFailed("watch", str(words))
         return int(live["id"])
 
-    def _commit(self) -> None:
+    def _commit(self, newcomer: int) -> None:
         status = self._keeper.status()
+        # It may have been taken back since it was last looked at.
+        self._on_trial(status, newcomer)
         if status.get("stage") == "serving":
             # It was committed meanwhile: by itself, or by another person.
             return
-        live = status["live"]
-        if live["alarms"] > status["other"]["alarms"]:
+        live, before = status["live"], status.get("other")
+        if before is not None and live["alarms"] > before["alarms"]:
             raise DeployFailed(
                 "commit",
                 f"{self.team} has alarms that the team before it has not ('snickers status'); it "

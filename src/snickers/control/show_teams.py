@@ -90,6 +90,13 @@ def would(answer: Answer, folders: Mapping[str, str]) -> list[str]:
         return lines
     if stage == "proving":
         return [f"rollback: {other} ends before it has taken over; {live} goes on"]
+    good = answer.get("good")
+    if stage == "down" and isinstance(good, str) and good in TEAMS:
+        newcomer = TEAMS[1 - TEAMS.index(good)]
+        return [
+            f"restart: starts {good} ({clean(folders.get(good, '?'))}) at once",
+            f"switch: starts {newcomer} ({clean(folders.get(newcomer, '?'))}) instead",
+        ]
     return ["nothing can be asked for right now"]
 
 

@@ -78,7 +78,10 @@ class TeamLeases:
         for site, waiter in left.waiting:
             self._again(site, waiter)
         for site, told in left.looking:
-            self._own.look(site, told)
+            try:
+                self._own.look(site, told)
+            except Exception:
+                _log.failure("{site}: a stage was not taken well", site=site)
 
     def off_duty(self, handed: Mapping[str, Handed]) -> None:
         """Have the other team's leases be used from now on; *handed* is what the own lives have

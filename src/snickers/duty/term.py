@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -143,17 +143,44 @@ class Term:
         reading.addErrback(self._not_read)
         return reading.addCallback(self._begin)
 
-    def _begin(self, told: Handover | None) -> None:
+    def _begin(self, told: Handover | None) -> Deferred[None] | None:
         started: list[Part] = []
+        made = False
         try:
             for part in self._first:
                 part.start()
                 started.append(part)
+            made = True
             self._anew()
-        except BaseException:
+        except Exception:
+            reason = Failure()  # type: ignore[no-untyped-call]
             for part in reversed(started):
                 self._stop(part)
-            raise
+            undone = [self._put_back(told)]
+            if made:
+                # Some of the lives may be there: a reload would have them act.
+                self._lives.hand_over()
+                undone.append(self._lives.release(LET_GO_WITHIN))
+            return DeferredList(undone).addCallback(lambda _: reason)
+        try:
+            self._go_on(told)
+        except Exception:
+            # Half of it must not go on when the lock is another one's.
+            reason = Failure()  # type: ignore[no-untyped-call]
+            return self.let_go().addCallback(lambda _: reason)
+        return None
+
+    def _put_back(self, told: Handover | None) -> Deferred[None]:
+        """Leave what was handed over for whoever begins next; fires when it is there, or when a
+        slow disk was waited for."""
+        if told is None:
+            return succeed(None)
+        writing = self._in_thread(handovers.write, self._path, told)
+        writing.addErrback(self._not_written)
+        return self._bounded(writing, WRITE_WITHIN)
+
+    def _go_on(self, told: Handover | None) -> None:
+        """Be on duty from now on, with what was *told*."""
         self._borrowing.stop()
         lives: Mapping[str, Kept] = {} if told is None else told.lives
         if told is not None and told.pid != self._pid:

@@ -113,6 +113,8 @@ class Keeper:
         self._busy = False
         self._timer: IDelayedCall | None = None
         self._said = ""
+        self._owed: dict[int, set[int]] = {}
+        """By member: the signals that it gets when it has proven itself."""
 
     # What happens
 
@@ -137,13 +139,14 @@ class Keeper:
         self.pair = pair
         self._busy = True
         for command in commands:
-            self._do(command, None)
+            self._try(command, None)
         self._changed()
         self._go_on()
 
     def ended(self, id: int, words: str) -> None:
         """The process of the member *id* has ended."""
         self._running.pop(id, None)
+        self._owed.pop(id, None)
         self.feed(p.Ended(id, words))
 
     def heard(self, pid: int, data: bytes) -> None:
@@ -152,6 +155,9 @@ class Keeper:
             if running.process.pid == pid:
                 for event in notices.events(id, data):
                     self.feed(event)
+                    if isinstance(event, p.Proved):
+                        for number in self._owed.pop(id, ()):
+                            running.process.signal(number)
                 return
 
     def ask(self, what: str, asker: IAsker) -> None:
@@ -169,10 +175,16 @@ class Keeper:
         return self.over
 
     def signal_all(self, number: int) -> None:
-        """Send a signal to those that serve or stand by."""
+        """Send a signal to those that serve or stand by; to one that is being started when it has
+        proven itself."""
         for member in (self.pair.live, self.pair.other):
-            if member is not None and member.id in self._running:
+            if member is None or member.id not in self._running:
+                continue
+            if member.ready or member.serves is not None:
                 self._running[member.id].process.signal(number)
+            else:
+                # Before it has handlers any signal would end it.
+                self._owed.setdefault(member.id, set()).add(number)
 
     def feed(self, event: p.Event, asker: IAsker | None = None) -> None:
         """Have the machine decide on *event*, after those that came before it."""
@@ -188,7 +200,7 @@ class Keeper:
                 before = self.pair
                 self.pair, commands = step(before, event, self._clock.seconds())
                 for command in commands:
-                    asker = self._do(command, asker)
+                    asker = self._try(command, asker)
                 if asker is not None:
                     self.waiting.append(asker)
                 if _remembered(before) != _remembered(self.pair):
@@ -211,6 +223,14 @@ class Keeper:
             self._timer = self._clock.callLater(wait, self.feed, p.Passed())
 
     # What is done
+
+    def _try(self, command: p.Command, asker: IAsker | None) -> IAsker | None:
+        """As `_do`; what fails keeps none of the others from being done."""
+        try:
+            return self._do(command, asker)
+        except Exception:
+            self.log.failure("{command} was not carried out", command=command)
+            return asker
 
     def _do(self, command: p.Command, asker: IAsker | None) -> IAsker | None:
         """Do it, and return *asker* if that has not been answered by it."""
@@ -320,8 +340,10 @@ def _remembered(pair: Pair) -> tuple[Any, ...]:
         pair.stage,
         pair.good,
         pair.failures,
+        pair.unproven,
+        pair.trial.alarmed,
         *(
-            None if member is None else (member.id, member.accepts)
+            None if member is None else (member.id, member.accepts, member.version)
             for member in (pair.live, pair.other, *pair.ending)
         ),
     )

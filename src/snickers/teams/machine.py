@@ -54,7 +54,8 @@ SHORT_PAUSE = 1.0
 """Seconds at the most after the end of one that had proven itself: it can serve, and was killed or
 met something that it is not up to; visitors wait meanwhile."""
 ELSEWHERE = 2
-"""Failures of the good team in a row after which the other one is tried in its place, by turns."""
+"""Failures of the good team in a row that are borne; after the next one the other team is tried in
+its place, and then both by turns."""
 
 ENDED, TAKEN_BACK, DUTY = "team ended", "team taken back", "team duty"
 """Kinds of alarms."""

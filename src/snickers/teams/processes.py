@@ -142,7 +142,10 @@ def spawn(
     """
     path = program(folder)
     child = Child(ended)
-    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as problem:
+        raise CannotStart(f"cannot be started: {problem.strerror}") from None
     descriptors = {0: nothing, 1: 1, 2: 2}
     for index, sock in enumerate(sockets):
         descriptors[FIRST + index] = sock.fileno()

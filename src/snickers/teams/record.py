@@ -164,8 +164,10 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
         pair = _without_other(pair, commands)
         serves = now if live.serves is None else live.serves
         live = evolve(live, accepts=True, serves=serves)
+        if pair.stage is not Stage.OPENING:
+            # One that was started to serve does so by itself, and may have no handlers yet.
+            commands.append(p.Accept(live.id))
         pair = evolve(pair, stage=Stage.SERVING, live=live, until=now)
-        commands.append(p.Accept(live.id))
     else:
         pair = _without_other(pair, commands)
         pair = _without_other(evolve(pair, live=None, other=live), commands)

@@ -56,6 +56,9 @@ RENEW_AGAIN = 1.0
 QUIET = (Stage.DOWN, Stage.SERVING, Stage.TRIAL)
 """The stages in which nothing is on its way between the keeper and a team."""
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a folder is opened: itself, and no link to another one."""
+
 Front = tuple[str, socket.socket]
 """A listening socket, and the name it is handed over by."""
 
@@ -94,9 +97,9 @@ class State:
     def open(self) -> None:
         """Have the folder, and hold its lock as long as this process lives; raises `CannotKeep`."""
         try:
+            self._make_state()
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self.folder, flags)
+            self._descriptor = os.open(self.folder, _FOLDER)
             self._claim()
             self._lock = os.open(
                 "keeper.lock",
@@ -115,6 +118,19 @@ class State:
                 f"cannot use {self.folder}: {problem.strerror}; [snickers] state must be a folder "
                 "in which the keeper may make files"
             ) from None
+
+    def _make_state(self) -> None:
+        """Have the state folder be there. One that is made here is the teams', who write there."""
+        state = os.path.dirname(self.folder)
+        if os.path.lexists(state):
+            return
+        os.makedirs(state, mode=0o700)
+        if self._owner is not None:
+            descriptor = os.open(state, _FOLDER)
+            try:
+                os.fchown(descriptor, *self._owner)
+            finally:
+                os.close(descriptor)
 
     def _claim(self) -> None:
         """Have the folder belong to the user of the teams; raises `CannotKeep` if it cannot."""

@@ -13,6 +13,7 @@ import fcntl
 import grp
 import os
 import pwd
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -114,6 +115,10 @@ def replace(fronts: Sequence[Front]) -> None:
     try:
         for index, descriptor in enumerate(moved):
             os.dup2(descriptor, FIRST + index)
+        # What is ignored stays so until the newer one has its own handlers; without any of them a
+        # signal would end it.
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], variables)
     except OSError as problem:
         # The reactor's own descriptors are gone. Whoever is started next takes up the teams.
