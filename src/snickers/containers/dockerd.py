@@ -773,9 +773,11 @@ class Dockerd:
         )
 
     def _make_network(self, site: str, key: str, subnet: str, internal: bool) -> str:
-        name = recipe.network_name(site, key)
+        # Docker allows two networks of one name, and then takes neither: another Snickers may be
+        # making one for a site of this name at this moment.
+        name = f"{recipe.network_name(site, key)}.{self._owner[:6]}"
         if self._api.network(name) is not None:
-            name = f"{name}.{self._owner[:6]}"  # Another Snickers, or somebody else, has one.
+            name = f"{name}.{os.urandom(3).hex()}"
         labels = recipe.labels(site, self._owner)
         if key:
             labels[recipe.NETWORK] = key

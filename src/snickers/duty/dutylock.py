@@ -29,7 +29,8 @@ class DutyLock:
         if self.held:
             return True
         os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Not for writing: a file that is open so would keep its disk from being made read-only.
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
@@ -39,8 +40,8 @@ class DutyLock:
             raise
         self._descriptor = descriptor
         try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()} {self._who}".strip().encode() + b"\n", 0)
+            with open(self.path, "wb", 0) as file:
+                file.write(f"{os.getpid()} {self._who}".strip().encode() + b"\n")
         except OSError:
             pass  # a full disk is no reason not to be on duty
         return True
