@@ -300,12 +300,15 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(self.service.status()["alarms"], [])
 
     def test_cannot_be_replaced(self) -> None:
-        """When it does not work out in the end, this one goes on."""
+        """When it does not work out in the end, this one goes on, with an alarm."""
         self.replaced.append(())
         self.service.renew()
         self.threads.fake.run_all()
         self.assertEqual(len(self.replaced), 2)
-        self.assertEqual(self.service.status()["keeper_version"], "9")
+        status = self.service.status()
+        self.assertEqual(status["keeper_version"], "9")
+        (alarm,) = status["alarms"]
+        self.assertIn("a newer keeper cannot take over: ", alarm["message"])
 
     def test_status(self) -> None:
         """What is kept, beside what the keeper knows."""

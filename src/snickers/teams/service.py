@@ -507,6 +507,7 @@ class KeeperService(Service):
             self._replace(self._fronts)
         except OSError as problem:
             self.log.error("this keeper stays: {problem}", problem=problem)
+            self._alarm.raised("keeper", "", f"a newer keeper cannot take over: {problem}")
 
     # The end
 
