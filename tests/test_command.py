@@ -299,6 +299,19 @@ class ServerTests(CommandCase):
             status=NotRunning("Snickers does not answer at X; is it running?"),
         )
 
+    def test_not_running_with_teams(self) -> None:
+        """Where a keeper has its socket another Snickers must not be started."""
+        state = os.path.abspath(self.mktemp())
+        os.makedirs(os.path.join(state, "teams"))
+        with open(os.path.join(state, "teams", "keeper.sock"), "w"):
+            pass
+        self.configuration = Configuration(Settings(state=state), {"a.example": STATIC})
+        self.assertFails(
+            "snickers: Nobody. There are two teams: 'snickers teams' shows how they are.\n",
+            *("--config", "x.ini", "status"),
+            status=NotRunning("Nobody."),
+        )
+
     def test_other_trouble(self) -> None:
         """Everything else is one clean line."""
         self.assertFails("snickers: not yours\n", "reload", reload=Denied("not yours"))

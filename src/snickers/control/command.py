@@ -122,10 +122,7 @@ class Command:
             status = self._verb()
             self._out.flush()
         except NotRunning as problem:
-            self._complain(
-                f"snickers: {problem} Start it with: twistd -n snickers --config {self._config}"
-                f"{self._instead}"
-            )
+            self._complain(f"snickers: {problem} {self._to_start}{self._instead}")
             return 1
         except NoKeeper as problem:
             self._complain(f"snickers: {show.clean(problem)}{self._instead}")
@@ -414,6 +411,13 @@ class Command:
         if self._given:
             return self._given
         return _NEAR if os.path.exists(_NEAR) else _USUAL
+
+    @property
+    def _to_start(self) -> str:
+        """Words on how there comes to be one who answers."""
+        if not self._options.socket and os.path.exists(os.path.join(self._state(), KEEPER)):
+            return "There are two teams: 'snickers teams' shows how they are."
+        return f"Start it with: twistd -n snickers --config {self._config}"
 
     @property
     def _instead(self) -> str:
