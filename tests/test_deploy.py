@@ -4,6 +4,7 @@ alone."""
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -325,6 +326,14 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(
             run([sys.executable, "-uc", script], str(folder)), (4, f"{folder}\nNone 0 \n")
         )
+
+    def test_readable(self) -> None:
+        """What is installed can be read by who runs the teams, whatever umask root has."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.addCleanup(os.umask, os.umask(0o077))
+        self.assertEqual(run(["mkdir", "made"], str(folder)), (0, ""))
+        self.assertEqual(stat.S_IMODE((folder / "made").stat().st_mode), 0o755)
 
     def test_not_there(self) -> None:
         """A program that is not there is a failure like others."""

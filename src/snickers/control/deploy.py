@@ -68,6 +68,8 @@ def run(command: Sequence[str], folder: str) -> tuple[int, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
+            # Whoever runs the teams must be able to read it, however careful root's shell is.
+            umask=0o022,
         )
     except OSError as problem:
         return 127, f"{command[0]}: {problem.strerror}"
