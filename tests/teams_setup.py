@@ -62,6 +62,7 @@ class Kept:
         self.config = self.folder / "sites.ini"
         self.log = self.folder / "log"
         self.settings = settings
+        self.pidfile = ""
         self.sockets: list[socket.socket] = []
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -97,7 +98,8 @@ class Kept:
     def arguments(self) -> list[str]:
         """The keeper's command line."""
         return [
-            *(sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "snickers-teams"),
+            *(sys.executable, "-c", TWISTD, "--nodaemon", f"--pidfile={self.pidfile}"),
+            "snickers-teams",
             *("--blue", str(self.folder / "blue"), "--red", str(self.folder / "red")),
             *("--config", str(self.config)),
         ]

@@ -299,6 +299,19 @@ class ServerTests(CommandCase):
             status=NotRunning("Snickers does not answer at X; is it running?"),
         )
 
+    def test_not_running_with_teams(self) -> None:
+        """Where a keeper has its socket another Snickers must not be started."""
+        state = os.path.abspath(self.mktemp())
+        os.makedirs(os.path.join(state, "teams"))
+        with open(os.path.join(state, "teams", "keeper.sock"), "w"):
+            pass
+        self.configuration = Configuration(Settings(state=state), {"a.example": STATIC})
+        self.assertFails(
+            "snickers: Nobody. There are two teams: 'snickers teams' shows how they are.\n",
+            *("--config", "x.ini", "status"),
+            status=NotRunning("Nobody."),
+        )
+
     def test_other_trouble(self) -> None:
         """Everything else is one clean line."""
         self.assertFails("snickers: not yours\n", "reload", reload=Denied("not yours"))
@@ -600,6 +613,32 @@ class ActingTests(CommandCase):
         events = [{"progress": "pulling"}, Lost("went away")]
         self.assertFails("snickers: went away\n", "wake", "a.example", "--json", act=events)
         self.assertEqual(self.out.said().splitlines()[-1], '{"error": "went away"}')
+
+    def test_another_configuration(self) -> None:
+        """Where two configurations could be meant, a socket that nobody listens at is told with
+        the one that was read; whoever has named one needs no such words."""
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(os.path.join(folder, "etc"))
+        os.chdir(folder)
+        for path in ("etc/sites.ini", "usual.ini"):
+            with open(path, "w"):
+                pass
+        self.patch(command, "_USUAL", f"{folder}/usual.ini")
+        hint = (
+            f" (etc/sites.ini of this folder was read; for {folder}/usual.ini: "
+            f"--config {folder}/usual.ini)\n"
+        )
+        no_keeper = NoKeeper("no keeper listens at x")
+        self.assertFails(f"snickers: no keeper listens at x{hint}", "teams", status=no_keeper)
+        self.run_command("status", status=NotRunning("Nobody."))
+        self.assertTrue(self.err.said().endswith(hint), self.err.said())
+        self.assertFails(
+            "snickers: no keeper listens at x\n",
+            *("--config", "etc/sites.ini", "teams"),
+            status=no_keeper,
+        )
 
     def test_interrupted(self) -> None:
         """Ctrl-C ends the waiting and says that the rest goes on."""

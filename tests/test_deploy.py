@@ -4,6 +4,7 @@ alone."""
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.control.client import Refused
-from snickers.control.deploy import LAST, Deploy, DeployFailed, Wanted, run
+from snickers.control.deploy import LAST, LOADS, Deploy, DeployFailed, Wanted, run
 from snickers.control.keeper_client import KeeperClient
 from tests.test_team_folders import metadata
 
@@ -111,6 +112,7 @@ class DeployTests(SynchronousTestCase):
                 "RED/.venv/bin/python -m pip --disable-pip-version-check install --quiet "
                 "--upgrade RED",
                 "RED/.venv/bin/snickers --config /etc/sites.ini check",
+                f"RED/.venv/bin/python -P -c {LOADS}",
             ],
         )
         self.assertEqual(self.keeper.asked, ["switch", "commit"])
@@ -177,6 +179,38 @@ class DeployTests(SynchronousTestCase):
             self.assertIn("exit status 1", str(found))
             self.assertEqual(found.lines, tuple(said.splitlines()[-LAST:]))
         self.assertEqual(self.keeper.asked, [])
+
+    def test_cannot_be_loaded(self) -> None:
+        """A version of which a part cannot be loaded is not switched to; its own words say why."""
+        self.fails = {LOADS: "Traceback\nModuleNotFoundError: No module named 'x'"}
+        found = self.failed()
+        self.assertEqual(found.step, "check")
+        self.assertIn("cannot be loaded", str(found))
+        self.assertNotIn("importlib", str(found))
+        self.assertEqual(found.lines[-1], "ModuleNotFoundError: No module named 'x'")
+        self.assertEqual(self.keeper.asked, [])
+
+    def test_loads(self) -> None:
+        """Every module of Snickers is loaded: of this one, all can be."""
+        status, said = run([sys.executable, "-c", f"{LOADS}; print('whole')"], os.getcwd())
+        self.assertEqual((status, said), (0, "whole\n"))
+
+    def test_told_now_and_then(self) -> None:
+        """Where each word is a line there are few, however often it is looked at."""
+        deploy = Deploy(
+            cast("KeeperClient", self.keeper),
+            "/etc/sites.ini",
+            Wanted(watch=25),
+            self.steps.append,
+            self.sleep,
+            lambda: self.slept,
+            self.runs,
+            tell_every=10.0,
+        )
+        deploy.do()
+        told = [words.split(";")[0] for words in self.steps if "watched" in words]
+        self.assertEqual(told, [f"red: watched for {left} s more" for left in (25, 15, 5)])
+        self.assertEqual(self.slept, 25.0)
 
     def test_switch_fails(self) -> None:
         """What the keeper says is said."""
@@ -292,6 +326,14 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(
             run([sys.executable, "-uc", script], str(folder)), (4, f"{folder}\nNone 0 \n")
         )
+
+    def test_readable(self) -> None:
+        """What is installed can be read by who runs the teams, whatever umask root has."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.addCleanup(os.umask, os.umask(0o077))
+        self.assertEqual(run(["mkdir", "made"], str(folder)), (0, ""))
+        self.assertEqual(stat.S_IMODE((folder / "made").stat().st_mode), 0o755)
 
     def test_not_there(self) -> None:
         """A program that is not there is a failure like others."""

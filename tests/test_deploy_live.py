@@ -30,6 +30,7 @@ def wheel(folder: Path, version: str) -> Path:
     path = folder / f"snickers-{version}-py3-none-any.whl"
     information = f"snickers-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("snickers/__init__.py", "")
         archive.writestr("team_stand_in.py", Path(team_stand_in.__file__).read_text())
         archive.writestr(
             f"{information}/METADATA",

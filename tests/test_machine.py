@@ -211,7 +211,7 @@ class SwitchTests(SynchronousTestCase):
         self.assertEqual(talk.tell(p.Proved(2)), [p.StandBy(1)])
         self.assertEqual(talk.tell(p.Gave(1)), [p.Accept(2)])
         words = "red serves; blue stands by until commit or rollback"
-        self.assertEqual(talk.tell(p.Took(2)), [p.Done(words)])
+        self.assertEqual(talk.tell(p.Took(2)), [p.Clear(TAKEN_BACK), p.Done(words)])
         self.assertEqual(talk.pair.stage, Stage.TRIAL)
         self.assertEqual(talk.wait(1e9), [])
 

@@ -357,6 +357,27 @@ class KeeperTests(Case):
         kept.keeper.terminate()
         self.assertEqual(kept.keeper.wait(WITHIN), 0)
 
+    def test_renewed_with_a_pidfile(self) -> None:
+        """The newer keeper does not take its own number, in twistd's pidfile, for another one."""
+        kept = self.kept()
+        assert kept.keeper is not None
+        kept.keeper.terminate()
+        self.assertEqual(kept.keeper.wait(WITHIN), 0)
+        kept.pidfile = "twistd.pid"
+        kept.start()
+        pidfile = kept.folder / kept.pidfile
+        for number in range(2):
+            kept.keeper.send_signal(signal.SIGUSR2)
+            until(
+                lambda number=number: kept.said().count("taking up 1 running") == number + 1,
+                "it is not renewed",
+            )
+            kept.until_stage("serving")
+            self.assertEqual(int(pidfile.read_text()), kept.keeper.pid)
+        kept.keeper.terminate()
+        self.assertEqual(kept.keeper.wait(WITHIN), 0)
+        self.assertFalse(pidfile.exists())
+
     def test_not_renewed(self) -> None:
         """A newer keeper that could not start does not take the place of this one."""
         kept = self.kept()

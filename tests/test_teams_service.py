@@ -99,7 +99,25 @@ class StateTests(SynchronousTestCase):
             state.close()
             self.assertEqual((owned, state.shared), ([(path, 12, 34) for path in expected], True))
             owned.clear()
-        self.assertEqual(stat.S_IMODE(self.folder.stat().st_mode), 0o700)
+            if len(expected) == 2:
+                self.assertEqual(stat.S_IMODE(self.folder.stat().st_mode), 0o700)
+                # In the place of the owner that it was not really given.
+                self.folder.chmod(0o770)
+
+    def test_state_of_another_user(self) -> None:
+        """A state folder in which the teams may not write is told of before any is started."""
+        self.patch(os, "fchown", lambda *_: None)
+        self.folder.mkdir(mode=0o755)
+        uid, gid = os.geteuid() + 1, os.getegid() + 1
+        with self.assertRaises(CannotKeep) as caught:
+            State(str(self.folder), (uid, gid)).open()
+        self.assertIn(f"chown -R {uid}:{gid} {self.folder}", str(caught.exception))
+        self.assertEqual(os.listdir(self.folder), [])
+        # They may be in its group.
+        self.folder.chmod(0o770)
+        state = State(str(self.folder), (uid, gid))
+        state.open()
+        state.close()
 
     def test_of_somebody_else(self) -> None:
         """A folder that belongs to another user is not used."""
@@ -300,12 +318,15 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(self.service.status()["alarms"], [])
 
     def test_cannot_be_replaced(self) -> None:
-        """When it does not work out in the end, this one goes on."""
+        """When it does not work out in the end, this one goes on, with an alarm."""
         self.replaced.append(())
         self.service.renew()
         self.threads.fake.run_all()
         self.assertEqual(len(self.replaced), 2)
-        self.assertEqual(self.service.status()["keeper_version"], "9")
+        status = self.service.status()
+        self.assertEqual(status["keeper_version"], "9")
+        (alarm,) = status["alarms"]
+        self.assertIn("a newer keeper cannot take over: ", alarm["message"])
 
     def test_status(self) -> None:
         """What is kept, beside what the keeper knows."""

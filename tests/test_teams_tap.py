@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from snickers.teams import tap
-from snickers.teams.tap import Options, makeService, replace, team_arguments
+from snickers.teams.tap import Options, give_up_pidfile, makeService, replace, team_arguments
 
 
 class OptionsTests(SynchronousTestCase):
@@ -120,6 +120,26 @@ class MakeServiceTests(SynchronousTestCase):
         first, last = said.getvalue().splitlines()
         self.assertIn("there is no such user", first)
         self.assertIn("there is no such group", last)
+
+
+class PidfileTests(SynchronousTestCase):
+    def test_given_up(self) -> None:
+        """A pidfile goes if it names this process: not another one's, and none is well, too."""
+        path = Path(self.mktemp())
+        give_up_pidfile(str(path), 7)
+        path.write_text("8")
+        give_up_pidfile(str(path), 7)
+        self.assertTrue(path.exists())
+        path.write_text("7\n")
+        give_up_pidfile(str(path), 7)
+        self.assertFalse(path.exists())
+
+    def test_cannot(self) -> None:
+        """What cannot be read is told: then this keeper goes on."""
+        path = Path(self.mktemp())
+        path.mkdir()
+        with self.assertRaises(OSError):
+            give_up_pidfile(str(path), 7)
 
 
 class SmallTests(SynchronousTestCase):

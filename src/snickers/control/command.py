@@ -24,9 +24,9 @@ from snickers import __version__
 from snickers.config.values import Configuration, Fault, Settings
 from snickers.control import show, show_teams
 from snickers.control.client import Client, ControlFailed, NotRunning
-from snickers.control.deploy import Deploy, DeployFailed, Wanted
+from snickers.control.deploy import LOOK_EVERY, Deploy, DeployFailed, Wanted
 from snickers.control.keeper_client import SOCKET as KEEPER
-from snickers.control.keeper_client import KeeperClient
+from snickers.control.keeper_client import KeeperClient, NoKeeper
 from snickers.control.logcleaner import LogCleaner
 from snickers.control.placing import NotPlaced, place
 from snickers.control.progress import IProgress, Line, Lines
@@ -52,6 +52,8 @@ _DONE = {
     "verify": "all copies are as they were made",
     "renew": "shows its newest certificate",
 }
+TELL_EVERY = 10.0
+"""Seconds between two words on a newcomer that is watched, where each is a line."""
 LARGEST_PEM = 60_000
 """Bytes of a file that is imported; a certificate with its chain has some 6,000."""
 
@@ -120,9 +122,10 @@ class Command:
             status = self._verb()
             self._out.flush()
         except NotRunning as problem:
-            self._complain(
-                f"snickers: {problem} Start it with: twistd -n snickers --config {self._config}"
-            )
+            self._complain(f"snickers: {problem} {self._to_start}{self._instead}")
+            return 1
+        except NoKeeper as problem:
+            self._complain(f"snickers: {show.clean(problem)}{self._instead}")
             return 1
         except (Failed, ControlFailed) as problem:
             self._complain(f"snickers: {show.clean(problem)}")
@@ -350,6 +353,8 @@ class Command:
                 lambda words: self._told({"progress": words}, progress),
                 self._sleep,
                 self._elapsed,
+                # One line that changes, or one more each time.
+                tell_every=LOOK_EVERY if self._terminal and not options.json else TELL_EVERY,
             )
             try:
                 self._told({"done": deploy.do()}, progress)
@@ -406,6 +411,22 @@ class Command:
         if self._given:
             return self._given
         return _NEAR if os.path.exists(_NEAR) else _USUAL
+
+    @property
+    def _to_start(self) -> str:
+        """Words on how there comes to be one who answers."""
+        if not self._options.socket and os.path.exists(os.path.join(self._state(), KEEPER)):
+            return "There are two teams: 'snickers teams' shows how they are."
+        return f"Start it with: twistd -n snickers --config {self._config}"
+
+    @property
+    def _instead(self) -> str:
+        """Words on which configuration was read, where another one may have been meant."""
+        if self._given or self._options.socket:
+            return ""
+        if not (os.path.exists(_NEAR) and os.path.exists(_USUAL)):
+            return ""
+        return f" ({_NEAR} of this folder was read; for {_USUAL}: --config {_USUAL})"
 
     def _configuration(self) -> Configuration:
         try:

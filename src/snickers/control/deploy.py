@@ -24,6 +24,12 @@ LAST = 12
 """Lines of a failed step that are shown: enough for pip's and git's own words on what to do."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at a newcomer that is watched."""
+LOADS = (
+    "import importlib, pkgutil, snickers; "
+    "[importlib.import_module(found.name) "
+    "for found in pkgutil.walk_packages(snickers.__path__, 'snickers.')]"
+)
+"""Has the new version load every part of itself: a team that cannot says so in a log elsewhere."""
 
 
 class DeployFailed(Exception):
@@ -62,6 +68,8 @@ def run(command: Sequence[str], folder: str) -> tuple[int, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
+            # Whoever runs the teams must be able to read it, however careful root's shell is.
+            umask=0o022,
         )
     except OSError as problem:
         return 127, f"{command[0]}: {problem.strerror}"
@@ -89,7 +97,8 @@ class Deploy:
     """One deployment.
 
     *config* is the live configuration, *step* is called with words as it goes on, *sleep* waits so
-    many seconds, *elapsed* is seconds since anything.
+    many seconds, *elapsed* is seconds since anything; while a newcomer is watched there are words
+    every *tell_every* seconds.
     """
 
     def __init__(
@@ -101,6 +110,7 @@ class Deploy:
         sleep: Callable[[float], None],
         elapsed: Callable[[], float],
         runs: Run = run,
+        tell_every: float = LOOK_EVERY,
     ) -> None:
         self._keeper = keeper
         self._config = config
@@ -109,6 +119,7 @@ class Deploy:
         self._sleep = sleep
         self._elapsed = elapsed
         self._runs = runs
+        self._tell_every = tell_every
         self.team = ""
         """Which team it goes to."""
         self._folder = ""
@@ -147,11 +158,11 @@ class Deploy:
             )
         self._folder = status["folders"][self.team]
 
-    def _must(self, step: str, words: str, command: Sequence[str]) -> str:
-        """Run *command*; fail with *words* and what it said."""
+    def _must(self, step: str, words: str, command: Sequence[str], shown: str = "") -> str:
+        """Run *command*, *shown* to a person like that; fail with *words* and what it said."""
         status, said = self._runs(command, self._folder)
         if status != 0:
-            shown = " ".join(command)
+            shown = shown or " ".join(command)
             raise DeployFailed(
                 step, f"{words} ({shown}: exit status {status})", said.strip().splitlines()
             )
@@ -225,6 +236,13 @@ class Deploy:
             "the new version does not take the live configuration",
             [snickers, "--config", self._config, "check"],
         )
+        python = os.path.join(self._folder, ".venv", "bin", "python")
+        self._must(
+            "check",
+            "the new version cannot be loaded",
+            [python, "-P", "-c", LOADS],
+            f"{python}, with every module of Snickers",
+        )
 
     def _switch(self) -> None:
         try:
@@ -239,13 +257,16 @@ class Deploy:
         status = self._keeper.status()
         newcomer = self._on_trial(status, None)
         began = self._elapsed()
+        told = -self._tell_every
         while (passed := self._elapsed() - began) < self._wanted.watch:
             left = self._wanted.watch - passed
             live = status["live"]
-            self._step(
-                f"{self.team}: watched for {left:.0f} s more; {live['answers']} answers, "
-                f"{live['errors']} errors, {live['alarms']} alarms"
-            )
+            if passed - told >= self._tell_every:
+                told = passed
+                self._step(
+                    f"{self.team}: watched for {left:.0f} s more; {live['answers']} answers, "
+                    f"{live['errors']} errors, {live['alarms']} alarms"
+                )
             self._sleep(min(LOOK_EVERY, left))
             status = self._keeper.status()
             self._on_trial(status, newcomer)

@@ -309,7 +309,8 @@ def _taken_over(pair: Pair, now: float) -> Step:
             until=now + pair.commit_after,
         )
         words = f"{team} serves; {before.team} stands by until commit or rollback"
-        return pair, (p.Done(words),)
+        # What was taken back before is over.
+        return pair, (p.Clear(TAKEN_BACK), p.Done(words))
     pair = _serve(_dismiss(pair, before), now)
     return pair, (p.End(before.id), p.Done(f"{team} serves; the one before it ends"))
 

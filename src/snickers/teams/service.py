@@ -123,6 +123,7 @@ class State:
         """Have the state folder be there. One that is made here is the teams', who write there."""
         state = os.path.dirname(self.folder)
         if os.path.lexists(state):
+            self._for_the_teams(state)
             return
         os.makedirs(state, mode=0o700)
         if self._owner is not None:
@@ -131,6 +132,19 @@ class State:
                 os.fchown(descriptor, *self._owner)
             finally:
                 os.close(descriptor)
+
+    def _for_the_teams(self, state: str) -> None:
+        """Raise `CannotKeep` if the teams cannot write to the folder *state*, for all one sees."""
+        found = os.stat(state)
+        if self._owner is None or not stat.S_ISDIR(found.st_mode):
+            return
+        uid, gid = self._owner
+        others = stat.S_IWGRP | stat.S_IWOTH
+        if uid not in (0, found.st_uid) and not found.st_mode & others:
+            raise CannotKeep(
+                f"{state} belongs to user {found.st_uid}, and the teams, which become user {uid}, "
+                f"may not write there: chown -R {uid}:{gid} {state}"
+            )
 
     def _claim(self) -> None:
         """Have the folder belong to the user of the teams; raises `CannotKeep` if it cannot."""
@@ -507,6 +521,7 @@ class KeeperService(Service):
             self._replace(self._fronts)
         except OSError as problem:
             self.log.error("this keeper stays: {problem}", problem=problem)
+            self._alarm.raised("keeper", "", f"a newer keeper cannot take over: {problem}")
 
     # The end
 

@@ -98,16 +98,32 @@ def team_arguments(config: str, user: str, group: str) -> list[str]:
     return [*arguments, "snickers", "--config", config]
 
 
-def replace(fronts: Sequence[Front]) -> None:
+def give_up_pidfile(path: str, pid: int) -> None:
+    """Remove the pidfile at *path*, if it names *pid*: twistd takes any that runs for another one.
+
+    Raises `OSError` if that cannot be done.
+    """
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            named = file.read().strip()
+        if named == str(pid):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def replace(fronts: Sequence[Front], pidfile: str = "") -> None:
     """Have a newer keeper go on in this very process, with the same sockets.
 
-    Raises `OSError` as long as this one can go on.
+    *pidfile* is twistd's, ``""`` if there is none. Raises `OSError` as long as this one can go on.
     """
     if not os.access(sys.executable, os.X_OK):
         raise OSError(0, f"{sys.executable} cannot be run")
     variables = {k: v for k, v in os.environ.items() if not k.startswith("LISTEN_")}
     variables["LISTEN_FDS"] = str(len(fronts))
     variables["LISTEN_FDNAMES"] = ":".join(name for name, _ in fronts)
+    if pidfile:
+        give_up_pidfile(pidfile, os.getpid())
     # Copies out of the way first: what lies from FIRST on is the reactor's, and is not needed by
     # the time it is overwritten.
     moved = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, HIGH) for _, sock in fronts]
@@ -144,6 +160,8 @@ def makeService(options: Options) -> KeeperService:
     configured = _configured(path)
     user, group = options["team-user"], options["team-group"]
     owner = _user(user, group)
+    # Relative to where twistd is by then.
+    pidfile = str(options.parent["pidfile"] or "") if options.parent else ""
     environ = {**handed_over(), **os.environ}
     if environ.get("LISTEN_PID") == str(os.getpid()):
         # Meant for us, also when twistd goes on under another number.
@@ -178,7 +196,7 @@ def makeService(options: Options) -> KeeperService:
         State(configured.state, owner),
         Alarm(AlarmCommand(reactor, configured.alarm_command), time.time),  # type: ignore[arg-type]
         OwnThreads(reactor, 1, "keeper"),  # type: ignore[arg-type]
-        replace,
+        lambda fronts: replace(fronts, pidfile),
         sound_now,
         lambda line: _fail(f"{path}: {line}"),
         {"keeper_version": __version__, "keeper_pid": os.getpid(), "config": path},
