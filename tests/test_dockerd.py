@@ -683,7 +683,7 @@ class NetworkTests(DockerdTestCase):
     """What network a container joins."""
 
     def subnet(self) -> str:
-        return self.docker.nets[NAME[1:]]["IPAM"]["Config"][0]["Subnet"]
+        return self.docker.nets[NAME[1:] + ".me"]["IPAM"]["Config"][0]["Subnet"]
 
     def test_own(self) -> None:
         """Each site has a network of its own, a small one out of the pool, kept while it sleeps."""
@@ -726,7 +726,7 @@ class NetworkTests(DockerdTestCase):
 
     def test_name_taken(self) -> None:
         """A network of somebody else with the same name is no hindrance."""
-        self.dockerd._api.make_network(NAME[1:], "10.213.0.0/28", {})
+        self.dockerd._api.make_network(NAME[1:] + ".me", "10.213.0.0/28", {})
         self.start()
         self.start()
         self.assertEqual(len(self.docker.nets), 2)
