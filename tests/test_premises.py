@@ -22,6 +22,15 @@ class PortTests(SynchronousTestCase):
         with socket.create_server((premises.ADDRESS, premises.free(0))):
             pass
 
+    def test_not_for_clients(self) -> None:
+        """It is none that an outgoing connection may get meanwhile, as long as there are others."""
+        self.assertIn(premises.free(0), premises.QUIET)
+        with socket.create_server((premises.ADDRESS, 0)) as other:
+            taken = other.getsockname()[1]
+            self.patch(premises, "QUIET", range(taken, taken + 1))
+            self.patch(premises, "TRIES", 1)
+            self.assertNotEqual(premises.free(0), taken)
+
     def test_wanted(self) -> None:
         """The port that is wanted is returned if nothing listens on it; else that is said."""
         with socket.create_server((premises.ADDRESS, 0)) as other:
