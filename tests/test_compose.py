@@ -230,11 +230,10 @@ class SeveralTests(TestCase):
         self.assertEqual(made["db"]["HostConfig"]["Memory"], 64 << 20)
         self.assertEqual(made["web"]["HostConfig"]["Memory"], 1 << 30)
         self.assertIn("NET_RAW", made["db"]["HostConfig"]["CapAdd"])
-        self.assertEqual(
-            set(made["web"]["NetworkSettings"]["Networks"]),
-            {f"snickers-{self.site}", f"snickers-{self.site}_back"},
-        )
-        self.assertEqual(set(made["db"]["NetworkSettings"]["Networks"]), {f"snickers-{self.site}"})
+        name, owner = f"snickers-{self.site}", self.fixture.owner[:6]
+        joined = {one: set(made[one]["NetworkSettings"]["Networks"]) for one in ("web", "db")}
+        self.assertEqual(joined["web"], {f"{name}.{owner}", f"{name}_back.{owner}"})
+        self.assertEqual(joined["db"], {f"{name}.{owner}"})
         with open(os.path.join(self.fixture.folder, self.site, "db", "more")) as file:
             self.assertEqual(file.read(), "more\n")
         self.assertTrue(any("db: " in word for word in self.words), self.words)
