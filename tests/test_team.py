@@ -131,7 +131,8 @@ class TeamTests(Case, TestCase):
     async def test_unproven(self) -> None:
         """A container's engine that cannot be reached ends it."""
         failed: list[str] = []
-        wiring = self.make(text=GOOD + "[lamp.localhost]\ntype = container\nimage = lamp\n")
+        text = GOOD.replace("[hello", "docker = unix:///nonexistent/docker.sock\n[hello")
+        wiring = self.make(text=text + "[lamp.localhost]\ntype = container\nimage = lamp\n")
         assert wiring.team is not None
         wiring.team.shift._failed = failed.append
         wiring.service.privilegedStartService()
