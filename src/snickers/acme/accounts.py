@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 
 from snickers.acme.client import AuthorityFailed, Client, Identity, new_key, trusting
 from snickers.acme.store import Account, Store
+from snickers.config.values import Settings
 from snickers.tls.disk import Stamp, locked, read, stamp
 
 IDLE = 60.0
@@ -36,6 +37,13 @@ class Terms:
     email: str = ""
     external: str = ""
     """The file with the key identifier and the key of an account it knows; empty: none."""
+
+    @classmethod
+    def of(cls, settings: Settings, directory: str) -> Terms:
+        """Return those for the authority at *directory*: an account that it knows is the first
+        authority's."""
+        external = settings.acme_external_account if directory == settings.acme_directory else ""
+        return cls(settings.acme_trust, settings.acme_email, external)
 
 
 def read_external(path: str) -> tuple[str, str]:
