@@ -134,6 +134,9 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.workers.wire",
     ),
     "snickers.printed": (),
+    # A worker, or the broker, at the other end of a wire.
+    "snickers.children": ("snickers.workers.wire",),
+    "snickers.ending": (),
     "snickers.alarm": ("snickers.interfaces", "snickers.alarm_command"),
     "snickers.alarm_command": (),
     "snickers.front_door": ("snickers.notify",),
