@@ -10,7 +10,7 @@ from snickers.containers import recipe
 from snickers.containers.dockerd import Dockerd
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Errand, Seen
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 from tests.docker_fake import FakeApi, FakeDocker
 
 SITE = "alice.example"

@@ -24,7 +24,7 @@ from snickers.acme import plan
 from snickers.acme.ledger import Ledger
 from snickers.acme.service import AT_ONCE
 from snickers.config.values import Passthrough, Site, Static
-from snickers.interfaces import IRenewer
+from snickers.interfaces.certificates import IRenewer
 from snickers.tls.credentials import CertificateUnavailable
 from tests.acme_world import CA, DAY, NOW, World, WorldCase
 

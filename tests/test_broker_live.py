@@ -31,7 +31,7 @@ from snickers.brokerage.ledger import Ledger
 from snickers.config.parse import load
 from snickers.config.values import Configuration, Container, Settings, Site
 from snickers.containers.engine import fingerprint, owner_of
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 from snickers.workers.wire import Only
 from tests import docker_setup
 from tests.engine_contract import engine_contract

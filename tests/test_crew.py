@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Settings
-from snickers.interfaces import Change, IColleagues, IPlane
+from snickers.interfaces.colleagues import IColleagues
+from snickers.interfaces.plane import Change, IPlane
 from snickers.workers import wire
 from snickers.workers.census import Counts, Reporter
 from snickers.workers.crew import (

@@ -13,7 +13,7 @@ from snickers.containers.dockerapi import Refused
 from snickers.containers.dockerd import LATE_WORD
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 from tests.docker_fake import REAL, FakeApi, FakeDocker, Killed
 from tests.dockerd_case import ALICE, NAME, SITE, DockerdTestCase
 

@@ -8,7 +8,7 @@ from snickers.containers import groups
 from snickers.containers.dockerapi import Refused
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Errand
-from snickers.interfaces import Ran
+from snickers.interfaces.engine import Ran
 from tests.docker_fake import FakeApi, FakeStream
 from tests.dockerd_case import SITE, DockerdTestCase
 

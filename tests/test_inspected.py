@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import inspected, recipe
 from snickers.containers.errand import Seen
-from snickers.interfaces import Exit, Instance
+from snickers.interfaces.engine import Exit, Instance
 from tests.dockerd_case import NAME, SITE
 
 LABELS = {recipe.SITE: SITE, recipe.FINGERPRINT: "print", recipe.IMAGE: "sha256:7"}

@@ -9,7 +9,7 @@ from attrs import evolve
 from snickers.containers import groups, netdev, recipe
 from snickers.containers.dockerapi import Refused
 from snickers.containers.errand import Errand
-from snickers.interfaces import Load
+from snickers.interfaces.engine import Load
 from tests.dockerd_case import ALICE, SITE, DockerdTestCase
 
 

@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 
 from snickers.config.values import Listen, Passthrough, Settings, Site, Static
 from snickers.http.front import GRACE
-from snickers.interfaces import Change, IPlane
+from snickers.interfaces.plane import Change, IPlane
 from snickers.listening import Limits, bind
 from snickers.plane import ALPN, ALPN_2, Called, Plane, Several, steady
 from snickers.stream import Sweep

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers.launching import Place, Unlaunched
 from snickers.containers.server import Server
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 ALICE = Instance("alice.example", "77", "f", True, ("127.0.0.1", 8000), 1.0)
 

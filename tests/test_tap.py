@@ -29,7 +29,8 @@ from snickers.config.parse import load
 from snickers.config.values import Container, Site
 from snickers.duty.dutylock import DutyLock
 from snickers.ending import StartFailed, end_with
-from snickers.interfaces import Change, CopyFailed
+from snickers.interfaces.copies import CopyFailed
+from snickers.interfaces.plane import Change
 from snickers.plane import steady
 from snickers.tap import Options, Wiring, makeService
 from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY

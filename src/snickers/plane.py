@@ -31,7 +31,9 @@ from snickers.http.kinds import HandlerMaker
 from snickers.http.plain import PlainHttp1
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
-from snickers.interfaces import Change, IAlarm, ILeases, IPlane
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.leases import ILeases
+from snickers.interfaces.plane import Change, IPlane
 from snickers.listening import Limits, Port, private
 from snickers.livesites import LiveSites
 from snickers.logfile import LogFile

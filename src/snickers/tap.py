@@ -54,16 +54,11 @@ from snickers.control.metrics import MetricsService
 from snickers.duty.dutylock import DutyLock
 from snickers.duty.shift import ALARM as DUTY_ALARM
 from snickers.front_door import FrontDoorService, ListeningPort, Together
-from snickers.interfaces import (
-    Change,
-    CopyFailed,
-    ICopies,
-    IEngine,
-    ILeases,
-    IPlane,
-    Submitted,
-    TakenIn,
-)
+from snickers.interfaces.certificates import Submitted, TakenIn
+from snickers.interfaces.copies import CopyFailed, ICopies
+from snickers.interfaces.engine import IEngine
+from snickers.interfaces.leases import ILeases
+from snickers.interfaces.plane import Change, IPlane
 from snickers.listening import CannotListen, bind, handed_over, inherited
 from snickers.notify import Notifier
 from snickers.plane import Called, Part, Plane, Several, steady

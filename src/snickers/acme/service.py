@@ -32,7 +32,8 @@ from snickers.acme.suggestions import Suggestions
 from snickers.acme.tidings import Tidings
 from snickers.acme.work import Threads, Work
 from snickers.config.values import Passthrough, Settings, Site
-from snickers.interfaces import IAlarm, IRenewer
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.certificates import IRenewer
 from snickers.tls.credentials import CertificateUnavailable
 from snickers.tls.threads import ThreadsStopped
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from snickers.acme import plan
 from snickers.acme.plan import Held, Memory
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 from snickers.tls.credentials import spoken
 
 AWAY_FOR = 600.0

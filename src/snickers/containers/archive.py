@@ -30,7 +30,7 @@ from snickers.containers.folder import (
     settle,
     shown,
 )
-from snickers.interfaces import Copy, CopyFailed, ICopies
+from snickers.interfaces.copies import Copy, CopyFailed, ICopies
 
 FIRST_WORDS = 20
 """Lines that are kept of what tar says: the first are the cause, the others what came of it."""

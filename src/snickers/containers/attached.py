@@ -20,7 +20,7 @@ from snickers.containers.launching import Place
 from snickers.containers.output import Output
 from snickers.containers.pace import Pace
 from snickers.containers.server import LAST_WORDS, IReactor, Server
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 
 class Attached(Server, ProcessProtocol):

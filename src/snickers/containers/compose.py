@@ -30,7 +30,7 @@ from snickers.containers.dockerd import GO_ON_LOOKS, SOON, Dockerd
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.errand import Errand, Seen, Stream, shut
 from snickers.containers.inspected import marked
-from snickers.interfaces import Declared, Exit, Instance
+from snickers.interfaces.engine import Declared, Exit, Instance
 
 log = Logger()
 

@@ -28,7 +28,7 @@ from snickers.containers.launching import Place
 from snickers.containers.marks import Mark, Marks
 from snickers.containers.output import Output
 from snickers.containers.server import LAST_WORDS, IReactor, Server
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 log = Logger()
 

@@ -28,7 +28,7 @@ from snickers.containers.images import Image, Images
 from snickers.containers.inspected import OWNED, has_name, marked, serves
 from snickers.containers.meters import Meters
 from snickers.containers.networks import Networks
-from snickers.interfaces import Declared, Exit, Instance, Load, Ran
+from snickers.interfaces.engine import Declared, Exit, Instance, Load, Ran
 
 log = Logger()
 

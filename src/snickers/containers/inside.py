@@ -17,7 +17,7 @@ from snickers.containers.dockerapi import Api, Refused
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand, Seen
 from snickers.containers.output import Tail
-from snickers.interfaces import Ran
+from snickers.interfaces.engine import Ran
 
 NOT_RUN = (126, 127)
 """The codes by which Docker says that there is no such command, as a shell does..."""

@@ -15,7 +15,7 @@ from attrs import evolve
 from snickers.containers import recipe
 from snickers.containers.dockerapi import seconds
 from snickers.containers.errand import STOP_WITHIN, Seen
-from snickers.interfaces import Address, Exit, Instance
+from snickers.interfaces.engine import Address, Exit, Instance
 
 OWNED = "__"
 """Between the site's name and its owner's, in the name of a container whose plain name is taken."""

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from snickers.containers import groups, netdev, recipe
 from snickers.containers.dockerapi import Api, Refused
-from snickers.interfaces import Load
+from snickers.interfaces.engine import Load
 
 log = Logger()
 

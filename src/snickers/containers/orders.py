@@ -26,7 +26,8 @@ from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.life import State
 from snickers.containers.probe import NotReady
 from snickers.containers.roster import Roster
-from snickers.interfaces import CopyFailed, Declared, IEngine, Instance, Ran
+from snickers.interfaces.copies import CopyFailed
+from snickers.interfaces.engine import Declared, IEngine, Instance, Ran
 
 VETO_WITHIN = 10.0
 """Seconds that a server has to say whether it is in use."""

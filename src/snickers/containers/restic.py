@@ -31,7 +31,7 @@ from snickers.containers.folder import (
     settle,
     shown,
 )
-from snickers.interfaces import Copy, CopyFailed, ICopies
+from snickers.interfaces.copies import Copy, CopyFailed, ICopies
 
 PASSWORD = "password"
 _INCOMPLETE = 3

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorT
 from snickers.containers.held import IWaitingReactor
 from snickers.containers.launching import Place, Unlaunched
 from snickers.containers.output import Output
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 LAST_WORDS = 1.0
 """Seconds that the output of an ended server is waited for: a child in a session of its own may

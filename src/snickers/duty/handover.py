@@ -17,7 +17,7 @@ from typing import Any
 from attrs import Factory, frozen
 
 from snickers.duty.counting import Numbers
-from snickers.interfaces import Kept
+from snickers.interfaces.handed import Kept
 from snickers.tls.disk import make_folder, replace
 
 FRESH = 60.0

@@ -26,7 +26,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.config.values import Site
-from snickers.interfaces import IAlarm, ICertificates
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.certificates import ICertificates
 from snickers.tls.authority import Authority
 from snickers.tls.contexts import Harden, Recent
 from snickers.tls.credentials import CertificateUnavailable, covers

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from cryptography import x509
 
-from snickers.interfaces import CertifyingFailed, Submitted, TakenIn
+from snickers.interfaces.certificates import CertifyingFailed, Submitted, TakenIn
 from snickers.tls.contexts import Harden, make_context
 from snickers.tls.credentials import (
     CertificateUnavailable,

@@ -23,7 +23,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.config.values import Settings
-from snickers.interfaces import Change, IAlarm, IColleagues, ILeases, IPlane, Share
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.colleagues import IColleagues, Share
+from snickers.interfaces.leases import ILeases
+from snickers.interfaces.plane import Change, IPlane
 from snickers.workers.alarms import Messages, OwnAlarm
 from snickers.workers.census import Census, read
 from snickers.workers.desk import Desk
