@@ -33,6 +33,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.interfaces": ("snickers.config.values",),
     "snickers.stream": ("snickers.sweep",),
     "snickers.sweep": (),
+    "snickers.disk": (),
     "snickers.logfile": ("snickers.interfaces",),
     "snickers.notify": (),
     "snickers.relay": ("snickers.config.values", "snickers.stream"),
@@ -50,15 +51,15 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.splice": ("snickers.stream", "snickers.sweep"),
     "snickers.listening": ("snickers.announced", "snickers.config.values", "snickers.stream"),
     "snickers.welcome": ("snickers.config.values",),
-    "snickers.tls": (*MEETING, "snickers.listening"),
+    "snickers.tls": (*MEETING, "snickers.disk", "snickers.listening"),
     # A WebSocket after its 101 is a relay.
     "snickers.http": (*MEETING, "snickers.relay", "snickers.htpasswd"),
-    "snickers.containers": (*MEETING, "snickers.composefile"),
-    # What a certificate is, how files are replaced, and how threads are asked.
+    "snickers.containers": (*MEETING, "snickers.composefile", "snickers.disk"),
+    # What a certificate is, and how threads are asked.
     "snickers.acme": (
         *MEETING,
+        "snickers.disk",
         "snickers.tls.credentials",
-        "snickers.tls.disk",
         "snickers.tls.threads",
     ),
     # `snickers check` reads a configuration where no Snickers runs.
@@ -68,7 +69,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         *MEETING,
         "snickers.config",
         "snickers.notify",
-        "snickers.tls.disk",
+        "snickers.disk",
     ),
     "snickers.certifying": ("snickers.config.values", "snickers.interfaces"),
     # A reload: the configuration as a whole against the rooms' interfaces.
@@ -92,7 +93,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         *MEETING,
         "snickers.control.client",
         "snickers.control.socketfile",
-        "snickers.tls.disk",
+        "snickers.disk",
         "snickers.workers",
     ),
     # One of two teams, connected.

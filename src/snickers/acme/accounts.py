@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 from snickers.acme.client import AuthorityFailed, Client, Identity, new_key, trusting
 from snickers.acme.store import Account, Store
 from snickers.config.values import Settings
-from snickers.tls.disk import Stamp, locked, read, stamp
+from snickers.disk import Stamp, locked, read, stamp
 
 IDLE = 60.0
 """Seconds after which a conversation that rests is begun anew: its connection is likely gone."""

@@ -22,6 +22,7 @@ from snickers.acme.client import identity_of
 from snickers.acme.order import Order, from_text, to_text
 from snickers.acme.plan import Held, Known, Memory
 from snickers.acme.renewal import Window
+from snickers.disk import keep, make_folder, read, replace
 from snickers.tls.credentials import (
     CertificateUnavailable,
     Credentials,
@@ -30,7 +31,6 @@ from snickers.tls.credentials import (
     read_key,
     spoken,
 )
-from snickers.tls.disk import keep, make_folder, read, replace
 
 FOLDERS = ("certificates", "orders", "sites", "accounts", "locks")
 
