@@ -22,6 +22,7 @@ import snickers
 from snickers import interfaces
 from snickers.config.values import Settings, Site, Static
 from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.certificates import Submitted, TakenIn
 from snickers.interfaces.colleagues import NOTHING, Share
 from snickers.interfaces.plane import Change
 from snickers.interfaces.traffic import BOUNDS, NO_TRAFFIC, Traffic
@@ -105,6 +106,14 @@ class ValuesTests(SynchronousTestCase):
             held, name = each.__new__(each), attrs.fields(each)[0].name
             self.assertRaises(FrozenInstanceError, setattr, held, name, None)
 
+    def test_secrets(self) -> None:
+        """A key is in no line of a log that shows the value, nor is what may hold one."""
+        for value in (
+            Submitted(b"certificate", b"s3cret"),
+            TakenIn(undone=(("key.pem", "s3cret", True),)),
+        ):
+            self.assertNotIn("s3cret", repr(value))
+
     def test_another_process(self) -> None:
         """What may cross a process comes out on the other side as it was."""
         site = Site("a.example", Static("/srv"))
@@ -146,3 +155,12 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual((one + two) + three, three + (two + one))
         self.assertEqual(one + NO_TRAFFIC, one)
         self.assertEqual(NOTHING.traffic, NO_TRAFFIC)
+
+    def test_other_bounds(self) -> None:
+        """What was counted in other steps is not added up to nonsense."""
+        self.assertRaises(ValueError, lambda: Traffic(buckets=(1,)) + NO_TRAFFIC)
+
+    def test_bounds(self) -> None:
+        """The steps rise, and there is one bucket more, for what took longer than all."""
+        self.assertEqual(sorted(set(BOUNDS)), list(BOUNDS))
+        self.assertEqual(len(NO_TRAFFIC.buckets), len(BOUNDS) + 1)
