@@ -8,6 +8,7 @@ It starts nothing: ``twistd`` forks, and sheds privileges, after `makeService` h
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import socket
 import sys
@@ -28,7 +29,7 @@ from snickers.acme.dnshook import dns_hook
 from snickers.acme.errands import Errands
 from snickers.acme.plan import directories
 from snickers.acme.preflight import BeforeOrders
-from snickers.acme.service import Acme
+from snickers.acme.service import RENEWAL, Acme
 from snickers.acme.store import Store
 from snickers.acme.timekeeper import Timekeeper
 from snickers.alarm import Alarm
@@ -55,6 +56,7 @@ from snickers.control.metrics import MetricsService
 from snickers.duty.dutylock import DutyLock
 from snickers.duty.shift import ALARM as DUTY_ALARM
 from snickers.front_door import FrontDoorService, ListeningPort, Together
+from snickers.heartbeat import Heartbeat, every
 from snickers.interfaces import (
     Change,
     CopyFailed,
@@ -89,6 +91,8 @@ ACME_THREADS = 8
 """Threads that ask certificate authorities, whose answers take their time."""
 PROVING_THREADS = 4
 """Threads for what may take minutes: looking before an order, writing into the DNS."""
+TRIED = ("crashed", "update", "snapshot", "snapshots", RENEWAL)
+"""Kinds of alarms that tell of something that was tried: they hold until it has succeeded."""
 GATHER = 0.1
 """Seconds in which certificates that come together are told of together."""
 NOT_FOR_WORKERS = (
@@ -96,6 +100,8 @@ NOT_FOR_WORKERS = (
     "LISTEN_FDNAMES",
     "LISTEN_PID",
     "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "SNICKERS_STAND_BY",
 )
 """Variables that are meant for the first process alone."""
@@ -188,7 +194,9 @@ class Wiring:
         self.loaded = loaded
         self.settings = settings
         self.sweep = Sweep(reactor)
-        self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time, (DUTY_ALARM,))
+        self.alarm = Alarm(
+            AlarmCommand(reactor, settings.alarm_command), time.time, (DUTY_ALARM,), TRIED
+        )
         self.team: Team | None = None
         name = environ.get("SNICKERS_TEAM", "")
         self.minder: Minder | None = None
@@ -289,6 +297,12 @@ class Wiring:
         self.daemon = False
         """Whether twistd has gone to the background."""
         notifier = Notifier(environ)
+        heartbeat = Heartbeat(
+            reactor,
+            notifier,
+            every(environ, os.getpid()),
+            None if self.team is None else self.team.again,
+        )
         self.lock = DutyLock(os.path.join(settings.state, LOCK))
         copies = Called(lambda: self.copies.start(self.sites()), self.copies.close)
         if self.team is None:
@@ -328,6 +342,8 @@ class Wiring:
             reactor,
             self.bind,
             [
+                # Until the last of the others has ended.
+                heartbeat,
                 *on_duty,
                 *self.plane.parts,
                 self.copy_threads,
@@ -712,6 +728,8 @@ def makeService(options: Options) -> FrontDoorService:
     if environ.get("LISTEN_PID") == str(os.getpid()):
         # Meant for us, also when twistd goes on under another number.
         del environ["LISTEN_PID"]
+    # A watchdog ends what hangs by SIGABRT: the log then says what every thread was doing.
+    faulthandler.enable(2)
     steady(reactor)
     wiring = Wiring(reactor, path, loaded, environ)
     twistd = options.parent

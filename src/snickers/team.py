@@ -126,14 +126,15 @@ class Team:
             self._prove if self.stands_by else None,
             __version__,
         )
+        self._alarm = alarm
         alarm.be_silent()
-        reporting = Reporting(
+        self._reporting = reporting = Reporting(
             self._reactor,
             notifier,
             {
                 "ANSWERS": self._answers,
                 "OPEN": lambda: str(self._connections()),
-                "ALARMS": lambda: str(len(alarm.current())),
+                "ALARMS": lambda: str(alarm.count()),
             },
         )
         self.parts: Sequence[Part] = (
@@ -155,6 +156,7 @@ class Team:
         """The configuration has *sites* no more."""
         self.counting.removed(sites)
         self.lending.removed(sites)
+        self._alarm.removed(sites)
 
     # As `snickers.front_door.Team`
 
@@ -174,6 +176,10 @@ class Team:
     def end(self) -> Deferred[None]:
         """Give duty up for good; fires when that is done."""
         return self.shift.end()
+
+    def again(self) -> Sequence[str]:
+        """Return what the keeper has been told and holds: it may have missed it."""
+        return (*self.shift.again(), *self._reporting.again())
 
     def state(self) -> Mapping[str, str]:
         """Return what there is to say of the team in a status."""
