@@ -32,7 +32,7 @@ from snickers.duty.counting import (
 from snickers.duty.dutylock import DutyLock
 from snickers.duty.leasing import TeamLeases
 from snickers.duty.lending import Lending, dial
-from snickers.duty.rehearsal import Rehearsal
+from snickers.duty.rehearsal import ASK_WITHIN, Rehearsal
 from snickers.duty.reporting import Reporting
 from snickers.duty.shift import Doors, Shift
 from snickers.duty.term import Part, Term
@@ -46,8 +46,6 @@ from snickers.workers.crew import Crew
 from snickers.workers.leases import RemoteLeases
 
 LOCK = "duty.lock"
-ASK_WITHIN = 5.0
-"""Seconds for the team on duty to say which certificates it has."""
 
 
 class Team:
