@@ -165,9 +165,12 @@ class LockTests(Base):
     def test_never_let_go_of(self):
         """One who hangs with it is not waited for for ever: an `OSError` says which file it is."""
         # Another descriptor is as good as another process.
-        with disk.locked(self.path), self.assertRaises(OSError) as caught:
-            with disk.locked(self.path, 0.01):
-                self.fail("it was had twice")
+        with (
+            disk.locked(self.path),
+            self.assertRaises(OSError) as caught,
+            disk.locked(self.path, 0.01),
+        ):
+            self.fail("it was had twice")
         self.assertIsInstance(caught.exception, TimeoutError)
         self.assertIn("held it for too long", caught.exception.strerror)
         self.assertEqual(caught.exception.filename, self.path)
