@@ -72,7 +72,7 @@ class TeamTests(Case, TestCase):
 
     def lock(self) -> DutyLock:
         lock = DutyLock(os.path.join(self.folder, "state", LOCK))
-        self.addCleanup(lock.let_go)
+        self.addCleanup(lock.close)
         return lock
 
     def asked(self) -> Deferred[bytes]:

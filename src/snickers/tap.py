@@ -309,7 +309,7 @@ class Wiring:
             on_duty: list[Part] = [
                 # First, since another Snickers may have it: nothing has been started by then.
                 Called(lambda: self.open(control), control.stopService),
-                Called(self.hold_duty, self.lock.let_go),
+                Called(self.hold_duty, self.lock.close),
                 Called(lambda: self.open(metrics), metrics.stopService),
             ]
             lives: list[Part] = [

@@ -114,9 +114,10 @@ class Team:
             first,
             last,
         )
+        lock = DutyLock(os.path.join(self._state, LOCK), self.name, plane.defer)
         self.shift = Shift(
             self._reactor,
-            DutyLock(os.path.join(self._state, LOCK), self.name),
+            lock,
             term,
             notifier,
             alarm,
@@ -136,6 +137,7 @@ class Team:
             },
         )
         self.parts: Sequence[Part] = (
+            Called(lock.prepare, lock.close),
             reporting,
             Called(self._borrowing.start, self._borrowing.stop),
             Called(self._stand_by, self.end),
