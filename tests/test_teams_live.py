@@ -315,6 +315,19 @@ while sock.recv(4096):
 
 
 class KeeperTests(Case):
+    def test_says_that_it_lives(self) -> None:
+        """Where systemd asks for it the keeper says again and again that it lives."""
+        kept = Kept(self)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.settimeout(WITHIN)
+            manager.bind(str(kept.folder / "manager"))
+            environ = {**os.environ, "NOTIFY_SOCKET": str(kept.folder / "manager")}
+            self.patch(os, "environ", {**environ, "WATCHDOG_USEC": "400000"})
+            kept.start()
+            for _ in range(3):
+                while manager.recv(4096) != b"WATCHDOG=1":
+                    pass
+
     def test_asked_to_end_unheard(self) -> None:
         """A team that somebody asked to end while there was no keeper says so again: whoever
         follows does not wait for the last of its connections."""
