@@ -21,6 +21,7 @@ from snickers.alarm_command import AlarmCommand
 from snickers.config.values import Listen
 from snickers.teams import record
 from snickers.teams.configured import Configured, Misconfigured
+from snickers.teams.moves import DRAIN_MARGIN
 from snickers.teams.pair import Stage
 from snickers.teams.service import CannotKeep, Front, KeeperService, State
 from tests.threads_fake import FakeThreads
@@ -241,6 +242,17 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(self.told(), ["READY=1", "STATUS=blue serves"])
         self.service._tell(Stage.TRIAL, "red serves")
         self.assertEqual(self.told(), ["STATUS=red serves"])
+
+    def test_end_takes_its_time(self) -> None:
+        """Systemd is told how long the teams may take to finish what they have open."""
+        self.service._state.open()
+        self.service.keeper.configured(60.0, 600.0)
+        done = self.service.stopService()
+        self.threads.fake.run_all()
+        self.successResultOf(done)
+        (said,) = [words for words in self.told() if words.startswith("STOPPING=1")]
+        needs = int(said.rpartition("EXTEND_TIMEOUT_USEC=")[2]) / 1e6
+        self.assertGreater(needs, 600.0 + DRAIN_MARGIN)
 
     def test_writes_the_newest(self) -> None:
         """What changes while something is being written is written next, as it is then; who waits

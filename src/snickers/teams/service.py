@@ -38,7 +38,8 @@ from snickers.teams.asks import Asking, Asks
 from snickers.teams.configured import Configured
 from snickers.teams.ends import WATCHDOG
 from snickers.teams.keeper import Keeper
-from snickers.teams.moves import DUTY, ENDED, TAKEN_BACK
+from snickers.teams.machine import LEAVE_WITHIN
+from snickers.teams.moves import DRAIN_MARGIN, DUTY, ENDED, TAKEN_BACK, URGE_WITHIN
 from snickers.teams.pair import Stage
 from snickers.teams.processes import (
     IProcess,
@@ -571,7 +572,11 @@ class KeeperService(Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         self._ending = True
-        self._notifier.send("STOPPING=1", "STATUS=ending the teams")
+        # As long as it may take, whatever the unit says (sd_notify(3)).
+        needs = LEAVE_WITHIN + self.keeper.pair.drain_within + DRAIN_MARGIN + URGE_WITHIN
+        self._notifier.send(
+            "STOPPING=1", "STATUS=ending the teams", f"EXTEND_TIMEOUT_USEC={round(needs * 1e6)}"
+        )
         done = self.keeper.end()
         done.addCallback(lambda _: self.written())
         done.addCallback(self._close)
