@@ -138,6 +138,18 @@ class AlarmTests(SynchronousTestCase):
         self.assertEqual(alarm.current(), [])
         self.assertTrue(all(told["cleared"] for told in self.teller.told))
 
+    def test_handed_and_seen(self) -> None:
+        """What everybody finds out by himself is over at once where this one has not found it, as
+        that a restart is needed is with the restart."""
+        alarm = Alarm(self.teller, self.clock.seconds, (), (), ("restart",))
+        alarm.be_silent()
+        alarm.raised("restart", "", "still so")
+        alarm.speak([("restart", "", "still so"), ("restart", "", "over"), ("engine", "", "one")])
+        kept = [one["message"] for one in alarm.current()]
+        self.assertEqual(kept, ["one", "still so"])
+        [told] = self.teller.told
+        self.assertEqual((told["message"], told["cleared"]), ("over", True))
+
     def test_kept(self) -> None:
         """What was raised before, by another process of the same, is not told again, and its end
         is."""

@@ -42,7 +42,9 @@ def printable(text: str) -> str:
 class Alarm:
     """The alarms of one Snickers; *epoch* returns epoch seconds, *teller* tells a person. The kinds
     in *always* are told while it is silent, too: nobody else knows of them. Those in *lasting* tell
-    of something that was tried, and hold until it has succeeded, whoever has raised them."""
+    of something that was tried, and hold until it has succeeded, whoever has raised them. Those in
+    *seen* are raised by everybody for himself, at once: what others say of them is over where this
+    one has not found it."""
 
     log = Logger()
 
@@ -52,11 +54,13 @@ class Alarm:
         epoch: Callable[[], float],
         always: Collection[str] = (),
         lasting: Collection[str] = (),
+        seen: Collection[str] = (),
     ) -> None:
         self._teller = teller
         self._epoch = epoch
         self._always = always
         self._lasting = lasting
+        self._seen = seen
         self._current: dict[Key, dict[str, Any]] = {}
         self._handed: dict[Key, dict[str, Any]] = {}
         """Those that somebody else has raised and told, and nobody here yet."""
@@ -134,6 +138,7 @@ class Alarm:
                     "message": message,
                     "since": self._handed_at,
                 }
+        self._over([key for key in self._handed if key[0] in self._seen])
         for key, alarm in self._current.items():
             if key not in known and key[0] not in self._always:
                 self._teller.tell(alarm)

@@ -195,7 +195,11 @@ class Wiring:
         self.settings = settings
         self.sweep = Sweep(reactor)
         self.alarm = Alarm(
-            AlarmCommand(reactor, settings.alarm_command), time.time, (DUTY_ALARM,), TRIED
+            AlarmCommand(reactor, settings.alarm_command),
+            time.time,
+            (DUTY_ALARM,),
+            TRIED,
+            ("configuration", "restart"),
         )
         self.team: Team | None = None
         name = environ.get("SNICKERS_TEAM", "")
