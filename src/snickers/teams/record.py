@@ -126,7 +126,7 @@ def read(data: bytes) -> Record | None:
         )
         names = tuple(str(name) for name in told["names"])
         return Record(pair, processes, names, str(told["boot"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
