@@ -152,6 +152,15 @@ class StateTests(SynchronousTestCase):
         self.patch(os, "geteuid", lambda: 4711)
         self.assertEqual(self.state.read(), b"")
 
+    def test_a_folder(self) -> None:
+        """A folder in the record's place is as good as none, and leaves nothing open."""
+        self.state.open()
+        self.addCleanup(self.state.close)
+        Path(self.state.path("keeper.json")).mkdir()
+        before = os.listdir("/proc/self/fd")
+        self.assertEqual(self.state.read(), b"")
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
 
 class ServiceTests(SynchronousTestCase):
     def setUp(self) -> None:

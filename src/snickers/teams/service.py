@@ -176,11 +176,12 @@ class State:
             descriptor = os.open("keeper.json", flags, dir_fd=self._descriptor)
         except OSError:
             return b""
+        found = os.fstat(descriptor)
+        # It says whom to signal: what others may have put there says nothing.
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            os.close(descriptor)
+            return b""
         with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            # It says whom to signal: what others may have put there says nothing.
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-                return b""
             return file.read(1 << 20)
 
     def write(self, data: bytes) -> None:
