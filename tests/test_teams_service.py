@@ -241,6 +241,23 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn("another server listens there", words)
         self.assertFalse(self.threads.started)
 
+    def test_in_the_way(self) -> None:
+        """What lies in the place of the control socket is told with its path, as a person knows
+        it."""
+        path = self.folder / "teams" / "keeper.sock"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_text("precious")
+        service = self.make({})
+        self.addCleanup(service._state.close)
+        service.privilegedStartService()
+        service.startService()
+        self.addCleanup(lambda: service._ear is None or service._ear.stop())
+        for _, sock in service._fronts:
+            sock.close()
+        (words,) = self.failed
+        self.assertIn(f"{path} is in the way", words)
+        self.assertNotIn("/proc/", words)
+
     def test_tells_the_manager(self) -> None:
         """Ready when a team serves for the first time; what is going on each time it changes."""
         self.service._tell(Stage.OPENING, "blue is being started")

@@ -306,7 +306,8 @@ class KeeperService(Service):
             self._keep(left)
         except (CannotKeep, CannotListen, notices.CannotHear, ControlUnavailable) as problem:
             self._threads.stop()
-            self._fail(str(problem))
+            # As a person knows the folder, and not as this process does.
+            self._fail(str(problem).replace(self._state.own_path(""), self._state.path("")))
 
     def _keep(self, left: record.Record | None) -> None:
         processes = self._still_running(left)
