@@ -8,10 +8,12 @@ newcomer back by itself.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -127,15 +129,41 @@ class Deploy:
     def do(self) -> str:
         """Do all of it and return how it has ended; raises `DeployFailed` or `ControlFailed`."""
         self._choose(self._keeper.status())
-        self._fetch()
-        self._install()
-        self._check()
-        self._switch()
-        newcomer, version = self._watch()
-        if not self._wanted.commit:
-            return f"{self.team} serves {version}, on trial: 'snickers teams commit' has it stay"
-        self._commit(newcomer)
+        folder = self._folder
+        with self._alone(folder):
+            self._choose(self._keeper.status())
+            if self._folder != folder:
+                raise DeployFailed("teams", "they have changed over just now; again, if need be")
+            self._fetch()
+            self._install()
+            self._check()
+            self._switch()
+            newcomer, version = self._watch()
+            if not self._wanted.commit:
+                stay = "'snickers teams commit' has it stay"
+                return f"{self.team} serves {version}, on trial: {stay}"
+            self._commit(newcomer)
         return f"{self.team} serves {version} and stays"
+
+    @contextmanager
+    def _alone(self, folder: str) -> Iterator[None]:
+        """Keep others from deploying into *folder* meanwhile: pip and git would meet there."""
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            # There is none yet, or it is none: what comes next says so.
+            yield
+            return
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DeployFailed(
+                    "teams", f"somebody else deploys into {folder} right now; again when that ends"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
 
     # Which folder
 
