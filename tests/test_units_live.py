@@ -68,6 +68,9 @@ class UnitsLiveTests(SynchronousTestCase):
         until(lambda: host.journal().count("taking up 2 running") == 2, "no newer keeper")
         self.assertEqual(host.shown("MainPID"), keeper)
         self.assertEqual(host.shown("StatusText"), trial)
+        # What the teams may write to temporarily is there still.
+        live = json.loads(host.run("snickers", "--json", "teams"))["live"]["pid"]
+        host.run("nsenter", "--target", str(live), "--mount", "touch", "/tmp/file", "/var/tmp/file")
         self.change(host, "commit", "red serves")
         self.assertEqual(host.shown("NRestarts"), "1")
 
