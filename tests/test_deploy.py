@@ -126,6 +126,31 @@ class DeployTests(SynchronousTestCase):
         self.assertEqual(self.steps[0], f"red: fetching into {self.red}")
         self.assertIn("red: watched for 60 s more; 0 answers, 0 errors, 0 alarms", self.steps)
 
+    def test_two_at_once(self) -> None:
+        """Who deploys into a folder is alone with it until the end; the second one is told so."""
+        told: list[str] = []
+        runs = self.runs
+
+        def meanwhile(command: Sequence[str], folder: str) -> tuple[int, str]:
+            if "pull" in command:
+                told.append(str(self.failed()))
+            return runs(command, folder)
+
+        self.runs = meanwhile  # type: ignore[method-assign]
+        self.assertEqual(self.deploy(), "red serves 2.0 and stays")
+        self.assertEqual(
+            told,
+            [f"teams: somebody else deploys into {self.red} right now; again when that ends"],
+        )
+
+    def test_changed_over_meanwhile(self) -> None:
+        """Where another deployment has just ended, the folder that was chosen may be live now:
+        nothing is done to it."""
+        told = iter([self.keeper.status(), self.keeper.status() | {"live": RED}])
+        self.patch(self.keeper, "status", lambda: next(told))
+        self.assertIn("changed over just now", str(self.failed()))
+        self.assertEqual(self.ran, [])
+
     def test_a_branch_or_tag(self) -> None:
         """A branch is what it is at the origin; a tag or commit is itself."""
         self.deploy(Wanted("next", 0))

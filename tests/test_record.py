@@ -88,6 +88,10 @@ class TextTests(SynchronousTestCase):
             if found is not None:
                 self.assertIn(found.pair.good, p.TEAMS)
 
+    def test_too_deep(self) -> None:
+        """What nests too deep says nothing, and does not end who reads it."""
+        self.assertIsNone(read(b"[" * 100_000))
+
     def test_after_a_boot(self) -> None:
         """Which team is good outlives a boot; no process does."""
         left = without_members(record(evolve(TRIAL, good="red")))

@@ -154,6 +154,15 @@ class StateTests(SynchronousTestCase):
         self.patch(os, "geteuid", lambda: 4711)
         self.assertEqual(self.state.read(), b"")
 
+    def test_a_folder(self) -> None:
+        """A folder in the record's place is as good as none, and leaves nothing open."""
+        self.state.open()
+        self.addCleanup(self.state.close)
+        Path(self.state.path("keeper.json")).mkdir()
+        before = os.listdir("/proc/self/fd")
+        self.assertEqual(self.state.read(), b"")
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
 
 class ServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -233,6 +242,23 @@ class ServiceTests(SynchronousTestCase):
         (words,) = self.failed
         self.assertIn("another server listens there", words)
         self.assertFalse(self.threads.started)
+
+    def test_in_the_way(self) -> None:
+        """What lies in the place of the control socket is told with its path, as a person knows
+        it."""
+        path = self.folder / "teams" / "keeper.sock"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_text("precious")
+        service = self.make({})
+        self.addCleanup(service._state.close)
+        service.privilegedStartService()
+        service.startService()
+        self.addCleanup(lambda: service._ear is None or service._ear.stop())
+        for _, sock in service._fronts:
+            sock.close()
+        (words,) = self.failed
+        self.assertIn(f"{path} is in the way", words)
+        self.assertNotIn("/proc/", words)
 
     def test_tells_the_manager(self) -> None:
         """Ready when a team serves for the first time; what is going on each time it changes."""

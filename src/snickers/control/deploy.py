@@ -8,11 +8,13 @@ newcomer back by itself.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -132,8 +134,17 @@ class Deploy:
 
     def do(self) -> str:
         """Do all of it and return how it has ended; raises `DeployFailed` or `ControlFailed`."""
-        status = self._keeper.status()
-        self._choose(status)
+        self._choose(self._keeper.status())
+        folder = self._folder
+        with self._alone(folder):
+            status = self._keeper.status()
+            self._choose(status)
+            if self._folder != folder:
+                raise DeployFailed("teams", "they have changed over just now; again, if need be")
+            return self._noted(status)
+
+    def _noted(self, status: Mapping[str, Any]) -> str:
+        """Do it, and leave a note of how it ended."""
         try:
             self._fetch()
             identity = self._identity()
@@ -163,6 +174,26 @@ class Deploy:
             return f"{self.team} serves {version}, on trial: 'snickers teams commit' has it stay"
         self._commit(newcomer)
         return f"{self.team} serves {version} and stays"
+
+    @contextmanager
+    def _alone(self, folder: str) -> Iterator[None]:
+        """Keep others from deploying into *folder* meanwhile: pip and git would meet there."""
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            # There is none yet, or it is none: what comes next says so.
+            yield
+            return
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DeployFailed(
+                    "teams", f"somebody else deploys into {folder} right now; again when that ends"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
 
     # Which folder
 

@@ -142,7 +142,7 @@ def read(data: bytes) -> Record | None:
         alarms = _alarms(told.get("alarms"))
         pair = evolve(pair, raised=frozenset(kind for kind, _, _ in alarms))
         return Record(pair, processes, names, str(told["boot"]), alarms)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -186,11 +186,12 @@ class State:
             descriptor = os.open("keeper.json", flags, dir_fd=self._descriptor)
         except OSError:
             return b""
+        found = os.fstat(descriptor)
+        # It says whom to signal: what others may have put there says nothing.
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            os.close(descriptor)
+            return b""
         with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            # It says whom to signal: what others may have put there says nothing.
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-                return b""
             return file.read(1 << 20)
 
     def write(self, data: bytes) -> None:
@@ -316,7 +317,8 @@ class KeeperService(Service):
             self._keep(left)
         except (CannotKeep, CannotListen, notices.CannotHear, ControlUnavailable) as problem:
             self._threads.stop()
-            self._fail(str(problem))
+            # As a person knows the folder, and not as this process does.
+            self._fail(str(problem).replace(self._state.own_path(""), self._state.path("")))
 
     def _keep(self, left: record.Record | None) -> None:
         processes = self._still_running(left)
