@@ -27,7 +27,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n
 class TeamTests(Case, TestCase):
     """Standing by, proving, taking and giving; the keeper is the test's socket."""
 
-    timeout = 60
+    timeout = 120
     watchdog = ""
 
     def setUp(self) -> None:
