@@ -93,7 +93,8 @@ class AsksTests(SynchronousTestCase):
             [
                 {
                     "failed": "'fly' is not known to this keeper; it knows status, switch, "
-                    "restart, commit, rollback"
+                    "restart, commit, rollback, hurry blue, "
+                    "hurry red"
                 }
             ],
         )

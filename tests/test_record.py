@@ -43,6 +43,20 @@ class TextTests(SynchronousTestCase):
         busy = evolve(SERVING, live=evolve(BLUE, answers=7, errors=1, open=3))
         self.assertEqual(read(write(record(busy))), record(SERVING))
 
+    def test_finishing(self) -> None:
+        """Who finishes what is open goes on with it under a later keeper, by the same time, and is
+        watched anew; for an older keeper it is one that ends, without a time for it."""
+        one = evolve(BLUE, accepts=False, finishes=True, finishing=590.0, finish_by=9000.0)
+        left = record(evolve(SERVING, live=evolve(RED, serves=1.0), ending=(one,)))
+        self.assertEqual(read(write(left)), left)
+        beats = evolve(left.pair, ending=(evolve(one, beats=True),))
+        pair, commands = taken_up(beats, [1, 2], NOW)
+        self.assertEqual(commands, (p.Accept(2),))
+        look_at = NOW + WATCHDOG - LOOK_AGAIN
+        self.assertEqual(pair.ending, (evolve(one, beats=True, look_at=look_at),))
+        (told,) = json.loads(write(left))["ending"]
+        self.assertIsNone(told["kill_at"])
+
     def test_alarms(self) -> None:
         """What a person was told and still holds is kept; damage to that loses nothing else."""
         alarms = (("team taken back", "red erred; blue takes over again", 1e9),)

@@ -90,7 +90,7 @@ class ChangeTests(Case):
         with kept.crowd() as counts:
             words = kept.failed("switch")
         self.assertEqual(
-            words, "red ended with status 3 before it had proven itself (see the log); blue goes on"
+            words, "red has not proven itself: it ended with status 3 (see the log); blue goes on"
         )
         self.assertEqual(set(counts), {"answered"})
 

@@ -272,7 +272,7 @@ class ServiceTests(SynchronousTestCase):
     def test_end_takes_its_time(self) -> None:
         """Systemd is told how long the teams may take to finish what they have open."""
         self.service._state.open()
-        self.service.keeper.configured(60.0, 600.0)
+        self.service.keeper.configured(60.0, 600.0, 86400.0)
         done = self.service.stopService()
         self.threads.fake.run_all()
         self.successResultOf(done)
@@ -332,9 +332,10 @@ class ServiceTests(SynchronousTestCase):
         for what in ("rollback", "restart"):
             self.service.ask(what, cast("Any", None))
         self.assertEqual(asked, ["rollback", "restart"])
-        self.configured = evolve(self.configured, drain_within=77.0)
+        self.configured = evolve(self.configured, drain_within=77.0, finish_within=78.0)
         self.threads.fake.run_all()
         self.assertEqual(self.service.keeper.pair.drain_within, 77.0)
+        self.assertEqual(self.service.keeper.pair.finish_within, 78.0)
 
     def test_renewed(self) -> None:
         """A newer keeper takes the place of this one when it is sound, and all is written."""

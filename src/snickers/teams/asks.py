@@ -2,7 +2,8 @@
 
 ``{"do": "status"}`` is answered with one line. ``switch``, ``restart``, ``commit`` and ``rollback``
 are answered with ``{"progress": words}`` as it goes, and at last with ``{"done": words}`` or
-``{"failed": words}``. Whoever can open the socket steers the teams, so it is its owner's alone.
+``{"failed": words}``; so are ``hurry blue`` and ``hurry red``, for who is about to do something to
+that team's folder. Whoever can open the socket steers the teams, so it is its owner's alone.
 What is asked may be of any version: what is not understood is refused in words.
 """
 

@@ -64,6 +64,7 @@ def write(record: Record) -> bytes:
             **asdict(one),
             # JSON has no infinity. Whoever is silent is looked at anew.
             "kill_at": one.kill_at if math.isfinite(one.kill_at) else None,
+            "finish_by": one.finish_by if math.isfinite(one.finish_by) else None,
             "look_at": None,
             "process": None if process is None else asdict(process),
         }
@@ -112,31 +113,32 @@ def read(data: bytes) -> Record | None:
             process = entry.pop("process")
             if process is not None:
                 processes[int(entry["id"])] = Process(int(process["pid"]), int(process["began"]))
-            serves = entry["serves"]
+            serves, finishing = entry["serves"], entry.get("finishing")
             if entry["team"] not in p.TEAMS:
                 raise ValueError
             told = {
                 **entry,
                 "began": float(entry["began"]),
                 "serves": None if serves is None else float(serves),
-                "kill_at": math.inf if entry["kill_at"] is None else float(entry["kill_at"]),
+                "kill_at": _time(entry["kill_at"]),
+                "finish_by": _time(entry.get("finish_by")),
+                "finishing": None if finishing is None else float(finishing),
                 "look_at": math.inf,
             }
             return Member(**_known(Member, told))
 
-        until = told["until"]
         pair = Pair(
             stage=Stage(told["stage"]),
             live=member(told["live"]),
             other=member(told["other"]),
             ending=tuple(one for one in map(member, told["ending"]) if one is not None),
-            until=math.inf if until is None else float(until),
+            until=_time(told["until"]),
             trial=Trial(**_known(Trial, told["trial"])),
             good=p.TEAMS[p.TEAMS.index(told["good"])],
             failures=int(told["failures"]),
             unproven=int(told["unproven"]),
             next_id=int(told["next_id"]),
-            calm_at=math.inf if told.get("calm_at") is None else float(told["calm_at"]),
+            calm_at=_time(told.get("calm_at")),
         )
         names = tuple(str(name) for name in told["names"])
         alarms = _alarms(told.get("alarms"))
@@ -144,6 +146,10 @@ def read(data: bytes) -> Record | None:
         return Record(pair, processes, names, str(told["boot"]), alarms)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _time(told: Any) -> float:
+    return math.inf if told is None else float(told)
 
 
 def _alarms(told: Any) -> tuple[Told, ...]:
@@ -209,11 +215,10 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
 def _watched(pair: Pair, now: float) -> Pair:
     """Return *pair* as one that begins to be watched now: nobody has been silent yet, and who ends
     has a time for it, as one of an older keeper had not."""
-    for member in (pair.live, pair.other):
-        if member is not None:
-            pair = pair.changed(listened(member, now))
+    for member in pair.watched():
+        pair = pair.changed(listened(member, now))
     for member in pair.ending:
-        if not math.isfinite(member.kill_at):
+        if not math.isfinite(member.kill_at) and not member.at_leisure:
             pair = pair.changed(evolve(member, kill_at=end_by(pair, member, now)))
     return pair
 

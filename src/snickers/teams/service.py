@@ -386,12 +386,16 @@ class KeeperService(Service):
             self._signals[number] = signal.signal(number, self._handler(act))
         # What a person means for a team would end the keeper.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        self.keeper.configured(self._configured.commit_after, self._configured.drain_within)
+        self._apply(self._configured)
         if left is None:
             self.keeper.begin()
             return
         self._know(left.alarms)
-        before = evolve(left.pair, drain_within=self._configured.drain_within)
+        before = evolve(
+            left.pair,
+            drain_within=self._configured.drain_within,
+            finish_within=self._configured.finish_within,
+        )
         pair, commands = record.taken_up(before, processes, self._reactor.seconds())
         if processes:
             self.log.info(
@@ -500,7 +504,7 @@ class KeeperService(Service):
 
         def take(configured: Configured) -> None:
             self._alarm.command = configured.alarm_command
-            self.keeper.configured(configured.commit_after, configured.drain_within)
+            self._apply(configured)
             self._configured = configured
 
         done = self._threads.run(self._reading)
@@ -509,6 +513,11 @@ class KeeperService(Service):
             lambda failure: self.log.warn(
                 "the configuration is not read anew: {problem}", problem=failure.getErrorMessage()
             ),
+        )
+
+    def _apply(self, configured: Configured) -> None:
+        self.keeper.configured(
+            configured.commit_after, configured.drain_within, configured.finish_within
         )
 
     def ask(self, what: str, asker: Asking) -> None:
