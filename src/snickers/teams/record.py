@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import asdict, evolve, fields_dict, frozen
@@ -19,6 +19,7 @@ from snickers.teams.ends import listened
 from snickers.teams.machine import step
 from snickers.teams.moves import ENDED, STEADY, dismiss, end_by
 from snickers.teams.pair import Command, Member, Pair, Purpose, Stage, Step, Trial
+from snickers.teams.survivors import Survivor
 
 FORMAT = 1
 """Raised when a record of before cannot be understood any more."""
@@ -210,6 +211,47 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
             pair, more = step(pair, p.Ended(member.id, "ended while no keeper watched"), now)
             commands += more
     return pair, tuple(commands)
+
+
+def with_survivors(
+    left: Record | None, alive: Iterable[int], found: Sequence[Survivor], on_duty: int, now: float
+) -> tuple[Record | None, tuple[Command, ...]]:
+    """Return the record with the processes *found* that it does not know of, and what is to be done
+    before it is taken up.
+
+    *alive*: its own members whose processes still run; *on_duty*: the process that is, 0 if that
+    is not known. Whoever is on duty serves, or the youngest one if nobody says so; the others that
+    the record is wrong about end, since nobody knows what they were to become.
+    """
+    if not found:
+        return left, ()
+    living = set(alive)
+    names = found[-1].names
+    record = Record(Pair(), {}, names, "") if left is None else left
+    pair, processes = record.pair, dict(record.processes)
+    known = {processes[id].pid for id in living if id in processes}
+    lives = pair.live is not None and pair.live.id in living
+    serves = 0 if on_duty in known else on_duty
+    if serves not in {one.pid for one in found}:
+        serves = 0 if lives or on_duty in known else found[-1].pid
+    commands: list[Command] = []
+    superfluous = [one for one in (pair.live, pair.other) if one is not None and serves]
+    live = None
+    for one in found:
+        member = Member(pair.next_id, one.team, now, accepts=one.pid == serves, serves=now)
+        pair = evolve(pair, next_id=pair.next_id + 1)
+        processes[member.id] = Process(one.pid, one.began)
+        if one.pid == serves:
+            live = member
+        else:
+            superfluous.append(member)
+    for member in superfluous:
+        pair = dismiss(pair, member, now)
+        if member.id in living or member.id in processes:
+            commands += [p.StandBy(member.id), p.End(member.id)]
+    if live is not None:
+        pair = evolve(pair, stage=Stage.SERVING, live=live, other=None, until=now)
+    return evolve(record, pair=pair, processes=processes, names=names), tuple(commands)
 
 
 def _watched(pair: Pair, now: float) -> Pair:
