@@ -127,6 +127,44 @@ class TakesOverTests(ParallelCase):
         life.hear(e.EngineFound)
         self.assertEqual(life.hear(e.TimePassed), (e.Settle("two"),))
 
+    def test_not_frozen_meanwhile(self) -> None:
+        """It is not paused while another one runs beside it, of which nothing would be known then;
+        it is put to sleep, which ends both."""
+        for life in (
+            evolve(LIFE, pause_after=10),
+            evolve(LIFE, pause_after=10, veto=("in-use",)),
+        ):
+            told = self.replaced(0)
+            told.state = evolve(told.state, life=life)
+            told.hear(e.SettleFailed("two", "no room"))
+            told.pass_time(50)
+            self.assertEqual((told.state.phase, told.said), (Phase.AWAKE, (e.Warn("no room"),)))
+            self.assertEqual(told.pass_time(10), (e.Settle("two"),))
+            told.hear(e.SettleFailed("two", "no room"))
+            *_, rest = told.pass_time(40)
+            if life.veto:
+                self.assertIsInstance(rest, e.Inquire)
+                (rest,) = told.hear(e.Consented)
+            self.assertIsInstance(rest, e.Stop)
+        told = self.replaced(0)
+        told.state = evolve(told.state, life=evolve(LIFE, pause_after=10))
+        self.assertEqual(told.pass_time(10), ())
+        told.hear(e.Settled("two"))
+        (pause,) = told.hear(e.TimePassed)
+        self.assertIsInstance(pause, e.Pause)
+
+    def test_uses_of_one_long_gone(self) -> None:
+        """A use of a server that has gone before both is never counted as one more than there
+        are."""
+        life = self.replaced(0)
+        life.state = evolve(life.state, uses=1)
+        life.hear(e.Exited("two", "It ended."))
+        life.hear(e.Reverted, SERVER)
+        life.state = evolve(life.state, parting=Parting(NEW, 1, 2000.0))
+        life.hear(e.GivenBack(("127.0.0.1", 7)))
+        assert life.state.parting is not None
+        self.assertEqual((life.state.uses, life.state.parting.uses), (0, 0))
+
     def test_three_are_too_many(self) -> None:
         """A change that comes while the old one is still used waits until it has gone."""
         life = self.replaced()

@@ -10,7 +10,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from snickers.config.values import Container, Lifecycle, Process, Site, Static
-from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.containers.engine import EngineAway, EngineFailed, Turns
 from snickers.containers.pins import Pins
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
@@ -565,6 +565,23 @@ class LivesTests(LivesCase):
         starting = Deferred()
         self.begin(container())
         self.engine.start = lambda declared, progress, fresh=False, beside="": starting
+        self.lives.take("a.example", Waiter())
+        self.turn()
+        self.lives.hand_over()
+        gone = self.lives.release(3.0)
+        self.turn(2)
+        self.assertNoResult(gone)
+        starting.errback(EngineFailed("no"))
+        self.turn()
+        self.successResultOf(gone)
+
+    def test_turn_taken(self):
+        """That one starts is waited for, too, where the engine lets calls have their turns."""
+        starting, turns = Deferred(), Turns()
+        self.begin(container())
+        self.engine.start = lambda declared, progress, fresh=False, beside="": turns.run(
+            "a.example", lambda: starting
+        )
         self.lives.take("a.example", Waiter())
         self.turn()
         self.lives.hand_over()
@@ -1333,6 +1350,22 @@ class PinTests(LivesCase):
         self.turn()
         self.successResultOf(updating)
         self.assertEqual(self.state()["pinned"], "lamp:8")
+
+    def test_written_before_it_passes_on(self):
+        """Whoever takes over reads what is kept: duty does not pass while it is being written."""
+        writing = Deferred()
+        self.lives.pins = Pins(self.file, lambda act, *arguments: writing)
+        self.begin(self.box())
+        self.awake()
+        self.successResultOf(self.update("lamp:8"))
+        self.lives.hand_over()
+        gone = self.lives.release(3.0)
+        self.turn(2)
+        self.assertNoResult(gone)
+        writing.callback(None)
+        self.turn()
+        self.successResultOf(gone)
+        self.assertEqual(self.lives.calls, set())
 
     def test_back_to_the_files(self):
         """The file's image, asked for by name, ends the pin; a plain update is of the pinned

@@ -149,6 +149,18 @@ class SwapTests(SynchronousTestCase):
         (grant,) = life.hear(e.Arrived(1))
         self.assertIsInstance(grant, e.Grant)
 
+    def test_not_prepared_without_the_engine(self) -> None:
+        """A newer image that could not be asked for is not tried by the way later: whoever wanted
+        it was told so."""
+        life = Dialogue(LIFE, good=SERVER)
+        life.hear(e.UpdateAsked)
+        _, unwoken = life.hear(e.PrepareFailed, "Docker is away.", True)
+        self.assertEqual(unwoken, e.SayUnwoken("Docker is away."))
+        life.hear(e.SleepAsked)
+        life.hear(e.Stopped)
+        (start,) = life.hear(e.Arrived(1))
+        self.assertEqual(start, e.Start(life.state.epoch, fresh=False))
+
     def test_first_start(self) -> None:
         """There is nothing to go back to: a start that fails is a crash, with more patience."""
         life = Dialogue(LIFE, Phase.STARTING, instance=None, began=1000.0, proven=False)

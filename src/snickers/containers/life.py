@@ -208,7 +208,7 @@ def due(state: State) -> float:
             if state.engine and state.parting is not None and not state.parting.told:
                 when = min(when, state.parting.until)
             if state.engine and life.wake != "always" and not state.inquiring:
-                when = min(when, state.used + min(life.idle_after, life.pause_after))
+                when = min(when, rests_at(state))
             if state.crashes:
                 when = min(when, state.since + STEADY)
         case Phase.PAUSED:
@@ -216,6 +216,14 @@ def due(state: State) -> float:
         case Phase.DRAINING | Phase.STOPPING | Phase.REMOVING | Phase.CRASHED:
             when = min(when, state.until)
     return when
+
+
+def rests_at(s: State) -> float:
+    """Return when it comes to rest if nobody uses it before."""
+    if s.parting is not None:
+        # Not frozen before what runs beside it has gone, of which nothing would be known then.
+        return s.used + s.life.idle_after
+    return s.used + min(s.life.idle_after, s.life.pause_after)
 
 
 def _fresh(s: State) -> bool:

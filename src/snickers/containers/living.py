@@ -67,7 +67,7 @@ class Surroundings(Protocol):
     alarm: IAlarm | None
     wall: Callable[[], float]
     calls: set[Deferred[None]]
-    """What engines were asked to do and have not done; each fires when it is over."""
+    """What engines, or the disk, were asked to do and have not done; each fires when it is over."""
 
     def scheduled(self, life: Living) -> None:
         """`Living.due` was set."""

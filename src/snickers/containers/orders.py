@@ -97,7 +97,8 @@ def _call(
     )
     calling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
     calls = life.calls
-    if awaited and not calling.called:
+    if awaited:
+        # Also one that is called, and waits for another: an engine's turns are such.
         calls.add(calling)
         calling.addCallback(lambda _: calls.discard(calling))
 

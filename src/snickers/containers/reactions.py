@@ -43,6 +43,7 @@ from snickers.containers.life import (
     prepare,
     refuse,
     replacing,
+    rests_at,
     resume,
     rise,
     settle,
@@ -118,9 +119,12 @@ def take(s: State, event: e.Taken, now: float) -> Step:
 def give(s: State, event: e.GivenBack, now: float) -> Step:
     parting = s.parting
     former = None if parting is None else parting.instance
-    if parting and parting.uses and former and former.address == event.address:
-        s = evolve(s, parting=evolve(parting, uses=parting.uses - 1))
-    return evolve(s, uses=max(0, s.uses - 1), used=now), ()
+    uses = max(0, s.uses - 1)
+    if parting and parting.uses:
+        own = parting.uses - (former is not None and former.address == event.address)
+        # Those of servers that are long gone may have been counted as its own.
+        s = evolve(s, parting=evolve(parting, uses=min(own, uses)))
+    return evolve(s, uses=uses, used=now), ()
 
 
 def give_awake(s: State, event: e.GivenBack, now: float) -> Step:
@@ -458,7 +462,7 @@ def tick_awake(s: State, event: e.TimePassed, now: float) -> Step:
         return evolve(s, used=now), parting
     life = s.life
     idle = s.engine and life.wake != "always" and not s.inquiring
-    if not idle or now < s.used + min(life.idle_after, life.pause_after):
+    if not idle or now < rests_at(s):
         return s, parting
     s, commands = inquire(s, now) if life.veto else depart(s, now)
     return s, (*parting, *commands)

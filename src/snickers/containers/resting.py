@@ -26,6 +26,7 @@ from snickers.containers.life import (
     leave,
     lose,
     replacing,
+    rests_at,
     resume,
     rise,
     stop,
@@ -170,7 +171,7 @@ def consented(s: State, event: e.Consented, now: float) -> Step:
     s = evolve(s, inquiring=False, crowded=False)
     if crowded and not s.uses:
         return stop(s, now, After.SLEEP)
-    if s.uses or now < s.used + min(s.life.idle_after, s.life.pause_after):
+    if s.uses or now < rests_at(s):
         return s, ()
     return r.depart(s, now)
 

@@ -435,7 +435,7 @@ class Lives:
         life.roster.part(life.site)
         if life.next is None:
             if self.pins is not None and self.pins.of(life.site) is not None:
-                self.pins.keep(life.site, None)
+                self._note(self.pins, life.site, None)
             del self._lives[life.site]
             self.moved(life.site)
             return
@@ -483,7 +483,7 @@ class Lives:
 
     def _pin(self, life: Living, pin: Pin | None) -> None:
         assert self.pins is not None
-        self.pins.keep(life.site, pin)
+        self._note(self.pins, life.site, pin)
         pinned = life.filed if pin is None else pin.applied(life.filed)
         life.exact = pinned.exact
         life.declared = evolve(pinned, exact="")
@@ -494,8 +494,14 @@ class Lives:
             return filed
         if pin.holds(filed):
             return pin.applied(filed)
-        self.pins.keep(filed.site, None)
+        self._note(self.pins, filed.site, None)
         return filed
+
+    def _note(self, pins: Pins, site: str, pin: Pin | None) -> None:
+        # Whoever takes over reads the file, and must not read it before it is written.
+        writing, calls = pins.keep(site, pin), self.calls
+        calls.add(writing)
+        writing.addCallback(lambda _: calls.discard(writing))
 
     def _notice(self, site: str, life: Living) -> str:
         """Return what the owner should know of a server that runs."""

@@ -55,8 +55,10 @@ def prepared(s: State, event: e.Prepared, now: float) -> Step:
 
 def unprepared(s: State, event: e.PrepareFailed, now: float) -> Step:
     if event.away:
-        # When the engine is back it is compared, and replaced then.
-        return evolve(s, preparing=False), (e.Warn(event.words), e.SayUnwoken(event.words))
+        # When the engine is back it is compared, and what is declared anew is replaced then. Not so
+        # a newer image: whoever asked for one is told that it was not tried.
+        s = evolve(s, preparing=False, updating=False)
+        return s, (e.Warn(event.words), e.SayUnwoken(event.words))
     assert s.instance is not None
     refused = s.fingerprint if s.fingerprint != s.instance.fingerprint else ""
     s = evolve(
