@@ -291,6 +291,38 @@ class AsleepTests(CopiesTests):
         self.assertEqual(await self.whys(), ["fell asleep"])
 
 
+class BesideTests(CopiesTests):
+    """``update = parallel``: while the next server is tried beside the one that serves."""
+
+    async def replacing(self) -> None:
+        self.have(update="parallel", snapshot=SNAPSHOT)
+        await self.wake()
+        self.prober.passing = False
+        self.have("lamp:2", update="parallel", snapshot=SNAPSHOT)
+        await self.stage("replacing")
+
+    async def test_snapshot(self) -> None:
+        """A copy is made of what serves, with its own command, at once."""
+        await self.replacing()
+        await self.copies.snapshot(NAME, self.said.append)
+        self.assertEqual(self.host.ran, [(NAME, SNAPSHOT)])
+        self.assertEqual(self.lives.stage(NAME), "replacing")
+
+    async def test_restore(self) -> None:
+        """A restore, which has to stop what runs, lets the next one prove itself or not first."""
+        await self.stage("asleep")
+        copy = await self.copies.snapshot(NAME, ignore)
+        await self.replacing()
+        write(self.data, page="two")
+        restoring = self.copies.restore(NAME, copy.id, self.said.append)
+        await self.until(lambda: "the next server is being tried" in self.said)
+        self.assertEqual((self.page(), self.lives.stage(NAME)), ("two", "replacing"))
+        self.prober.passing = True
+        self.host.end_beside(NAME)
+        await restoring
+        self.assertEqual(self.page(), "one")
+
+
 class TrialTests(CopiesTests):
     """``copy before update``."""
 

@@ -362,6 +362,15 @@ class WishesTests(ParallelCase):
         life.hear(e.SleepAsked)
         self.assertIs(life.state.phase, Phase.STOPPING)
 
+    def test_wake(self) -> None:
+        """It is awake: who wants that need not wait for the newcomer, unless there shall be none;
+        who waits for that waits on."""
+        for life in (self.replacing(), self.proving()):
+            self.assertEqual(life.hear(e.WakeAsked()), (e.Confirm(),))
+            self.assertEqual(life.hear(e.WakeAsked(alone=True)), ())
+            self.assertIs(life.state.phase, Phase.REPLACING)
+        self.assertIn(e.SayWoken(), life.hear(e.HealthPassed))
+
     def test_sleep_and_wake(self) -> None:
         """If it is woken while it drains, the newcomer is ended."""
         life = self.proving()
@@ -372,12 +381,6 @@ class WishesTests(ParallelCase):
         life.hear(e.WakeAsked)
         said = life.hear(e.HealthPassed)
         self.assertEqual(said, (e.SayWoken(), e.Settle("one")))
-
-    def test_wake(self) -> None:
-        """Who wants it awake hears when the trial is over."""
-        life = self.proving()
-        self.assertEqual(life.hear(e.WakeAsked), ())
-        self.assertIn(e.SayWoken(), life.hear(e.HealthPassed))
 
     def test_removed(self) -> None:
         """A site that is gone has no server left."""

@@ -55,6 +55,7 @@ MARGIN = 60.0
 """Seconds that a server may take to fall asleep beyond what its section allows it."""
 
 _AT_REST = ("asleep", "crashed")
+_SERVES = ("awake", "replacing")
 _log = Logger()
 
 
@@ -64,6 +65,8 @@ class Servers(Protocol):
     def stage(self, site: str) -> str: ...
 
     def wake(self, site: str, progress: Progress) -> Deferred[None]: ...
+
+    def wake_alone(self, site: str, progress: Progress) -> Deferred[None]: ...
 
     def sleep(self, site: str, progress: Progress) -> Deferred[None]: ...
 
@@ -345,7 +348,7 @@ class Copies:
     async def _snapshot(self, site: Site, progress: Progress) -> Copy:
         await self._steady(site, progress)
         assert site.life is not None
-        if site.life.snapshot and self._lives.stage(site.name) == "awake":
+        if site.life.snapshot and self._lives.stage(site.name) in _SERVES:
             progress("its snapshot command runs")
             ran = await self._lives.run(site.name, site.life.snapshot, site.life.snapshot_within)
             if ran.code:
@@ -356,8 +359,8 @@ class Copies:
         return await self._make(site, site.data, ASKED, progress)
 
     async def _steady(self, site: Site, progress: Progress) -> None:
-        """Have its server be awake or at rest, or away from what is known."""
-        if self._lives.stage(site.name) not in ("awake", "away", "", *_AT_REST):
+        """Have its server serve or be at rest, or away from what is known."""
+        if self._lives.stage(site.name) not in (*_SERVES, "away", "", *_AT_REST):
             # About to be one of them: whoever waits for it shall not be turned away.
             await self._lives.wake(site.name, progress)
 
@@ -397,6 +400,9 @@ class Copies:
         name = site.name
         try:
             await self._steady(site, progress)
+            if self._lives.stage(name) == "replacing":
+                # Whoever waits for the next server shall not be turned away.
+                await self._lives.wake_alone(name, progress)
         except LifeFailed:
             pass  # It may be the data that keeps it from waking.
         awake = self._lives.stage(name) in ("awake", "replacing", "starting", "checking")

@@ -323,6 +323,9 @@ class Crowded:
 class WakeAsked:
     """A person wants it awake."""
 
+    alone: bool = False
+    """...and no other server being tried beside it."""
+
 
 @frozen
 class SleepAsked:
@@ -598,6 +601,11 @@ class SayUnwoken:
 
 
 @frozen
+class Confirm:
+    """What was asked for last is done already: tell that person. The others wait on."""
+
+
+@frozen
 class Decline:
     """What was asked for last is not done: tell that person why. The others wait on."""
 
@@ -649,6 +657,7 @@ Command = (
     | Settle
     | Keep
     | Trust
+    | Confirm
     | Decline
     | Copy
     | Look

@@ -586,6 +586,11 @@ class Living:
     def _say_unwoken(self, command: e.SayUnwoken) -> None:
         self._done(self._wakers, command.words)
 
+    def _confirm(self, command: e.Confirm) -> None:
+        if self._wakers:
+            done, _ = self._wakers.pop()
+            done.callback(None)
+
     def _decline(self, command: e.Decline) -> None:
         if self._wakers:
             done, _ = self._wakers.pop()
@@ -605,6 +610,7 @@ _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
     e.Tell: Living._do_tell,
     e.SayWoken: Living._say_woken,
     e.SayUnwoken: Living._say_unwoken,
+    e.Confirm: Living._confirm,
     e.Decline: Living._decline,
     e.SaySlept: Living._say_slept,
     e.SayUnslept: Living._say_unslept,

@@ -174,7 +174,9 @@ def _abandon(s: State, now: float) -> State:
 
 
 def want(s: State, event: e.WakeAsked, now: float) -> Step:
-    return s, (e.Tell("the next server is being tried"),)
+    if event.alone:
+        return s, (e.Tell("the next server is being tried"),)
+    return w.woken(s, event, now)
 
 
 def sleep(s: State, event: e.SleepAsked, now: float) -> Step:

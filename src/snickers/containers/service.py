@@ -362,6 +362,10 @@ class Lives:
     def wake(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.WakeAsked(), progress)
 
+    def wake_alone(self, site: str, progress: Progress) -> Deferred[None]:
+        """As `wake`, where no other server is being tried beside it."""
+        return self._ask(site, e.WakeAsked(alone=True), progress)
+
     def sleep(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.SleepAsked(), progress)
 
