@@ -45,6 +45,7 @@ from snickers.containers.life import (
     replacing,
     rests_at,
     resume,
+    revert,
     rise,
     settle,
     stop,
@@ -180,7 +181,7 @@ def start_failed(s: State, event: e.StartFailed, now: float) -> Step:
     if event.away:
         return lose(s, now, event.words)
     # What was never started has touched nothing.
-    return crash(evolve(s, touched=False), now, event.words)
+    return crash(evolve(s, touched=s.touched and not s.clean), now, event.words)
 
 
 def stopped(s: State, event: e.Stopped, now: float) -> Step:
@@ -216,6 +217,10 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
         # What another Snickers left, even asleep, is what there is to go back to.
         s = evolve(s, good=found, before=event.former)
     told = s.inherited
+    if s.phase is Phase.AWAY and s.back is not None and not s.gone:
+        return revert(s, now, s.back)
+    if told is not None and told.good and found is not None:
+        s = _go_on_trying(s, told, found, event.former)
     if found is None or not found.running or found.address is None:
         if s.phase is not Phase.AWAY:
             return s, ()
@@ -224,6 +229,9 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
         # Why nothing was known of it is over, now that something is.
         return settle(evolve(s, detail=""), now)
     s = _beside(evolve(s, instance=found), event, now)
+    if s.copied and not s.held and not s.gone:
+        # It was being tried: begin anew, with others kept from the folder.
+        return halt(s, now, After.START)
     if told is not None and told.stopping:
         # The call may go on that was made to stop it: it will not be there for long.
         return halt(s, now, After.SLEEP)
@@ -244,8 +252,22 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
     return resume(s, now) if wanted else (s, ())
 
 
+def _go_on_trying(s: State, told: e.Inherited, found: Instance, former: Instance | None) -> State:
+    """Another Snickers was trying a server; *found* is that or the good one."""
+    good = next((each for each in (found, former) if each and each.id == told.good), None)
+    if good is None or (good is found and found.running):
+        # Nothing can come back, or it serves on what is its own.
+        return evolve(s, copied="", touched=False, updating=False)
+    s = evolve(s, good=good, before=None)
+    if not told.back:
+        return s
+    refused = "" if s.fingerprint == good.fingerprint else s.fingerprint
+    return evolve(s, fingerprint=good.fingerprint, refused=refused, updating=False)
+
+
 def inherit(s: State, event: e.Inherited, now: float) -> Step:
-    return evolve(s, inherited=event, crashes=event.crashes, put=event.put), ()
+    s = evolve(s, inherited=event, crashes=event.crashes, put=event.put, updating=event.updating)
+    return evolve(s, copied=event.copied, touched=bool(event.copied)), ()
 
 
 def rest(s: State, now: float, told: e.Inherited) -> Step:

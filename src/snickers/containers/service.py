@@ -66,7 +66,7 @@ _log = Logger()
 class Trials(Protocol):
     """What copies sites' folders: see `snickers.containers.copies.Copies`."""
 
-    def begin_trial(self, site: str, progress: Progress) -> Deferred[str]:
+    def begin_trial(self, site: str, progress: Progress, had: str = "") -> Deferred[str]:
         """See `snickers.containers.living.Surroundings.copy`."""
 
     def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
@@ -448,10 +448,10 @@ class Lives:
         life.next.uses += life.uses
         life.next.roster.join(life.site, life.next)
 
-    def copy(self, site: str, progress: Progress) -> Deferred[str]:
+    def copy(self, site: str, progress: Progress, had: str) -> Deferred[str]:
         if self.copies is None:
             return fail(CopyFailed("Nothing here makes copies."))
-        return self.copies.begin_trial(site, progress)
+        return self.copies.begin_trial(site, progress, had)
 
     def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
         if self.copies is None:
