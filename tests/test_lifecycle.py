@@ -361,6 +361,8 @@ class World(RuleBasedStateMachine):
         parting = self.state.parting
         if parting is not None and parting.sound and parting.instance.id not in self.retired:
             self.retired[parting.instance.id] = self.now
+        if phase is Phase.AWAKE or self.state.good is None:
+            self.copy = None
         for command in commands:
             self.obey(before, event, command)
         if self.probe is not None and self.probe.epoch != self.state.epoch:
@@ -832,8 +834,6 @@ class World(RuleBasedStateMachine):
             # Two servers only while one takes the place of the other, or nobody can know.
             known = self.state.parting is not None or self.state.phase is Phase.REPLACING
             assert known or not self.there or not self.state.engine or self.by_hand
-        if self.state.phase is Phase.AWAKE or self.state.good is None:
-            self.copy = None
         if self.copy not in (None, self.data) and not (self.state.gone or self.over):
             assert self.state.copied, "the copy is forgotten, and nothing has proven itself"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -250,6 +252,47 @@ class TakesOverTests(ParallelCase):
         self.assertEqual(grant, e.Grant((1,), HERE))
         self.assertEqual(prepare, e.Prepare(life.state.epoch, False))
         self.assertIs(life.state.phase, Phase.AWAKE)
+
+    def found(self, *, later: float = 20.0, told: bool = True, **life: Any) -> Dialogue:
+        """Another Snickers has left two: the new one serves, and the old one is beside it."""
+        found = Dialogue(evolve(LIFE, **life), Phase.AWAY, instance=None, proven=False)
+        found.state = evolve(found.state, fingerprint="new")
+        if told:
+            found.hear(e.Inherited(1000.0))
+        new, old = evolve(NEW, started=later), evolve(SERVER, started=10.0)
+        (probe,) = found.hear(e.Listed, new, None, (old,))
+        self.assertEqual(probe, e.Probe(found.state.epoch, new))
+        found.hear(e.HealthPassed)
+        return found
+
+    def test_used_by_others(self) -> None:
+        """After a restart or a change of duty the old one may be in use by processes that nobody
+        hears of: it is ended after ``drain within``, and not before, whatever befalls the site."""
+        for told in (True, False):
+            life = self.found(told=told, idle_after=5, pause_after=2)
+            self.assertNotIn(e.Settle("two"), life.said)
+            life.hear(e.GivenBack(HERE))
+            life.hear(e.Crowded)
+            self.assertEqual((life.pass_time(19), life.state.phase), ((), Phase.AWAKE))
+            settle, *_ = life.pass_time(1)
+            self.assertEqual(settle, e.Settle("two"))
+
+    def test_used_by_others_and_vetoed(self) -> None:
+        """Nor is it put to sleep for others' sake because it has been asked before."""
+        life = self.found(veto=("in-use",))
+        life.state = evolve(life.state, inquiring=True, crowded=True)
+        life.hear(e.Consented)
+        self.assertIs(life.state.phase, Phase.AWAKE)
+
+    def test_ends_by_itself(self) -> None:
+        """When it has ended nobody waits for it."""
+        life = self.found()
+        self.assertEqual(life.hear(e.Exited("one", "It ended.")), (e.Settle("two"),))
+
+    def test_tried_beside(self) -> None:
+        """One that was started after the one that serves was only tried: it is ended at once."""
+        life = self.found(later=5.0)
+        self.assertIn(e.Settle("two"), life.said)
 
     def test_start_away(self) -> None:
         """A start that found no engine says nothing about the newcomer: it is tried again."""

@@ -122,6 +122,8 @@ class Parting:
     """It was tried and did not prove itself."""
     told: bool = False
     """The engine was told to end it."""
+    unsure: bool = False
+    """Others may use it, too, who have not said so: another Snickers looked after them."""
 
 
 @frozen
@@ -238,8 +240,10 @@ def due(state: State) -> float:
 def rests_at(s: State) -> float:
     """Return when it comes to rest if nobody uses it before."""
     if s.parting is not None:
-        # Not frozen before what runs beside it has gone, of which nothing would be known then.
-        return s.used + s.life.idle_after
+        # Not frozen before what runs beside it has gone, of which nothing would be known then; and
+        # not stopped with it while that may be in use.
+        idle = s.used + s.life.idle_after
+        return max(idle, s.parting.until) if s.parting.unsure else idle
     return s.used + min(s.life.idle_after, s.life.pause_after)
 
 
@@ -385,7 +389,9 @@ def rise(s: State, now: float) -> Step:
 def part(s: State, now: float) -> Step:
     """Have what runs beside it ended, if nobody uses that or its time is over."""
     parting = s.parting
-    if parting is None or parting.told or not s.engine or (parting.uses and now < parting.until):
+    if parting is None or parting.told or not s.engine:
+        return s, ()
+    if (parting.uses or parting.unsure) and now < parting.until:
         return s, ()
     assert s.instance is not None
     settle = e.Settle(s.instance.id, failed=parting.failed)

@@ -228,7 +228,7 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
             return rest(s, now, told)
         # Why nothing was known of it is over, now that something is.
         return settle(evolve(s, detail=""), now)
-    s = _beside(evolve(s, instance=found), event, now)
+    s = _beside(evolve(s, instance=found), event, now, known=False)
     if s.copied and not s.held and not s.gone:
         # It was being tried: begin anew, with others kept from the folder.
         return halt(s, now, After.START)
@@ -276,14 +276,24 @@ def rest(s: State, now: float, told: e.Inherited) -> Step:
     return s, refusals
 
 
-def _beside(s: State, event: e.Listed, now: float) -> State:
-    """Have what runs beside the site's server ended, if nobody knows why it does; whoever uses it
-    since another Snickers looked after both has ``drain within`` still."""
+def _beside(s: State, event: e.Listed, now: float, known: bool = True) -> State:
+    """Have what runs beside the site's server ended, if nobody knows why it does.
+
+    *known*: all uses are. Where they are not, as after a change of duty, whoever uses a server
+    whose place the site's own has taken has ``drain within`` still. One that was started after
+    that was only to be tried, and nobody uses it.
+    """
     if not event.others or s.parting is not None:
         return s
-    if s.inherited is None:
+    taken = max(_began(each) for each in event.others) <= _began(s.instance)
+    if known or not taken:
         return evolve(s, parting=Parting(until=now))
-    return evolve(s, parting=Parting(uses=s.uses, until=now + s.life.drain_within))
+    former = event.others[0] if len(event.others) == 1 else None
+    return evolve(s, parting=Parting(former, until=now + s.life.drain_within, unsure=True))
+
+
+def _began(server: Instance | None) -> float:
+    return 0.0 if server is None or server.started is None else server.started
 
 
 def compare(s: State, event: e.Listed, now: float) -> Step:
@@ -323,7 +333,7 @@ def _parted(s: State, event: e.Exited) -> State:
     parting = s.parting
     if parting is None or parting.instance is None or parting.instance.id != event.id:
         return s
-    return evolve(s, parting=evolve(parting, uses=0, sound=False))
+    return evolve(s, parting=evolve(parting, uses=0, sound=False, unsure=False))
 
 
 def ask(s: State, event: e.Exited, now: float) -> Step:
