@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
@@ -473,6 +473,48 @@ class LivesTests(LivesCase):
         self.lives.give_back("a.example", HERE)
         self.turn(31)
         self.assertEqual(self.lives.stage("a.example"), "asleep")
+
+    def test_trial_goes_on(self):
+        """A server that is being tried is tried on, from the same copy of the folder; if it fails,
+        whoever has taken over undoes what it did."""
+        made = []
+
+        class Trials:
+            def begin_trial(self, site, progress, had=""):
+                made.append(("copy", had))
+                return succeed(had or "c")
+
+            def put_back(self, site, copy, progress):
+                made.append(("put back", copy))
+                return succeed(None)
+
+            def end_trial(self, site):
+                made.append(("over",))
+
+        self.lives.copies = Trials()
+        self.begin(container())
+        address = self.awake()
+        good = self.lives.states()["a.example"]["id"]
+        self.prober.passing = False
+        tried = container(image="lamp:2", wake="always", copy_before_update=True)
+        self.lives.apply((), (tried,), ())
+        self.turn()
+        self.assertEqual((self.lives.stage("a.example"), made), ("checking", [("copy", "")]))
+        kept = self.pass_on()["a.example"].kept
+        self.assertEqual((kept.good, kept.copied, kept.back), (good, "c", False))
+        made.clear()
+        self.lives.apply([tried], (), ())
+        self.lives.inherit("a.example", 0, kept)
+        self.lives.start()
+        self.turn()
+        self.assertEqual((self.lives.stage("a.example"), made), ("checking", [("copy", "c")]))
+        self.prober.passing = True
+        self.host.end("a.example", 3)
+        self.turn()
+        self.assertEqual(made[1:], [("put back", "c"), ("over",)])
+        state = self.lives.states()["a.example"]
+        self.assertEqual((state["state"], state["id"]), ("awake", good))
+        self.assertNotEqual(self.lives.ready("a.example"), address)
 
     def test_idle_goes_on(self):
         """A server that was idle there is as idle here."""
