@@ -163,6 +163,20 @@ class SwapTests(SynchronousTestCase):
         (start,) = life.hear(e.Arrived(1))
         self.assertEqual(start, e.Start(life.state.epoch, fresh=False))
 
+    def test_forgotten_and_back(self) -> None:
+        """A site that comes back while it is being removed has nothing to go back to any more: the
+        next start is a first one."""
+        life = Dialogue(LIFE, Phase.ASLEEP, instance=None, good=SERVER, before=NEW, updating=True)
+        life.hear(e.Removed)
+        life.hear(e.Changed(LIFE, "newer"))
+        life.hear(e.Cleared)
+        (start,) = life.hear(e.Arrived(1))
+        self.assertEqual(start, e.Start(life.state.epoch, fresh=False))
+        life.hear(e.StartFailed, "no")
+        self.assertIs(life.state.phase, Phase.CRASHED)
+        (no,) = life.hear(e.RollbackAsked)
+        self.assertIn("no server before", no.words)  # type: ignore[attr-defined]
+
     def test_first_start(self) -> None:
         """There is nothing to go back to: a start that fails is a crash, with more patience."""
         life = Dialogue(LIFE, Phase.STARTING, instance=None, began=1000.0, proven=False)

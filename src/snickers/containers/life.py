@@ -573,7 +573,8 @@ def lose(s: State, now: float, words: str) -> Step:
 def clear(s: State, now: float) -> Step:
     """Have the engine forget the site."""
     s = enter(s, Phase.REMOVING, now, until=math.inf, instance=None, after=After.SLEEP)
-    return s, (e.Clear(s.epoch),)
+    # Nothing of it will be there that could come back, should the site.
+    return evolve(s, good=None, before=None, updating=False), (e.Clear(s.epoch),)
 
 
 def replacing(s: State) -> After:
