@@ -364,7 +364,8 @@ class World(RuleBasedStateMachine):
         parting = self.state.parting
         if parting is not None and parting.sound and parting.instance.id not in self.retired:
             self.retired[parting.instance.id] = self.now
-        if phase is Phase.AWAKE or self.state.good is None:
+        untouched = self.data == self.copy and not self.state.copied
+        if phase is Phase.AWAKE or self.state.good is None or untouched:
             self.copy = None
         for command in commands:
             self.obey(before, event, command)
