@@ -604,12 +604,16 @@ class BadSiteTests(SynchronousTestCase):
 
     def test_dockers_socket(self) -> None:
         """No site's container may reach Docker's own socket, nor a folder that holds it."""
-        for source in ["/var/run/docker.sock", "/var/run", "/run/", "/", "/x/engine.sock", "/x"]:
+        sources = ["/var/run/docker.sock", "/var/run", "/run/", "/", "/x/engine.sock", "/x", "//x"]
+        for source in [*sources, "/run/containerd"]:
             text = "[snickers]\ndocker = unix:///x/engine.sock\n[a.example]\n"
             text += "type = container\nimage = x\n"
             (fault,) = self.faults(text + f"volumes = {source}:/y")
             self.assertIn("holds Docker's own socket", fault)
-        text = "[a.example]\ntype = container\nimage = x\nvolumes = /var/run/x:/y run:/z"
+        text = "[a.example]\ntype = container\nimage = x\nvolumes = /proc/1/root/etc:/y"
+        (fault,) = self.faults(text)
+        self.assertIn("is a door to all processes of this host", fault)
+        text = "[a.example]\ntype = container\nimage = x\nvolumes = /var/run/x:/y run:/z /sys:/s:ro"
         self.assertEqual(read(text).faults, ())
 
     def test_all_at_once(self) -> None:

@@ -25,8 +25,7 @@ from snickers.containers import recipe
 from snickers.containers.engine import EngineFailed
 from snickers.interfaces import Declared
 
-PROJECT = "io.snickers.project"
-"""Which containers were made together: the tool's own name for them."""
+PROJECT = recipe.PROJECT
 SERVICE = "io.snickers.service"
 ANSWERS = "io.snickers.answers"
 """The service that answers visitors."""

@@ -20,6 +20,7 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.logger import Logger
 
+from snickers import bounds
 from snickers.config.values import Container
 from snickers.containers import groups, netdev, recipe, registry, subnets
 from snickers.containers.dockerapi import Api, Refused, seconds
@@ -235,6 +236,7 @@ class Dockerd:
         for seen in there:
             if seen.image == image.id:
                 return self._serve_on(seen, before, errand)
+        self._look_behind_mounts(declared, kind)
         self._folder(declared, kind)
         # One that is there is started again without a look at its network: somebody waits for it.
         # What runs of another declaration must not end for one that then has no network.
@@ -285,6 +287,7 @@ class Dockerd:
                     )
                     continue
                 return self._started(seen.instance.id)
+        self._look_behind_mounts(declared, kind)
         self._folder(declared, kind)
         network = self._network(declared.site, kind)
         errand.check()
@@ -638,6 +641,22 @@ class Dockerd:
 
     # What a container needs
 
+    def _sockets(self) -> list[str]:
+        """Return where Docker listens, by all the names that are known for that."""
+        named = [*bounds.SOCKETS, self._api.where.removeprefix("unix://")]
+        return [*named, *map(os.path.realpath, named)] if self._api.local else named
+
+    def _look_behind(self, path: str, read_only: bool) -> None:
+        """Fail where *path* of this host leads, by whatever links, to what nobody is given."""
+        real = os.path.realpath(path)
+        if words := bounds.objection(real, read_only, self._sockets()):
+            raise EngineFailed(f"{path} leads to {real}, and {words}; remove it.")
+
+    def _look_behind_mounts(self, declared: Declared, kind: Container) -> None:
+        for mount in recipe.mounts(declared, kind) if self._api.local else ():
+            if mount["Type"] == "bind":
+                self._look_behind(mount["Source"], mount["ReadOnly"])
+
     def _folder(self, declared: Declared, kind: Container) -> None:
         if not kind.data or not self._api.local or os.path.isdir(declared.data):
             return
@@ -732,8 +751,8 @@ class Dockerd:
                 + advice(pulling.fault, registry.registry_of(image), path)
             )
 
-    def _network(self, site: str, kind: Container) -> str:
-        """Return the name of the network for *site*, made if need be."""
+    def _network(self, site: str, kind: Container, room: int = 1) -> str:
+        """Return the name of the network for *site*, made if need be; see `_bridge`."""
         if kind.network:
             if self._api.network(kind.network) is None:
                 raise EngineFailed(
@@ -741,17 +760,20 @@ class Dockerd:
                     "network out to have one of its own."
                 )
             return kind.network
-        return self._bridge(site, "", self._internal)
+        return self._bridge(site, "", self._internal, room)
 
-    def _bridge(self, site: str, key: str, internal: bool) -> str:
+    def _bridge(self, site: str, key: str, internal: bool, room: int = 1) -> str:
         """Return the name of a network of *site*'s own, made if need be.
 
         :param key: what tells it from the site's others; empty: the first one.
         :param internal: whether it leads nowhere but to this host.
+        :param room: how many containers are in it at once.
         """
         for found in self._api.networks(recipe.labels(site, self._owner)):
             if (found.get("Labels") or {}).get(recipe.NETWORK, "") == key:
-                return str(found["Name"])
+                pools = (found.get("IPAM") or {}).get("Config") or ()
+                if all(subnets.has_room(str(pool.get("Subnet")), room) for pool in pools):
+                    return str(found["Name"])
         taken = [
             pool["Subnet"]
             for network in self._api.networks({})
@@ -761,7 +783,7 @@ class Dockerd:
         if self._api.local:
             taken += subnets.routed(_routes())
         refused = "all its networks are taken"
-        for subnet in islice(subnets.free(self._pool, taken), SUBNET_TRIES):
+        for subnet in islice(subnets.free(self._pool, taken, room), SUBNET_TRIES):
             try:
                 return self._make_network(site, key, subnet, internal)
             except Refused as error:

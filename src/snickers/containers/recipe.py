@@ -22,6 +22,8 @@ FINGERPRINT = "io.snickers.fingerprint"
 OWNER = "io.snickers.instance"
 """Which Snickers made it: several may share one Docker."""
 PORT = "io.snickers.port"
+PROJECT = "io.snickers.project"
+"""Which containers were made together: the compose tool's own name for them; empty: it is alone."""
 IMAGE = "io.snickers.image"
 """The image's id when the container was made: its name may mean another one today."""
 
@@ -170,6 +172,8 @@ def creation(
             PORT: str(kind.port),
             IMAGE: image,
             DIGEST: digest,
+            # Or its image could say that it belongs to those of another site.
+            PROJECT: "",
         },
         "HostConfig": host,
     }
