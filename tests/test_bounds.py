@@ -6,7 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.bounds import KEPT, SET, SOCKETS, objection, plain, reaches, steers, within
+from snickers.bounds import (
+    CAPABILITIES,
+    KEPT,
+    SET,
+    SOCKETS,
+    objection,
+    plain,
+    reaches,
+    steers,
+    unknown_capability,
+    within,
+)
+from snickers.config.values import CAPABILITIES as DEFAULT
 
 OURS = ["/run/docker.sock", "/srv/docker.sock"]
 
@@ -61,6 +73,27 @@ class PathTests(SynchronousTestCase):
         self.assertTrue(within("/a/b", "/a/b"))
         self.assertTrue(within("/a/b/c", "/a/b/"))
         self.assertFalse(within("/a/bc", "/a/b"))
+
+
+class CapabilityTests(SynchronousTestCase):
+    def test_known(self) -> None:
+        """All that the kernel of this machine has are known, and those that ordinary images get."""
+        self.assertLessEqual(set(DEFAULT), CAPABILITIES)
+        self.assertEqual(len(CAPABILITIES), 41)
+        for name in CAPABILITIES:
+            self.assertEqual(unknown_capability(name), "")
+
+    def test_misspelt(self) -> None:
+        """One that there is not is told, with those that may have been meant; or all of them."""
+        self.assertEqual(
+            unknown_capability("NET_BIND_SERVISE"),
+            "'NET_BIND_SERVISE' is no capability of Linux; write NET_BIND_SERVICE",
+        )
+        self.assertIn("SYS_TIME", unknown_capability("SYSTIME"))
+        words = unknown_capability("QQQ")
+        for name in CAPABILITIES:
+            self.assertIn(name, words)
+        self.assertIn("name those that it needs", unknown_capability("ALL"))
 
 
 class VariableTests(SynchronousTestCase):

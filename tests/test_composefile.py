@@ -189,6 +189,11 @@ class ObjectionTests(SynchronousTestCase):
             ("cap_add: [cap_all]", "cap_add: ALL: whoever has that is root"),
             ("security_opt: ['seccomp:unconfined']", "security_opt: seccomp:unconfined: it takes"),
             ("security_opt: ['label:disable']", "security_opt: label:disable: it takes"),
+            (
+                "cap_add: [CAP_NET_RAV]",
+                "cap_add: 'NET_RAV' is no capability of Linux; write NET_RAW",
+            ),
+            ("cap_drop: [ALLL]", "cap_drop: 'ALLL' is no capability"),
             ("scale: 2", "scale: there is one container of each"),
             ("deploy: {replicas: 3}", "deploy.replicas: there is one container of each"),
             ("volumes: ['/run:/x']", "volumes: /run holds Docker's own socket"),

@@ -7,6 +7,7 @@ listed is the owner's to give away.
 
 from __future__ import annotations
 
+import difflib
 import posixpath
 from collections.abc import Iterable
 
@@ -24,12 +25,37 @@ TERMINALS = ("/dev", "/dev/pts")
 """Folders of devices that a container could use without being given them: other people's
 terminals."""
 
+# fmt: off
+CAPABILITIES = frozenset((
+    "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE",
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER",
+    "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD", "NET_ADMIN",
+    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP", "SETGID", "SETPCAP",
+    "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE", "SYS_NICE",
+    "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+))
+# fmt: on
+"""All that Linux has, see capabilities(7)."""
+
 KEPT = ("PATH", "HOME", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK")
 """Variables of Snickers' own that the compose tool gets."""
 SET = ("LC_ALL",)
 """What it is told besides."""
 STEERING = ("LD_", "DOCKER_", "COMPOSE_", "PYTHON", "OPENSSL_", "GCONV_", "GLIBC_", "GODEBUG")
 """What variables begin with that say how the tool itself runs."""
+
+
+def unknown_capability(name: str) -> str:
+    """Return what is wrong with *name*, in capitals and without ``CAP_``, as that of a capability;
+    empty: nothing is."""
+    if name == "ALL":
+        return f"ALL: {ROOT}; name those that it needs"
+    if name in CAPABILITIES:
+        return ""
+    like = difflib.get_close_matches(name, sorted(CAPABILITIES), 3, 0.6)
+    right = " or ".join(like) if like else ", ".join(sorted(CAPABILITIES))
+    return f"{name!r} is no capability of Linux; write {right}"
 
 
 def steers(variable: str) -> bool:

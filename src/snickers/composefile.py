@@ -544,8 +544,12 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
             ("oom_kill_disable" if service.get("oom_kill_disable") else "oom_score_adj",),
             "when memory is short others would be ended in its place; remove it",
         )
-    if any(str(said).upper() in ("ALL", "CAP_ALL") for said in _list(service.get("cap_add"))):
-        yield ("cap_add",), f"ALL: {_ROOT}; name those that it needs"
+    for key in ("cap_add", "cap_drop"):
+        for said in _list(service.get(key)):
+            name = str(said).upper().removeprefix("CAP_")
+            wrong = "" if (key, name) == ("cap_drop", "ALL") else bounds.unknown_capability(name)
+            if wrong:
+                yield (key,), wrong
     for other in _list(service.get("volumes_from")):
         if str(other).startswith("container:"):
             yield ("volumes_from",), f"{_OTHERS}; remove it"

@@ -40,7 +40,7 @@ from snickers.config.values import (
     Where,
 )
 from snickers.config.values import Static as StaticKind
-from snickers.config.wrong import Wrong
+from snickers.config.wrong import Missing, Wrong
 from snickers.htpasswd import read_htpasswd
 
 ReadText = Callable[[str], str]
@@ -337,6 +337,18 @@ class SiteReader:
             path = values["basic auth"]
             for wrong in self._passwords(path):
                 self._blame("basic auth", f"{path} {wrong}")
+        if kind == "container" and (path := values.get("registry auth")):
+            try:
+                self._read(path)
+            except Missing as missing:
+                self._blame(
+                    "registry auth",
+                    f"{path} {missing}; write a line USER:PASSWORD into it (chmod 600), or the "
+                    "JSON that docker login makes",
+                )
+            except Wrong:
+                # For others to read than who reads this, perhaps: a broker pulls as root.
+                pass
         for volume in values.get("volumes", ()):
             source, _, rest = volume.partition(":")
             if words := bounds.objection(source, rest.endswith(":ro"), self._sockets()):
