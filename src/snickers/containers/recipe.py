@@ -38,7 +38,7 @@ INITS = frozenset(
 )
 """Entry points that must be, or already are, process 1; ``/init`` is that of s6-overlay."""
 
-LOG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+LOG: Mapping[str, Any] = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 """Bounded: 30 MiB for each site, so that a chatty one cannot fill the disk."""
 
 WRITABLE = {"/tmp": "mode=1777,size=64m", "/run": "mode=755,size=16m"}
