@@ -629,12 +629,12 @@ class Composed(Dockerd):
         folder = c.folder_of(document)
         own = os.path.realpath(folder)
         for _, path, read_only in composefile.binds(document, folder):
-            self._look_behind(path, read_only)
             real = os.path.realpath(path)
             if bounds.within(path, folder) and not bounds.within(real, own):
                 raise EngineFailed(
                     f"{path} leads out of the site's own folder, to {real}: put a folder there."
                 )
+            self._look_behind(path, read_only)
 
 
 def _as_one(project: str, parts: Sequence[_Part]) -> Seen:
