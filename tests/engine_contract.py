@@ -16,7 +16,15 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Address, Declared, Exit, IEngine, IEngineObserver, Instance, Ran
+from snickers.interfaces.engine import (
+    Address,
+    Declared,
+    Exit,
+    IEngine,
+    IEngineObserver,
+    Instance,
+    Ran,
+)
 
 T = TypeVar("T")
 
@@ -159,6 +167,7 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
         """What `IEngine` promises."""
 
         site = "alice.example"
+        timeout = 300
 
         def setUp(self) -> None:
             self.fixture = make(self)

@@ -21,12 +21,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from snickers.acme.attempt import Preflight
 from snickers.acme.challenges import Challenges, Dns
 from snickers.acme.client import identity_of
 from snickers.acme.dnshook import dns_hook
 from snickers.acme.errands import Errands
 from snickers.acme.ledger import Ledger
-from snickers.acme.service import Acme, Preflight
+from snickers.acme.service import Acme
 from snickers.acme.store import Store
 from snickers.config.values import Settings, Site, Static
 from snickers.tls.credentials import (
@@ -40,7 +41,7 @@ from tests import acme_child
 from tests.live_setup import SETTINGS, Snickers
 from tests.pebble_setup import LACKING, Answering, Front, Pebble
 
-WITHIN = 60.0
+WITHIN = 120.0
 SIDE_BY_SIDE = 4
 """Processes that order and are killed, at once: most of their time is waiting."""
 DAY = 86400.0
@@ -172,7 +173,7 @@ class AcmeCase(TestCase):
     """Has a folder, and what is started on demand."""
 
     skip = LACKING
-    timeout = 120
+    timeout = 300
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()

@@ -9,12 +9,13 @@ from pathlib import Path
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.acme.client import new_key, request_for
+from snickers.acme.client import identity_of, new_key, request_for
 from snickers.acme.order import Answer, Order, Step
-from snickers.acme.plan import Memory
+from snickers.acme.plan import Held, Known, Memory
 from snickers.acme.renewal import Window
 from snickers.acme.store import Account, NotYet, Store, StoreFailed, file_name
 from snickers.tls.credentials import CertificateUnavailable, Credentials
+from snickers.tls.ordered import Ordered
 from tests.acme_fake import Authority
 
 CA = "https://ca.example:14000/directory"
@@ -76,6 +77,25 @@ class CertificateTests(StoreCase):
         assert found is not None
         self.assertEqual(found.chain, two.chain)
         self.assertNotEqual(found.chain, one.chain)
+
+    def test_of_another_site(self) -> None:
+        """A site whose name is another one's and ``.previous`` has files of its own; whoever shows
+        certificates looks for them there, too."""
+        odd = order_for("a.example.previous")
+        self.keep(odd, self.chain(odd))
+        for _ in range(2):
+            order = order_for("a.example")
+            self.keep(order, self.chain(order))
+        found = self.store.certificate("a.example.previous").credentials
+        assert found is not None
+        self.assertTrue(found.covers("a.example.previous"))
+        shown = Ordered(str(self.folder / "certificates"))
+        for site in ("a.example", "a.example.previous", "*.a.example", "*.example.previous"):
+            self.assertEqual(shown.path(site), self.store.certificate_path(site))
+        self.assertEqual(
+            shown.previous("a.example"),
+            str(self.folder / "certificates" / "a.example.previous.pem"),
+        )
 
     def test_again(self) -> None:
         """To store the same again changes nothing: the one before it is not lost."""
@@ -234,3 +254,37 @@ class LockTests(StoreCase):
         assert again is not None
         again.release()
         other.release()
+
+
+class KnownTests(StoreCase):
+    def test_nothing(self) -> None:
+        """Of a new site nothing is known, and nothing is wrong."""
+        self.assertEqual(self.store.known("a.example"), (Known(), ""))
+
+    def test_all(self) -> None:
+        """All that is kept is known together."""
+        order = order_for("a.example")
+        made = self.keep(order, self.chain(order))
+        self.store.keep_order(order)
+        window = Window(1.0, 2.0)
+        memory = Memory(identity=identity_of(made.chain[0]), window=window, challenge="http-01")
+        self.store.remember("a.example", memory)
+        self.assertEqual(self.store.known("a.example"), (Known(Held.of(made), memory, True), ""))
+
+    def test_another(self) -> None:
+        """The window of a certificate that somebody else has put there is not known."""
+        order = order_for("a.example")
+        self.keep(order, self.chain(order))
+        self.store.remember(
+            "a.example", Memory(identity="x.y", window=Window(1.0, 2.0), challenge="http-01")
+        )
+        known, _ = self.store.known("a.example")
+        self.assertEqual(known.memory, Memory(challenge="http-01"))
+
+    def test_damaged(self) -> None:
+        """What is wrong with a file is said; what is remembered holds all the same."""
+        Path(self.store.certificate_path("a.example")).write_text("nothing")
+        self.store.remember("a.example", Memory(failures=3))
+        known, fault = self.store.known("a.example")
+        self.assertEqual(known, Known(None, Memory(failures=3)))
+        self.assertIn("a.example.pem", fault)

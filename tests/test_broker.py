@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from snickers import broker
 from snickers.brokerage.brokered import BrokeredEngine, Line
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 from snickers.workers.wire import Only
 from tests.engine_contract import RecordingObserver
 from tests.test_tap import Case
@@ -55,7 +55,7 @@ class GuardedTests(Case, SynchronousTestCase):
 class ConnectTests(Case, TestCase):
     """Everything connected, the front at the other end."""
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         self.handlers: dict[int, Any] = {}

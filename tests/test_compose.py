@@ -20,7 +20,7 @@ from snickers.config.values import Container, Lifecycle
 from snickers.containers import compose, composetool, composition, recipe, subnets
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Address, Declared, Exit, Instance
+from snickers.interfaces.engine import Address, Declared, Exit, Instance
 from tests import docker_setup
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 from tests.test_process import ask, inside
@@ -107,7 +107,7 @@ class ComposeFixture:
         return self.gate.open()
 
     def wait(self, done, passing=0.0):
-        return done.addTimeout(30, reactor)
+        return done.addTimeout(120, reactor)
 
     async def end(self) -> None:
         for engine in self.engines:
@@ -122,7 +122,7 @@ class ComposeFixture:
 class ComposeEngineContract(engine_contract(ComposeFixture)):
     """The engine with services keeps the contract of all engines."""
 
-    timeout = 120
+    timeout = 600
 
 
 SEVERAL = """
@@ -156,7 +156,7 @@ networks:
 class SeveralTests(TestCase):
     """What only a site of several containers has."""
 
-    timeout = 120
+    timeout = 600
 
     def setUp(self) -> None:
         # A volume has the site's name, whoever else runs these tests with this Docker.

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from snickers.control.socketfile import ControlUnavailable
 from snickers.duty.counting import flat
 from snickers.duty.lending import Lending, dial
-from snickers.interfaces import Share
+from snickers.interfaces.colleagues import Share
 from snickers.workers import wire
 from snickers.workers.census import Counts, Reporter
 from tests.test_desk import HERE, Leases, Other
@@ -31,7 +31,7 @@ async def until(holds: Any) -> None:
 class LendingTests(TestCase):
     """What the other team can ask and tell."""
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         self.folder = os.path.join(os.path.abspath(self.mktemp()), "x" * 60, "teams")

@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from snickers.control import metrics as metrics_module
 from snickers.control.metrics import MetricsService, Scribe, exposition
-from snickers.interfaces import BOUNDS, Metrics, Traffic
+from snickers.interfaces.front_door import Metrics
+from snickers.interfaces.traffic import BOUNDS, Traffic
 from tests.control_fake import FakeFrontDoor
 
 ODD = 'odd"\\\n.example'

@@ -10,7 +10,7 @@ from snickers.containers import events as e
 from snickers.containers.life import After, Phase, State
 from snickers.containers.lifecycle import step
 from snickers.containers.reasons import reason
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 SERVER = Instance("a.example", "1", "print", True, ("127.0.0.1", 80), 1.0)
 AWAKE = State(

@@ -25,18 +25,11 @@ from snickers.containers.orders import ORDERS
 from snickers.containers.probe import Prober
 from snickers.containers.reasons import reason
 from snickers.containers.roster import Roster
-from snickers.interfaces import (
-    Address,
-    Declared,
-    Handed,
-    IAlarm,
-    IEngine,
-    Instance,
-    IWaiter,
-    Kept,
-    LifeFailed,
-    Stage,
-)
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.engine import Address, Declared, IEngine, Instance
+from snickers.interfaces.handed import Handed, Kept
+from snickers.interfaces.leases import IWaiter, Stage
+from snickers.interfaces.lives import LifeFailed
 
 LAST_LINES = 10
 LAST_WORDS = 2000
@@ -437,7 +430,7 @@ class Living:
                 self.wakes["ready"] += 1
                 self.woken = self._around.clock.seconds() - self._begun
             self._begun = None
-            self._quiet("crashed")
+            self._over("crashed")
             if "update" not in self._alarmed:
                 self.last_words = ""
         elif state.phase is Phase.CRASHED:
@@ -464,6 +457,13 @@ class Living:
     def _calm(self) -> None:
         for alarm in self._alarmed:
             self._quiet(alarm)
+
+    def _over(self, alarm: str) -> None:
+        """What *alarm* was about is well again, whoever has raised it: that may have been another
+        Snickers, which was on duty before."""
+        self._quiet(alarm)
+        if self._around.alarm is not None:
+            self._around.alarm.cleared(alarm, self.site)
 
     def _quiet(self, alarm: str) -> None:
         if alarm not in self._alarmed:
@@ -571,7 +571,7 @@ class Living:
     def _relieve(self, command: e.Calm) -> None:
         if command.alarm == "update":
             self.last_words = ""
-        self._quiet(command.alarm)
+        self._over(command.alarm)
 
     def _part(self, command: e.Part) -> None:
         self._calm()
