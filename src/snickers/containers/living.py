@@ -23,6 +23,7 @@ from snickers.containers.life import SERVING, Phase, State, due, on_trial, owed
 from snickers.containers.lifecycle import step
 from snickers.containers.orders import ORDERS
 from snickers.containers.probe import Prober
+from snickers.containers.reasons import reason
 from snickers.containers.roster import Roster
 from snickers.interfaces.alarm import IAlarm
 from snickers.interfaces.engine import Address, Declared, IEngine, Instance
@@ -412,7 +413,8 @@ class Living:
         if self._probe is not None and self._probe[0] != state.epoch:
             self._probe[1].cancel()
         if state.phase is not had.phase:
-            self._moved(had, state)
+            why = reason(had, event, state, self._around.sweep.now)
+            self._moved(had, state, why)
         for command in commands:
             try:
                 _DO[type(command)](self, command)
@@ -428,14 +430,15 @@ class Living:
         if state.phase is not had.phase or self.address != address:
             self._around.moved(self.site)
 
-    def _moved(self, had: State, state: State) -> None:
+    def _moved(self, had: State, state: State, why: str) -> None:
         self.changed = self._around.wall()
         self.words = self.unready = ""
         _log.info(
-            "{site}: {before} → {phase}",
+            "{site}: {before} → {phase}{why}",
             site=self.site,
             before=had.phase.value,
             phase=state.phase.value,
+            why=why and f" ({why})",
         )
         if state.phase is Phase.STARTING:
             self._begun = self._around.clock.seconds()
