@@ -442,6 +442,7 @@ class TrialTests(CopiesTests):
         self.assertEqual(self.store.calls.count(("restore", NAME)), 1)
         await self.until(lambda: self.beside() == [])
         self.assertEqual(await self.whys(), ["before an update", "left by an update that failed"])
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
     async def test_asleep(self) -> None:
         """Between two starts of a newcomer that has not proven itself others have the folder; what
@@ -460,6 +461,7 @@ class TrialTests(CopiesTests):
         self.host.end(NAME, 3)
         await self.until(lambda: waiter.answers)
         self.assertEqual((waiter.kinds, self.page()), (["leased"], "one"))
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
     async def test_restored_between(self) -> None:
         """What is restored between two starts is what is put back, if it comes to that."""
@@ -479,6 +481,7 @@ class TrialTests(CopiesTests):
         self.host.end(NAME, 3)
         await self.until(lambda: waiter.answers)
         self.assertEqual((waiter.kinds, self.page()), (["leased"], "three"))
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
     async def test_restore_and_changed(self) -> None:
         """A restore that has to start a server of a changed declaration lets its trial have the
@@ -501,6 +504,7 @@ class TrialTests(CopiesTests):
         self.assertEqual(self.page(), "one")
         self.assertNotIn(("raised", "update", NAME), self.alarm.told)
         self.assertEqual(await self.whys(), ["asked for", "before a restore", "before an update"])
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
     async def test_restore_while_it_waits(self) -> None:
         """A trial that waits for its turn makes way for a restore, and is begun after that."""
@@ -516,6 +520,7 @@ class TrialTests(CopiesTests):
         await self.stage("awake")
         self.assertEqual(self.page(), "one")
         self.assertNotIn(("raised", "update", NAME), self.alarm.told)
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
     async def test_waits_for_others(self) -> None:
         """A copy that is being made is waited for, but not for long."""
