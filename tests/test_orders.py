@@ -50,7 +50,7 @@ class Life:
         self.putting_back = succeed(None)
         self.put = []
 
-    def copy(self, progress):
+    def copy(self, progress, had):
         return self.copying
 
     def put_back(self, copy, progress):

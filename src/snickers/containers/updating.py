@@ -24,9 +24,12 @@ from snickers.containers.life import (
     check,
     clear,
     crash,
+    enter,
+    fall,
     launch,
     leave,
     lose,
+    owed,
     prepare,
     replacing,
     revert,
@@ -55,8 +58,10 @@ def prepared(s: State, event: e.Prepared, now: float) -> Step:
 
 def unprepared(s: State, event: e.PrepareFailed, now: float) -> Step:
     if event.away:
-        # When the engine is back it is compared, and replaced then.
-        return evolve(s, preparing=False), (e.Warn(event.words), e.SayUnwoken(event.words))
+        # When the engine is back it is compared, and what is declared anew is replaced then. Not so
+        # a newer image: whoever asked for one is told that it was not tried.
+        s = evolve(s, preparing=False, updating=False)
+        return s, (e.Warn(event.words), e.SayUnwoken(event.words))
     assert s.instance is not None
     refused = s.fingerprint if s.fingerprint != s.instance.fingerprint else ""
     s = evolve(
@@ -77,12 +82,32 @@ def unprepared(s: State, event: e.PrepareFailed, now: float) -> Step:
 def copied(s: State, event: e.Copied, now: float) -> Step:
     if s.gone:
         return clear(s, now)
-    return launch(evolve(s, copied=event.copy), now)
+    touched = s.touched and event.copy == s.copied
+    back = s.back
+    s = evolve(s, copied=event.copy, touched=touched, held=bool(event.copy))
+    return launch(s, now) if back is None else revert(s, now, back)
 
 
 def not_copied(s: State, event: e.CopyFailed, now: float) -> Step:
-    words = f"Its folder could not be copied, so nothing was tried. {event.words}"
-    return crash(s, now, words)
+    s = evolve(s, held=False)
+    if not owed(s):
+        words = f"Its folder could not be copied, so nothing was tried. {event.words}"
+        return crash(s, now, words)
+    # The one before may not have it as it is: it rests, and then its turn may come.
+    words = f"Its folder is not to be had, which has to be put back. {event.words}"
+    return fall(s, now, words)
+
+
+def lost_copying(s: State, event: e.EngineLost, now: float) -> Step:
+    return r.lost(evolve(s, held=False), event, now)
+
+
+def sleep_copying(s: State, event: e.SleepAsked, now: float) -> Step:
+    if s.gone:
+        return no_sleep(s, event, now)
+    # Nothing of it runs.
+    s, refusals = w.sleep_then(s, event, now)
+    return enter(s, Phase.ASLEEP, now), (*refusals, e.SaySlept())
 
 
 # Going back
@@ -111,9 +136,13 @@ def reverted(s: State, event: e.Reverted, now: float) -> Step:
 def revert_failed(s: State, event: e.RevertFailed, now: float) -> Step:
     words = f"{s.detail} The server before cannot come back: {event.words}".lstrip()
     if event.away:
-        return lose(s, now, words)
+        # It may be half done, so it is gone on with, and nothing else is tried before.
+        back, detail = s.back, s.detail
+        s, commands = lose(s, now, detail)
+        return evolve(s, back=back), (e.Warn(words), *commands)
     # Nothing is left to go back to: from now on it is a crash like another.
-    return crash(evolve(s, good=None, before=None), now, words)
+    s = evolve(s, good=None, before=None, copied="", touched=False)
+    return crash(s, now, words)
 
 
 def no_sleep(s: State, event: e.SleepAsked, now: float) -> Step:
@@ -160,11 +189,14 @@ def not_paused(s: State, event: e.RollbackAsked, now: float) -> Step:
 
 
 def roll_back(s: State, event: e.RollbackAsked, now: float) -> Step:
-    if s.before is None:
+    if s.before is None and not owed(s):
         return s, (e.Decline("There is no server before this one that could come back."),)
     if not s.engine:
         return s, (e.Decline(_REACHED),)
     s = evolve(w.asked(s, now), detail="", crashes=0)
     if s.phase in (Phase.ASLEEP, Phase.CRASHED):
-        return revert(s, now, s.before) if s.before is not None else (s, ())
+        # What was tried and put to sleep before it has proven itself is what is not wanted.
+        former = s.good if owed(s) else s.before
+        assert former is not None
+        return revert(s, now, former)
     return leave(s, now, After.BACK)
