@@ -105,6 +105,18 @@ class SwapTests(SynchronousTestCase):
         self.comes_back(life, "not ready within 30 s")
         self.assertLess(life.now - 1000, LIFE.wake_within)
 
+    def test_asked_for_while_it_is_given_up(self) -> None:
+        """Who comes while the failed one is being stopped waits for the one before, as all do."""
+        life = self.swapping()
+        life.hear(e.Started, NEW)
+        (stop,) = life.pass_time(30)
+        self.assertIsInstance(stop, e.Stop)
+        self.assertEqual(life.hear(e.Arrived(4)), ())
+        life.hear(e.Stopped)
+        life.hear(e.Reverted, SERVER)
+        grant, *_ = life.hear(e.HealthPassed)
+        self.assertEqual(grant, e.Grant((2, 4), ("127.0.0.1", 1)))
+
     def test_not_tried_again(self) -> None:
         """What has failed is not tried again while it is declared as it was, whatever else
         changes; another declaration is."""

@@ -37,6 +37,7 @@ from snickers.containers.life import (
     halt,
     leave,
     lose,
+    on_trial,
     part,
     patience,
     pause,
@@ -94,7 +95,7 @@ def lease(s: State, event: e.Arrived, now: float) -> Step:
 def hold(s: State, event: e.Arrived, now: float) -> Step:
     if s.gone:
         return deny(s, event, now)
-    if s.after is After.CRASH:
+    if s.after is After.CRASH and not on_trial(s):
         return s, (e.Refuse(event.tickets, Refusal("crashed", SOON)),)
     if s.after is After.SLEEP and s.life.wake == "manual":
         return s, (e.Refuse(event.tickets, Refusal("resting", RESTING_RETRY)),)
