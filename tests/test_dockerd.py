@@ -85,6 +85,16 @@ class StartTests(DockerdTestCase):
         self.assertNotEqual(second.run, first.run)
         self.assertEqual([seen.run for seen in errand.ended], [first.run])
 
+    def test_left_unstarted(self) -> None:
+        """What was made and never started, since Snickers was killed in between, is not kept."""
+        config = recipe.creation(ALICE, "me", "other", "sha256:one", "", "bridge", False)
+        for _ in range(2):
+            left = self.dockerd._api.create("left", config)
+            first = self.start()
+            self.assertEqual(list(self.docker.made), [first.instance.id])
+            self.dockerd.stop(SITE, 1, Errand())
+        self.assertNotEqual(left, first.instance.id)
+
     def test_stopped_soon(self) -> None:
         """What was stopped is started again after few questions: somebody waits for it."""
         self.start()
