@@ -51,6 +51,9 @@ class Life(Protocol):
     def wanted(self) -> Declared:
         """Return what shall run."""
 
+    def unnamed(self) -> Instance | None:
+        """Return the server that shall run, where how it was declared is not known any more."""
+
     def post(self, event: e.Event) -> None:
         """Tell the machine of *event*."""
 
@@ -112,9 +115,24 @@ def _start(life: Life, command: e.Start) -> None:
     def started(instance: Instance) -> e.Event:
         return e.Started(epoch, instance)
 
+    def make() -> Deferred[Instance]:
+        return life.engine().start(life.wanted(), progress, command.fresh, command.beside)
+
+    def start() -> Deferred[Instance]:
+        former = life.unnamed()
+        if former is None or command.beside:
+            return make()
+        # It cannot be made again, only be started as it is.
+        again = life.engine().revert(life.site, former.id, progress)
+        return again.addErrback(not_there)
+
+    def not_there(failure: Failure) -> Deferred[Instance]:
+        failure.trap(EngineFailed)  # type: ignore[no-untyped-call]
+        return make()
+
     _call(
         life,
-        lambda: life.engine().start(life.wanted(), progress, command.fresh, command.beside),
+        start,
         done=started,
         failed=e.StartFailed,
         epoch=epoch,

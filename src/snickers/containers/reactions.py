@@ -154,6 +154,9 @@ def doubt(s: State, event: e.Doubted, now: float) -> Step:
 
 
 def started(s: State, event: e.Started, now: float) -> Step:
+    if s.refused and event.instance.fingerprint == s.refused:
+        # What came back in its place is there no more, and could not be made again.
+        s = evolve(s, fingerprint=s.refused, refused="")
     if not event.instance.running or event.instance.address is None:
         words = s.said if s.heard == event.instance.id else ""
         words = words or "It ended as soon as it was started."
