@@ -488,7 +488,10 @@ def revert(s: State, now: float, former: Instance) -> Step:
     refused = s.declared or s.fingerprint
     if refused == former.fingerprint:
         refused = ""
-    s = enter(s, Phase.REVERTING, now, instance=None, refused=refused, updating=False, heard="")
+    # Whether the one that it had to make way for is well.
+    after = After.CRASH if s.good is None or s.good.id == former.id else After.BACK
+    fields = {"refused": refused, "after": after, "updating": False, "heard": ""}
+    s = enter(s, Phase.REVERTING, now, instance=None, **fields)
     copy = s.copied if s.touched else ""
     return s, (e.Revert(s.epoch, former.id, copy), e.Tell("going back to the server before"))
 

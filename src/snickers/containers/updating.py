@@ -112,8 +112,22 @@ def revert_failed(s: State, event: e.RevertFailed, now: float) -> Step:
     words = f"{s.detail} The server before cannot come back: {event.words}".lstrip()
     if event.away:
         return lose(s, now, words)
-    # Nothing is left to go back to: from now on it is a crash like another.
-    return crash(evolve(s, good=None, before=None), now, words)
+    good = s.good
+    if good is None or s.gone:
+        return crash(evolve(s, good=None, before=None), now, words)
+    told = (e.Warn(words), e.SayUnwoken(words))
+    if s.after is After.BACK:
+        # The one that was to make way for it was well, and nobody shall miss it for that.
+        s, commands = begin(evolve(s, before=None, refused="", detail=words), now)
+        return s, (*told, *commands)
+    # Nothing is left to go back to: from now on it is a crash like another...
+    s = evolve(s, good=None, before=None)
+    # (The one before must not see what the failed one has made of the folder.)
+    if good.fingerprint == s.fingerprint or (s.copied and s.touched):
+        return crash(s, now, words)
+    # ...but what it was made of is known, and those who wait may have another one of that.
+    s, commands = begin(evolve(s, fingerprint=good.fingerprint, detail=words), now)
+    return s, (e.Warn(words, "update"), e.SayUnwoken(words), *commands)
 
 
 def no_sleep(s: State, event: e.SleepAsked, now: float) -> Step:
