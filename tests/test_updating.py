@@ -255,6 +255,18 @@ class UpdateTests(SynchronousTestCase):
             (no,) = life.hear(e.UpdateAsked)
             self.assertIn("ask again", no.words)  # type: ignore[attr-defined]
 
+    def test_asked_while_preparing(self) -> None:
+        """While an update is prepared another one, or the way back, is refused in words, and that
+        goes on; the same once more is the same."""
+        life = Dialogue(LIFE, good=SERVER, before=NEW)
+        life.hear(e.UpdateAsked, "three")
+        for event in (e.UpdateAsked("four"), e.RollbackAsked()):
+            (no,) = life.hear(event)
+            self.assertIn("ask again", no.words)  # type: ignore[attr-defined]
+            self.assertEqual((life.state.fingerprint, life.state.preparing), ("three", True))
+        (prepare,) = life.hear(e.UpdateAsked, "three")
+        self.assertIsInstance(prepare, e.Prepare)
+
     def test_roll_back(self) -> None:
         """The server before is drained for, and comes back; what it replaced is not tried again
         by itself."""

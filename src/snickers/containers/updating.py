@@ -150,7 +150,11 @@ def _afresh(s: State, event: e.UpdateAsked) -> State:
 def update(s: State, event: e.UpdateAsked, now: float) -> Step:
     if not s.engine:
         return s, (e.Decline(_REACHED),)
-    return prepare(_afresh(s, event))
+    wanted = _afresh(s, event)
+    if s.preparing and s.updating and wanted.fingerprint != s.fingerprint:
+        # Whoever asked for that would be told that it is done, of this.
+        return not_now(s, event, now)
+    return prepare(wanted)
 
 
 def update_asleep(s: State, event: e.UpdateAsked, now: float) -> Step:
@@ -178,6 +182,8 @@ def roll_back(s: State, event: e.RollbackAsked, now: float) -> Step:
         return s, (e.Decline("There is no server before this one that could come back."),)
     if not s.engine:
         return s, (e.Decline(_REACHED),)
+    if s.preparing:
+        return not_now(s, event, now)
     s = evolve(w.asked(s, now), detail="", crashes=0)
     if s.phase in (Phase.ASLEEP, Phase.CRASHED):
         return revert(s, now, s.before) if s.before is not None else (s, ())
