@@ -292,6 +292,15 @@ class StartTests(DockerdTestCase):
         self.assertNotEqual(self.start().instance.id, first.instance.id)
         self.alone()
 
+    def test_network_taken(self) -> None:
+        """So is one that was disconnected from its network, which starts and has no address."""
+        first = self.start().instance.id
+        self.dockerd.stop(SITE, 1, Errand())
+        self.docker.disconnected.add(first)
+        seen = self.start()
+        self.assertEqual(seen.instance.address, ("10.213.0.2", 80))
+        self.assertEqual(list(self.docker.made), [seen.instance.id])
+
     def test_image_changed(self) -> None:
         """When the image's name means another image, a stopped container is made again."""
         first = self.start()

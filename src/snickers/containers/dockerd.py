@@ -246,7 +246,11 @@ class Dockerd:
         for seen in alike:
             if seen.image == image.id:
                 if self._start_again(seen, before, errand):
-                    return self._started(seen.instance.id)
+                    again = self._started(seen.instance.id)
+                    if again.instance.address or not again.instance.running:
+                        return again
+                    # Somebody has taken its network from it: it will never have one again.
+                    self._end(again, again.stop_within, errand)
                 broken.append(seen.instance.id)
         if not network:
             network = self._network(site, kind)
