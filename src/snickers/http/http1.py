@@ -457,11 +457,16 @@ class Http1:
             transport.loseConnection()
 
     def forwarding(self, authority: bytes) -> bytes:
-        """Return the forwarding lines; kept, since a connection asks for one host mostly."""
-        if authority != self._authority:
-            self._authority = authority
-            self._forwarding = forwarding(self.peer, self.secure, authority)
-        return self._forwarding
+        """Return the forwarding lines; kept from the second time on, since a connection that asks
+        twice asks for one host mostly, and one that asks once and waits is to be small."""
+        if authority == self._authority:
+            lines = self._forwarding
+            if not lines:
+                lines = self._forwarding = forwarding(self.peer, self.secure, authority)
+            return lines
+        self._authority = authority
+        self._forwarding = b""
+        return forwarding(self.peer, self.secure, authority)
 
     def _arm(self, seconds: float) -> None:
         """Look after *seconds* whether enough has moved."""

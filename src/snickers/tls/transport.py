@@ -183,6 +183,9 @@ class TLSStream(Stream):
             return False
         self._state = OPEN
         self.deadline = math.inf
+        # OpenSSL's side is all that is needed now: pyOpenSSL's serves callbacks of handshakes, of
+        # which there are no more, and would be half a kilobyte for each connection.
+        self._connection = None
         lib.SSL_get0_alpn_selected(self._ssl, _name, _name_size)
         if _name_size[0]:
             self.alpn = _bytes_of(_name[0], _name_size[0])[:]
