@@ -69,6 +69,7 @@ class Alarm:
 
     def raised(self, kind, site, message):
         self.told.append(("raised", kind, site))
+        self.words = message
 
     def cleared(self, kind, site):
         self.told.append(("cleared", kind, site))
