@@ -40,6 +40,7 @@ LIFE = Lifecycle(wake_within=10, idle_after=100, drain_within=20)
 SERVER = Instance("a.example", "one", "fp", True, ("127.0.0.1", 1))
 CAREFUL = evolve(LIFE, copy_before_update=True)
 BESIDE = evolve(LIFE, update="parallel")
+RESTING = evolve(BESIDE, pause_after=40)
 QUIET = evolve(LIFE, pause_after=40, veto=("in-use",), snapshot=("dump",))
 RUNS = (
     Phase.CHECKING,
@@ -360,6 +361,8 @@ class World(RuleBasedStateMachine):
         parting = self.state.parting
         if parting is not None and parting.sound and parting.instance.id not in self.retired:
             self.retired[parting.instance.id] = self.now
+        if phase is Phase.AWAKE or self.state.good is None:
+            self.copy = None
         for command in commands:
             self.obey(before, event, command)
         if self.probe is not None and self.probe.epoch != self.state.epoch:
@@ -387,6 +390,9 @@ class World(RuleBasedStateMachine):
                 assert self.state.life.update == "parallel"
                 self.calls.append(command)
             case e.Start():
+                good = self.state.good
+                if good and good.fingerprint == self.state.fingerprint and not self.state.updating:
+                    assert self.copy in (None, self.data), "on what the next one has left"
                 self.keep_used()
                 ends = (Phase.STOPPING, Phase.DRAINING, Phase.SNAPSHOTTING)
                 assert before.instance is None or before.phase in ends
@@ -565,8 +571,11 @@ class World(RuleBasedStateMachine):
                 self.settle(command.id, command.spare)
                 self.happen(e.Settled(command.id, command.spare))
             case e.Copy():
-                assert self.by_hand or not self.running()
-                self.copy = self.data
+                if command.epoch == self.state.epoch:
+                    assert self.by_hand or not self.running()
+                    assert bool(command.had) == (self.copy not in (None, self.data))
+                    if not command.had:
+                        self.copy = self.data
                 self.happen(e.Copied(command.epoch, "copy"))
             case e.Start() if self.server is not None and self.server.id == command.beside:
                 wanted = self.state.fingerprint
@@ -783,7 +792,11 @@ class World(RuleBasedStateMachine):
             self.happen(e.Changed(life, fingerprint))
 
     @precondition(lambda self: self.there and self.state.phase is Phase.AWAKE)
-    @rule(uses=st.integers(0, 2), far=st.integers(0, 4), how=st.sampled_from([BESIDE, CAREFUL]))
+    @rule(
+        uses=st.integers(0, 2),
+        far=st.integers(0, 4),
+        how=st.sampled_from([BESIDE, CAREFUL, RESTING]),
+    )
     def replace(self, uses, far, how):
         """The way to another server, so far; from there, too, things happen."""
         for _ in range(uses):
@@ -821,8 +834,8 @@ class World(RuleBasedStateMachine):
             # Two servers only while one takes the place of the other, or nobody can know.
             known = self.state.parting is not None or self.state.phase is Phase.REPLACING
             assert known or not self.there or not self.state.engine or self.by_hand
-        if self.state.phase in (Phase.AWAKE, Phase.ASLEEP, Phase.CRASHED):
-            self.copy = None
+        if self.copy not in (None, self.data) and not (self.state.gone or self.over):
+            assert self.state.copied, "the copy is forgotten, and nothing has proven itself"
 
     def carry_all_out(self):
         """Let whatever was asked for come about, and everybody be done."""

@@ -293,6 +293,17 @@ class LivingTests(TestCase):
         self.checking()
         self.assertEqual(self.around.dues[-1], 60.0)
 
+    def test_awake_already(self):
+        """Who wants it awake while it is, and something newer is prepared, is answered; who wants
+        that is not."""
+        self.checking().callback(None)
+        self.turn()
+        self.engine.hold("prepare")
+        updating = self.life.ask(e.UpdateAsked(), lambda words: None)
+        waking = self.life.ask(e.WakeAsked(), lambda words: None)
+        self.assertIsNone(self.successResultOf(waking))
+        self.assertNoResult(updating)
+
     def test_late_progress(self):
         """Progress of a start that was given up is told to nobody."""
         told = []

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from snickers.config.values import Container, Lifecycle, Process, Site, Static
-from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.containers.engine import EngineAway, EngineFailed, Turns
 from snickers.containers.pins import Pins
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
@@ -475,6 +475,48 @@ class LivesTests(LivesCase):
         self.turn(31)
         self.assertEqual(self.lives.stage("a.example"), "asleep")
 
+    def test_trial_goes_on(self):
+        """A server that is being tried is tried on, from the same copy of the folder; if it fails,
+        whoever has taken over undoes what it did."""
+        made = []
+
+        class Trials:
+            def begin_trial(self, site, progress, had=""):
+                made.append(("copy", had))
+                return succeed(had or "c")
+
+            def put_back(self, site, copy, progress):
+                made.append(("put back", copy))
+                return succeed(None)
+
+            def end_trial(self, site):
+                made.append(("over",))
+
+        self.lives.copies = Trials()
+        self.begin(container())
+        address = self.awake()
+        good = self.lives.states()["a.example"]["id"]
+        self.prober.passing = False
+        tried = container(image="lamp:2", wake="always", copy_before_update=True)
+        self.lives.apply((), (tried,), ())
+        self.turn()
+        self.assertEqual((self.lives.stage("a.example"), made), ("checking", [("copy", "")]))
+        kept = self.pass_on()["a.example"].kept
+        self.assertEqual((kept.good, kept.copied, kept.back), (good, "c", False))
+        made.clear()
+        self.lives.apply([tried], (), ())
+        self.lives.inherit("a.example", 0, kept)
+        self.lives.start()
+        self.turn()
+        self.assertEqual((self.lives.stage("a.example"), made), ("checking", [("copy", "c")]))
+        self.prober.passing = True
+        self.host.end("a.example", 3)
+        self.turn()
+        self.assertEqual(made[1:], [("put back", "c"), ("over",)])
+        state = self.lives.states()["a.example"]
+        self.assertEqual((state["state"], state["id"]), ("awake", good))
+        self.assertNotEqual(self.lives.ready("a.example"), address)
+
     def test_idle_goes_on(self):
         """A server that was idle there is as idle here."""
         self.begin(container(idle_after=30.0))
@@ -566,6 +608,23 @@ class LivesTests(LivesCase):
         starting = Deferred()
         self.begin(container())
         self.engine.start = lambda declared, progress, fresh=False, beside="": starting
+        self.lives.take("a.example", Waiter())
+        self.turn()
+        self.lives.hand_over()
+        gone = self.lives.release(3.0)
+        self.turn(2)
+        self.assertNoResult(gone)
+        starting.errback(EngineFailed("no"))
+        self.turn()
+        self.successResultOf(gone)
+
+    def test_turn_taken(self):
+        """That one starts is waited for, too, where the engine lets calls have their turns."""
+        starting, turns = Deferred(), Turns()
+        self.begin(container())
+        self.engine.start = lambda declared, progress, fresh=False, beside="": turns.run(
+            "a.example", lambda: starting
+        )
         self.lives.take("a.example", Waiter())
         self.turn()
         self.lives.hand_over()
@@ -1334,6 +1393,22 @@ class PinTests(LivesCase):
         self.turn()
         self.successResultOf(updating)
         self.assertEqual(self.state()["pinned"], "lamp:8")
+
+    def test_written_before_it_passes_on(self):
+        """Whoever takes over reads what is kept: duty does not pass while it is being written."""
+        writing = Deferred()
+        self.lives.pins = Pins(self.file, lambda act, *arguments: writing)
+        self.begin(self.box())
+        self.awake()
+        self.successResultOf(self.update("lamp:8"))
+        self.lives.hand_over()
+        gone = self.lives.release(3.0)
+        self.turn(2)
+        self.assertNoResult(gone)
+        writing.callback(None)
+        self.turn()
+        self.successResultOf(gone)
+        self.assertEqual(self.lives.calls, set())
 
     def test_back_to_the_files(self):
         """The file's image, asked for by name, ends the pin; a plain update is of the pinned

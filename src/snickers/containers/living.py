@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from snickers.containers import events as e
 from snickers.containers.engine import EngineAway
-from snickers.containers.life import SERVING, Phase, State, due
+from snickers.containers.life import SERVING, Phase, State, due, on_trial, owed
 from snickers.containers.lifecycle import step
 from snickers.containers.orders import ORDERS
 from snickers.containers.probe import Prober
@@ -67,7 +67,7 @@ class Surroundings(Protocol):
     alarm: IAlarm | None
     wall: Callable[[], float]
     calls: set[Deferred[None]]
-    """What engines were asked to do and have not done; each fires when it is over."""
+    """What engines, or the disk, were asked to do and have not done; each fires when it is over."""
 
     def scheduled(self, life: Living) -> None:
         """`Living.due` was set."""
@@ -79,9 +79,10 @@ class Surroundings(Protocol):
     def parted(self, life: Living) -> None:
         """The life is over: the site is gone."""
 
-    def copy(self, site: str, progress: Progress) -> Deferred[str]:
+    def copy(self, site: str, progress: Progress, had: str) -> Deferred[str]:
         """Copy the folder of *site* and keep it from others until `let_go`; fires with the name of
-        the copy, with ``""`` when there is nothing to copy; fails with `CopyFailed`."""
+        the copy, with ``""`` when there is nothing to copy; fails with `CopyFailed`. *had* is one
+        that was made before, if it is good still."""
 
     def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
         """Have the folder be as in *copy* again, while nothing runs; fails with `CopyFailed`."""
@@ -277,7 +278,18 @@ class Living:
         now = self._around.sweep.now
         until = now + kept.rest if kept.rest else -math.inf
         self.post(
-            e.Inherited(now - kept.idle, kept.crashes, until, kept.put, kept.stopping, kept.detail)
+            e.Inherited(
+                now - kept.idle,
+                kept.crashes,
+                until,
+                kept.put,
+                kept.stopping,
+                kept.detail,
+                kept.good,
+                kept.updating,
+                kept.copied,
+                kept.back,
+            )
         )
 
     def retire(self) -> Handed:
@@ -291,6 +303,7 @@ class Living:
         if self._probe is not None:
             self._probe[1].cancel()
         uses = max(0, self.uses - given)
+        tried = state.good is not None and (on_trial(state) or owed(state))
         handed = Handed(
             uses,
             address,
@@ -304,6 +317,10 @@ class Living:
                 state.detail if state.phase is Phase.CRASHED else "",
                 dict(self.wakes),
                 self.woken,
+                state.good.id if tried and state.good is not None else "",
+                tried and state.updating,
+                state.copied if owed(state) else "",
+                state.back is not None,
             ),
         )
         self._waiting.clear()
@@ -418,7 +435,7 @@ class Living:
                 _log.failure(
                     "{site}: {command} was not carried out", site=self.site, command=command
                 )
-        if self._copying and not self.state.copied and self.state.phase is not Phase.COPYING:
+        if self._copying and not self.state.held:
             self._copying = False
             self._around.let_go(self.site)
         self.due = due(self.state)
@@ -496,10 +513,10 @@ class Living:
         """Of pauses."""
         return self._around.clock
 
-    def copy(self, progress: Progress) -> Deferred[str]:
+    def copy(self, progress: Progress, had: str) -> Deferred[str]:
         """Copy the site's folder: see `Surroundings.copy`."""
         self._copying = True
-        return self._around.copy(self.site, progress)
+        return self._around.copy(self.site, progress, had)
 
     def put_back(self, copy: str, progress: Progress) -> Deferred[None]:
         """Have the site's folder be as in *copy*: see `Surroundings.put_back`."""
@@ -594,6 +611,11 @@ class Living:
     def _say_unwoken(self, command: e.SayUnwoken) -> None:
         self._done(self._wakers, command.words)
 
+    def _confirm(self, command: e.Confirm) -> None:
+        if self._wakers:
+            done, _ = self._wakers.pop()
+            done.callback(None)
+
     def _decline(self, command: e.Decline) -> None:
         if self._wakers:
             done, _ = self._wakers.pop()
@@ -613,6 +635,7 @@ _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
     e.Tell: Living._do_tell,
     e.SayWoken: Living._say_woken,
     e.SayUnwoken: Living._say_unwoken,
+    e.Confirm: Living._confirm,
     e.Decline: Living._decline,
     e.SaySlept: Living._say_slept,
     e.SayUnslept: Living._say_unslept,

@@ -63,9 +63,9 @@ class Life(Protocol):
     def hear_out(self) -> Deferred[None]:
         """Keep the last lines that the server wrote; never fails."""
 
-    def copy(self, progress: Callable[[str], None]) -> Deferred[str]:
-        """Copy the site's folder, and let nobody else have it until the trial is over; fires with
-        the copy's name."""
+    def copy(self, progress: Callable[[str], None], had: str) -> Deferred[str]:
+        """Copy the site's folder, if *had* is not a copy that is good still, and let nobody else
+        have it until the trial is over; fires with the copy's name."""
 
     def put_back(self, copy: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Have the site's folder be as it was when *copy* was made of it, while no server runs."""
@@ -100,7 +100,8 @@ def _call(
     )
     calling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
     calls = life.calls
-    if awaited and not calling.called:
+    if awaited:
+        # Also one that is called, and waits for another: an engine's turns are such.
         calls.add(calling)
         calling.addCallback(lambda _: calls.discard(calling))
 
@@ -174,7 +175,7 @@ def _prepare(life: Life, command: e.Prepare) -> None:
 
 def _copy(life: Life, command: e.Copy) -> None:
     def copy() -> Deferred[str]:
-        copying = life.copy(life.tell).addTimeout(command.within, life.clock)
+        copying = life.copy(life.tell, command.had).addTimeout(command.within, life.clock)
         return copying.addErrback(late)
 
     def late(failure: Failure) -> Failure:
