@@ -486,6 +486,7 @@ class TrialTests(CopiesTests):
         await self.until(lambda: waiter.answers)
         self.assertEqual((waiter.kinds, self.page()), (["leased"], "one"))
         await self.until(lambda: self.beside() == [])
+        await self.copies.verify(NAME, ignore)
 
     async def test_restored_between(self) -> None:
         """What is restored between two starts is what is put back, if it comes to that."""
@@ -506,6 +507,7 @@ class TrialTests(CopiesTests):
         await self.until(lambda: waiter.answers)
         self.assertEqual((waiter.kinds, self.page()), (["leased"], "three"))
         await self.until(lambda: self.beside() == [])
+        await self.copies.verify(NAME, ignore)
 
     async def test_restore_and_changed(self) -> None:
         """A restore that has to start a server of a changed declaration lets its trial have the
