@@ -1,8 +1,8 @@
 """A real ACME server for tests: `pebble`, with its DNS, and who answers its challenges.
 
 Only loopback. In front of it, where a test wants that, stands a `Front`: what the authority is
-asked is counted there, and it can be slow, fail, and suggest renewals (RFC 9773), which Debian's
-version cannot.
+asked is counted there, and it can be slow, fail, and suggest renewals (RFC 9773) as the test wants
+them; pebble itself does since 2.6, which is Debian 13's.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 class Pebble:
     """One that runs. *http* and *https* are where it looks for answers; *variables* are for its
     environment; *folder* is its own. *external*: key identifiers and keys of accounts that it wants
-    to be named."""
+    to be named. *profiles*: the days that certificates of each live."""
 
     def __init__(
         self,
@@ -109,13 +109,14 @@ class Pebble:
         https: int,
         variables: Mapping[str, str] | None = None,
         external: Mapping[str, str] | None = None,
+        profiles: Mapping[str, int] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.trust, key = make_tls(folder)
         self.port, self.management, self.dns, self.dns_management = (free_port() for _ in range(4))
         self.directory = f"https://127.0.0.1:{self.port}/dir"
-        configuration = {
+        configuration: dict[str, dict[str, Any]] = {
             "pebble": {
                 "listenAddress": f"127.0.0.1:{self.port}",
                 "managementListenAddress": f"127.0.0.1:{self.management}",
@@ -128,6 +129,12 @@ class Pebble:
                 "externalAccountMACKeys": dict(external or {}),
             }
         }
+        if profiles:
+            # Known since 2.7: older ones pass over it.
+            configuration["pebble"]["profiles"] = {
+                name: {"description": f"{days} days", "validityPeriod": days * 86400}
+                for name, days in profiles.items()
+            }
         (folder / "pebble.json").write_text(json.dumps(configuration))
         self.variables = {
             "PEBBLE_VA_NOSLEEP": "1",
@@ -178,14 +185,19 @@ class Pebble:
 
     def root(self) -> x509.Certificate:
         """The root that its certificates lead to."""
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1",
-            self.management,
-            timeout=WITHIN,
-            context=ssl.create_default_context(cafile=self.trust),
-        )
-        connection.request("GET", "/roots/0")
-        found = x509.load_pem_x509_certificate(connection.getresponse().read())
+        return x509.load_pem_x509_certificate(self._get(self.management, "/roots/0"))
+
+    def offers(self) -> Any:
+        """What its directory says: what it can do depends on its version."""
+        return json.loads(self._get(self.port, "/dir"))
+
+    def _get(self, port: int, path: str) -> bytes:
+        context = ssl.create_default_context(cafile=self.trust)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=WITHIN, context=context)
+        connection.request("GET", path, headers={"User-Agent": "a test"})
+        answer = connection.getresponse()
+        found = answer.read()
+        assert answer.status == 200, found
         connection.close()
         return found
 

@@ -292,6 +292,25 @@ class OrderTests(AcmeCase):
         self.assertEqual(town.stored("alice.example").names, ("alice.example",))
         self.assertEqual(town.alarms.current, set())
 
+    async def test_profile(self) -> None:
+        """A profile is asked for, and is what the certificate is of, if the authority has profiles
+        (pebble since 2.7); one that it does not have is named in the fault."""
+        pebble = self.pebble(profiles={"long": 90, "short": 6})
+        offered = pebble.offers()["meta"].get("profiles", {})
+        self.assertIn(set(offered), (set(), {"long", "short"}))
+        for index, (profile, days) in enumerate((("long", 90), ("short", 6))):
+            town = self.town(pebble)
+            town.settings = evolve(town.settings, acme_profile=profile)
+            site = f"site{index}.example"
+            town.add(town.site(site))
+            await town.has(site)
+            if offered:
+                self.assertLess(abs(town.stored(site).life - days * DAY), 60)
+        if offered:
+            town.settings = evolve(town.settings, acme_profile="eternal")
+            town.add(town.site("bob.example"))
+            self.assertIn("acme profile", await town.fails("bob.example"))
+
     async def test_many(self) -> None:
         """Three hundred sites that are added at once have a certificate each, with one order each;
         what the machine has of processors does them in well under a minute."""
@@ -348,6 +367,29 @@ class RenewalTests(AcmeCase):
         counted = Ledger(town.store.ledger).counts(front.directory)
         self.assertEqual(len(counted.orders), 1)
         self.assertEqual(town.replaced["alice.example"], 2)
+
+    async def test_by_the_authoritys_own(self) -> None:
+        """The same with what the authority itself suggests, if it does (pebble since 2.6): it
+        accepts what is named as replaced, once. Else nothing is known of suggestions."""
+        pebble = self.pebble()
+        front = self.front(pebble)
+        ahead = [0.0]
+        town = self.town(pebble, front.directory, wall=lambda: time.time() + ahead[0])
+        town.add(town.site("alice.example"))
+        await town.has("alice.example")
+        if "renewalInfo" not in pebble.offers():
+            self.assertIsNone(town.state("alice.example")["ari"])
+            return
+        await town.until(lambda: town.state("alice.example")["ari"])
+        start, end = town.state("alice.example")["ari"]
+        made = town.stored("alice.example")
+        self.assertTrue(made.not_before < start <= town.state("alice.example")["next"] <= end)
+        self.assertLess(end, made.not_before + made.life)
+        ahead[0] = end - time.time() + 60
+        town.acme._look()
+        await town.has("alice.example", times=2)
+        identity = identity_of(made.chain[0])
+        self.assertEqual([order.get("replaces") for order in front.orders], [None, identity])
 
     async def test_renewed_by_another(self) -> None:
         """An authority that knows of a successor is asked for a certificate like others."""

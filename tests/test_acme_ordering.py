@@ -312,6 +312,33 @@ class FailureTests(OrderingCase):
         self.assertEqual([o["replaces"] for o in self.authority.orders], [""])
         self.assertEqual(len(self.ledger.counts(CA).orders), 1)
 
+    def test_predecessor_unknown(self) -> None:
+        """So is what an authority will not have as a predecessor, in whatever words it says so;
+        one that says nothing, or not now, is asked again for the same."""
+        refusals = [
+            AuthorityFailed("refused", "malformed", said=True),
+            AuthorityFailed("lost", "no such certificate", said=True),
+            AuthorityFailed("away", "internal error: no order for it", said=True),
+        ]
+        for number, refusal in enumerate(refusals, 1):
+            self.authority.trouble["create"] = [refusal]
+            self.succeeds(self.order(f"site{number}.example", replaces="id"))
+            self.assertEqual([o["replaces"] for o in self.authority.orders], [""] * number)
+            self.assertEqual(len(self.ledger.counts(CA).orders), number)
+        for silent in (AuthorityFailed("away", "?"), AuthorityFailed("limited", "!", said=True)):
+            self.authority.trouble["create"] = [silent]
+            self.assertIs(self.fails(self.order("quiet.example", replaces="id")), silent)
+            self.assertEqual(self.authority.trouble["create"], [])
+        self.assertEqual(len(self.authority.orders), len(refusals))
+
+    def test_refused_anyway(self) -> None:
+        """When it was not because of the predecessor, that is said."""
+        self.authority.trouble["create"] = [
+            AuthorityFailed("refused", "a predecessor?", said=True),
+            AuthorityFailed("refused", "a bad name", said=True),
+        ]
+        self.assertEqual(str(self.fails(self.order(replaces="id"))), "a bad name")
+
     def test_lost(self) -> None:
         """An order that the authority does not know is forgotten here, too."""
         self.authority.trouble["look"] = [AuthorityFailed("lost", "which order?")]

@@ -333,6 +333,9 @@ class World(RuleBasedStateMachine):
         """What wrote to the folder last."""
         self.copy = None
         """What the folder was when it was copied for the trial that goes on."""
+        self.half = False
+        """The folder was put back, and the server before could not be started for want of the
+        engine."""
         self.known = {}
         """Every server that was not forgotten, by id, in the order of their starts."""
         self.by_hand = False
@@ -390,6 +393,7 @@ class World(RuleBasedStateMachine):
                 assert self.state.life.update == "parallel"
                 self.calls.append(command)
             case e.Start():
+                assert not self.half, "something else is tried before all is as it was"
                 good = self.state.good
                 if good and good.fingerprint == self.state.fingerprint and not self.state.updating:
                     assert self.copy in (None, self.data), "on what the next one has left"
@@ -550,6 +554,8 @@ class World(RuleBasedStateMachine):
             self.happen(e.SettleFailed(command.id, "away", True, command.spare))
             return
         if not self.there:
+            if isinstance(command, e.Revert) and command.copy:
+                self.data, self.half = self.copy, True
             self.happen(FAILURES[type(command)](command.epoch, "away", away=True))
             return
         if self.server is None and isinstance(command, e.Pause | e.Resume | e.Snapshot):
@@ -605,6 +611,7 @@ class World(RuleBasedStateMachine):
                 if former is None or former is not self.beside:
                     self.end_beside()
                 self.beside = None
+                self.half = False
                 if command.copy:
                     self.data = self.copy
                 if self.copy is not None:
@@ -633,6 +640,8 @@ class World(RuleBasedStateMachine):
     @rule()
     def fail_to(self):
         command = self.calls.pop(0)
+        if isinstance(command, e.Revert):
+            self.half = False
         if isinstance(command, e.Inquire):
             self.happen(e.Vetoed(command.epoch))
         elif isinstance(command, e.Settle):
@@ -796,18 +805,36 @@ class World(RuleBasedStateMachine):
         uses=st.integers(0, 2),
         far=st.integers(0, 4),
         how=st.sampled_from([BESIDE, CAREFUL, RESTING]),
+        then=st.sampled_from([None, e.SleepAsked(), e.EngineLost("away"), "back"]),
     )
-    def replace(self, uses, far, how):
+    def replace(self, uses, far, how, then):
         """The way to another server, so far; from there, too, things happen."""
         for _ in range(uses):
             self.take()
         other = "fp-2" if self.state.fingerprint == "fp-1" else "fp-1"
         self.happen(e.Changed(evolve(how, wake=self.state.life.wake), other))
         for _ in range(far):
+            if self.state.phase is Phase.ASLEEP:
+                # Nobody would try anything for nobody.
+                self.arrive(1)
             if self.calls:
                 self.carry_out()
             elif self.probe is not None:
                 self.pass_probe()
+        if then == "back":
+            # In vain, and not to be undone in one go.
+            if self.state.instance is not None and self.state.phase is Phase.CHECKING:
+                self.end_server()
+                self.list()
+                if self.state.phase is Phase.REVERTING:
+                    self.lose()
+                    self.carry_out()
+        elif then == e.EngineLost("away"):
+            self.lose()
+        elif then is not None:
+            self.ask(then)
+            while self.calls:
+                self.carry_out()
 
     @rule()
     def publish(self):

@@ -51,7 +51,7 @@ class Life:
         self.put = []
         self.former = None
 
-    def copy(self, progress, had=""):
+    def copy(self, progress, had):
         return self.copying
 
     def put_back(self, copy, progress):

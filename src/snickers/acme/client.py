@@ -73,18 +73,25 @@ class AuthorityFailed(Exception):
     """What was asked of an authority could not be had; the text says why, for a person."""
 
     def __init__(
-        self, kind: str, words: str, retry_after: float | None = None, whole: bool = True
+        self,
+        kind: str,
+        words: str,
+        retry_after: float | None = None,
+        whole: bool = True,
+        said: bool = False,
     ) -> None:
         """*kind*: ``"away"`` (it does not answer, or not as one), ``"limited"`` (not so often),
         ``"refused"`` (not at all), ``"proof"`` (a name is not proven), ``"lost"`` (it does not
         know what it has given), ``"replaced"`` (what is to be renewed was renewed before).
         *retry_after*: seconds, where it says so. *whole*: all that is asked of it is meant, not
-        only these names."""
+        only these names. *said*: the authority itself says so, in a problem document: it has not
+        done what it was asked for."""
         # Some of them are the authority's, and they go into logs and to terminals.
         super().__init__(_plain(words)[:WORDS])
         self.kind = kind
         self.retry_after = retry_after
         self.whole = whole
+        self.said = said
 
 
 @frozen
@@ -555,7 +562,7 @@ class Client:
             words = f"{_REFUSALS[code]} ({words})"
         # Whether all orders are meant is not in the document's form, only in its words.
         whole = not names_alone or "account" in words or "overloaded" in words or "busy" in words
-        return AuthorityFailed(kind, asked + words, self._retry_after(), whole)
+        return AuthorityFailed(kind, asked + words, self._retry_after(), whole, said=True)
 
     def _no_problem(self, asked: str) -> AuthorityFailed:
         if self._last is None:

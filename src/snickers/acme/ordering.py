@@ -207,8 +207,14 @@ class _Course:
                 "order", self._client.create, order.names, order.profile, order.replaces
             )
         except AuthorityFailed as failed:
-            if failed.kind == "replaced" and order.replaces:
-                # Somebody else has renewed it, so this is an order like others.
+            if (
+                order.replaces
+                and failed.kind != "limited"
+                and (failed.said or failed.kind != "away")
+            ):
+                # It may be that somebody else has renewed it, or that this authority has not given
+                # or has forgotten it, for which some have no better words than that they have
+                # failed: so this is an order like others.
                 self._order = evolve(order, replaces="", step=Step.NEW)
                 return Seen("", Status.UNKNOWN)
             if failed.kind != "away":
