@@ -381,6 +381,32 @@ class TrialTests(CopiesTests):
         self.assertEqual(await self.contents(copies[1]), "two")
         await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
+    async def test_ends_meanwhile(self) -> None:
+        """If Snickers ends in between, the next one tells which copy has the folder as it was,
+        until that was restored."""
+        await self.trial()
+        (copy,) = await self.copies.snapshots(NAME)
+        await self.copies.close()
+        self.engine.release("start")
+        await self.stage("awake")
+        self.assertEqual(self.beside(), [f".{NAME}.tried"])
+        self.alarm.told.clear()
+        self.copies = self.lives.copies = self.make_copies()
+        self.copies.start([self.site])
+        self.assertEqual(self.alarm.told, [("raised", "snapshots", NAME)])
+        self.assertIn(f"snickers restore {NAME} {copy.id}", self.alarm.words)
+        await self.copies.restore(NAME, copy.id, ignore)
+        self.assertEqual(self.page(), "one")
+        self.assertEqual(self.beside(), [])
+
+    async def test_nothing_is_left(self) -> None:
+        """What has proven itself leaves nothing that would be told."""
+        waiter = await self.trial()
+        self.assertEqual(self.beside(), [f".{NAME}.tried"])
+        self.engine.release("start")
+        await self.until(lambda: waiter.answers)
+        await self.until(lambda: self.beside() == [])
+
     async def test_never_started(self) -> None:
         """What could not be started has touched nothing: nothing is put back."""
         waiter = await self.trial()

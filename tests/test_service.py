@@ -72,6 +72,7 @@ class Alarm:
 
     def raised(self, kind, site, message):
         self.told.append(("raised", kind, site))
+        self.words = message
 
     def cleared(self, kind, site):
         self.told.append(("cleared", kind, site))
@@ -1480,6 +1481,47 @@ class PinTests(LivesCase):
         self.host.end(NAME, 3)
         self.turn()
         self.assertEqual(self.again(), [("lamp:7", "lamp:7@1", False)])
+
+    def failed_after_a_restart(self):
+        """Have Snickers end and begin, the file changed meanwhile to what fails: the server that
+        ran before is awake again, though nobody knows how it was declared."""
+        self.begin(self.box())
+        self.awake()
+        self.lives.close()
+        self.turn()
+        self.engine.closed = False
+        self.lives = self.another()
+        self.begin(self.box("lamp:8"))
+        self.prober.passing = False
+        waiter = Waiter()
+        self.lives.take(NAME, waiter)
+        self.turn()
+        self.prober.passing = True
+        self.host.end(NAME, 3)
+        self.turn()
+        (address,) = waiter.answers
+        self.assertEqual(self.state()["image"], "lamp:7@1")
+        self.lives.give_back(NAME, address)
+
+    def test_back_after_a_restart(self):
+        """A server that came back is started again though Snickers does not know any more how it
+        was made, and not what has failed."""
+        self.failed_after_a_restart()
+        self.assertEqual(self.again(), [])
+        self.assertEqual(self.state()["image"], "lamp:7@1")
+
+    def test_gone_after_a_restart(self):
+        """Once it is there no more what the file says is tried again, and stays where it proves
+        itself."""
+        self.failed_after_a_restart()
+        self.lives.sleep(NAME, lambda words: None)
+        self.turn()
+        del self.host.servers[NAME]
+        address = self.awake()
+        self.assertEqual(self.state()["image"], "lamp:8@1")
+        self.clock.advance(1)
+        self.turn()
+        self.assertEqual(self.lives.ready(NAME), address)
 
     def test_removed(self):
         """With a site goes its pin."""

@@ -107,6 +107,18 @@ class SwapTests(SynchronousTestCase):
         self.comes_back(life, "not ready within 30 s")
         self.assertLess(life.now - 1000, LIFE.wake_within)
 
+    def test_asked_for_while_it_is_given_up(self) -> None:
+        """Who comes while the failed one is being stopped waits for the one before, as all do."""
+        life = self.swapping()
+        life.hear(e.Started, NEW)
+        (stop,) = life.pass_time(30)
+        self.assertIsInstance(stop, e.Stop)
+        self.assertEqual(life.hear(e.Arrived(4)), ())
+        life.hear(e.Stopped)
+        life.hear(e.Reverted, SERVER)
+        grant, *_ = life.hear(e.HealthPassed)
+        self.assertEqual(grant, e.Grant((2, 4), ("127.0.0.1", 1)))
+
     def test_not_tried_again(self) -> None:
         """What has failed is not tried again while it is declared as it was, whatever else
         changes; another declaration is."""
@@ -130,16 +142,46 @@ class SwapTests(SynchronousTestCase):
         self.assertEqual(life.state.fingerprint, "newer")
 
     def test_cannot_come_back(self) -> None:
-        """When the old one cannot either, it is a crash, and who waits is told so."""
+        """When the old one cannot either, another one of its declaration is tried while they wait;
+        if that fails, too, it is a crash, and who waits is told so."""
         life = self.swapping()
         life.hear(e.StartFailed, "no such command")
-        said = life.hear(e.RevertFailed, "its volume is gone")
+        warn, unwoken, start = life.hear(e.RevertFailed, "its volume is gone")
+        self.assertEqual(warn, e.Warn(unwoken.words, "update"))  # type: ignore[attr-defined]
+        self.assertIsInstance(start, e.Start)
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
+        said = life.hear(e.StartFailed, life.state.detail)
         self.assertIs(life.state.phase, Phase.CRASHED)
         self.assertIn("no such command", life.state.detail)
         self.assertIn("its volume is gone", life.state.detail)
         self.assertEqual([c.tickets for c in said if isinstance(c, e.Refuse)], [(2,)])
         life.pass_time(1)
         self.assertIs(life.state.phase, Phase.ASLEEP)
+
+    def test_not_put_back(self) -> None:
+        """No other one of its declaration is tried on a folder that the failed one has touched."""
+        life = Dialogue(evolve(LIFE, copy_before_update=True), good=SERVER)
+        life.hear(e.Changed(life.state.life, "new"))
+        life.hear(e.Arrived(2))
+        life.hear(e.Prepared, True)
+        life.hear(e.GivenBack)
+        life.hear(e.Stopped)
+        life.hear(e.Copied, "copy")
+        life.hear(e.Started, evolve(NEW, running=False, address=None))
+        life.hear(e.Stopped)
+        self.assertEqual(life.said[-1], e.Revert(life.state.epoch, "one", "copy"))
+        life.hear(e.RevertFailed, "The disk is full.")
+        self.assertIs(life.state.phase, Phase.CRASHED)
+
+    def test_neither_of_the_same(self) -> None:
+        """Nothing else can be tried where only the image is newer."""
+        life = Dialogue(LIFE, good=SERVER)
+        life.hear(e.UpdateAsked)
+        life.hear(e.Prepared, True)
+        life.hear(e.Stopped)
+        life.hear(e.StartFailed, "no such command")
+        life.hear(e.RevertFailed, "it has gone")
+        self.assertIs(life.state.phase, Phase.CRASHED)
 
     def test_cannot_be_prepared(self) -> None:
         """An image that cannot be had changes nothing but the alarm; nobody waits for it."""
@@ -241,6 +283,18 @@ class UpdateTests(SynchronousTestCase):
             (no,) = life.hear(e.UpdateAsked)
             self.assertIn("ask again", no.words)  # type: ignore[attr-defined]
 
+    def test_asked_while_preparing(self) -> None:
+        """While an update is prepared another one, or the way back, is refused in words, and that
+        goes on; the same once more is the same."""
+        life = Dialogue(LIFE, good=SERVER, before=NEW)
+        life.hear(e.UpdateAsked, "three")
+        for event in (e.UpdateAsked("four"), e.RollbackAsked()):
+            (no,) = life.hear(event)
+            self.assertIn("ask again", no.words)  # type: ignore[attr-defined]
+            self.assertEqual((life.state.fingerprint, life.state.preparing), ("three", True))
+        (prepare,) = life.hear(e.UpdateAsked, "three")
+        self.assertIsInstance(prepare, e.Prepare)
+
     def test_roll_back(self) -> None:
         """The server before is drained for, and comes back; what it replaced is not tried again
         by itself."""
@@ -254,6 +308,24 @@ class UpdateTests(SynchronousTestCase):
         life.hear(e.Reverted, SERVER)
         self.assertEqual(life.hear(e.HealthPassed), (e.SayWoken(),))
         self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
+
+    def test_rolled_back_to_nothing(self) -> None:
+        """Where the server before has gone, the one that was stopped for it serves again, and
+        nobody has waited in vain; the person is told why."""
+        life = Dialogue(LIFE, instance=NEW, good=NEW, before=SERVER)
+        life.state = evolve(life.state, fingerprint="new", declared="new")
+        life.hear(e.RollbackAsked)
+        self.assertEqual(life.hear(e.Arrived(1)), ())
+        life.hear(e.Stopped)
+        warn, unwoken, start = life.hear(e.RevertFailed, "It has gone.")
+        self.assertEqual(warn, e.Warn("The server before cannot come back: It has gone."))
+        self.assertIsInstance(unwoken, e.SayUnwoken)
+        self.assertIsInstance(start, e.Start)
+        life.hear(e.Started, NEW)
+        grant, *_ = life.hear(e.HealthPassed)
+        self.assertEqual(grant, e.Grant((1,), ("127.0.0.1", 2)))
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("new", ""))
+        self.assertIsNone(life.state.before)
 
     def test_woken_while_going_back(self) -> None:
         """Whoever wakes it on the way, or restarts it, gets the server before."""

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.config.values import Container, Site
-from snickers.containers import swap, tool
+from snickers.containers import durable, swap, tool
 from snickers.containers.engine import EngineAway, EngineFailed, Turns
 from snickers.containers.folder import InThread, Progress, clear, settle
 from snickers.containers.keep import given_up
@@ -102,6 +102,8 @@ class Copies:
         self._restoring: set[str] = set()
         self._trials: dict[str, Deferred[None]] = {}
         """Sites on whose folder another server is tried, and what ends that."""
+        self._marks: dict[str, str] = {}
+        """...and the file that says so, should Snickers end meanwhile."""
         self._put: set[str] = set()
         """Sites whose folder was put back in the trial that goes on."""
         self._restored: set[str] = set()
@@ -128,6 +130,21 @@ class Copies:
                 continue
             if worthy or worthless:
                 self._unasked(site.name, self._tidy)
+            self._tell_of_trial(site.name, swap.beside(folder, swap.TRIED))
+
+    def _tell_of_trial(self, name: str, mark: str) -> None:
+        try:
+            with open(mark, encoding="utf-8") as file:
+                id = file.read()
+        except OSError:
+            return
+        words = (
+            "Snickers ended while another server was tried on its folder, which may be as that one "
+            f"has left it. As it was before: snickers restore {name} {id} (or remove {mark}, if "
+            "it is well as it is)."
+        )
+        _log.warn("{site}: {words}", site=name, words=words)
+        self._alarm.raised("snapshots", name, words)
 
     def close(self) -> Deferred[Any]:
         """End what is being done; fires when it has ended."""
@@ -242,6 +259,7 @@ class Copies:
     async def _copy_for_trial(self, site: Site, progress: Progress, had: str) -> str:
         good = had and site.name not in self._restored
         if good and any(copy.id == had for _, copy in await self._all(site)):
+            self._marks[site.name] = swap.beside(os.path.realpath(site.data), swap.TRIED)
             return had
         folder = os.path.realpath(site.data)
         unmounted = isinstance(site.kind, Container) and not site.kind.data
@@ -252,6 +270,9 @@ class Copies:
         await self._tidy(site)
         copy = await self._make(site, folder, TRIAL, progress)
         self._restored.discard(site.name)
+        mark = swap.beside(folder, swap.TRIED)
+        await self._in_thread(durable.write, mark, copy.id.encode())
+        self._marks[site.name] = mark
         return copy.id
 
     def _unless_tried(self, site: str, waking: Deferred[None]) -> Deferred[None]:
@@ -278,6 +299,13 @@ class Copies:
     def end_trial(self, site: str) -> None:
         """Let others have the folder of *site* again."""
         self._put.discard(site)
+        mark = self._marks.pop(site, None)
+        if mark is not None and self._lives.stage(site) == "awake":
+            # In all other cases nobody knows whether the folder is well.
+            self._alarm.cleared("snapshots", site)
+            self._in_thread(_remove, mark).addErrback(
+                lambda failure: _log.failure("{site}: {mark}", failure, site=site, mark=mark)
+            )
         over = self._trials.pop(site, None)
         if over is not None and not over.called:
             over.callback(None)
@@ -309,6 +337,7 @@ class Copies:
         await store.restore(site.name, copy.id, restoring, progress)
         await self._in_thread(os.rename, restoring, restored)
         former = await self._in_thread(swap.put_in_place, folder)
+        await self._in_thread(_remove, swap.beside(folder, swap.TRIED))
         self._put.add(site.name)
         await settle(self._reactor, os.path.dirname(folder))
 
@@ -453,6 +482,7 @@ class Copies:
             raise
         finally:
             self._restoring.discard(site.name)
+        await self._in_thread(_remove, swap.beside(folder, swap.TRIED))
         await settle(self._reactor, os.path.dirname(folder))
         if former is not None:
             progress("keeping what was there before")
@@ -543,6 +573,13 @@ class Copies:
         finally:
             await clear(self._reactor, folder)
         return copy
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _is(path: str, number: int) -> bool:

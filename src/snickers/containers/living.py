@@ -202,6 +202,14 @@ class Living:
         declared = self._declarations.get(self.state.fingerprint, self.declared)
         return evolve(declared, exact=self.exact) if self.exact else declared
 
+    def unnamed(self) -> Instance | None:
+        """Return the server that shall run, where nobody knows any more how it was declared: it is
+        of a Snickers before this one, and came back after what is declared had failed."""
+        state = self.state
+        if state.updating or state.good is None or state.fingerprint in self._declarations:
+            return None
+        return state.good if state.good.fingerprint == state.fingerprint else None
+
     def known(self, fingerprint: str) -> Declared | None:
         """Return what has this fingerprint, if it could come back."""
         return self._declarations.get(fingerprint)

@@ -52,6 +52,9 @@ class Life(Protocol):
     def wanted(self) -> Declared:
         """Return what shall run."""
 
+    def unnamed(self) -> Instance | None:
+        """Return the server that shall run, where how it was declared is not known any more."""
+
     def post(self, event: e.Event) -> None:
         """Tell the machine of *event*."""
 
@@ -132,9 +135,24 @@ def _start(life: Life, command: e.Start) -> None:
         if life.state.epoch == epoch:
             life.tell(words)
 
+    def make() -> Deferred[Instance]:
+        return life.engine().start(life.wanted(), progress, command.fresh, command.beside)
+
+    def start() -> Deferred[Instance]:
+        former = life.unnamed()
+        if former is None or command.beside:
+            return make()
+        # It cannot be made again, only be started as it is.
+        again = life.engine().revert(life.site, former.id, progress)
+        return again.addErrback(not_there)
+
+    def not_there(failure: Failure) -> Deferred[Instance]:
+        failure.trap(EngineFailed)  # type: ignore[no-untyped-call]
+        return make()
+
     _call(
         life,
-        lambda: life.engine().start(life.wanted(), progress, command.fresh, command.beside),
+        start,
         done=lambda instance: e.Started(epoch, instance),
         failed=e.StartFailed,
         epoch=epoch,

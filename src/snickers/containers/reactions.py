@@ -37,6 +37,7 @@ from snickers.containers.life import (
     halt,
     leave,
     lose,
+    on_trial,
     part,
     patience,
     pause,
@@ -97,7 +98,7 @@ def lease(s: State, event: e.Arrived, now: float) -> Step:
 def hold(s: State, event: e.Arrived, now: float) -> Step:
     if s.gone:
         return deny(s, event, now)
-    if s.after is After.CRASH:
+    if s.after is After.CRASH and not on_trial(s):
         return s, (e.Refuse(event.tickets, Refusal("crashed", SOON)),)
     if s.after is After.SLEEP and s.life.wake == "manual":
         return s, (e.Refuse(event.tickets, Refusal("resting", RESTING_RETRY)),)
@@ -159,6 +160,9 @@ def doubt(s: State, event: e.Doubted, now: float) -> Step:
 
 
 def started(s: State, event: e.Started, now: float) -> Step:
+    if s.refused and event.instance.fingerprint == s.refused:
+        # What came back in its place is there no more, and could not be made again.
+        s = evolve(s, fingerprint=s.refused, refused="")
     if not event.instance.running or event.instance.address is None:
         words = s.said if s.heard == event.instance.id else ""
         words = words or "It ended as soon as it was started."

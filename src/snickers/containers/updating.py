@@ -140,9 +140,21 @@ def revert_failed(s: State, event: e.RevertFailed, now: float) -> Step:
         back, detail = s.back, s.detail
         s, commands = lose(s, now, detail)
         return evolve(s, back=back), (e.Warn(words), *commands)
-    # Nothing is left to go back to: from now on it is a crash like another.
-    s = evolve(s, good=None, before=None, copied="", touched=False)
-    return crash(s, now, words)
+    good, back, touched = s.good, s.back, bool(s.copied) and s.touched
+    s = evolve(s, before=None, copied="", touched=False, back=None)
+    told = (e.Warn(words), e.SayUnwoken(words))
+    if good is not None and back is not None and back.id != good.id and not s.gone:
+        # The one that was to make way for it was well, and nobody shall miss it for that.
+        s, commands = begin(evolve(s, refused="", detail=words), now)
+        return s, (*told, *commands)
+    # Nothing is left to go back to: from now on it is a crash like another...
+    s = evolve(s, good=None)
+    # (The one before must not see what the failed one has made of the folder.)
+    if good is None or s.gone or touched or good.fingerprint == s.fingerprint:
+        return crash(s, now, words)
+    # ...but what it was made of is known, and those who wait may have another one of that.
+    s, commands = begin(evolve(s, fingerprint=good.fingerprint, detail=words), now)
+    return s, (e.Warn(words, "update"), e.SayUnwoken(words), *commands)
 
 
 def no_sleep(s: State, event: e.SleepAsked, now: float) -> Step:
@@ -165,7 +177,11 @@ def _afresh(s: State, event: e.UpdateAsked) -> State:
 def update(s: State, event: e.UpdateAsked, now: float) -> Step:
     if not s.engine:
         return s, (e.Decline(_REACHED),)
-    return prepare(_afresh(s, event))
+    wanted = _afresh(s, event)
+    if s.preparing and s.updating and wanted.fingerprint != s.fingerprint:
+        # Whoever asked for that would be told that it is done, of this.
+        return not_now(s, event, now)
+    return prepare(wanted)
 
 
 def update_asleep(s: State, event: e.UpdateAsked, now: float) -> Step:
@@ -193,6 +209,8 @@ def roll_back(s: State, event: e.RollbackAsked, now: float) -> Step:
         return s, (e.Decline("There is no server before this one that could come back."),)
     if not s.engine:
         return s, (e.Decline(_REACHED),)
+    if s.preparing:
+        return not_now(s, event, now)
     s = evolve(w.asked(s, now), detail="", crashes=0)
     if s.phase in (Phase.ASLEEP, Phase.CRASHED):
         # What was tried and put to sleep before it has proven itself is what is not wanted.
