@@ -349,6 +349,13 @@ class LivingTests(TestCase):
         probing.callback(None)
         self.assertEqual((self.life.wakes, self.life.woken), ({"ready": 1, "failed": 0}, 3.0))
         self.assertEqual(self.life.changed, 5003.0)
+        self.life.post(e.GivenBack(self.life.address))
+        self.life.post(e.RestartAsked())
+        self.turn()
+        probing = self.around.probes[-1][3]
+        self.around.clock.advance(2)
+        probing.callback(None)
+        self.assertEqual((self.life.wakes, self.life.woken), ({"ready": 2, "failed": 0}, 5.0))
         taken_over = self.make()
         self.roster.join("a.example", taken_over)
         self.turn()

@@ -67,15 +67,21 @@ class Prober:
 
 
 class Alarm:
+    """Tells what is raised, and what is cleared of that, as `IAlarm` says."""
+
     def __init__(self):
         self.told = []
+        self.current = set()
 
     def raised(self, kind, site, message):
         self.told.append(("raised", kind, site))
+        self.current.add((kind, site))
         self.words = message
 
     def cleared(self, kind, site):
-        self.told.append(("cleared", kind, site))
+        if (kind, site) in self.current:
+            self.current.remove((kind, site))
+            self.told.append(("cleared", kind, site))
 
 
 class Sweep:

@@ -171,7 +171,7 @@ class Living:
         self.wakes = {"ready": 0, "failed": 0}
         """How many times it was started, by result."""
         self.woken = 0.0
-        """Seconds that the last start took until it answered."""
+        """Seconds that all starts together took, of those that were ready."""
         # Few at a time; a deque takes 700 bytes for each site, and most of them sleep.
         self._events: list[e.Event] = []
         self._running = False
@@ -453,7 +453,7 @@ class Living:
         elif state.phase is Phase.AWAKE:
             if self._begun is not None:
                 self.wakes["ready"] += 1
-                self.woken = self._around.clock.seconds() - self._begun
+                self.woken += self._around.clock.seconds() - self._begun
             self._begun = None
             self._over("crashed")
             if "update" not in self._alarmed:
@@ -486,8 +486,9 @@ class Living:
     def _over(self, alarm: str) -> None:
         """What *alarm* was about is well again, whoever has raised it: that may have been another
         Snickers, which was on duty before."""
-        self._quiet(alarm)
-        if self._around.alarm is not None:
+        if alarm in self._alarmed:
+            self._quiet(alarm)
+        elif self._around.alarm is not None:
             self._around.alarm.cleared(alarm, self.site)
 
     def _quiet(self, alarm: str) -> None:

@@ -33,7 +33,7 @@ class Kept:
     wakes: Mapping[str, int] = Factory(dict)
     """How many times it was started, by result."""
     woken: float = 0.0
-    """Seconds that the last start took."""
+    """Seconds that all starts together took, of those that were ready."""
     good: str = ""
     """The id of the last good server, while another one is tried; else empty."""
     updating: bool = False
