@@ -756,6 +756,32 @@ class RealDockerTests(TestCase):
             self.assertIn(words.lower(), (await self.fails(self.declared(**options))).lower())
         self.assertEqual(await self.engine.list(), [])
 
+    async def test_led_to_the_socket(self) -> None:
+        """A volume that leads, by a link, to Docker's own socket is not given away, at no start."""
+        folder = os.path.join(os.path.abspath(self.folder), "linked")
+        os.makedirs(folder)
+        declared = self.declared("sleep 1000", volumes=(f"{folder}:/x",))
+        await self.start(declared)
+        await self.engine.stop(self.site, 1)
+        os.rename(folder, folder + ".was")
+        os.symlink(os.path.dirname(docker_setup.docker_url().removeprefix("unix://")), folder)
+        self.assertIn("holds Docker's own socket", await self.fails(declared))
+
+    async def test_labels_of_an_image(self) -> None:
+        """What an image says of itself makes its container no part of another site's."""
+        name = f"snickers-test:labels-{docker_setup.RUN}"
+        labels = ("project=x", "service=web", "answers=web", "lasting=web", "site=other.example")
+        changes = [f"LABEL io.snickers.{label}" for label in labels]
+        await deferToThread(docker_setup.make_image, name, *changes)
+        self.addCleanup(docker_setup.remove_image, name)
+        instance = await self.start(self.declared("sleep 1000", image=name))
+        self.assertEqual(await self.engine.list(), [instance])
+        self.assertEqual(instance.site, self.site)
+        await self.engine.stop(self.site, 1)
+        self.assertEqual(
+            (await self.start(self.declared("sleep 1000", image=name))).id, instance.id
+        )
+
     async def test_pulled(self) -> None:
         """Images come from a registry; one that is away keeps nobody asleep."""
         registry = Registry(self.mktemp())
