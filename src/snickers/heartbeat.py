@@ -17,7 +17,7 @@ from twisted.logger import Logger
 OFTEN = 4
 """How many times it is said within the time that is given: two that come late make no alarm."""
 REPEAT = 7.5
-"""Seconds after which a keeper that does not ask for a sign of life is told the state again."""
+"""Seconds after which a keeper or a service manager is told the state again, at the latest."""
 
 
 class Teller(Protocol):
@@ -40,7 +40,7 @@ class Heartbeat:
     """Sends ``WATCHDOG=1`` each *seconds*; where that is ``None`` nobody asks for it.
 
     With it go *words*, which a keeper may have missed, since its socket is not there while a newer
-    one takes its place; with words it speaks each `REPEAT` seconds where nobody asks.
+    one takes its place; with words it speaks each `REPEAT` seconds where nobody asks, or seldom.
     """
 
     log = Logger()
@@ -56,8 +56,9 @@ class Heartbeat:
         self._asked = seconds is not None
         self._words = words
         self._every = seconds
-        if self._every is None and words is not None:
-            self._every = REPEAT
+        if words is not None:
+            # What holds is not old for long, however seldom a sign of life is asked for.
+            self._every = REPEAT if seconds is None else min(seconds, REPEAT)
         self._beating = LoopingCall(self._beat)
         self._beating.clock = clock
 
