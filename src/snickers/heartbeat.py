@@ -8,22 +8,17 @@ thread would go on saying it for a process that does nothing any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from snickers.interfaces.teller import Teller
+
 OFTEN = 4
 """How many times it is said within the time that is given: two that come late make no alarm."""
 REPEAT = 7.5
 """Seconds after which a keeper or a service manager is told the state again, at the latest."""
-
-
-class Teller(Protocol):
-    """See `snickers.notify.Notifier`."""
-
-    def send(self, *states: str) -> bool: ...
 
 
 def every(environ: Mapping[str, str], pid: int) -> float | None:

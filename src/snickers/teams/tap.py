@@ -9,6 +9,7 @@ It names the real reactor and the environment. It starts nothing: ``twistd`` she
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import grp
 import os
@@ -156,6 +157,8 @@ def makeService(options: Options) -> KeeperService:
     """
     from twisted.internet import reactor
 
+    # systemd ends one that hangs by SIGABRT: the journal then has what it was doing.
+    faulthandler.enable(2)
     path = os.path.abspath(options["config"])
     configured = _configured(path)
     user, group = options["team-user"], options["team-group"]
