@@ -25,7 +25,7 @@ from snickers.acme.errands import Errands
 from snickers.acme.service import Acme
 from snickers.acme.store import Store
 from snickers.config.values import Settings, Site, Static
-from snickers.tls.disk import stamp
+from snickers.disk import stamp
 
 WITHIN = 20.0
 CONTEXTS: dict[str, Any] = {}

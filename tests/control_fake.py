@@ -9,15 +9,10 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from snickers.interfaces import (
-    Copy,
-    ICertifying,
-    IFrontDoor,
-    ILives,
-    ISnapshots,
-    Metrics,
-    Submitted,
-)
+from snickers.interfaces.certificates import ICertifying, Submitted
+from snickers.interfaces.copies import Copy, ISnapshots
+from snickers.interfaces.front_door import IFrontDoor, Metrics
+from snickers.interfaces.lives import ILives
 
 ALICE = {
     "site": "alice.example",

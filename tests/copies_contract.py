@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from snickers.interfaces import CopyFailed, ICopies
+from snickers.interfaces.copies import CopyFailed, ICopies
 
 SITE = "alice.example"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from snickers.containers import recipe
 from snickers.containers.dockerapi import Api, Refused
-from snickers.interfaces import Load
+from snickers.interfaces.engine import Load
 
 
 class Killed(BaseException):

@@ -16,7 +16,15 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Address, Declared, Exit, IEngine, IEngineObserver, Instance, Ran
+from snickers.interfaces.engine import (
+    Address,
+    Declared,
+    Exit,
+    IEngine,
+    IEngineObserver,
+    Instance,
+    Ran,
+)
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from snickers.interfaces import Fields, IExchange, IRequest, IResponder
+from snickers.interfaces.exchange import Fields, IExchange, IRequest, IResponder
 
 
 @implementer(IRequest)

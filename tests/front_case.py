@@ -12,7 +12,7 @@ from snickers.http.exchange import Exchange
 from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1
 from snickers.http.sites import SiteTable
-from snickers.interfaces import IHandler, IResponder
+from snickers.interfaces.exchange import IHandler, IResponder
 from tests.wires import Wires
 
 

@@ -8,7 +8,7 @@ from snickers.config.values import Lifecycle
 from snickers.containers import events as e
 from snickers.containers.life import State
 from snickers.containers.lifecycle import step
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 LIFE = Lifecycle(wake_within=10, idle_after=100, drain_within=20, stop_within=5)
 SERVER = Instance("a.example", "one", "fp", True, ("127.0.0.1", 1))

@@ -15,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from http.client import HTTPResponse
 from pathlib import Path
@@ -55,7 +56,62 @@ ECHO = shlex.join([sys.executable, echo_server.__file__])
 """The ``command`` of a site that is `echo_server`."""
 
 
-class Snickers:
+def until(holds: Callable[[], Any], words: str) -> Any:
+    """Return what *holds* returns, as soon as that is true; fails with *words* after `WITHIN`."""
+    deadline = time.monotonic() + WITHIN
+    while True:
+        found = holds()
+        if found:
+            return found
+        assert time.monotonic() < deadline, words
+        time.sleep(0.01)
+
+
+def service_manager(test: Any, whom: object) -> socket.socket:
+    """Return the socket by which a service manager hears of *whom*; closed with *test*."""
+    heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    test.addCleanup(heard.close)
+    # An abstract name: the folder's may be too long for a socket.
+    heard.bind(f"\0snickers-test-{os.getpid()}-{id(whom)}")
+    return heard
+
+
+class Owned:
+    """What its owner does with a Snickers, or two: write the configuration, and run the command.
+
+    *folder* is its own; *text* follows *settings* in the configuration.
+    """
+
+    def __init__(self, folder: Path, settings: str, text: str) -> None:
+        self.folder = folder
+        self.sites = folder / "sites.ini"
+        self.settings = settings
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """Have *text* follow the settings in the configuration, from one moment to the next."""
+        new = self.folder / "new"
+        new.write_text(self.settings + text)
+        new.replace(self.sites)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the ``snickers`` command."""
+        return subprocess.run(
+            [sys.executable, "-c", SNICKERS, "--config", str(self.sites), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=WITHIN,
+            check=False,
+        )
+
+    def asked(self, *arguments: str) -> Any:
+        """Return what the ``snickers`` command answers with ``--json``."""
+        done = self.command("--json", *arguments)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+
+class Snickers(Owned):
     """One that runs, or has run. *text* is what follows `SETTINGS` in its configuration.
 
     It has its cleanups added to *test*. *options* are for ``twistd``, *python* is what runs it,
@@ -71,18 +127,13 @@ class Snickers:
         python: str = sys.executable,
         prepare: Callable[[Path], object] = lambda folder: None,
     ) -> None:
-        self.folder = Path(test.mktemp()).absolute()
-        self.folder.mkdir(parents=True)
-        prepare(self.folder)
-        self.sites = self.folder / "sites.ini"
-        self.settings = settings
-        self.write(text)
-        self.log = self.folder / "log"
-        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        test.addCleanup(self.manager.close)
+        folder = Path(test.mktemp()).absolute()
+        folder.mkdir(parents=True)
+        prepare(folder)
+        super().__init__(folder, settings, text)
+        self.log = folder / "log"
+        self.manager = service_manager(test, self)
         self.manager.settimeout(WITHIN)
-        # An abstract name: the folder's may be too long for a socket.
-        self.manager.bind(f"\0snickers-test-{os.getpid()}-{id(self)}")
         listening = [socket.create_server(("127.0.0.1", 0), backlog=128) for _ in range(2)]
         self.https, self.http = (sock.getsockname()[1] for sock in listening)
         descriptors = [sock.fileno() for sock in listening]
@@ -111,12 +162,6 @@ class Snickers:
         self.told("READY=1")
         self._trust: ssl.SSLContext | None = None
 
-    def write(self, text: str) -> None:
-        """Have *text* follow the settings in the configuration, from one moment to the next."""
-        new = self.folder / "new"
-        new.write_text(self.settings + text)
-        new.replace(self.sites)
-
     def kill(self) -> None:
         """End it if it still runs."""
         if self.process.poll() is None:
@@ -140,23 +185,7 @@ class Snickers:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(WITHIN)
 
-    # What it is asked by its owner
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the ``snickers`` command."""
-        return subprocess.run(
-            [sys.executable, "-c", SNICKERS, "--config", str(self.sites), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=WITHIN,
-            check=False,
-        )
-
-    def asked(self, *arguments: str) -> Any:
-        """Return what the ``snickers`` command answers with ``--json``."""
-        done = self.command("--json", *arguments)
-        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
-        return json.loads(done.stdout)
+    # What its owner does
 
     def reload(self, text: str) -> Any:
         """Have *text* run, and return what that changed, which is what a plan had said."""

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from snickers.config.values import Proxy
 from snickers.http.proxy import ProxyHandler
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 
 
 class Now:

@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
-from snickers.interfaces import CopyFailed, ICopies
+from snickers.interfaces.copies import CopyFailed, ICopies
 from tests.copies_contract import SITE, ignore, write
 
 SOURCE = Path(__file__).parent.parent / "src"

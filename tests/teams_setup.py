@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,21 +24,10 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from tests import team_stand_in
-from tests.live_setup import HAND_OVER, TWISTD, WITHIN
+from tests.live_setup import HAND_OVER, TWISTD, WITHIN, until
 
 CLIENTS = 6
 """Clients that connect all the time."""
-
-
-def until(holds: Callable[[], Any], words: str) -> Any:
-    """Return what *holds* returns, as soon as that is true."""
-    deadline = time.monotonic() + WITHIN
-    while True:
-        found = holds()
-        if found:
-            return found
-        assert time.monotonic() < deadline, words
-        time.sleep(0.01)
 
 
 def need_tracing() -> None:

@@ -15,7 +15,7 @@ from snickers.http.accesslog import BATCH, AccessLog, LogKeeper
 from snickers.http.answer import CLIENT_GONE
 from snickers.http.logforms import STATUS, Combined
 from snickers.http.request import no_request, read_request
-from snickers.interfaces import IExchange
+from snickers.interfaces.exchange import IExchange
 from snickers.sweep import Sweep
 from tests.front_case import GET, FrontCase, say
 from tests.test_logforms import COMBINED, Over

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.acme.accounts import IDLE, KEPT, Accounts, Terms, read_external
 from snickers.acme.client import AuthorityFailed, Identity, new_key
 from snickers.acme.store import Account, Store
+from snickers.config.values import Settings
 from tests.acme_fake import Authority, Client
 
 CA = "https://ca.example/directory"
@@ -175,3 +176,19 @@ class ExternalTests(SynchronousTestCase):
     def test_words(self) -> None:
         """A key is nowhere in what is printed."""
         self.assertNotIn("PRIVATE", repr(Account(CA, new_key())))
+
+
+class TermsTests(SynchronousTestCase):
+    def test_external(self) -> None:
+        """An account that the authority knows already is the first authority's; trust and address
+        are everybody's."""
+        settings = Settings(
+            acme_directory="https://a",
+            acme_trust="roots.pem",
+            acme_email="me@a.example",
+            acme_external_account="account",
+        )
+        self.assertEqual(
+            Terms.of(settings, "https://a"), Terms("roots.pem", "me@a.example", "account")
+        )
+        self.assertEqual(Terms.of(settings, "https://b"), Terms("roots.pem", "me@a.example"))

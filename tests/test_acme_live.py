@@ -21,12 +21,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from snickers.acme.attempt import Preflight
 from snickers.acme.challenges import Challenges, Dns
 from snickers.acme.client import identity_of
 from snickers.acme.dnshook import dns_hook
 from snickers.acme.errands import Errands
 from snickers.acme.ledger import Ledger
-from snickers.acme.service import Acme, Preflight
+from snickers.acme.service import Acme
 from snickers.acme.store import Store
 from snickers.config.values import Settings, Site, Static
 from snickers.tls.credentials import (

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.acme import plan
 from snickers.acme.plan import LETS_ENCRYPT, QUIET, Held, Known, Memory
-from snickers.acme.renewal import Window, retry_pause
+from snickers.acme.renewal import ASK_MOST, Window, retry_pause
 from snickers.config.values import Settings, Site, Static
 from snickers.tls.credentials import join, read_certificates
 from tests.acme_fake import Authority
@@ -183,3 +183,45 @@ class MemoryTests(SynchronousTestCase):
         self.assertFalse(told("limited", 1))
         self.assertTrue(told("limited", 1, lacking=True))
         self.assertFalse(plan.to_tell(Memory(), True))
+
+
+class WindowTests(SynchronousTestCase):
+    def asks(self, now: float = NOW, **memory: object) -> bool:
+        """Whether the window of a certificate is asked for."""
+        known = Known(certificate(), Memory(**{"identity": "it", **memory}))  # type: ignore[arg-type]
+        return plan.asks_for_window(known, now)
+
+    def test_asks(self) -> None:
+        """It is asked for when the time has come, of one that an authority knows."""
+        self.assertTrue(self.asks())
+        self.assertTrue(self.asks(ask_at=NOW))
+        self.assertFalse(self.asks(ask_at=NOW + 1))
+        self.assertFalse(self.asks(identity=""))
+        self.assertFalse(plan.asks_for_window(Known(None, Memory(identity="it")), NOW))
+
+    def test_ended(self) -> None:
+        """One that has ended has no window."""
+        end = certificate().not_after
+        self.assertTrue(self.asks(end - 1))
+        self.assertFalse(self.asks(end))
+
+    def test_wrong_clock(self) -> None:
+        """A date that no authority may have asked for was written by a clock that was wrong."""
+        self.assertFalse(self.asks(ask_at=NOW + ASK_MOST))
+        self.assertTrue(self.asks(ask_at=NOW + ASK_MOST + 1))
+
+
+class DecisiveTests(SynchronousTestCase):
+    def test_decisive(self) -> None:
+        """What concerns orders may mend one that has failed; the rest does not."""
+        settings = Settings()
+        before = plan.decisive(settings)
+        self.assertEqual(plan.decisive(evolve(settings, awake_limit=3)), before)
+        for change in (
+            {"acme_directory": "https://other"},
+            {"acme_fallback": "https://other"},
+            {"acme_email": "me@a.example"},
+            {"acme_dns_hook": ("hook",)},
+            {"acme_preflight": not settings.acme_preflight},
+        ):
+            self.assertNotEqual(plan.decisive(evolve(settings, **change)), before, change)

@@ -9,9 +9,9 @@ from pathlib import Path
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.acme.client import new_key, request_for
+from snickers.acme.client import identity_of, new_key, request_for
 from snickers.acme.order import Answer, Order, Step
-from snickers.acme.plan import Memory
+from snickers.acme.plan import Held, Known, Memory
 from snickers.acme.renewal import Window
 from snickers.acme.store import Account, NotYet, Store, StoreFailed, file_name
 from snickers.tls.credentials import CertificateUnavailable, Credentials
@@ -234,3 +234,37 @@ class LockTests(StoreCase):
         assert again is not None
         again.release()
         other.release()
+
+
+class KnownTests(StoreCase):
+    def test_nothing(self) -> None:
+        """Of a new site nothing is known, and nothing is wrong."""
+        self.assertEqual(self.store.known("a.example"), (Known(), ""))
+
+    def test_all(self) -> None:
+        """All that is kept is known together."""
+        order = order_for("a.example")
+        made = self.keep(order, self.chain(order))
+        self.store.keep_order(order)
+        window = Window(1.0, 2.0)
+        memory = Memory(identity=identity_of(made.chain[0]), window=window, challenge="http-01")
+        self.store.remember("a.example", memory)
+        self.assertEqual(self.store.known("a.example"), (Known(Held.of(made), memory, True), ""))
+
+    def test_another(self) -> None:
+        """The window of a certificate that somebody else has put there is not known."""
+        order = order_for("a.example")
+        self.keep(order, self.chain(order))
+        self.store.remember(
+            "a.example", Memory(identity="x.y", window=Window(1.0, 2.0), challenge="http-01")
+        )
+        known, _ = self.store.known("a.example")
+        self.assertEqual(known.memory, Memory(challenge="http-01"))
+
+    def test_damaged(self) -> None:
+        """What is wrong with a file is said; what is remembered holds all the same."""
+        Path(self.store.certificate_path("a.example")).write_text("nothing")
+        self.store.remember("a.example", Memory(failures=3))
+        known, fault = self.store.known("a.example")
+        self.assertEqual(known, Known(None, Memory(failures=3)))
+        self.assertIn("a.example.pem", fault)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from snickers.alarm import MOST, Alarm
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 
 
 class FakeTeller:

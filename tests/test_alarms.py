@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 from snickers.workers.alarms import Messages, OwnAlarm, RemoteAlarm
 
 

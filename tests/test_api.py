@@ -6,7 +6,8 @@ import json
 
 from twisted.internet.defer import Deferred, fail
 
-from snickers.interfaces import CertifyingFailed, Copy, CopyFailed, Submitted
+from snickers.interfaces.certificates import CertifyingFailed, Submitted
+from snickers.interfaces.copies import Copy, CopyFailed
 from tests.control_caller import ApiCase
 from tests.control_fake import LifeFailed
 

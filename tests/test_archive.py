@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from snickers.containers import tool
 from snickers.containers.archive import GZIP, PLAIN, ZSTD, Archives, packing
-from snickers.interfaces import CopyFailed
+from snickers.interfaces.copies import CopyFailed
 from tests.copies_contract import SITE, copies_contract, ignore, write
 from tests.real_copies import RealCopies, in_thread
 

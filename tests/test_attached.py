@@ -14,7 +14,7 @@ from snickers.containers import launch, pace
 from snickers.containers.attached import Attached, AttachedServers
 from snickers.containers.launching import Place
 from snickers.containers.server import LAST_WORDS, Server
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 from tests.test_beside import FakeProcess
 
 MADE = Instance("alice.example", "", "f", True, ("127.0.0.1", 8000), 1.0)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.containers import launch
 from snickers.containers.beside import FLOOD, LAST_WORDS, REST, Command
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Ran
+from snickers.interfaces.engine import Ran
 
 
 class FakePipe:

@@ -9,7 +9,8 @@ from twisted.test.iosim import connectedServerAndClient
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.duty.borrowing import AGAIN, NOBODY, PATIENCE, REPORT_EVERY, Borrowing, Line
-from snickers.interfaces import Address, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.leases import Stage
 from snickers.stream import Sweep
 from snickers.workers.census import Counts, read
 from snickers.workers.desk import Desk

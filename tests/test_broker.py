@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from snickers import broker
 from snickers.brokerage.brokered import BrokeredEngine, Line
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 from snickers.workers.wire import Only
 from tests.engine_contract import RecordingObserver
 from tests.test_tap import Case

@@ -11,8 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,11 @@ from snickers.brokerage.ledger import Ledger
 from snickers.config.parse import load
 from snickers.config.values import Configuration, Container, Settings, Site
 from snickers.containers.engine import fingerprint, owner_of
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 from snickers.workers.wire import Only
 from tests import docker_setup
 from tests.engine_contract import engine_contract
-from tests.live_setup import WITHIN, Snickers
+from tests.live_setup import WITHIN, Snickers, until
 from tests.test_brokered import Front
 from tests.test_compose import tool
 from tests.test_docker import DockerFixture
@@ -104,17 +103,6 @@ def anybodys_python() -> str:
             if f" {version}." in said.stdout:
                 return python
     raise SkipTest("Python is where only root can read it, so nobody else can be a front.")
-
-
-def until(holds: Callable[[], Any], words: str) -> Any:
-    """Return what *holds* returns, as soon as that is true."""
-    deadline = time.monotonic() + WITHIN
-    while True:
-        found = holds()
-        if found:
-            return found
-        assert time.monotonic() < deadline, words
-        time.sleep(0.02)
 
 
 def brokers(parent: int) -> list[int]:

@@ -16,7 +16,7 @@ from snickers.brokerage import broker as module
 from snickers.brokerage import wire
 from snickers.config.values import Configuration, Container, Lifecycle, Settings
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Declared, Exit
+from snickers.interfaces.engine import Declared, Exit
 from snickers.testing import MemoryEngine
 from tests.test_brokered import Pair
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.brokerage import wire
-from snickers.interfaces import Instance, Load
+from snickers.interfaces.engine import Instance, Load
 
 NAMES = st.text(max_size=30)
 INSTANCES = st.builds(

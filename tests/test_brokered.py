@@ -17,7 +17,7 @@ from snickers.brokerage.brokered import AGAIN, FOR_GOOD, NOT_YET, BrokeredEngine
 from snickers.brokerage.ledger import Ledger
 from snickers.config.values import Configuration, Container, Settings, Site
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Declared, Exit, IEngine
+from snickers.interfaces.engine import Declared, Exit, IEngine
 from snickers.testing import MemoryEngine
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 from tests.test_testing import MemoryFixture

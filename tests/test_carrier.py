@@ -8,7 +8,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from snickers.http.carrier import Carrier
-from snickers.interfaces import IResponder
+from snickers.interfaces.exchange import IResponder
 from tests.upstream_case import FORWARDED, GET, ID, OK, UpstreamCase
 from tests.wires import Wires
 

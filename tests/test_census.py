@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.interfaces import NO_TRAFFIC, NOTHING, Share, Traffic
+from snickers.interfaces.colleagues import NOTHING, Share
+from snickers.interfaces.traffic import NO_TRAFFIC, Traffic
 from snickers.workers.census import ALL, NONE, Census, Counts, Reporter, read
 
 QUICK = settings(derandomize=True, deadline=None, database=None, max_examples=200)

@@ -14,7 +14,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Redirect, Site
-from snickers.interfaces import IAlarm, ICertificates
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.certificates import ICertificates
 from snickers.tls import authority as authority_module
 from snickers.tls import certificates as module
 from snickers.tls.authority import Authority

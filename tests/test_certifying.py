@@ -13,18 +13,15 @@ from zope.interface.verify import verifyObject
 
 from snickers.certifying import Certifying
 from snickers.config.values import Configuration, Passthrough, Settings, Site, Static, Where
-from snickers.interfaces import (
-    NOTHING,
+from snickers.interfaces.certificates import (
     CertifyingFailed,
-    Change,
     ICertifying,
-    IColleagues,
-    IPlane,
     IRenewer,
-    Share,
     Submitted,
     TakenIn,
 )
+from snickers.interfaces.colleagues import NOTHING, IColleagues, Share
+from snickers.interfaces.plane import Change, IPlane
 from snickers.running import Nobody
 from tests.test_running import Certificates
 

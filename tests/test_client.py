@@ -26,7 +26,8 @@ from snickers.control.client import (
     Refused,
     short_path,
 )
-from snickers.interfaces import CertifyingFailed, Copy, CopyFailed, Submitted
+from snickers.interfaces.certificates import CertifyingFailed, Submitted
+from snickers.interfaces.copies import Copy, CopyFailed
 from tests.control_fake import (
     FakeCertifying,
     FakeFrontDoor,

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.duty.colleagues import Colleagues
-from snickers.interfaces import IColleagues, Share
+from snickers.interfaces.colleagues import IColleagues, Share
 
 
 @implementer(IColleagues)

@@ -19,7 +19,7 @@ from snickers.config.values import Container, Lifecycle
 from snickers.containers import composetool, composition, recipe
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Address, Declared, Exit, Instance
+from snickers.interfaces.engine import Address, Declared, Exit, Instance
 from tests import docker_setup
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 from tests.test_process import ask, inside

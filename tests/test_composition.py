@@ -14,7 +14,7 @@ from snickers.config.values import Container, Lifecycle
 from snickers.containers import composition as c
 from snickers.containers import recipe
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 KIND = Container(
     services="/srv/compose.yaml",

@@ -18,7 +18,8 @@ from snickers.containers import swap
 from snickers.containers.copies import Copies
 from snickers.containers.proof import Proof, declared
 from snickers.containers.service import Lives
-from snickers.interfaces import Copy, CopyFailed, ICopies, ISnapshots, Ran
+from snickers.interfaces.copies import Copy, CopyFailed, ICopies, ISnapshots
+from snickers.interfaces.engine import Ran
 from snickers.testing import MemoryCopies, MemoryEngine
 from tests.copies_contract import copies_contract, ignore, write
 from tests.test_service import Alarm, Prober, Sweep, Waiter

@@ -15,7 +15,8 @@ from snickers.duty.counting import (
     handshakes_of,
     traffic_of,
 )
-from snickers.interfaces import NO_TRAFFIC, NOTHING, Share, Traffic
+from snickers.interfaces.colleagues import NOTHING, Share
+from snickers.interfaces.traffic import NO_TRAFFIC, Traffic
 from snickers.workers.census import ALL
 
 

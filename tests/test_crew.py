@@ -13,7 +13,9 @@ from twisted.test.iosim import connectedServerAndClient
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.interfaces import Change, IColleagues, IPlane
+from snickers.config.values import Settings
+from snickers.interfaces.colleagues import IColleagues
+from snickers.interfaces.plane import Change, IPlane
 from snickers.workers import wire
 from snickers.workers.census import Counts, Reporter
 from snickers.workers.crew import (
@@ -29,6 +31,7 @@ from snickers.workers.crew import (
     STEADY,
     Crew,
     Worker,
+    how_many,
 )
 from snickers.workers.tally import ROWS, Tally
 from tests.test_alarms import Alarm
@@ -622,3 +625,11 @@ class StopTests(CrewCase):
         second.end(signal=9)
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class HowManyTests(SynchronousTestCase):
+    def test_number(self) -> None:
+        """There are as many processes as is said, or one for each core that may be used."""
+        self.assertEqual([how_many(Settings(workers=n)) for n in (1, 5)], [1, 5])
+        self.patch(os, "sched_getaffinity", lambda pid: {0, 2, 3})
+        self.assertEqual(how_many(Settings(workers=0)), 3)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.config.values import Lifecycle, Process
 from snickers.containers.declarations import Declarations
 from snickers.containers.engine import fingerprint
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 ALICE = Declared(
     "alice.example",

@@ -13,8 +13,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import team_stand_in
-from tests.live_setup import SNICKERS
-from tests.teams_setup import Kept, until
+from tests.live_setup import SNICKERS, until
+from tests.teams_setup import Kept
 
 GIT = {
     "GIT_AUTHOR_NAME": "a",

@@ -15,7 +15,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Site, Static
-from snickers.interfaces import Address, Change, IAlarm, ILeases, IWaiter, Refusal, Stage
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.engine import Address
+from snickers.interfaces.leases import ILeases, IWaiter, Refusal, Stage
+from snickers.interfaces.plane import Change
 from snickers.workers import desk as desk_module
 from snickers.workers import wire
 from snickers.workers.desk import FORGOTTEN, Desk

@@ -16,7 +16,7 @@ from snickers.config.values import Lifecycle, Process
 from snickers.containers import detached, sessions
 from snickers.containers.engine import EngineAway, EngineFailed, owner_of
 from snickers.containers.leftovers import MARK
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 from tests.descriptors import open_descriptors
 from tests.engine_contract import Gathered
 from tests.test_process import EngineCase, _alive, ask, command
@@ -27,7 +27,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from snickers.config.values import Lifecycle, Process
 from snickers.containers.process import ProcessEngine
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 class Observer:
     def __getattr__(self, name):

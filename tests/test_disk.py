@@ -1,4 +1,4 @@
-"""Tests for snickers.tls.disk."""
+"""Tests for snickers.disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.tls import disk
+from snickers import disk
 
 
 class Base(SynchronousTestCase):

@@ -21,7 +21,7 @@ from snickers.containers import docker, recipe
 from snickers.containers.docker import DockerEngine
 from snickers.containers.dockerd import Dockerd
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Address, Declared, Exit, Instance
+from snickers.interfaces.engine import Address, Declared, Exit, Instance
 from tests import docker_setup
 from tests.docker_fake import FakeApi, FakeDocker
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.containers import dockerapi
 from snickers.containers.dockerapi import Api, Refused, seconds
 from snickers.containers.engine import EngineAway
-from snickers.interfaces import Load
+from snickers.interfaces.engine import Load
 
 INFO = {"SystemTime": "2030-01-01T00:00:01.999999999Z", "InitCommit": {"ID": "de40ad0"}}
 

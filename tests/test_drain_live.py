@@ -18,8 +18,7 @@ from bench.visitors import Visitors
 from bench.witness import HELLO
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.live_setup import SETTINGS, Snickers
-from tests.test_workers_live import until
+from tests.live_setup import SETTINGS, Snickers, until
 
 FILES = "[files.localhost]\ntype = static\nroot = site\n"
 WORKERS = SETTINGS + "workers = {}\n"

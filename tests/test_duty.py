@@ -22,7 +22,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Site, Static
-from snickers.interfaces import Address, Change, ILeases, IPlane, Refusal, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.leases import ILeases, Refusal, Stage
+from snickers.interfaces.plane import Change, IPlane
 from snickers.stream import Sweep
 from snickers.workers import wire
 from snickers.workers.census import Counts, read

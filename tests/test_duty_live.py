@@ -25,7 +25,7 @@ from websockets.sync.client import connect as connect_websocket
 
 from snickers.containers.engine import owner_of
 from tests import docker_setup
-from tests.live_setup import ECHO, SETTINGS, WITHIN, ask
+from tests.live_setup import ECHO, SETTINGS, WITHIN, ask, until
 from tests.two_teams import Keeper, Team
 
 FILES = "[files.localhost]\ntype = static\nroot = site\n"
@@ -137,16 +137,6 @@ class DutyCase(SynchronousTestCase):
         site: dict[str, Any] = keeper.asked("status", host)
         return site
 
-    def until(self, holds: Any, words: str) -> Any:
-        """Return what *holds* returns, as soon as that is true."""
-        deadline = time.monotonic() + WITHIN
-        while True:
-            found = holds()
-            if found:
-                return found
-            assert time.monotonic() < deadline, words
-            time.sleep(0.05)
-
 
 class DutyTests(DutyCase):
     """Duty passes by signals and by death."""
@@ -159,7 +149,7 @@ class DutyTests(DutyCase):
         blue, red = self.both(keeper)
         everything = self.visit(keeper, "witness.localhost", upload=2, download=1, chat=2)
         files = self.visit(keeper, "files.localhost")
-        self.until(lambda: everything.answered["chat"], "nobody chats")
+        until(lambda: everything.answered["chat"], "nobody chats")
         server = self.site(keeper, "witness.localhost")["id"]
         passed = []
         for _ in range(6):
@@ -212,9 +202,7 @@ class DutyTests(DutyCase):
         self.assertEqual((self.site(keeper, "box.localhost")["state"], talk.lost), ("awake", ""))
         blue.kill()
         self.assertEqual(keeper.get("files.localhost"), (200, HELLO))
-        self.until(
-            lambda: self.site(keeper, "box.localhost")["state"] == "asleep", "it never sleeps"
-        )
+        until(lambda: self.site(keeper, "box.localhost")["state"] == "asleep", "it never sleeps")
         self.assertEqual(self.site(keeper, "box.localhost")["uses"], 0)
 
     def test_wake(self) -> None:
@@ -252,9 +240,7 @@ class DutyTests(DutyCase):
         keeper.get("witness.localhost")
         server = self.site(keeper, "witness.localhost")["id"]
         slept = background(lambda: keeper.command("sleep", "witness.localhost"))
-        self.until(
-            lambda: self.site(keeper, "witness.localhost")["state"] == "stopping", "it runs on"
-        )
+        until(lambda: self.site(keeper, "witness.localhost")["state"] == "stopping", "it runs on")
         keeper.switch(blue, red)
         self.assertEqual(keeper.get("witness.localhost"), (200, HELLO))
         slept()
@@ -270,7 +256,7 @@ class DutyTests(DutyCase):
         with keeper.connect("box.localhost") as kept:
             self.assertEqual(ask(kept, "box.localhost").read()[:4], b"box ")
             keeper.switch(blue, red)
-            self.until(
+            until(
                 lambda: self.site(keeper, "box.localhost")["state"] == "asleep", "it never sleeps"
             )
             self.assertEqual(ask(kept, "box.localhost").read()[:4], b"box ")
@@ -311,7 +297,7 @@ class DutyTests(DutyCase):
                     ask(kept, "files.localhost").read()
                     expected += 2
                 # What is told from time to time is told when it is lost at the latest.
-                self.until(lambda wanted=expected: counted() == wanted, "it is never counted")
+                until(lambda wanted=expected: counted() == wanted, "it is never counted")
                 keeper.switch(*teams)
                 teams.reverse()
                 self.assertEqual(counted(), expected)
@@ -329,9 +315,7 @@ class DutyTests(DutyCase):
         time.sleep(4.0)
         keeper.switch(blue, red)
         self.assertEqual(self.site(keeper, "box.localhost")["state"], "awake")
-        self.until(
-            lambda: self.site(keeper, "box.localhost")["state"] == "asleep", "it never sleeps"
-        )
+        until(lambda: self.site(keeper, "box.localhost")["state"] == "asleep", "it never sleeps")
         # Begun anew, it would be ten seconds.
         self.assertLess(time.monotonic() - used, 9.5)
 
@@ -358,9 +342,7 @@ class DutyTests(DutyCase):
         self.assertEqual(len(keeper.asked("status")["workers"]), 1)
         for talk in talks:
             talk.stop()
-        self.until(
-            lambda: self.site(keeper, "box.localhost")["state"] == "asleep", "it never sleeps"
-        )
+        until(lambda: self.site(keeper, "box.localhost")["state"] == "asleep", "it never sleeps")
 
     def test_told(self) -> None:
         """The keeper hears what a team has answered, and how many of it were errors."""

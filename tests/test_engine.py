@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.values import Container, Lifecycle, Process
 from snickers.containers.engine import Turns, fingerprint, owner_of
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 ALICE = Declared("alice.example", Container("lamp:7"), "/data/alice.example")
 

@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers.errand import Abandoned, Errand, Seen, shut
-from snickers.interfaces import Exit, Instance
+from snickers.interfaces.engine import Exit, Instance
 
 
 class FakeStream:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.interfaces import Submitted
+from snickers.interfaces.certificates import Submitted
 from snickers.tls.examination import Examined, examine
 from tests.pairs import DAY, NOW, Pair, make_pair, odd_pairs
 

@@ -6,7 +6,7 @@ from zope.interface.verify import verifyObject
 
 from snickers.http.answer import IForwardingExchange
 from snickers.http.exchange import Exchange
-from snickers.interfaces import IExchange, IResponder
+from snickers.interfaces.exchange import IExchange, IResponder
 from tests.front_case import GET, FrontCase, say
 
 

@@ -12,7 +12,7 @@ from snickers.http import frames as f
 from snickers.http.answer import CLIENT_GONE, IForwardingExchange, read_answer
 from snickers.http.exchange2 import ENDED, HIGH_WATER, SMALL, Exchange2
 from snickers.http.http2 import CONNECTION_WINDOW, STREAM_WINDOW
-from snickers.interfaces import IExchange
+from snickers.interfaces.exchange import IExchange
 from tests.front2_case import Front2Case
 from tests.front_case import say
 

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 from snickers.http import filebody
 from snickers.http.filebody import FIRST, FileBody
 from snickers.http.openfile import PIECE, OpenFile
-from snickers.interfaces import IResponder
+from snickers.interfaces.exchange import IResponder
 from tests.exchange_fake import RecordingExchange
 from tests.threads_fake import FakeThreads
 

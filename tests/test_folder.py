@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from snickers.containers import folder
 from snickers.containers.folder import clear, in_words, lack_of_room, may_give_away, settle, shown
-from snickers.interfaces import CopyFailed
+from snickers.interfaces.copies import CopyFailed
 from tests.copies_contract import write
 
 

@@ -6,8 +6,8 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from snickers.disk import Content, changed
 from snickers.tls.credentials import CertificateUnavailable
-from snickers.tls.disk import Content, changed
 from snickers.tls.folders import Folders, key_fault, spellings
 from tests.pairs import NOW, make_pair, put
 

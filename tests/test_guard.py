@@ -21,7 +21,7 @@ from snickers.http.guard import DressedExchange, GuardedHandler, is_guarded
 from snickers.http.passwords import Door
 from snickers.http.policy import Edits
 from snickers.http.request import read_request
-from snickers.interfaces import Fields, IHandler, IResponder
+from snickers.interfaces.exchange import Fields, IHandler, IResponder
 from snickers.sweep import Sweep
 from tests.exchange_fake import RecordingExchange
 from tests.threads_fake import FakeThreads

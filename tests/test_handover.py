@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.duty.handover import FRESH, Handover, take, write
-from snickers.interfaces import Kept
+from snickers.interfaces.handed import Kept
 
 NAMES = st.sampled_from(["a.example", "b.example", "ü.example"])
 NUMBERS = st.integers(0, 2**40)

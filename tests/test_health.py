@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 from snickers.http.answer import IForwardingExchange, read_answer
 from snickers.http.health import Check
 from snickers.http.upstream import Upstream
-from snickers.interfaces import IExchange
+from snickers.interfaces.exchange import IExchange
 from tests.exchange_fake import RecordingExchange
 from tests.proxy_case import ProxyCase
 from tests.wires import Wires

@@ -213,15 +213,15 @@ ROWS: dict[str, tuple[str, ...]] = {
         "acme_ordering.ready_for_ever",
         "acme_ordering.away_when_ready",
         "acme_challenges.tokens",
-        "acme_service.no_year",
-        "acme_service.a_week_and_no_longer",
+        "acme_attempt.no_year",
+        "acme_attempt.a_week_and_no_longer",
     ),
     "a certificate from an authority that is damaged, for another key or name, ended, or of "
     "tomorrow": (
         "acme_ordering.wrong_certificate",
         "acme_store.not_what_was_ordered",
         "acme_store.not_now",
-        "acme_service.not_now",
+        "acme_attempt.not_now",
     ),
     "from a site's container: Docker's socket, another site": (
         "docker.docker_unreachable",

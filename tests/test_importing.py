@@ -11,7 +11,7 @@ from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.control.placing import place
-from snickers.interfaces import CertifyingFailed, Submitted, TakenIn
+from snickers.interfaces.certificates import CertifyingFailed, Submitted, TakenIn
 from snickers.tls import importing
 from snickers.tls.folders import Folders
 from snickers.tls.importing import folder_of, take_in, to_cover, trusted_roots

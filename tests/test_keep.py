@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.values import Keep
 from snickers.containers.keep import given_up
-from snickers.interfaces import Copy
+from snickers.interfaces.copies import Copy
 
 
 def copies(*times: str) -> list[Copy]:

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 from snickers.teams.keeper import Keeper
 from snickers.teams.machine import GIVE_WITHIN, PROVE_WITHIN, STEADY
 from snickers.teams.pair import Pair, Stage

@@ -27,7 +27,8 @@ from snickers.http.proxy import ProxyHandler
 from snickers.http.redirect import RedirectHandler
 from snickers.http.static import StaticHandler
 from snickers.http.upstream import CONNECT_WITHIN, Upstream
-from snickers.interfaces import IHandler, Stage
+from snickers.interfaces.exchange import IHandler
+from snickers.interfaces.leases import Stage
 from snickers.sweep import Sweep
 from tests.exchange_fake import RecordingExchange
 from tests.test_personal import Leases

@@ -15,7 +15,7 @@ from snickers.config.values import Process
 from snickers.containers import launch, launching
 from snickers.containers.engine import EngineFailed
 from snickers.containers.launching import Place, Unlaunched, spawn
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 from tests.descriptors import open_descriptors
 
 PLACE = Place("/data", {"TITLE": "Alice"}, (7, 8, (8, 9)))

@@ -20,7 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
-from snickers.interfaces import Address, ILeases, IWaiter, Refusal, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.leases import ILeases, IWaiter, Refusal, Stage
 from snickers.stream import Sweep
 from snickers.workers.leases import LINGER, LOST, RemoteLeases, _Server
 

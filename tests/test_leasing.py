@@ -18,7 +18,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from snickers.duty.leasing import TeamLeases
-from snickers.interfaces import Address, Handed, ILeases, IWaiter, Kept, Refusal, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.handed import Handed, Kept
+from snickers.interfaces.leases import ILeases, IWaiter, Refusal, Stage
 from snickers.stream import Sweep
 from snickers.workers.leases import RemoteLeases
 from tests.test_desk import Leases

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.brokerage.ledger import Ledger
 from snickers.config.parse import parse
 from snickers.config.values import Configuration, Container
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 TEXT = """
 [snickers]

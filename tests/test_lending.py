@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from snickers.control.socketfile import ControlUnavailable
 from snickers.duty.counting import flat
 from snickers.duty.lending import Lending, dial
-from snickers.interfaces import Share
+from snickers.interfaces.colleagues import Share
 from snickers.workers import wire
 from snickers.workers.census import Counts, Reporter
 from tests.test_desk import HERE, Leases, Other

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import events as e
 from snickers.containers.life import After, Phase, State, Waiter, due, leave, refuse, settle
-from snickers.interfaces import Refusal
+from snickers.interfaces.leases import Refusal
 from tests.life_dialogue import LIFE, SERVER, Dialogue
 
 

@@ -34,7 +34,7 @@ from snickers.containers.life import (
     patience,
 )
 from snickers.containers.lifecycle import TABLE, step
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 LIFE = Lifecycle(wake_within=10, idle_after=100, drain_within=20)
 SERVER = Instance("a.example", "one", "fp", True, ("127.0.0.1", 1))

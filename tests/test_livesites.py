@@ -10,7 +10,9 @@ from zope.interface.verify import verifyObject
 
 from snickers.config.values import Passthrough, Settings, Site, Static
 from snickers.http.sites import SiteTable
-from snickers.interfaces import Change, ICertificates, IHandler, IPlane
+from snickers.interfaces.certificates import ICertificates
+from snickers.interfaces.exchange import IHandler
+from snickers.interfaces.plane import Change, IPlane
 from snickers.livesites import LiveSites, is_opened
 from tests.test_running import Certificates, Connection, Handler
 

@@ -15,7 +15,9 @@ from snickers.containers import events as e
 from snickers.containers import living
 from snickers.containers.living import Living
 from snickers.containers.roster import Roster
-from snickers.interfaces import Declared, LifeFailed, Stage
+from snickers.interfaces.engine import Declared
+from snickers.interfaces.leases import Stage
+from snickers.interfaces.lives import LifeFailed
 from snickers.testing import MemoryEngine
 
 HERE = ("127.0.0.1", 40001)

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.values import Redirect, Site
+from snickers.disk import changed
 from snickers.tls.authority import Authority
-from snickers.tls.disk import changed
 from snickers.tls.folders import Folders
 from snickers.tls.loader import Loader
 from snickers.tls.ordered import Ordered

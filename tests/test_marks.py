@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.containers import sessions
 from snickers.containers.launching import Place
 from snickers.containers.marks import Mark, Marks, _mark
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 ALICE = Mark(
     start=1234,

@@ -15,7 +15,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from snickers.control.metrics import MetricsService, exposition
-from snickers.interfaces import BOUNDS, Metrics, Traffic
+from snickers.interfaces.front_door import Metrics
+from snickers.interfaces.traffic import BOUNDS, Traffic
 from tests.control_fake import FakeFrontDoor
 
 ODD = 'odd"\\\n.example'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
@@ -12,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.brokerage import minder
 from snickers.brokerage.brokered import Line
-from snickers.brokerage.minder import LONGEST_LINE, Minder, privileges
+from snickers.brokerage.minder import LONGEST_LINE, Minder, opens, privileges
 
 ROOT = (0, 0, (0,))
 NOBODY = (65534, 65534, (65534,))
@@ -125,3 +127,15 @@ class MinderTests(SynchronousTestCase):
     def test_privileges(self) -> None:
         """Who this process is does not change by itself."""
         self.assertEqual(privileges(), privileges())
+
+
+class OpensTests(SynchronousTestCase):
+    def test_opens(self) -> None:
+        """Whether Docker's socket can be opened is asked of the one that would be used."""
+        path = os.path.abspath(self.mktemp())
+        for docker, environ in (("unix://" + path, {}), ("", {"DOCKER_HOST": "unix://" + path})):
+            with patch("os.access", return_value=True) as access:
+                self.assertTrue(opens(docker, environ))
+            self.assertEqual(access.call_args.args, (path, os.R_OK | os.W_OK))
+            self.assertFalse(opens(docker, environ))
+        self.assertFalse(opens("tcp://127.0.0.1:1", {}))

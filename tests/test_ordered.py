@@ -6,7 +6,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.tls.disk import changed
+from snickers.disk import changed
 from snickers.tls.ordered import Found, Ordered, file_name
 from tests.pairs import DAY, NOW, Pair, make_pair, put_ordered
 

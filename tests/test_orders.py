@@ -12,7 +12,8 @@ from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.life import State
 from snickers.containers.orders import ORDERS
 from snickers.containers.probe import NotReady
-from snickers.interfaces import CopyFailed, Declared, Instance, Ran
+from snickers.interfaces.copies import CopyFailed
+from snickers.interfaces.engine import Declared, Instance, Ran
 from snickers.testing import MemoryEngine
 
 SITE = "a.example"

@@ -21,7 +21,7 @@ from snickers.http.pages import (
     negotiate,
     words_for,
 )
-from snickers.interfaces import IExchange, IRequest
+from snickers.interfaces.exchange import IExchange, IRequest
 from tests.exchange_fake import RecordingExchange
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=60)

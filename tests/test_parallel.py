@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.config.values import Lifecycle
 from snickers.containers import events as e
 from snickers.containers.life import CLEAR_AGAIN, Parting, Phase
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 from tests.test_resting import SERVER, Dialogue
 
 LIFE = Lifecycle(wake_within=10, idle_after=100, drain_within=20, update="parallel")

@@ -12,7 +12,9 @@ from zope.interface.verify import verifyObject
 from snickers.config.values import Asleep
 from snickers.http.personal import Looking, PersonalHandler, Waiting, is_navigation
 from snickers.http.waking import LOOK, LOOK_FIELD
-from snickers.interfaces import Address, IHandler, ILeases, IResponder, IWaiter, Refusal, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.exchange import IHandler, IResponder
+from snickers.interfaces.leases import ILeases, IWaiter, Refusal, Stage
 from snickers.stream import Sweep
 from tests.exchange_fake import RecordingExchange
 from tests.test_proxy import FakeUpstream

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.config.values import Container, Process
 from snickers.containers.engine import fingerprint
 from snickers.containers.pins import Pin, Pins, in_the_folder
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 FILED = Declared("a.example", Container("lamp:7"), "/d/a.example")
 PIN = Pin("lamp:8", "lamp:7")

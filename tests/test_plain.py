@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from snickers.http.plain import PlainHttp1
-from snickers.interfaces import IResponder
+from snickers.interfaces.exchange import IResponder
 from tests.front_case import GET, FrontCase
 
 

@@ -14,12 +14,14 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from snickers.config.values import Listen, Passthrough, Settings, Site, Static
 from snickers.http.front import GRACE
-from snickers.interfaces import Change
+from snickers.interfaces.plane import Change, IPlane
 from snickers.listening import Limits, bind
-from snickers.plane import ALPN, ALPN_2, Called, Plane, steady
+from snickers.plane import ALPN, ALPN_2, Called, Plane, Several, steady
 from snickers.stream import Sweep
 from snickers.tls.port import TLSPort
 from tests.descriptors import open_descriptors
@@ -265,3 +267,23 @@ class NamesTests(TestCase):
         self.addCleanup(self.plane.files.stop)
         done = self.plane.defer(threading.current_thread)
         return done.addCallback(lambda thread: self.assertNotIn(thread, self.threads))
+
+
+class SeveralTests(SynchronousTestCase):
+    def test_each(self) -> None:
+        """Each plane has each change, in the order in which they were given."""
+        order: list[tuple[str, Change]] = []
+
+        @implementer(IPlane)
+        class Noted:
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def apply(self, change: Change) -> None:
+                order.append((self.name, change))
+
+        both = Several(Noted("first"), Noted("second"))
+        verifyObject(IPlane, both)
+        change = Change(certificates=("a.example",))
+        both.apply(change)
+        self.assertEqual(order, [("first", change), ("second", change)])

@@ -11,7 +11,7 @@ from snickers.config.values import Process
 from snickers.containers import premises
 from snickers.containers.account import Account
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 
 class PortTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from snickers.containers.probe import ATTEMPT, BRIEF, BRIEF_PAUSE, CONNECT, SETTLE, NotReady, Prober
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 SERVER = Instance("a.example", "one", "fp", True, ("10.0.0.7", 80))
 

@@ -23,7 +23,7 @@ from snickers.containers import pace, process, sessions
 from snickers.containers.engine import EngineFailed, owner_of
 from snickers.containers.leftovers import MARK
 from snickers.containers.process import ProcessEngine
-from snickers.interfaces import Address, Declared, Instance
+from snickers.interfaces.engine import Address, Declared, Instance
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 
 SERVER = r"""

@@ -17,7 +17,8 @@ from snickers.config.values import Container, Lifecycle, Process, Site
 from snickers.containers.docker import DockerEngine
 from snickers.containers.probe import Prober
 from snickers.containers.proof import Proof, declared
-from snickers.interfaces import CopyFailed, IEngineObserver
+from snickers.interfaces.copies import CopyFailed
+from snickers.interfaces.engine import IEngineObserver
 from tests import docker_setup
 from tests.copies_contract import ignore, write
 

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 from snickers.http.balance import RESTS
 from snickers.http.proxy import ProxyHandler
 from snickers.http.servers import LOOK_UP_EVERY
-from snickers.interfaces import IHandler
+from snickers.interfaces.exchange import IHandler
 from tests.exchange_fake import RecordingExchange
 from tests.proxy_case import FakeUpstream, ProxyCase
 

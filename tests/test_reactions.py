@@ -8,7 +8,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import events as e
-from snickers.interfaces import Refusal
+from snickers.interfaces.leases import Refusal
 from tests.life_dialogue import AGAIN, OLD, SERVER, Dialogue
 
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.config.values import Container, Lifecycle
 from snickers.containers import recipe
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 
 def made(**options):

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from snickers.config.values import Redirect
 from snickers.http.redirect import RedirectHandler
-from snickers.interfaces import IHandler
+from snickers.interfaces.exchange import IHandler
 from tests.exchange_fake import RecordingExchange
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=200)

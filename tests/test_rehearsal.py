@@ -22,7 +22,7 @@ from snickers.duty.rehearsal import (
     knock_https,
 )
 from snickers.duty.shift import Unproven
-from snickers.interfaces import IEngineObserver
+from snickers.interfaces.engine import IEngineObserver
 from snickers.testing import MemoryEngine
 from snickers.tls.credentials import CertificateUnavailable
 from tests.test_credentials import make_pair

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from snickers.containers import restic, tool
 from snickers.containers.restic import Restic
-from snickers.interfaces import CopyFailed
+from snickers.interfaces.copies import CopyFailed
 from tests.copies_contract import SITE, copies_contract, ignore, write
 from tests.real_copies import RealCopies, in_thread, random_file
 

@@ -11,7 +11,7 @@ from snickers.config.values import Lifecycle
 from snickers.containers import events as e
 from snickers.containers.life import SNAPSHOT_AGAIN, After, Phase, State, due
 from snickers.containers.lifecycle import step
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 LIFE = Lifecycle(wake_within=10, pause_after=30, idle_after=100)
 DUMPED = evolve(LIFE, snapshot=("dump", "/data"), snapshot_within=60.0)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.values import Lifecycle
 from snickers.containers.life import Phase, State
-from snickers.containers.room import CAN_GO, HOLDS_ROOM, Held, available, held, who_goes
+from snickers.containers.room import CAN_GO, HOLDS_ROOM, Held, held, who_goes
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=300)
 SERVERS = st.lists(
@@ -56,10 +56,3 @@ class RoomTests(SynchronousTestCase):
             State(Lifecycle(), "fp", phase=Phase.AWAKE, crowded=True),
         ):
             self.assertFalse(held("a.example", other, 0, 1.0).idle)
-
-    def test_available(self) -> None:
-        """The kernel says how much can be had, and where it does not nobody goes for it."""
-        text = "MemTotal:       24669164 kB\nMemAvailable:   23000000 kB\nBuffers: 1 kB\n"
-        self.assertEqual(available(text), 23_000_000 * 1024)
-        for odd in ("", "MemTotal: 1 kB\n", "MemAvailable:\n", "MemAvailable: many kB"):
-            self.assertIsNone(available(odd))

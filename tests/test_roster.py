@@ -12,7 +12,7 @@ from snickers.config.values import Container
 from snickers.containers import events as e
 from snickers.containers.engine import EngineFailed
 from snickers.containers.roster import Roster, in_words
-from snickers.interfaces import Declared, Exit, IEngineObserver, Instance
+from snickers.interfaces.engine import Declared, Exit, IEngineObserver, Instance
 from snickers.testing import MemoryEngine
 
 

@@ -14,19 +14,14 @@ from zope.interface.verify import verifyObject
 from snickers.config.parse import Loaded, parse
 from snickers.config.values import Settings, Site
 from snickers.http.sites import SiteTable
-from snickers.interfaces import (
-    NOTHING,
-    Change,
-    IAlarm,
-    ICertificates,
-    IColleagues,
-    IFrontDoor,
-    IHandler,
-    ILives,
-    IRenewer,
-    Share,
-    Traffic,
-)
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.certificates import ICertificates, IRenewer
+from snickers.interfaces.colleagues import NOTHING, IColleagues, Share
+from snickers.interfaces.exchange import IHandler
+from snickers.interfaces.front_door import IFrontDoor
+from snickers.interfaces.lives import ILives
+from snickers.interfaces.plane import Change
+from snickers.interfaces.traffic import Traffic
 from snickers.livesites import LiveSites
 from snickers.running import Nobody, Running
 

@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers.launching import Place, Unlaunched
-from snickers.containers.server import Server
-from snickers.interfaces import Instance
+from snickers.containers.server import Server, silence
+from snickers.interfaces.engine import Instance
 
 ALICE = Instance("alice.example", "77", "f", True, ("127.0.0.1", 8000), 1.0)
 
@@ -119,3 +119,23 @@ class ServerTests(SynchronousTestCase):
         self.server.abandon()
         self.assertTrue(self.server.ending)
         self.assertEqual(self.server.sent, [signal.SIGKILL])
+
+
+class SilenceTests(SynchronousTestCase):
+    def test_all(self) -> None:
+        """All are silent when the last one is; whoever waits for one alone hears of it as well."""
+        clock = Clock()
+        servers = [FakeServer(clock) for _ in range(3)]
+        servers[0].silent.callback(None)
+        done = silence(servers)
+        alone: list[str] = []
+        servers[1].silent.addCallback(lambda _: alone.append("heard"))
+        servers[1].silent.callback(None)
+        self.assertEqual(alone, ["heard"])
+        self.assertNoResult(done)
+        servers[2].silent.callback(None)
+        self.assertIsNone(self.successResultOf(done))
+
+    def test_nobody(self) -> None:
+        """Where there is none it is silent."""
+        self.assertIsNone(self.successResultOf(silence([])))

@@ -14,7 +14,10 @@ from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.pins import Pins
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
-from snickers.interfaces import ILeases, ILives, IWaiter, Kept, LifeFailed, Ran, Stage
+from snickers.interfaces.engine import Ran
+from snickers.interfaces.handed import Kept
+from snickers.interfaces.leases import ILeases, IWaiter, Stage
+from snickers.interfaces.lives import ILives, LifeFailed
 from snickers.testing import MemoryEngine
 
 
@@ -1186,7 +1189,7 @@ class LivesTests(LivesCase):
 
 
 def evolve_declared(site):
-    from snickers.interfaces import Declared
+    from snickers.interfaces.engine import Declared
 
     return Declared(site.name, site.kind, site.data)
 

@@ -5,7 +5,7 @@ from zope.interface import implementer
 
 from snickers.config.values import Passthrough, Site
 from snickers.http.sites import SiteTable
-from snickers.interfaces import IExchange, IHandler
+from snickers.interfaces.exchange import IExchange, IHandler
 
 
 @implementer(IHandler)

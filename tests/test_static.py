@@ -15,7 +15,7 @@ from snickers.http.filecache import FileCache
 from snickers.http.files import WHOLE
 from snickers.http.openfile import PIECE
 from snickers.http.static import StaticHandler
-from snickers.interfaces import IHandler, IResponder
+from snickers.interfaces.exchange import IHandler, IResponder
 from tests.descriptors import open_descriptors
 from tests.exchange_fake import RecordingExchange
 from tests.proxy_case import RecordingAlarm

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import swap
 from snickers.containers.swap import FORMER, RESTORED, RESTORING, beside, put_in_place, recover
-from snickers.interfaces import CopyFailed
+from snickers.interfaces.copies import CopyFailed
 from tests.copies_contract import write
 
 

@@ -22,8 +22,8 @@ from bench.machine import free_port
 from bench.visitors import Visitors
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.live_setup import WITHIN
-from tests.teams_setup import Kept, until
+from tests.live_setup import WITHIN, until
+from tests.teams_setup import Kept
 from tests.test_drain_live import clients_of, is_stopped
 
 ROUNDS = 30

@@ -26,10 +26,13 @@ from zope.interface.verify import verifyObject
 from snickers import tap
 from snickers.brokerage.wire import CONTROL as BROKER
 from snickers.config.parse import load
-from snickers.config.values import Container, Settings, Site
+from snickers.config.values import Container, Site
 from snickers.duty.dutylock import DutyLock
-from snickers.interfaces import Change, CopyFailed
-from snickers.tap import Options, Wiring, makeService, opens, steady
+from snickers.ending import StartFailed, end_with
+from snickers.interfaces.copies import CopyFailed
+from snickers.interfaces.plane import Change
+from snickers.plane import steady
+from snickers.tap import Options, Wiring, makeService
 from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY
 from tests.descriptors import open_descriptors
 
@@ -184,7 +187,7 @@ class StartTests(Case, TestCase):
         threads = threading.active_count()
         with patch("sys.stderr", errors):
             wiring.service.privilegedStartService()
-            ended = self.assertRaises((SystemExit, tap.StartFailed), wiring.service.startService)
+            ended = self.assertRaises((SystemExit, StartFailed), wiring.service.startService)
         self.assertEqual(threading.active_count(), threads)
         self.assertEqual([port.getHost() for port in wiring.plane.ports], [None, None])
         return ended, errors.getvalue()
@@ -198,7 +201,7 @@ class StartTests(Case, TestCase):
     def test_daemon(self) -> None:
         """In the background the reason is an exception's text, which twistd hands on."""
         ended, said = self.fail_at_control(daemon=True)
-        self.assertIsInstance(ended, tap.StartFailed)
+        self.assertIsInstance(ended, StartFailed)
         self.assertIn("control.sock", str(ended))
         self.assertEqual(said, "")
 
@@ -240,11 +243,8 @@ class LockTests(Case, SynchronousTestCase):
         with patch("sys.stderr", errors), patch("atexit.register") as register:
             self.wiring.unproven("Docker cannot be reached")
         self.assertEqual(errors.getvalue(), f"{self.wiring.path}: Docker cannot be reached\n")
-        register.assert_called_once_with(tap._end_with, 1)
+        register.assert_called_once_with(end_with, 1)
         self.assertEqual(self.wiring.reactor.stop.call_count, 1)
-        with patch("os._exit") as end:
-            tap._end_with(1)
-        end.assert_called_once_with(1)
 
 
 class WorkersTests(Case, SynchronousTestCase):
@@ -255,12 +255,6 @@ class WorkersTests(Case, SynchronousTestCase):
         self.wiring = Wiring(Mock(), path, load(path), {})
         self.spawned = self.wiring.reactor.spawnProcess
         self.adopted = self.wiring.reactor.adoptStreamConnection
-
-    def test_number(self) -> None:
-        """There are as many processes as is said, or one for each core that may be used."""
-        self.assertEqual([tap.workers_of(Settings(workers=n)) for n in (1, 5)], [1, 5])
-        self.patch(os, "sched_getaffinity", lambda pid: {0, 2, 3})
-        self.assertEqual(tap.workers_of(Settings(workers=0)), 3)
 
     def test_wanted(self) -> None:
         """The first process is one of them; a change of the settings is one of their number."""
@@ -369,16 +363,6 @@ class LaunchBrokerTests(Case, SynchronousTestCase):
         self.assertEqual(read, [])
         self.wiring.told("ready")
         self.assertEqual(read, [True])
-
-    def test_opens(self) -> None:
-        """Whether Docker's socket can be opened is asked of the one that would be used."""
-        path = os.path.join(self.folder, "docker.sock")
-        for docker, environ in (("unix://" + path, {}), ("", {"DOCKER_HOST": "unix://" + path})):
-            with patch("os.access", return_value=True) as access:
-                self.assertTrue(opens(docker, environ))
-            self.assertEqual(access.call_args.args, (path, os.R_OK | os.W_OK))
-            self.assertFalse(opens(docker, environ))
-        self.assertFalse(opens("tcp://127.0.0.1:1", {}))
 
     def test_without(self) -> None:
         """Without the option there is none."""

@@ -20,8 +20,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.live_setup import SNICKERS, WITHIN
-from tests.teams_setup import Kept, need_tracing, until
+from tests.live_setup import SNICKERS, WITHIN, until
+from tests.teams_setup import Kept, need_tracing
 
 ROUNDS = 30
 """Switches, rollbacks and kills under load."""

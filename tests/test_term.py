@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.duty.counting import Numbers, flat
 from snickers.duty.handover import Handover, take, write
 from snickers.duty.term import LET_GO_WITHIN, READ_WITHIN, WRITE_WITHIN, Term
-from snickers.interfaces import Handed, Kept
+from snickers.interfaces.handed import Handed, Kept
 
 NOW = 5000.0
 PID = 77

@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from snickers.config.values import Container
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Address, Declared, Exit, Instance, Load, Ran
+from snickers.interfaces.engine import Address, Declared, Exit, Instance, Load, Ran
 from snickers.testing import MemoryEngine, MemoryHost
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from snickers.acme.clock import RETRY, SELDOM, SOON, Observation
 from snickers.acme.dates import NoDate
 from snickers.acme.timekeeper import TICK, Timekeeper
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 
 WALL = 1_800_000_000.0
 

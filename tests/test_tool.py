@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from snickers.containers import tool
-from snickers.interfaces import CopyFailed
+from snickers.interfaces.copies import CopyFailed
 
 
 class ToolTests(TestCase):

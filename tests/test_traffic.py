@@ -5,7 +5,7 @@ from __future__ import annotations
 from snickers.http.accesslog import LogKeeper
 from snickers.http.answer import CLIENT_GONE
 from snickers.http.traffic import Tallied
-from snickers.interfaces import BOUNDS, NO_TRAFFIC, Traffic
+from snickers.interfaces.traffic import BOUNDS, NO_TRAFFIC, Traffic
 from tests.front_case import GET, FrontCase, say
 from tests.test_accesslog import Kept
 

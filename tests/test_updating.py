@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.config.values import Lifecycle
 from snickers.containers import events as e
 from snickers.containers.life import Phase
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 from tests.test_resting import SERVER, Dialogue
 
 LIFE = Lifecycle(wake_within=60, drain_within=20, stop_within=10)

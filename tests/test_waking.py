@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.containers.life import Phase
 from snickers.http.pages import words_for
 from snickers.http.waking import LOOK, LOOK_FIELD, is_look, stage_answer, waking_page
-from snickers.interfaces import Stage
+from snickers.interfaces.leases import Stage
 from tests.exchange_fake import RecordingExchange
 from tests.test_pages import Reader
 

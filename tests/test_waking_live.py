@@ -11,7 +11,7 @@ from typing import Any, cast
 from twisted.trial.unittest import TestCase
 
 from snickers.http.waking import LOOK, LOOK_FIELD, stage_answer, waking_page
-from snickers.interfaces import Stage
+from snickers.interfaces.leases import Stage
 from tests.browser import MISSING, WITHIN, Browser, Tab
 from tests.live_setup import ECHO, Snickers
 

@@ -11,7 +11,8 @@ from twisted.test.iosim import connectedServerAndClient
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.values import Site, Static
-from snickers.interfaces import Change, Refusal, Stage
+from snickers.interfaces.leases import Refusal, Stage
+from snickers.interfaces.plane import Change
 from snickers.workers import wire
 
 QUICK = settings(derandomize=True, deadline=None, database=None, max_examples=50)

@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 from snickers import worker
 from snickers.config.parse import load
 from snickers.config.values import Listen, Settings
-from snickers.interfaces import Change, IPlane
+from snickers.interfaces.plane import Change, IPlane
 from snickers.listening import bind
 from snickers.workers.alarms import RemoteAlarm
 from snickers.workers.census import ALL, Counts, read

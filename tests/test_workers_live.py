@@ -11,8 +11,7 @@ import os
 import signal
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
@@ -22,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from websockets.sync.client import connect as connect_websocket
 
 from tests.echo_server import BIG
-from tests.live_setup import ECHO, SETTINGS, WITHIN, Snickers, ask
+from tests.live_setup import ECHO, SETTINGS, WITHIN, Snickers, ask, until
 from tests.test_metrics import read as read_metrics
 
 WORKERS = SETTINGS + "workers = 3\ndrain within = 20s\n"
@@ -39,16 +38,6 @@ def is_worker(pid: int) -> bool:
         )
     except OSError:
         return False
-
-
-def until(holds: Callable[[], Any], words: str) -> Any:
-    """Return what *holds* returns, as soon as that is true."""
-    deadline = time.monotonic() + WITHIN
-    while True:
-        found = holds()
-        if found:
-            return found
-        assert time.monotonic() < deadline, words
 
 
 class WorkersTests(SynchronousTestCase):

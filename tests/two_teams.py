@@ -6,7 +6,6 @@ real ``twistd snickers`` on the same listening sockets, in one folder, loopback 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lasting_setup import end_servers
-from tests.live_setup import HAND_OVER, SETTINGS, SNICKERS, TWISTD, WITHIN, ask
+from tests.live_setup import HAND_OVER, SETTINGS, TWISTD, WITHIN, Owned, ask, service_manager
 
 CREDENTIALS = struct.Struct("3i")
 
@@ -101,7 +100,7 @@ class Team:
         return self.process.wait(WITHIN)
 
 
-class Keeper:
+class Keeper(Owned):
     """Binds, and has teams. *text* is what follows `SETTINGS` in the configuration."""
 
     def __init__(
@@ -111,31 +110,21 @@ class Keeper:
         settings: str = SETTINGS,
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        folder = Path(test.mktemp()).absolute()
+        folder.mkdir(parents=True)
+        super().__init__(folder, settings, text)
         self.test = test
         self.environment = environment or {}
-        self.folder = Path(test.mktemp()).absolute()
-        self.folder.mkdir(parents=True)
         # Last of all, when no team runs any more.
-        test.addCleanup(end_servers, self.folder / "state")
-        self.sites = self.folder / "sites.ini"
-        self.settings = settings
-        self.write(text)
-        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        test.addCleanup(self.manager.close)
+        test.addCleanup(end_servers, folder / "state")
+        self.manager = service_manager(test, self)
         self.manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.manager.bind(f"\0snickers-test-{os.getpid()}-{id(self)}")
         self.listening = [socket.create_server(("127.0.0.1", 0), backlog=512) for _ in range(2)]
         self.https, self.http = (sock.getsockname()[1] for sock in self.listening)
         for sock in self.listening:
             test.addCleanup(sock.close)
         self.teams: dict[int, Team] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
-
-    def write(self, text: str) -> None:
-        """Have *text* follow the settings in the configuration, from one moment to the next."""
-        new = self.folder / "new"
-        new.write_text(self.settings + text)
-        new.replace(self.sites)
 
     def start(self, name: str, stand_by: bool = False, ready: bool = True) -> Team:
         """Start a team, and wait until it is ready."""
@@ -166,23 +155,7 @@ class Keeper:
         new.tell(signal.SIGUSR2, "X_SNICKERS_DUTY=1")
         return time.monotonic() - began
 
-    # What is asked
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the ``snickers`` command."""
-        return subprocess.run(
-            [sys.executable, "-c", SNICKERS, "--config", str(self.sites), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=WITHIN,
-            check=False,
-        )
-
-    def asked(self, *arguments: str) -> Any:
-        """Return what the ``snickers`` command answers with ``--json``."""
-        done = self.command("--json", *arguments)
-        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
-        return json.loads(done.stdout)
+    # What is asked by visitors
 
     def context(self, protocol: str = "http/1.1") -> ssl.SSLContext:
         """Return a context that trusts anybody and offers *protocol*."""

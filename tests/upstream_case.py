@@ -12,7 +12,7 @@ from snickers.http.front import Bounds, Front
 from snickers.http.http1 import Http1
 from snickers.http.sites import SiteTable
 from snickers.http.upstream import Upstream
-from snickers.interfaces import IHandler
+from snickers.interfaces.exchange import IHandler
 from tests.wires import Wire, Wires
 
 GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from snickers.alarm_command import AlarmCommand
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 
 MOST = 1000
 """Alarms kept; the oldest ones make room."""

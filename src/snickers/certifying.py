@@ -13,17 +13,16 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from snickers.config.values import Configuration, Passthrough, Site
-from snickers.interfaces import (
+from snickers.interfaces.certificates import (
     CertifyingFailed,
-    Change,
     ICertificates,
     ICertifying,
-    IColleagues,
-    IPlane,
     IRenewer,
     Submitted,
     TakenIn,
 )
+from snickers.interfaces.colleagues import IColleagues
+from snickers.interfaces.plane import Change, IPlane
 
 DAY = 86400.0
 

@@ -15,7 +15,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from snickers.config.values import Passthrough, Settings, Site, Static
-from snickers.interfaces import Change, ICertificates, IHandler, IPlane
+from snickers.interfaces.certificates import ICertificates
+from snickers.interfaces.exchange import IHandler
+from snickers.interfaces.plane import Change, IPlane
 
 
 class SiteRegister(Protocol):

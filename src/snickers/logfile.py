@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 
 MAX_PENDING = 8 * 1024 * 1024
 """Bytes kept for a disk that takes nothing now: some 50,000 requests."""

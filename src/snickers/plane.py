@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
 
 from snickers.announced import Proxies
 from snickers.config.values import Listen, Settings
@@ -30,7 +31,9 @@ from snickers.http.kinds import HandlerMaker
 from snickers.http.plain import PlainHttp1
 from snickers.http.policy import Networks
 from snickers.http.sites import LiveSite, SiteTable
-from snickers.interfaces import IAlarm, ILeases
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.leases import ILeases
+from snickers.interfaces.plane import Change, IPlane
 from snickers.listening import Limits, Port, private
 from snickers.livesites import LiveSites
 from snickers.logfile import LogFile
@@ -79,6 +82,18 @@ class Called:
     def __init__(self, start: Callable[[], Any], stop: Callable[[], Any]) -> None:
         self.start = start
         self.stop = stop
+
+
+@implementer(IPlane)
+class Several:
+    """Several planes as one: each change reaches them in turn."""
+
+    def __init__(self, *planes: IPlane) -> None:
+        self._planes = planes
+
+    def apply(self, change: Change) -> None:
+        for plane in self._planes:
+            plane.apply(change)
 
 
 def _bounds(settings: Settings) -> Bounds:

@@ -27,19 +27,12 @@ from snickers.config.values import (
     Settings,
     Site,
 )
-from snickers.interfaces import (
-    NOTHING,
-    Change,
-    IAlarm,
-    ICertificates,
-    IColleagues,
-    IFrontDoor,
-    ILives,
-    IPlane,
-    IRenewer,
-    Metrics,
-    Share,
-)
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.certificates import ICertificates, IRenewer
+from snickers.interfaces.colleagues import NOTHING, IColleagues, Share
+from snickers.interfaces.front_door import IFrontDoor, Metrics
+from snickers.interfaces.lives import ILives
+from snickers.interfaces.plane import Change, IPlane
 
 NEEDS_RESTART = frozenset({"https", "http", "http2", "state", "docker", "docker_broker", "metrics"})
 """Options of ``[snickers]`` that only a new start takes up."""

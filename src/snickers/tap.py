@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProcessProtocol
-from twisted.logger import Logger, LoggingFile
+from twisted.logger import Logger
 from twisted.python import usage
 from zope.interface import implementer
 
-from snickers import __version__
+from snickers import __version__, children, ending
 from snickers.acme.challenges import Challenges, proving_certificate
 from snickers.acme.dates import date_of
 from snickers.acme.dnshook import dns_hook
 from snickers.acme.errands import Errands
+from snickers.acme.gathering import Gathering
 from snickers.acme.plan import directories
 from snickers.acme.preflight import BeforeOrders
 from snickers.acme.service import Acme
@@ -35,12 +35,12 @@ from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
 from snickers.brokerage.brokered import Line
 from snickers.brokerage.guarded import unguarded
-from snickers.brokerage.minder import Minder
+from snickers.brokerage.minder import Minder, opens
 from snickers.brokerage.wire import CONTROL as BROKER_CONTROL
 from snickers.certifying import Certifying
 from snickers.config.parse import Loaded, load
-from snickers.config.values import Container, Passthrough, Process, Settings, Site, Static
-from snickers.containers import restic
+from snickers.config.values import Container, Passthrough, Process, Site, Static
+from snickers.containers import memory, restic
 from snickers.containers.archive import Archives
 from snickers.containers.copies import Copies
 from snickers.containers.docker import DockerEngine
@@ -48,26 +48,20 @@ from snickers.containers.engine import owner_of
 from snickers.containers.pins import Pins, in_the_folder
 from snickers.containers.process import ProcessEngine
 from snickers.containers.proof import OWNER, Proof
-from snickers.containers.room import available
 from snickers.containers.service import Lives
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.control.metrics import MetricsService
 from snickers.duty.dutylock import DutyLock
 from snickers.duty.shift import ALARM as DUTY_ALARM
 from snickers.front_door import FrontDoorService, ListeningPort, Together
-from snickers.interfaces import (
-    Change,
-    CopyFailed,
-    ICopies,
-    IEngine,
-    ILeases,
-    IPlane,
-    Submitted,
-    TakenIn,
-)
+from snickers.interfaces.certificates import Submitted, TakenIn
+from snickers.interfaces.copies import CopyFailed, ICopies
+from snickers.interfaces.engine import IEngine
+from snickers.interfaces.leases import ILeases
+from snickers.interfaces.plane import Change, IPlane
 from snickers.listening import CannotListen, bind, handed_over, inherited
 from snickers.notify import Notifier
-from snickers.plane import Called, Part, Plane, steady
+from snickers.plane import Called, Part, Plane, Several, steady
 from snickers.running import Running
 from snickers.stream import Sweep
 from snickers.team import LOCK, Team
@@ -76,10 +70,10 @@ from snickers.tls.threads import OwnThreads
 from snickers.tls.transport import harden
 from snickers.welcome import welcome
 from snickers.workers.alarms import OwnAlarm
-from snickers.workers.crew import Crew
+from snickers.workers.crew import Crew, how_many
 from snickers.workers.desk import Desk
 from snickers.workers.tally import Tally
-from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY, Only
+from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY
 
 SETTLE = 0.2
 """Seconds in which an editor, or a copy over a network, writes on if it writes at all."""
@@ -89,16 +83,6 @@ ACME_THREADS = 8
 """Threads that ask certificate authorities, whose answers take their time."""
 PROVING_THREADS = 4
 """Threads for what may take minutes: looking before an order, writing into the DNS."""
-GATHER = 0.1
-"""Seconds in which certificates that come together are told of together."""
-NOT_FOR_WORKERS = (
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "LISTEN_PID",
-    "NOTIFY_SOCKET",
-    "SNICKERS_STAND_BY",
-)
-"""Variables that are meant for the first process alone."""
 
 
 class Options(usage.Options):
@@ -109,68 +93,6 @@ class Options(usage.Options):
     optParameters = [
         ["config", "c", "etc/sites.ini", "The file, or the folder whose *.ini files are read."],
     ]
-
-
-def _fail(*lines: str) -> NoReturn:
-    """End the start: one line for each fault, no traceback."""
-    _say(*lines)
-    raise SystemExit(1)
-
-
-def _end_with(status: int) -> NoReturn:
-    """End the process when all else has ended."""
-    for output in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        if output is not None:
-            output.flush()
-    os._exit(status)
-
-
-def _say(*lines: str) -> None:
-    outputs = [sys.stderr]
-    if isinstance(sys.stderr, LoggingFile) and sys.__stderr__ is not None:
-        # Once twistd logs, what is printed is in the log; a person looks at the terminal.
-        outputs.append(sys.__stderr__)
-    for output in outputs:
-        for line in lines:
-            print(line, file=output)
-        output.flush()
-
-
-class StartFailed(Exception):
-    """A daemon that cannot start: twistd gives the text to whoever waits in the foreground."""
-
-
-def opens(docker: str, environ: Mapping[str, str]) -> bool:
-    """Say whether this process may open Docker's socket; *docker* is what the settings say."""
-    url = docker or environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-    path = url.removeprefix("unix://")
-    return path != url and os.access(path, os.R_OK | os.W_OK, effective_ids=True)
-
-
-def free_memory() -> int | None:
-    """Return the bytes of memory that are available; takes some 30 µs."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            return available(file.read())
-    except OSError:
-        return None
-
-
-def workers_of(settings: Settings) -> int:
-    """Return how many processes the data plane is to have: 0 in the settings is one a core."""
-    return settings.workers or len(os.sched_getaffinity(0))
-
-
-@implementer(IPlane)
-class _All:
-    """The data plane of all processes."""
-
-    def __init__(self, *planes: IPlane) -> None:
-        self._planes = planes
-
-    def apply(self, change: Change) -> None:
-        for plane in self._planes:
-            plane.apply(change)
 
 
 @implementer(IPlane)
@@ -199,7 +121,7 @@ class Wiring:
             # A team makes them when it takes duty.
             {} if name else self.engines(),
             self.alarm,
-            free=free_memory,
+            free=memory.free,
             pins=Pins(
                 in_the_folder(settings.state),
                 lambda act, *arguments: self.copy_threads.run(lambda: act(*arguments)),
@@ -244,7 +166,7 @@ class Wiring:
             lambda: load(path),
             self.plane.defer,
             self.plane.sites,
-            _All(self, self.plane.live, self.crew),
+            Several(self, self.plane.live, self.crew),
             self.plane.certificates,
             self.lives,
             self.alarm,
@@ -277,7 +199,7 @@ class Wiring:
                 lambda: self.running.configuration,
                 self.plane.certificates,
                 self.crew,
-                _All(self.plane.live, self.crew),
+                Several(self.plane.live, self.crew),
                 self.take_in,
                 self.acme,
                 time.time,
@@ -414,7 +336,7 @@ class Wiring:
             self.lives.awake_limit = settings.awake_limit
             self.lives.keep_free = settings.keep_free
             self.service.look_every(settings.reload_every)
-            self.crew.want(workers_of(settings) - 1)
+            self.crew.want(how_many(settings) - 1)
         if self.team is not None:
             self.team.removed(change.removed)
 
@@ -422,7 +344,6 @@ class Wiring:
 
     def _acme(self) -> Acme:
         folder = os.path.join(self.settings.state, "acme")
-        self._replaced: set[str] = set()
         return Acme(
             self.reactor,
             Errands(self.reactor, ACME_THREADS, "acme"),
@@ -432,7 +353,7 @@ class Wiring:
             lambda: self.settings,
             self.alarm,
             time.time,
-            self.replaced,
+            Gathering(self.reactor, self.reread).add,
             BeforeOrders(proving_certificate),
         )
 
@@ -441,16 +362,9 @@ class Wiring:
         them."""
         return directories(self.settings) if self.acme.states() else ()
 
-    def replaced(self, site: str) -> None:
-        """A site's certificate was replaced: have all processes read it again."""
-        if not self._replaced:
-            self.reactor.callLater(GATHER, self._reread)
-        self._replaced.add(site)
-
-    def _reread(self) -> None:
-        names, self._replaced = tuple(sorted(self._replaced)), set()
-        change = Change(certificates=names)
-        _All(self.plane.live, self.crew).apply(change)
+    def reread(self, sites: Sequence[str]) -> None:
+        """Certificates of *sites* were replaced: have all processes read them again."""
+        Several(self.plane.live, self.crew).apply(Change(certificates=tuple(sites)))
 
     # Servers and their folders
 
@@ -538,7 +452,7 @@ class Wiring:
             self.fail(problem)
         self.https_count = len(https)
         ports = self.plane.listen(https, http)
-        self.crew.want(workers_of(self.settings) - 1)
+        self.crew.want(how_many(self.settings) - 1)
         if self.minder is not None and self.team is None:
             self.minder.start()
         return [*ports, self.crew]
@@ -547,23 +461,9 @@ class Wiring:
 
     def launch_broker(self, protocol: IProcessProtocol, line: Line) -> None:
         """Start a broker with the privileges of this process."""
-        ours, theirs = socket.socketpair()
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            ours.setblocking(False)
-            self.reactor.spawnProcess(
-                protocol,
-                sys.executable,
-                # -P: nothing is imported from wherever this was started.
-                [sys.executable, "-P", "-m", "snickers.broker", self.path],
-                {k: v for k, v in os.environ.items() if k not in NOT_FOR_WORKERS},
-                childFDs={0: nothing, 1: "r", 2: "r", BROKER_CONTROL: theirs.fileno()},
-            )
-            self.reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Only(line))
-        finally:
-            os.close(nothing)
-            theirs.close()
-            ours.close()
+        # -P: nothing is imported from wherever this was started.
+        arguments = ["-P", "-m", "snickers.broker", self.path]
+        children.start(self.reactor, protocol, arguments, line, BROKER_CONTROL)
 
     # Workers
 
@@ -589,32 +489,21 @@ class Wiring:
         fronts: Sequence[tuple[str, int]],
     ) -> None:
         """Start a worker's process: see `snickers.workers.crew.Launcher`."""
-        ours, theirs = socket.socketpair()
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            ours.setblocking(False)
-            descriptors: dict[int, int | str] = {0: nothing, 1: "r", 2: "r"}
-            descriptors[CONTROL] = theirs.fileno()
-            descriptors[TALLY] = self._tally
-            for index, (_, number) in enumerate(fronts):
-                descriptors[FIRST_FRONT + index] = number
-            self.reactor.spawnProcess(
-                protocol,
-                sys.executable,
-                [
-                    *(sys.executable, "-m", "snickers.worker", str(row)),
-                    *(name for name, _ in fronts),
-                ],
-                {k: v for k, v in os.environ.items() if k not in NOT_FOR_WORKERS},
-                childFDs=descriptors,
-            )
-            self.reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Only(desk))
-        finally:
-            os.close(nothing)
-            theirs.close()
-            ours.close()
+        more = {FIRST_FRONT + index: number for index, (_, number) in enumerate(fronts)}
+        children.start(
+            self.reactor,
+            protocol,
+            ["-m", "snickers.worker", str(row), *(name for name, _ in fronts)],
+            desk,
+            CONTROL,
+            {TALLY: self._tally, **more},
+        )
 
     # Starting
+
+    def root(self) -> Deferred[Any]:
+        """Fire when there is an internal authority, with the file to trust."""
+        return self.plane.files.run(lambda: self.plane.authority.root(time.time()))
 
     def begin(self) -> None:
         """Have the configuration run that was read at the start."""
@@ -627,8 +516,7 @@ class Wiring:
             for site in sites
         ):
             # People look for the file to trust before they make the first visit.
-            made = self.plane.files.run(lambda: self.plane.authority.root(time.time()))
-            made.addErrback(
+            self.root().addErrback(
                 lambda failure: self.log.error(
                     "the internal authority cannot be made: {reason}",
                     reason=failure.getErrorMessage(),
@@ -658,24 +546,23 @@ class Wiring:
 
     def unproven(self, words: str) -> None:
         """End a team that has not proved itself, with a line that says why and status 1."""
-        _say(f"{self.path}: {words}")
+        ending.say(f"{self.path}: {words}")
         # The reactor ends without a status, and twistd with it.
-        atexit.register(_end_with, 1)
+        atexit.register(ending.end_with, 1)
         self.reactor.stop()
 
     def fail(self, problem: Exception) -> NoReturn:
         """End the start with a line that says why."""
         if self.daemon:
             # twistd hands on a hundred bytes: the path is left out for the reason.
-            raise StartFailed(str(problem)) from None
-        _fail(f"{self.path}: {problem}")
+            raise ending.StartFailed(str(problem)) from None
+        ending.fail(f"{self.path}: {problem}")
 
     def welcome(self) -> None:
         """Print where to go, for who has started Snickers by hand for the first time."""
         if not self.environ.get("SNICKERS_WELCOME"):
             return
-        made = self.plane.files.run(lambda: self.plane.authority.root(time.time()))
-        made.addBoth(
+        self.root().addBoth(
             lambda _: print(
                 welcome(
                     self.loaded.configuration,
@@ -702,12 +589,12 @@ def makeService(options: Options) -> FrontDoorService:
     path = os.path.abspath(options["config"])
     loaded = load(path)
     if loaded.configuration.faults:
-        _fail(*[str(fault) for fault in loaded.configuration.faults])
+        ending.fail(*[str(fault) for fault in loaded.configuration.faults])
     settings = loaded.configuration.settings
     if settings is not None and settings.docker_broker:
         words = unguarded(name for name, _ in loaded.stamp.seen)
         if words:
-            _fail(f"{path}: {words}")
+            ending.fail(f"{path}: {words}")
     environ = {**handed_over(), **os.environ}
     if environ.get("LISTEN_PID") == str(os.getpid()):
         # Meant for us, also when twistd goes on under another number.

@@ -36,7 +36,8 @@ from snickers.duty.rehearsal import Rehearsal
 from snickers.duty.reporting import Reporting
 from snickers.duty.shift import Doors, Shift
 from snickers.duty.term import Part, Term
-from snickers.interfaces import NOTHING, IColleagues, IEngine
+from snickers.interfaces.colleagues import NOTHING, IColleagues
+from snickers.interfaces.engine import IEngine
 from snickers.livesites import is_opened
 from snickers.notify import Notifier
 from snickers.plane import Called, Plane

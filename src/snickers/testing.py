@@ -20,18 +20,8 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from snickers.containers.engine import EngineAway, EngineFailed, fingerprint
-from snickers.interfaces import (
-    Copy,
-    CopyFailed,
-    Declared,
-    Exit,
-    ICopies,
-    IEngine,
-    IEngineObserver,
-    Instance,
-    Load,
-    Ran,
-)
+from snickers.interfaces.copies import Copy, CopyFailed, ICopies
+from snickers.interfaces.engine import Declared, Exit, IEngine, IEngineObserver, Instance, Load, Ran
 
 
 @define(eq=False)

@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from snickers.config.values import Settings
 from snickers.front_door import drained
-from snickers.interfaces import Change, IPlane
+from snickers.interfaces.plane import Change, IPlane
 from snickers.plane import Part, Plane, steady
 from snickers.printed import LOG, observer
 from snickers.stream import Sweep

@@ -18,7 +18,8 @@ from attrs import evolve, frozen
 
 from snickers.acme.client import AuthorityFailed, Client, Identity, new_key, trusting
 from snickers.acme.store import Account, Store
-from snickers.tls.disk import Stamp, locked, read, stamp
+from snickers.config.values import Settings
+from snickers.disk import Stamp, locked, read, stamp
 
 IDLE = 60.0
 """Seconds after which a conversation that rests is begun anew: its connection is likely gone."""
@@ -36,6 +37,13 @@ class Terms:
     email: str = ""
     external: str = ""
     """The file with the key identifier and the key of an account it knows; empty: none."""
+
+    @classmethod
+    def of(cls, settings: Settings, directory: str) -> Terms:
+        """Return those for the authority at *directory*: an account that it knows is the first
+        authority's."""
+        external = settings.acme_external_account if directory == settings.acme_directory else ""
+        return cls(settings.acme_trust, settings.acme_email, external)
 
 
 def read_external(path: str) -> tuple[str, str]:

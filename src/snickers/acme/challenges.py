@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from snickers.acme.order import Answer
 from snickers.acme.store import StoreFailed, file_name
-from snickers.tls.disk import make_folder, replace
+from snickers.disk import make_folder, replace
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 """RFC 8555 section 8.3: base64url."""

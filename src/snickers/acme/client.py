@@ -45,7 +45,7 @@ WITHIN = 30
 """Seconds for one answer, from the question to its last byte."""
 LARGEST = 1 << 19
 """Bytes of an answer: a chain with post-quantum signatures takes some 50 KB, and what is stored
-must be smaller than what `snickers.tls.disk` reads."""
+must be smaller than what `snickers.disk` reads."""
 REDIRECTS = 3
 """Times that one question may be sent elsewhere: authorities do so when their directory moves."""
 NONCES = 20

@@ -27,7 +27,7 @@ from snickers.acme.limits import (
     with_order,
     with_pause,
 )
-from snickers.tls.disk import locked, make_folder, replace
+from snickers.disk import locked, make_folder, replace
 
 
 def _counts(said: Any) -> Counts:

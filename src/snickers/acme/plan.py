@@ -146,6 +146,35 @@ def urgency(site: Site, known: Known, now: float) -> float:
     return known.held.not_after
 
 
+def asks_for_window(known: Known, now: float) -> bool:
+    """Whether the authority is to be asked when the certificate should be renewed."""
+    memory = known.memory
+    return (
+        known.held is not None
+        and bool(memory.identity)
+        # One that is further ahead was set by a clock that was wrong.
+        and not now < memory.ask_at <= now + renewal.ASK_MOST
+        # RFC 9773 section 4.3: not of one that has ended.
+        and now < known.held.not_after
+    )
+
+
+def decisive(settings: Settings) -> tuple[object, ...]:
+    """Return what of *settings* may make a difference to an order that has failed."""
+    return (
+        settings.acme_directory,
+        settings.acme_fallback,
+        settings.acme_staging,
+        settings.acme_email,
+        settings.acme_trust,
+        settings.acme_profile,
+        settings.acme_external_account,
+        settings.acme_dns_hook,
+        settings.acme_preflight,
+        settings.acme_resolver,
+    )
+
+
 def staging_of(settings: Settings) -> str:
     """Return the directory of rehearsals, ``""`` when there is none."""
     return settings.acme_staging or STAGING.get(settings.acme_directory, "")

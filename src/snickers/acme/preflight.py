@@ -27,7 +27,7 @@ from snickers.acme import reach
 from snickers.acme.caa import Asked, Record, forbids, relevant
 from snickers.acme.lookup import Lookup, NoSuchName, Unanswered, server_at
 from snickers.acme.reach import ELSEWHERE, NOTHING, OTHER, OURS, Reached
-from snickers.tls.disk import make_folder, replace
+from snickers.disk import make_folder, replace
 
 WITHIN = 30.0
 """Seconds for all names together."""

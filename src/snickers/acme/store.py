@@ -15,12 +15,14 @@ from contextlib import suppress
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, frozen
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from snickers.acme.client import identity_of
 from snickers.acme.order import Order, from_text, to_text
-from snickers.acme.plan import Memory
+from snickers.acme.plan import Held, Known, Memory
 from snickers.acme.renewal import Window
+from snickers.disk import keep, make_folder, read, replace
 from snickers.tls.credentials import (
     CertificateUnavailable,
     Credentials,
@@ -29,7 +31,6 @@ from snickers.tls.credentials import (
     read_key,
     spoken,
 )
-from snickers.tls.disk import keep, make_folder, read, replace
 
 FOLDERS = ("certificates", "orders", "sites", "accounts", "locks")
 
@@ -200,6 +201,18 @@ class Store:
             raise _failed(path, error) from None
 
     # What is known of sites
+
+    def known(self, site: str) -> tuple[Known, str]:
+        """Return all that is known of *site*, and what is wrong with its certificate's file, as
+        `Kept.fault`."""
+        kept = self.certificate(site)
+        in_flight = self.order(site) is not None
+        memory = self.memory(site)
+        made = kept.credentials
+        if made and memory.identity != identity_of(made.chain[0]):
+            # Somebody else has put it there: whose window that would be is not known.
+            memory = evolve(memory, identity="", window=None)
+        return Known(Held.of(made) if made else None, memory, in_flight), kept.fault
 
     def memory(self, site: str) -> Memory:
         """Return what is known of *site*."""

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from snickers.acme.clock import Clock, Observation
 from snickers.acme.dates import NoDate
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 
 T = TypeVar("T")
 

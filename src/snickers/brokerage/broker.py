@@ -26,7 +26,7 @@ from snickers.brokerage import wire
 from snickers.brokerage.ledger import Ledger
 from snickers.config.values import Configuration
 from snickers.containers.engine import EngineAway, EngineFailed, Turns
-from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Ran
+from snickers.interfaces.engine import Declared, Exit, IEngine, IEngineObserver, Instance, Ran
 from snickers.workers.wire import CLOSED, PART, Speaker, parts, words
 
 T = TypeVar("T")

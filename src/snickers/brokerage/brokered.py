@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from snickers.brokerage import wire
 from snickers.containers.engine import EngineAway, EngineFailed, fingerprint
-from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Load, Ran
+from snickers.interfaces.engine import Declared, Exit, IEngine, IEngineObserver, Instance, Load, Ran
 from snickers.workers.wire import CLOSED, Speaker
 
 T = TypeVar("T")

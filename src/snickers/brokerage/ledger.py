@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from snickers.config.difference import merge
 from snickers.config.values import Configuration, Container, Site
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 
 class Ledger:

@@ -8,7 +8,7 @@ none can be started, the engine says what to do; it must never end Snickers, who
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.interfaces import IProcessProtocol, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
@@ -30,6 +30,13 @@ Privileges = tuple[int, int, tuple[int, ...]]
 def privileges() -> Privileges:
     """Return who this process is: its user, its group, its other groups."""
     return os.geteuid(), os.getegid(), tuple(sorted(os.getgroups()))
+
+
+def opens(docker: str, environ: Mapping[str, str]) -> bool:
+    """Say whether this process may open Docker's socket; *docker* is what the settings say."""
+    url = docker or environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    path = url.removeprefix("unix://")
+    return path != url and os.access(path, os.R_OK | os.W_OK, effective_ids=True)
 
 
 class _Process(ProcessProtocol):

@@ -20,7 +20,7 @@ from attrs import asdict
 from twisted.protocols import amp
 
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.interfaces import Instance, Load
+from snickers.interfaces.engine import Instance, Load
 
 CONTROL = 3
 """The broker's descriptor on which the front speaks."""

@@ -19,6 +19,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from snickers import disk
 from snickers.containers import durable, note, tool
 from snickers.containers.folder import (
     WITHIN,
@@ -30,7 +31,7 @@ from snickers.containers.folder import (
     settle,
     shown,
 )
-from snickers.interfaces import Copy, CopyFailed, ICopies
+from snickers.interfaces.copies import Copy, CopyFailed, ICopies
 
 FIRST_WORDS = 20
 """Lines that are kept of what tar says: the first are the cause, the others what came of it."""
@@ -229,7 +230,7 @@ class Archives:
             if noted.id in ids:
                 # Without its note it is no copy any more, whatever befalls the rest.
                 note.remove(kept, noted.id)
-                durable.sync_folder(kept)
+                disk.keep(kept)
                 _unlink(path)
 
 
@@ -252,7 +253,7 @@ def _unpacking(path: str) -> list[str]:
 def _prepare(kept: str, partial: str) -> None:
     """Have the folder be there, without what an earlier call has left unfinished, and *partial*,
     for its owner alone."""
-    durable.make_folder(kept)
+    disk.make_folder(kept)
     for name in os.listdir(kept):
         if name.endswith(durable.PARTIAL):
             _unlink(os.path.join(kept, name))
@@ -273,7 +274,7 @@ def _look(kept: str) -> list[tuple[note.Note, str]]:
 
 def _finish(kept: str, partial: str, noted: note.Note) -> None:
     os.rename(partial, partial.removesuffix(durable.PARTIAL))
-    durable.sync_folder(kept)
+    disk.keep(kept)
     note.write(kept, noted)
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -19,8 +19,8 @@ from snickers.containers import launch, launching, sessions
 from snickers.containers.launching import Place
 from snickers.containers.output import Output
 from snickers.containers.pace import Pace
-from snickers.containers.server import LAST_WORDS, IReactor, Server
-from snickers.interfaces import Instance
+from snickers.containers.server import LAST_WORDS, IReactor, Server, silence
+from snickers.interfaces.engine import Instance
 
 
 class Attached(Server, ProcessProtocol):
@@ -136,9 +136,4 @@ class AttachedServers:
         """End *servers*, each within its own time; fires when they and all others are silent."""
         for server in servers:
             server.end(server.stop_within)
-        silent: list[Deferred[None]] = []
-        for server in self._speaking:
-            done: Deferred[None] = Deferred()
-            server.silent.chainDeferred(done)
-            silent.append(done)
-        return DeferredList(silent).addCallback(lambda _: None)
+        return silence(self._speaking)

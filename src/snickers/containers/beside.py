@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from snickers.containers import launch
 from snickers.containers.engine import EngineFailed
 from snickers.containers.output import Tail
-from snickers.interfaces import Ran
+from snickers.interfaces.engine import Ran
 
 LAST_WORDS = 1.0
 """Seconds that the output of an ended command is waited for: a child in a session of its own may

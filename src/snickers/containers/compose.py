@@ -26,10 +26,11 @@ from snickers.containers import composition as c
 from snickers.containers import recipe
 from snickers.containers.composetool import Tool, at_work
 from snickers.containers.dockerapi import LONGEST_STOP, Api, Refused, seconds
-from snickers.containers.dockerd import GO_ON_LOOKS, SOON, Dockerd, marked
+from snickers.containers.dockerd import GO_ON_LOOKS, SOON, Dockerd
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.errand import Errand, Seen, Stream, shut
-from snickers.interfaces import Declared, Exit, Instance
+from snickers.containers.inspected import marked
+from snickers.interfaces.engine import Declared, Exit, Instance
 
 log = Logger()
 
@@ -217,9 +218,9 @@ class Composed(Dockerd):
                 return self._up(known.project, file, known, before, errand)
             resolved = resolved or self._resolved(declared, errand)
             images = images or self._images(kind, resolved, False, errand)
-        networks = {c.DEFAULT: self._network(declared.site, kind)}
+        networks = {c.DEFAULT: self.networks.of(declared.site, kind)}
         for key, internal in c.networks_of(resolved).items():
-            networks[key] = self._bridge(declared.site, key, internal or self._internal)
+            networks[key] = self.networks.own(declared.site, key, internal)
         made = c.composed(
             declared,
             self._owner,
@@ -537,8 +538,8 @@ class Composed(Dockerd):
             if name not in looked:
                 alone = evolve(kind, image=name)
                 if fresh and kind.pull != "never":
-                    self._pull(alone, errand)
-                image = self._image(alone, "", errand)
+                    self.images.pull(alone, errand)
+                image = self.images.meant(alone, "", errand)
                 looked[name] = c.Image(image.id, image.digest, image.entrypoint)
             found[service] = looked[name]
         errand.stale = False

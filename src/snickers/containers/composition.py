@@ -23,7 +23,7 @@ from attrs import frozen
 from snickers.config.values import Container
 from snickers.containers import recipe
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 PROJECT = "io.snickers.project"
 """Which containers were made together: the tool's own name for them."""

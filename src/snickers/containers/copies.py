@@ -29,15 +29,10 @@ from snickers.containers.engine import EngineAway, EngineFailed, Turns
 from snickers.containers.folder import InThread, Progress, clear, settle
 from snickers.containers.keep import given_up
 from snickers.containers.proof import Proof
-from snickers.interfaces import (
-    Copy,
-    CopyFailed,
-    IAlarm,
-    ICopies,
-    ISnapshots,
-    LifeFailed,
-    Ran,
-)
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.copies import Copy, CopyFailed, ICopies, ISnapshots
+from snickers.interfaces.engine import Ran
+from snickers.interfaces.lives import LifeFailed
 
 ASKED = "asked for"
 ASLEEP = "fell asleep"

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from snickers.config.values import Lifecycle, Process
 from snickers.containers.engine import fingerprint
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 log = Logger()
 

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,8 +27,8 @@ from snickers.containers.journal import Journal, Written
 from snickers.containers.launching import Place
 from snickers.containers.marks import Mark, Marks
 from snickers.containers.output import Output
-from snickers.containers.server import LAST_WORDS, IReactor, Server
-from snickers.interfaces import Instance
+from snickers.containers.server import LAST_WORDS, IReactor, Server, silence
+from snickers.interfaces.engine import Instance
 
 log = Logger()
 
@@ -248,16 +248,14 @@ class DetachedServers:
 
     def close(self, servers: Sequence[Server]) -> Deferred[None]:
         """Leave those that run to the next one; of those that are about to, none is left."""
-        begun: list[Deferred[None]] = []
+        begun = []
         for server in list(self._there):
             if server.ran:
                 server.leave()
             else:
                 server.abandon()
-                done: Deferred[None] = Deferred()
-                server.silent.chainDeferred(done)
-                begun.append(done)
-        return DeferredList(begun).addCallback(lambda _: None)
+                begun.append(server)
+        return silence(begun)
 
     def _keep(
         self,

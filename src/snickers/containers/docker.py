@@ -27,7 +27,7 @@ from snickers.config.values import Container
 from snickers.containers import subnets
 from snickers.containers.engine import EngineAway, EngineFailed, Turns, fingerprint
 from snickers.containers.errand import Abandoned, Errand, Seen, Stream, shut
-from snickers.interfaces import Declared, IEngine, IEngineObserver, Instance, Load, Ran
+from snickers.interfaces.engine import Declared, IEngine, IEngineObserver, Instance, Load, Ran
 
 if TYPE_CHECKING:
     from snickers.containers.dockerd import Dockerd

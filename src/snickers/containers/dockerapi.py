@@ -25,7 +25,7 @@ from requests.adapters import HTTPAdapter
 from snickers.containers.away import why
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.errand import Stream
-from snickers.interfaces import Load
+from snickers.interfaces.engine import Load
 
 DEFAULT = "unix:///var/run/docker.sock"
 

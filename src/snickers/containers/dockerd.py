@@ -1,5 +1,9 @@
 """What is done with Docker: several calls each, in the right order. Everything blocks, for threads.
 
+A site's containers are made, started, replaced and ended here; what they need comes from `images`
+and `networks`, what Docker says of them is read by `inspected`, what runs in them is begun by
+`inside`, and what they use is counted by `meters`.
+
 Raises nothing but `EngineFailed`, `EngineAway` and `Abandoned`. Killed at any moment, it leaves
 Docker in a state from which the same call, made again, goes on: containers are found by their
 labels, whatever their name or state. Nothing here touches the reactor.
@@ -9,30 +13,24 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
-from attrs import evolve, frozen
 from twisted.logger import Logger
 
 from snickers.config.values import Container
-from snickers.containers import groups, netdev, recipe, registry, subnets
-from snickers.containers.dockerapi import Api, Refused, seconds
+from snickers.containers import inside, inspected, recipe
+from snickers.containers.dockerapi import Api, Refused
 from snickers.containers.engine import EngineFailed
-from snickers.containers.errand import STOP_WITHIN, Abandoned, Errand, Seen, Stream
-from snickers.containers.output import Tail
-from snickers.containers.pulling import Pulling, advice
-from snickers.interfaces import Address, Declared, Exit, Instance, Load, Ran
+from snickers.containers.errand import Errand, Seen, Stream
+from snickers.containers.images import Image, Images
+from snickers.containers.inspected import OWNED, has_name, marked, serves
+from snickers.containers.meters import Meters
+from snickers.containers.networks import Networks
+from snickers.interfaces.engine import Declared, Exit, Instance, Load, Ran
 
 log = Logger()
-
-PROGRESS_EVERY = 0.5
-"""Seconds between two words about a pull, of which Docker says something for each 64 KiB."""
 
 KILLED = 128 + 9
 """The code of what was killed without being asked, as the kernel does for want of memory."""
@@ -40,34 +38,11 @@ KILLED = 128 + 9
 LATE_WORD = 0.3
 """Seconds for which Docker may know an end and not yet that memory was its reason."""
 
-NOT_RUN = (126, 127)
-"""The codes by which Docker says that there is no such command, as a shell does..."""
-NOT_RUN_WORDS = "OCI runtime exec failed: "
-"""...and the words that only Docker says then, instead of the command's output."""
-
-ASKED_AT_ONCE = 16
-"""Containers of whose load a Docker on another host is asked at once: it takes up to a second for
-each answer."""
-
 SOON = 0.01
-"""Seconds until a command is looked at again that has closed its output and not ended yet."""
+"""Seconds between two looks at a container that goes on and may be said to be paused still."""
 
-OWNED = "__"
-"""Between the site's name and its owner's, in the name of a container whose plain name is taken."""
 GO_ON_LOOKS = 40
-"""Looks, `SOON` apart, for a container that goes on and is still said to be paused."""
-
-SUBNET_TRIES = 8
-"""Networks tried when somebody else takes one at the same time."""
-
-
-@frozen
-class _Image:
-    """What an image's name means now."""
-
-    id: str
-    entrypoint: tuple[str, ...]
-    digest: str = ""
+"""Such looks, at the most."""
 
 
 class Dockerd:
@@ -89,12 +64,10 @@ class Dockerd:
     ) -> None:
         self._api = api
         self._owner = owner
-        self._pool = pool
         self._pause = pause
-        self._internal = internal
-        self._meters: dict[str, tuple[str, int]] = {}
-        """Where the kernel counts the processor time of each container, as far as known, and a
-        process of it that has its network; 0: it has none of its own."""
+        self.images = Images(api)
+        self.networks = Networks(api, owner, pool, internal)
+        self._meters = Meters(api, owner)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -154,9 +127,9 @@ class Dockerd:
         kind = declared.kind
         if not isinstance(kind, Container):
             raise EngineFailed(f"{declared.site} is no container.")
-        if fresh and kind.pull != "never" and not self._made_here(kind):
-            self._pull(kind, errand)
-        image = self._image(kind, "", errand)
+        if fresh and kind.pull != "never" and not self.images.made_here(kind):
+            self.images.pull(kind, errand)
+        image = self.images.meant(kind, "", errand)
         found = self._of(declared.site)
         if not found or found[0].instance.fingerprint != fingerprint:
             return True
@@ -224,14 +197,14 @@ class Dockerd:
         before = self._of(site)
         if any(seen.instance.id == beside and seen.instance.running for seen in before):
             others = [seen for seen in before if seen.instance.id != beside]
-            exact = None if fresh else self._exact(declared.exact, before)
+            exact = None if fresh else self.images.exact(declared.exact, before)
             return self._start_beside(declared, kind, fingerprint, others, exact, errand)
         alike = [seen for seen in before if seen.instance.fingerprint == fingerprint]
         there = [seen for seen in alike if seen.instance.running]
         if there and not fresh:
             return self._serve_on(there[0], before, errand)
-        exact = None if fresh else self._exact(declared.exact, before)
-        image = exact or self._image(kind, alike[0].image if alike else "", errand)
+        exact = None if fresh else self.images.exact(declared.exact, before)
+        image = exact or self.images.meant(kind, alike[0].image if alike else "", errand)
         for seen in there:
             if seen.image == image.id:
                 return self._serve_on(seen, before, errand)
@@ -239,7 +212,7 @@ class Dockerd:
         # One that is there is started again without a look at its network: somebody waits for it.
         # What runs of another declaration must not end for one that then has no network.
         looks = not alike or any(seen.instance.running for seen in before)
-        network = self._network(site, kind) if looks else ""
+        network = self.networks.of(site, kind) if looks else ""
         errand.check()
         errand.say("starting")
         broken = []
@@ -249,7 +222,7 @@ class Dockerd:
                     return self._started(seen.instance.id)
                 broken.append(seen.instance.id)
         if not network:
-            network = self._network(site, kind)
+            network = self.networks.of(site, kind)
             errand.check()
         made, before = self._make(declared, fingerprint, image, network, before, errand)
         kept = [seen for seen in before if seen.instance.id not in broken]
@@ -264,12 +237,12 @@ class Dockerd:
         kind: Container,
         fingerprint: str,
         others: Sequence[Seen],
-        exact: _Image | None,
+        exact: Image | None,
         errand: Errand,
     ) -> Seen:
         """Have a container of *declared* run beside the one that does, one of *others* or new."""
         alike = [seen for seen in others if seen.instance.fingerprint == fingerprint]
-        image = exact or self._image(kind, alike[0].image if alike else "", errand)
+        image = exact or self.images.meant(kind, alike[0].image if alike else "", errand)
         errand.check()
         errand.say("starting")
         for seen in alike:
@@ -286,7 +259,7 @@ class Dockerd:
                     continue
                 return self._started(seen.instance.id)
         self._folder(declared, kind)
-        network = self._network(declared.site, kind)
+        network = self.networks.of(declared.site, kind)
         errand.check()
         return self._make(declared, fingerprint, image, network, (), errand)[0]
 
@@ -294,7 +267,7 @@ class Dockerd:
         self,
         declared: Declared,
         fingerprint: str,
-        image: _Image,
+        image: Image,
         network: str,
         before: Sequence[Seen],
         errand: Errand,
@@ -328,8 +301,8 @@ class Dockerd:
 
         Whatever runs, or was started from the one before, is left alone.
         """
-        self._pull(kind, errand)
-        found = self._find_image(kind.image)
+        self.images.pull(kind, errand)
+        found = self.images.find(kind.image)
         return found.id if found is not None else ""
 
     def stop(self, site: str, within: float, errand: Errand) -> None:
@@ -342,12 +315,7 @@ class Dockerd:
         for seen in self._of(site):
             self._end(seen, seen.stop_within, errand)
             self._remove(seen.instance.id)
-        for network in self._api.networks(recipe.labels(site, self._owner)):
-            try:
-                self._api.remove_network(network["Id"])
-            except Refused as error:
-                # Somebody else's container has joined it, or it has gone by itself.
-                log.warn("The network of {site} stays: {why}.", site=site, why=error.why)
+        self.networks.remove(site)
 
     def pause(self, site: str) -> None:
         """Freeze *site*'s container."""
@@ -367,93 +335,22 @@ class Dockerd:
             self._go_on(seen)
 
     def run(self, site: str, command: Sequence[str], within: float, errand: Errand) -> Ran:
-        """Run *command* in *site*'s container; cancelling *errand* means that its time is over.
-
-        Docker ends no command: where its processes are this host's it is killed here.
-        """
+        """Run *command* in *site*'s container; cancelling *errand* means that its time, *within*
+        seconds, is over."""
         seen = self._running(site)
         if seen.instance.paused:
             raise EngineFailed(f"{site} is paused: nothing can be run in it before it goes on.")
-        prepared = self._api.prepare(seen.instance.id, command)
-        words, tail = shlex.join(command), Tail()
-        try:
-            try:
-                with errand.hold(self._api.run(prepared)) as written:
-                    for data in written:
-                        tail.add(data)
-                errand.check()
-                ran = self._api.ran(prepared)
-                while ran.get("Running"):  # Its output ends first.
-                    errand.check()
-                    self._pause(SOON)
-                    ran = self._api.ran(prepared)
-            except Refused as error:
-                if error.status not in (400, 500):
-                    raise
-                raise EngineFailed(f"{words} cannot be run in {site}: {error.why}.") from None
-        except Abandoned:
-            killed = self._kill_run(seen.instance.id, prepared)
-            raise EngineFailed(
-                f"{words} was not done within {within:g} s, and "
-                + ("was killed." if killed else "runs on: only Docker's own host can kill it.")
-            ) from None
-        code, output = int(ran.get("ExitCode") or 0), tail.text()
-        if code in NOT_RUN and output.startswith(NOT_RUN_WORDS):
-            why = " ".join(output.rpartition("exec failed: ")[2].split())
-            raise EngineFailed(f"{words} cannot be run in {site}: {why.removesuffix(': unknown')}.")
-        return Ran(code, output)
+        return inside.run(self._api, seen, command, within, errand, self._pause)
 
     def loads(self) -> dict[str, Load]:
         """Return what the containers have used, by site."""
-        running = self._api.running({recipe.OWNER: self._owner})
-        ids = {each["Id"]: str(each["Labels"].get(recipe.SITE, "")) for each in running}
-        found = {id: self._metered(id) for id in ids}
-        self._meters = {id: meter for id, meter in self._meters.items() if id in ids}
-        unknown = [id for id, used in found.items() if used is None]
-        if unknown:
-            with ThreadPoolExecutor(min(len(unknown), ASKED_AT_ONCE)) as threads:
-                found.update(zip(unknown, threads.map(self._asked, unknown), strict=True))
-        loads: dict[str, Load] = {}
-        for id, used in found.items():
-            if used is not None:
-                # A site of several containers has used what they have together.
-                loads[ids[id]] = _sum(loads[ids[id]], used) if ids[id] in loads else used
-        return loads
-
-    def _metered(self, id: str) -> Load | None:
-        """Return what this host's kernel says of it, if Docker is here."""
-        if not self._api.local:
-            return None
-        if id in self._meters:
-            meter, pid = self._meters[id]
-            used = groups.used(meter)
-            # A number alone is not trusted: the process must still be of the container.
-            if used is not None and (not pid or id in groups.groups_of(pid)):
-                return Load(used, netdev.moved(pid) if pid else None)
-        known = self._api.container(id) or {}
-        pid = known.get("State", {}).get("Pid") or 0
-        of = groups.groups_of(pid) if pid else ""
-        for meter in groups.meters(of) if id in of else ():
-            used = groups.used(meter)
-            if used is not None:
-                if known.get("HostConfig", {}).get("NetworkMode") == "host":
-                    pid = 0
-                self._meters[id] = (meter, pid)
-                return Load(used, netdev.moved(pid) if pid else None)
-        return None
-
-    def _asked(self, id: str) -> Load | None:
-        try:
-            return self._api.load(id)
-        except Refused as error:
-            log.debug("The load of {id} is not known: {why}.", id=id, why=error.why)
-            return None
+        return self._meters.loads()
 
     # Containers
 
     def _running(self, site: str) -> Seen:
         running = [seen for seen in self._of(site) if seen.instance.running]
-        for seen in sorted(running, key=_serves, reverse=True):
+        for seen in sorted(running, key=serves, reverse=True):
             return seen
         raise EngineFailed(f"{site} does not run.")
 
@@ -476,25 +373,6 @@ class Dockerd:
             after = self._started(id)
         return after
 
-    def _kill_run(self, id: str, prepared: str) -> bool:
-        """Kill a command in container *id*, with its children; say whether it runs no more."""
-        try:
-            ran = self._api.ran(prepared)
-        except EngineFailed:
-            return False
-        if not ran.get("Running"):
-            return True
-        pid = ran.get("Pid") or 0
-        # It leads a session of its own. A number alone is not trusted: it must be of the container,
-        # by whose id Docker names control groups.
-        if not self._api.local or not pid or id not in groups.groups_of(pid):
-            return False
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except OSError as error:
-            return isinstance(error, ProcessLookupError)
-        return True
-
     def _of(self, site: str) -> list[Seen]:
         """Return *site*'s containers: those that run first, then by when they were started, the
         latest first."""
@@ -509,30 +387,8 @@ class Dockerd:
         return None if found is None else self._seen(found)
 
     def _seen(self, found: Mapping[str, Any]) -> Seen:
-        """Return the container that Docker tells *found* of, as it was seen."""
-        id, state, config = str(found["Id"]), found["State"], found["Config"]
-        labels = config.get("Labels") or {}
-        site, running = labels.get(recipe.SITE, ""), bool(state["Running"])
-        began = not state["StartedAt"].startswith("0001-")
-        exit = Exit(site, id, state["ExitCode"], bool(state.get("OOMKilled")))
-        return Seen(
-            Instance(
-                site,
-                id,
-                labels.get(recipe.FINGERPRINT, ""),
-                running,
-                _address(found, recipe.port_of(labels)) if running else None,
-                seconds(state["StartedAt"]) if began else None,
-                running and bool(state.get("Paused")),
-                labels.get(recipe.DIGEST) or labels.get(recipe.IMAGE, ""),
-            ),
-            found["Name"].lstrip("/"),
-            state["StartedAt"],
-            exit if began and not running else None,
-            (state.get("Health") or {}).get("Status", ""),
-            labels.get(recipe.IMAGE, ""),
-            float(config.get("StopTimeout") or STOP_WITHIN),
-        )
+        """Return what Docker tells *found* of."""
+        return inspected.read(found)
 
     def _launch(self, seen: Seen, errand: Errand) -> None:
         """Start what has run before."""
@@ -581,13 +437,13 @@ class Dockerd:
         """Let *seen* have the site's name, whichever of *others* has it."""
         name = recipe.name(seen.instance.site)
         for other in others:
-            if _has_name(other):
+            if has_name(other):
                 self._rename(other, f"{name}.{other.instance.id[:12]}")
         self._name(seen)
 
     def _name(self, seen: Seen) -> None:
         name = recipe.name(seen.instance.site)
-        if not _has_name(seen) and not self._rename(seen, name):
+        if not has_name(seen) and not self._rename(seen, name):
             # Another Snickers has a site of this name with the same Docker.
             self._rename(seen, f"{name}{OWNED}{self._owner[:12]}")
 
@@ -636,8 +492,6 @@ class Dockerd:
             if error.status != 404:
                 raise
 
-    # What a container needs
-
     def _folder(self, declared: Declared, kind: Container) -> None:
         if not kind.data or not self._api.local or os.path.isdir(declared.data):
             return
@@ -663,169 +517,3 @@ class Dockerd:
                 f"{error.strerror}. Run Snickers as root, or make the folder and give it to that "
                 "user yourself."
             ) from None
-
-    def _image(self, kind: Container, known: str, errand: Errand) -> _Image:
-        """Return what ``kind.image`` means here, pulled when it is not and may be.
-
-        :param known: the image of a container that is there; it needs no image any more.
-        """
-        errand.began = True
-        found = self._find_image(kind.image)
-        if found is None and not known and kind.pull != "never":
-            self._pull(kind, errand)
-            found = self._find_image(kind.image)
-        else:
-            # Visitors wait: whether there is a newer one is looked at meanwhile.
-            errand.stale = kind.pull == "always"
-        if found is None and not known:
-            raise EngineFailed(
-                f"image = {kind.image}: it is not here, and pull = {kind.pull}. Pull or build it, "
-                "or let pull = missing."
-            )
-        return found or _Image(known, ())
-
-    def _made_here(self, kind: Container) -> bool:
-        """Return whether no registry is known to have the image; one asked for its name could have
-        a stranger's."""
-        found = self._find_image(kind.image) if kind.pull == "missing" else None
-        return found is not None and not found.digest
-
-    def _exact(self, wanted: str, before: Sequence[Seen]) -> _Image | None:
-        """Return the image that is called exactly so, if a container of the site is of it."""
-        for seen in before:
-            if wanted and seen.instance.image == wanted:
-                found = self._find_image(seen.image)
-                digest = wanted if "@" in wanted else ""
-                return _Image(seen.image, () if found is None else found.entrypoint, digest)
-        return None
-
-    def _find_image(self, name: str) -> _Image | None:
-        found = self._api.image(name)
-        if found is None:
-            return None
-        return _Image(
-            found["Id"],
-            tuple((found.get("Config") or {}).get("Entrypoint") or ()),
-            recipe.digest(name, found.get("RepoDigests") or ()),
-        )
-
-    def _pull(self, kind: Container, errand: Errand) -> None:
-        image, login, path = kind.image, None, kind.registry_auth
-        if path:
-            login = registry.login(registry.read(path), image, path)
-        pulling, said = Pulling(image), time.monotonic()
-        errand.say(str(pulling))
-        try:
-            with errand.hold(self._api.pull(image, login)) as events:
-                for event in events:
-                    errand.check()
-                    pulling.heard(event)
-                    if time.monotonic() - said >= PROGRESS_EVERY:
-                        said = time.monotonic()
-                        errand.say(str(pulling))
-        except Refused as error:
-            pulling.fault = error.why
-        errand.check()
-        if pulling.fault:
-            raise EngineFailed(
-                f"image = {image}: it cannot be pulled: {pulling.fault.rstrip('.')}. "
-                + advice(pulling.fault, registry.registry_of(image), path)
-            )
-
-    def _network(self, site: str, kind: Container) -> str:
-        """Return the name of the network for *site*, made if need be."""
-        if kind.network:
-            if self._api.network(kind.network) is None:
-                raise EngineFailed(
-                    f"network = {kind.network}: Docker has no such network. Make it, or leave "
-                    "network out to have one of its own."
-                )
-            return kind.network
-        return self._bridge(site, "", self._internal)
-
-    def _bridge(self, site: str, key: str, internal: bool) -> str:
-        """Return the name of a network of *site*'s own, made if need be.
-
-        :param key: what tells it from the site's others; empty: the first one.
-        :param internal: whether it leads nowhere but to this host.
-        """
-        for found in self._api.networks(recipe.labels(site, self._owner)):
-            if (found.get("Labels") or {}).get(recipe.NETWORK, "") == key:
-                return str(found["Name"])
-        taken = [
-            pool["Subnet"]
-            for network in self._api.networks({})
-            for pool in (network.get("IPAM") or {}).get("Config") or ()
-            if pool.get("Subnet")
-        ]
-        if self._api.local:
-            taken += subnets.routed(_routes())
-        refused = "all its networks are taken"
-        for subnet in islice(subnets.free(self._pool, taken), SUBNET_TRIES):
-            try:
-                return self._make_network(site, key, subnet, internal)
-            except Refused as error:
-                # Likely taken at the same moment; which status says so differs by version.
-                refused = error.why
-        raise EngineFailed(
-            f"No network for {site} could be made in {self._pool}: {refused}. Remove networks that "
-            "nobody uses (docker network prune)."
-        )
-
-    def _make_network(self, site: str, key: str, subnet: str, internal: bool) -> str:
-        # Docker allows two networks of one name, and then takes neither: another Snickers may be
-        # making one for a site of this name at this moment.
-        name = f"{recipe.network_name(site, key)}.{self._owner[:6]}"
-        if self._api.network(name) is not None:
-            name = f"{name}.{os.urandom(3).hex()}"
-        labels = recipe.labels(site, self._owner)
-        if key:
-            labels[recipe.NETWORK] = key
-        self._api.make_network(name, subnet, labels, internal)
-        return name
-
-
-def _sum(one: Load, other: Load) -> Load:
-    """Return what two containers have used together."""
-    traffic = [each.traffic for each in (one, other) if each.traffic is not None]
-    return Load(one.processor + other.processor, sum(traffic) if traffic else None)
-
-
-def marked(seen: Sequence[Seen]) -> list[Seen]:
-    """Return *seen*, where those that are only tried beside another one say so."""
-    served = {each.instance.site for each in seen if _serves(each)}
-    return [
-        evolve(each, instance=evolve(each.instance, beside=True))
-        if each.instance.running and each.instance.site in served and not _serves(each)
-        else each
-        for each in seen
-    ]
-
-
-def _serves(seen: Seen) -> bool:
-    """Whether a container has the site's name, which one that is only tried has not."""
-    return seen.instance.running and _has_name(seen)
-
-
-def _has_name(seen: Seen) -> bool:
-    name = recipe.name(seen.instance.site)
-    return seen.name == name or seen.name.startswith(name + OWNED)
-
-
-def _address(found: Mapping[str, Any], port: int) -> Address | None:
-    """Return where a container listens: its own address, never a published port."""
-    if found["HostConfig"]["NetworkMode"] == "host":
-        return ("127.0.0.1", port)
-    for joined in found["NetworkSettings"]["Networks"].values():
-        address = joined.get("IPAddress") or joined.get("GlobalIPv6Address")
-        if address:
-            return (address, port)
-    return None
-
-
-def _routes() -> str:
-    try:
-        with open("/proc/net/route", encoding="ascii") as file:
-            return file.read()
-    except OSError:
-        return ""

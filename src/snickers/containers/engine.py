@@ -15,7 +15,7 @@ from typing import TypeVar
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from attrs import frozen
 from twisted.logger import Logger
 
-from snickers.interfaces import Exit, Instance
+from snickers.interfaces.engine import Exit, Instance
 
 log = Logger()
 

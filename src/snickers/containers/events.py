@@ -14,7 +14,8 @@ from math import inf
 from attrs import frozen
 
 from snickers.config.values import Lifecycle
-from snickers.interfaces import Address, Instance, Refusal
+from snickers.interfaces.engine import Address, Instance
+from snickers.interfaces.leases import Refusal
 
 # Events: the data plane
 

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from snickers.containers import tool
-from snickers.interfaces import CopyFailed
+from snickers.interfaces.copies import CopyFailed
 
 WITHIN = 24 * 3600.0
 """Seconds for anything that reads or writes all of a folder: a bound, not a goal."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from snickers.config.values import Keep
-from snickers.interfaces import Copy
+from snickers.interfaces.copies import Copy
 
 _PERIODS: Sequence[tuple[str, Callable[[datetime], object]]] = (
     ("hourly", lambda t: (t.date(), t.hour)),

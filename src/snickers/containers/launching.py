@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from snickers.config.values import Process
 from snickers.containers import launch
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 
 @frozen

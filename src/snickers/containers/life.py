@@ -14,7 +14,8 @@ from attrs import evolve, frozen
 
 from snickers.config.values import Lifecycle
 from snickers.containers import events as e
-from snickers.interfaces import Instance, Refusal
+from snickers.interfaces.engine import Instance
+from snickers.interfaces.leases import Refusal
 
 QUEUE = 1000
 """How many may wait for one site: about what a browser page and its reloads make, times many;

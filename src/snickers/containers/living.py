@@ -24,18 +24,11 @@ from snickers.containers.lifecycle import step
 from snickers.containers.orders import ORDERS
 from snickers.containers.probe import Prober
 from snickers.containers.roster import Roster
-from snickers.interfaces import (
-    Address,
-    Declared,
-    Handed,
-    IAlarm,
-    IEngine,
-    Instance,
-    IWaiter,
-    Kept,
-    LifeFailed,
-    Stage,
-)
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.engine import Address, Declared, IEngine, Instance
+from snickers.interfaces.handed import Handed, Kept
+from snickers.interfaces.leases import IWaiter, Stage
+from snickers.interfaces.lives import LifeFailed
 
 LAST_LINES = 10
 LAST_WORDS = 2000

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from snickers.containers import sessions
 from snickers.containers.launching import Place
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 log = Logger()
 

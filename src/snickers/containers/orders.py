@@ -26,7 +26,8 @@ from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.life import State
 from snickers.containers.probe import NotReady
 from snickers.containers.roster import Roster
-from snickers.interfaces import CopyFailed, Declared, IEngine, Instance, Ran
+from snickers.interfaces.copies import CopyFailed
+from snickers.interfaces.engine import Declared, IEngine, Instance, Ran
 
 VETO_WITHIN = 10.0
 """Seconds that a server has to say whether it is in use."""
@@ -80,26 +81,47 @@ def _failed(
     life.post(failed(epoch, failure.getErrorMessage() or repr(failure.value), away))
 
 
+def _hear(
+    life: Life,
+    asked: Deferred[Any],
+    done: Callable[[Any], e.Event],
+    failed: Callable[[Failure], object],
+) -> None:
+    """Tell the machine what was answered, and *failed* why nothing was."""
+    asked.addCallbacks(lambda result: life.post(done(result)), failed)
+    asked.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
+
+
 def _call(
     life: Life,
-    call: Callable[..., Deferred[Any]],
-    *arguments: object,
+    call: Callable[[], Deferred[Any]],
     done: Callable[[Any], e.Event],
     failed: Callable[[int, str, bool], e.Event],
     epoch: int,
     awaited: bool = True,
 ) -> None:
     """*awaited*: before another Snickers takes over, it should have come to its end."""
-    calling = maybeDeferred(call, *arguments)
-    calling.addCallbacks(
-        lambda result: life.post(done(result)),
-        lambda failure: _failed(life, failure, failed, epoch),
-    )
-    calling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
+    calling = maybeDeferred(call)
+    _hear(life, calling, done, lambda failure: _failed(life, failure, failed, epoch))
     calls = life.calls
     if awaited and not calling.called:
         calls.add(calling)
         calling.addCallback(lambda _: calls.discard(calling))
+
+
+def _plainly(
+    ask: Callable[[Life, Any], Deferred[None]],
+    done: Callable[[int], e.Event],
+    failed: Callable[[int, str, bool], e.Event],
+    awaited: bool = True,
+) -> Callable[[Life, Any], None]:
+    """Return the order of a command whose answer says nothing but that it was done."""
+
+    def order(life: Life, command: Any) -> None:
+        epoch = command.epoch
+        _call(life, lambda: ask(life, command), lambda _: done(epoch), failed, epoch, awaited)
+
+    return order
 
 
 def _start(life: Life, command: e.Start) -> None:
@@ -109,37 +131,12 @@ def _start(life: Life, command: e.Start) -> None:
         if life.state.epoch == epoch:
             life.tell(words)
 
-    def started(instance: Instance) -> e.Event:
-        return e.Started(epoch, instance)
-
     _call(
         life,
         lambda: life.engine().start(life.wanted(), progress, command.fresh, command.beside),
-        done=started,
+        done=lambda instance: e.Started(epoch, instance),
         failed=e.StartFailed,
         epoch=epoch,
-    )
-
-
-def _stop(life: Life, command: e.Stop) -> None:
-    _call(
-        life,
-        lambda: life.engine().stop(life.site, command.within),
-        done=lambda _: e.Stopped(command.epoch),
-        failed=e.StopFailed,
-        epoch=command.epoch,
-        # Whoever takes over is told of it (`Kept.stopping`).
-        awaited=False,
-    )
-
-
-def _clear(life: Life, command: e.Clear) -> None:
-    _call(
-        life,
-        lambda: life.engine().remove(life.site),
-        done=lambda _: e.Cleared(command.epoch),
-        failed=e.ClearFailed,
-        epoch=command.epoch,
     )
 
 
@@ -211,28 +208,11 @@ def _settle(life: Life, command: e.Settle) -> None:
 
     # Its last words first: they go with it.
     heard = life.hear_out() if command.failed else succeed(None)
-    settling = heard.addCallback(settle)
-    settling.addCallbacks(lambda _: life.post(e.Settled(command.id, command.spare)), failed)
-    settling.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
-
-
-def _pause(life: Life, command: e.Pause) -> None:
-    _call(
+    _hear(
         life,
-        lambda: life.engine().pause(life.site),
-        done=lambda _: e.Paused(command.epoch),
-        failed=e.PauseFailed,
-        epoch=command.epoch,
-    )
-
-
-def _resume(life: Life, command: e.Resume) -> None:
-    _call(
-        life,
-        lambda: life.engine().resume(life.site),
-        done=lambda _: e.Resumed(command.epoch),
-        failed=e.ResumeFailed,
-        epoch=command.epoch,
+        heard.addCallback(settle),
+        lambda _: e.Settled(command.id, command.spare),
+        failed,
     )
 
 
@@ -288,20 +268,25 @@ def _probe(life: Life, command: e.Probe) -> None:
         life.post(e.HealthFailed(command.epoch, failure.getErrorMessage()))
 
     probing = life.probing(command.epoch, command.instance, command.brief)
-    probing.addCallbacks(lambda _: life.post(e.HealthPassed(command.epoch)), failed)
-    probing.addErrback(lambda f: _log.failure("{site}: an answer was lost", f, site=life.site))
+    _hear(life, probing, lambda _: e.HealthPassed(command.epoch), failed)
 
 
 ORDERS: Mapping[type[e.Command], Callable[[Any, Any], None]] = {
     e.Start: _start,
-    e.Stop: _stop,
-    e.Clear: _clear,
+    e.Stop: _plainly(
+        lambda life, command: life.engine().stop(life.site, command.within),
+        e.Stopped,
+        e.StopFailed,
+        # Whoever takes over is told of it (`Kept.stopping`).
+        awaited=False,
+    ),
+    e.Clear: _plainly(lambda life, _: life.engine().remove(life.site), e.Cleared, e.ClearFailed),
     e.Prepare: _prepare,
     e.Copy: _copy,
     e.Revert: _revert,
     e.Settle: _settle,
-    e.Pause: _pause,
-    e.Resume: _resume,
+    e.Pause: _plainly(lambda life, _: life.engine().pause(life.site), e.Paused, e.PauseFailed),
+    e.Resume: _plainly(lambda life, _: life.engine().resume(life.site), e.Resumed, e.ResumeFailed),
     e.Snapshot: _snapshot,
     e.Inquire: _inquire,
     e.Look: _look,

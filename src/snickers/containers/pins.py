@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from snickers.config.values import Container
 from snickers.containers import durable
 from snickers.containers.engine import Turns, fingerprint
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 _log = Logger()
 

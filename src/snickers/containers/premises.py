@@ -13,7 +13,7 @@ import socket
 from snickers.config.values import Process
 from snickers.containers.account import Account
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 ADDRESS = "127.0.0.1"
 """Where servers listen: nobody but this host shall reach them but through Snickers."""

@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from snickers.interfaces import Address, IEngine, Instance
+from snickers.interfaces.engine import Address, IEngine, Instance
 
 ATTEMPT = 5.0
 """Seconds that one attempt may take in all."""

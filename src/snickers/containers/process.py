@@ -39,7 +39,7 @@ from snickers.containers.launching import Place, Unlaunched
 from snickers.containers.leftovers import MARK, Leftovers
 from snickers.containers.premises import ADDRESS
 from snickers.containers.server import IReactor, Keeping, Server
-from snickers.interfaces import Declared, Exit, IEngine, IEngineObserver, Instance, Load, Ran
+from snickers.interfaces.engine import Declared, Exit, IEngine, IEngineObserver, Instance, Load, Ran
 
 T = TypeVar("T")
 

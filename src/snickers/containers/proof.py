@@ -20,7 +20,8 @@ from zope.interface import implementer
 from snickers.config.values import Container, Site
 from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.probe import NotReady, Prober
-from snickers.interfaces import CopyFailed, Declared, Exit, IEngine, IEngineObserver, Instance
+from snickers.interfaces.copies import CopyFailed
+from snickers.interfaces.engine import Declared, Exit, IEngine, IEngineObserver, Instance
 
 _log = Logger()
 OWNER = "-proof"

@@ -48,7 +48,8 @@ from snickers.containers.life import (
     settle,
     stop,
 )
-from snickers.interfaces import Instance, Refusal
+from snickers.interfaces.engine import Instance
+from snickers.interfaces.leases import Refusal
 
 # Requests
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from snickers.config.values import Container
 from snickers.containers.engine import EngineFailed
-from snickers.interfaces import Declared
+from snickers.interfaces.engine import Declared
 
 SITE = "io.snickers.site"
 FINGERPRINT = "io.snickers.fingerprint"

@@ -18,6 +18,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from snickers import disk
 from snickers.containers import durable, note, tool
 from snickers.containers.folder import (
     SOON,
@@ -31,7 +32,7 @@ from snickers.containers.folder import (
     settle,
     shown,
 )
-from snickers.interfaces import Copy, CopyFailed, ICopies
+from snickers.interfaces.copies import Copy, CopyFailed, ICopies
 
 PASSWORD = "password"
 _INCOMPLETE = 3
@@ -236,7 +237,7 @@ class Restic:
         return bool(await self._in_thread(os.path.exists, self._repository(site) + "/config"))
 
     def _make_ready(self, site: str) -> None:
-        durable.make_folder(self._notes(site))
+        disk.make_folder(self._notes(site))
         password = os.path.join(self._root(), PASSWORD)
         if not os.path.exists(password):
             durable.write(password, secrets.token_hex(32).encode() + b"\n", replace=False)

@@ -54,14 +54,3 @@ def who_goes(servers: Iterable[Held], limit: int | None, short: bool) -> list[st
         key=lambda server: server.used,
     )
     return [server.site for server in idle[:surplus]]
-
-
-def available(meminfo: str) -> int | None:
-    """Return the bytes of memory that can be had without swapping, out of the text of
-    ``/proc/meminfo`` (proc(5)); ``None`` where it does not say."""
-    for line in meminfo.splitlines():
-        name, _, value = line.partition(":")
-        words = value.split()
-        if name == "MemAvailable" and words and words[0].isdecimal():
-            return int(words[0]) * 1024
-    return None

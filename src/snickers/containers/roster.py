@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.containers import events as e
-from snickers.interfaces import Exit, IAlarm, IEngine, IEngineObserver, Instance
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.engine import Exit, IEngine, IEngineObserver, Instance
 
 FIRST_PAUSE = 1.0
 """Seconds until an engine that could not say what it has is asked again; doubled each time."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorTime
 
 from snickers.containers.held import IWaitingReactor
 from snickers.containers.launching import Place, Unlaunched
 from snickers.containers.output import Output
-from snickers.interfaces import Instance
+from snickers.interfaces.engine import Instance
 
 LAST_WORDS = 1.0
 """Seconds that the output of an ended server is waited for: a child in a session of its own may
@@ -150,6 +150,16 @@ class Server:
             waiting, self._waiting = self._waiting, []
             for done in waiting:
                 done.callback(None)
+
+
+def silence(servers: Iterable[Server]) -> Deferred[None]:
+    """Fire when all of *servers* are silent; whoever else waits for one of them still hears it."""
+    silent: list[Deferred[None]] = []
+    for server in servers:
+        done: Deferred[None] = Deferred()
+        server.silent.chainDeferred(done)
+        silent.append(done)
+    return DeferredList(silent).addCallback(lambda _: None)
 
 
 class Keeping(Protocol):

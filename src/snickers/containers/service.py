@@ -30,24 +30,12 @@ from snickers.containers.living import Living, Progress, Sweep
 from snickers.containers.pins import Pin, Pins
 from snickers.containers.probe import Prober
 from snickers.containers.roster import Roster
-from snickers.interfaces import (
-    Address,
-    CopyFailed,
-    Declared,
-    Handed,
-    IAlarm,
-    IEngine,
-    ILeases,
-    ILives,
-    Instance,
-    IWaiter,
-    Kept,
-    LifeFailed,
-    Load,
-    Ran,
-    Refusal,
-    Stage,
-)
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.copies import CopyFailed
+from snickers.interfaces.engine import Address, Declared, IEngine, Instance, Load, Ran
+from snickers.interfaces.handed import Handed, Kept
+from snickers.interfaces.leases import ILeases, IWaiter, Refusal, Stage
+from snickers.interfaces.lives import ILives, LifeFailed
 
 TICK = 1.0
 """Seconds between two looks at what is due: no deadline of a life is finer."""

@@ -19,7 +19,7 @@ import errno
 import os
 import sys
 
-from snickers.interfaces import CopyFailed
+from snickers.interfaces.copies import CopyFailed
 
 RESTORING = "restoring"
 RESTORED = "restored"

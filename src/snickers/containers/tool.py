@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from snickers.containers import launch
 from snickers.containers.output import Tail
-from snickers.interfaces import CopyFailed
+from snickers.interfaces.copies import CopyFailed
 
 LONGEST = 16 * 2**20
 """Bytes of one line: restic lists thousands of copies in one."""

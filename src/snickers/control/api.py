@@ -33,16 +33,10 @@ from snickers.config.wrong import Wrong
 from snickers.control import metrics
 from snickers.control.answers import Progress, Stream, Text, said, send
 from snickers.control.socketfile import ControlUnavailable, OwnersPort, listen
-from snickers.interfaces import (
-    CertifyingFailed,
-    Copy,
-    CopyFailed,
-    ICertifying,
-    IFrontDoor,
-    ILives,
-    ISnapshots,
-    Submitted,
-)
+from snickers.interfaces.certificates import CertifyingFailed, ICertifying, Submitted
+from snickers.interfaces.copies import Copy, CopyFailed, ISnapshots
+from snickers.interfaces.front_door import IFrontDoor
+from snickers.interfaces.lives import ILives
 
 __all__ = ["ControlService", "ControlUnavailable"]
 

@@ -31,7 +31,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import NoResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from snickers.interfaces import BOUNDS, IFrontDoor, Metrics, Traffic
+from snickers.interfaces.front_door import IFrontDoor, Metrics
+from snickers.interfaces.traffic import BOUNDS, Traffic
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from snickers.tls.disk import keep, make_folder, replace
+from snickers.disk import keep, make_folder, replace
 
 NAMES = frozenset({"cert.pem", "key.pem", "ca.pem", "previous.pem"})
 

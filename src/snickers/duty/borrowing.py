@@ -21,7 +21,8 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from snickers.interfaces import Address, Refusal, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.leases import Refusal, Stage
 from snickers.workers import wire
 from snickers.workers.census import Counts, Reporter
 from snickers.workers.leases import RemoteLeases

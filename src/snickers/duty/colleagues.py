@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from snickers.interfaces import IColleagues, Share
+from snickers.interfaces.colleagues import IColleagues, Share
 
 
 class Others(Protocol):

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import evolve
 
-from snickers.interfaces import NO_TRAFFIC, Share, Traffic
+from snickers.interfaces.colleagues import Share
+from snickers.interfaces.traffic import NO_TRAFFIC, Traffic
 from snickers.workers.census import ALL
 
 Numbers = Mapping[str, float]

@@ -16,9 +16,9 @@ from typing import Any
 
 from attrs import Factory, frozen
 
+from snickers.disk import make_folder, replace
 from snickers.duty.counting import Numbers
-from snickers.interfaces import Kept
-from snickers.tls.disk import make_folder, replace
+from snickers.interfaces.handed import Kept
 
 FRESH = 60.0
 """Seconds for which it holds: much longer than duty takes to pass, much less than a server is

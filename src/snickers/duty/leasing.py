@@ -13,7 +13,9 @@ from typing import Protocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from snickers.interfaces import Address, Handed, ILeases, IWaiter, Kept, Refusal, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.handed import Handed, Kept
+from snickers.interfaces.leases import ILeases, IWaiter, Refusal, Stage
 from snickers.workers.leases import RemoteLeases
 
 _log = Logger()

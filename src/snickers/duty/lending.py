@@ -26,7 +26,9 @@ from zope.interface import implementer
 from snickers.control.client import short_path
 from snickers.control.socketfile import OwnersPort, listen
 from snickers.duty.counting import Numbers, flat
-from snickers.interfaces import IAlarm, ILeases, Share
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.colleagues import Share
+from snickers.interfaces.leases import ILeases
 from snickers.workers import wire
 from snickers.workers.census import Census, Counts, read
 from snickers.workers.desk import Desk

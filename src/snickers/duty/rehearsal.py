@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from snickers.duty.shift import Unproven
-from snickers.interfaces import Exit, IEngine, IEngineObserver
+from snickers.interfaces.engine import Exit, IEngine, IEngineObserver
 
 AT_ONCE = 4
 """Certificates that are loaded at the same time: the threads for that are few, and others wait."""

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from snickers.duty.passing import Command, Event, Phase, State, step
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 
 TRY_EVERY = 0.02
 """Seconds between two tries to have the lock: duty is to pass in less than a second, and a try is

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from snickers.duty import handover as handovers
 from snickers.duty.counting import Numbers
 from snickers.duty.handover import Handover
-from snickers.interfaces import Handed, Kept
+from snickers.interfaces.handed import Handed, Kept
 
 LET_GO_WITHIN = 1.0
 """Seconds that engines have to finish what they were asked, and copies to be broken off: Docker

@@ -34,7 +34,7 @@ from snickers.http.head import (
     tokens_of,
     without_named,
 )
-from snickers.interfaces import Fields, IExchange
+from snickers.interfaces.exchange import Fields, IExchange
 
 
 @frozen

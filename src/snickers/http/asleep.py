@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from snickers.config.values import Asleep
 from snickers.http.mediatypes import inherent_coding, media_type
 from snickers.http.pages import answer_error
-from snickers.interfaces import Fields, IExchange
+from snickers.interfaces.exchange import Fields, IExchange
 
 ROBOTS = Asleep("/robots.txt", 503)
 """RFC 9309 §2.3.1.4: a robot that cannot read the rules for a server error stays away from all."""

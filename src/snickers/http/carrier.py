@@ -19,7 +19,7 @@ from snickers.http.chunked import BadChunk, ChunkReader, chunk, last_chunk
 from snickers.http.head import CHUNKED, MAX_HEAD, UNTIL_CLOSE
 from snickers.http.pages import answer_error
 from snickers.http.request import IDEMPOTENT, Request, websocket_accept
-from snickers.interfaces import Fields, IResponder
+from snickers.interfaces.exchange import Fields, IResponder
 from snickers.relay import Relay
 from snickers.stream import Stream
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from snickers.http.head import MAX_HEAD, read_trailers
-from snickers.interfaces import Fields
+from snickers.interfaces.exchange import Fields
 
 MAX_CHUNK_HEAD = 256
 """Bytes of a chunk's size and extensions; nobody uses extensions, abuse does."""

@@ -14,7 +14,7 @@ from email.utils import formatdate
 
 from attrs import frozen
 
-from snickers.interfaces import Fields
+from snickers.interfaces.exchange import Fields
 
 GO_ON, NOT_MODIFIED, FAILED = 200, 304, 412
 """What `Validators.outcome` returns."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from snickers.interfaces import Address
+from snickers.interfaces.engine import Address
 
 RESERVE = 192
 """Descriptors that exchanges leave to all else: 128 for control, reloads, logs, looks for files,

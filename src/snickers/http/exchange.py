@@ -14,7 +14,7 @@ from snickers.http.answer import CLIENT_GONE, REASONS, Answer, IForwardingExchan
 from snickers.http.chunked import chunk, last_chunk
 from snickers.http.head import CHUNKED, UNTIL_CLOSE
 from snickers.http.request import Request
-from snickers.interfaces import Fields, IResponder
+from snickers.interfaces.exchange import Fields, IResponder
 from snickers.stream import Stream
 
 if TYPE_CHECKING:

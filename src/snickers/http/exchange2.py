@@ -20,7 +20,7 @@ from snickers.http.priority import DEFAULT, Priority
 from snickers.http.request import Request
 from snickers.http.request2 import Malformed, read_trailers
 from snickers.http.tunnel2 import Tunnel
-from snickers.interfaces import Fields, IResponder
+from snickers.interfaces.exchange import Fields, IResponder
 
 if TYPE_CHECKING:
     from snickers.http.http2 import Http2

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from snickers.http.openfile import PIECE, OpenFile
 from snickers.http.pages import answer_error
 from snickers.http.ranges import Span
-from snickers.interfaces import Fields, IExchange, IResponder
+from snickers.interfaces.exchange import Fields, IExchange, IResponder
 
 FIRST = 32 * 1024
 """Bytes that go with the head: before them nobody knows whether the client takes any, and it may

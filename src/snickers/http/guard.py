@@ -18,7 +18,7 @@ from snickers.http.checks import ADMITTED, BUSY, WRONG
 from snickers.http.pages import answer_error
 from snickers.http.passwords import Door, read_basic
 from snickers.http.policy import Edits, Networks, without_field
-from snickers.interfaces import Fields, IHandler, IResponder
+from snickers.interfaces.exchange import Fields, IHandler, IResponder
 
 
 def is_guarded(site: Site) -> bool:

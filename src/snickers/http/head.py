@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
-from snickers.interfaces import Fields
+from snickers.interfaces.exchange import Fields
 
 MAX_REQUEST_LINE = 8 * 1024
 """Bytes; nginx's and Apache's limit."""

@@ -17,7 +17,8 @@ from zope.interface import implementer
 from snickers.http.answer import Answer, IForwardingExchange
 from snickers.http.request import read_request
 from snickers.http.servers import Server
-from snickers.interfaces import Fields, IAlarm, IResponder
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.exchange import Fields, IResponder
 from snickers.stream import Sweep
 
 WELL = range(200, 400)

@@ -18,7 +18,7 @@ from snickers.http.front import GRACE, Front
 from snickers.http.pages import answer_error
 from snickers.http.request import Refused, Request, forwarding, no_request, read_request
 from snickers.http.sites import LiveSite
-from snickers.interfaces import Fields
+from snickers.interfaces.exchange import Fields
 from snickers.stream import Stream
 
 MAX_PIPELINED = 64 * 1024

@@ -30,7 +30,10 @@ from snickers.http.proxy import ProxyHandler, Resolve
 from snickers.http.redirect import RedirectHandler
 from snickers.http.static import StaticHandler
 from snickers.http.upstream import CONNECT_WITHIN, Connector, Upstream
-from snickers.interfaces import Address, IAlarm, IExchange, IHandler, ILeases
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.engine import Address
+from snickers.interfaces.exchange import IExchange, IHandler
+from snickers.interfaces.leases import ILeases
 from snickers.stream import Sweep, connect
 
 POLICY = "content-security-policy"

@@ -19,7 +19,7 @@ from urllib.parse import quote_from_bytes
 
 from attrs import frozen
 
-from snickers.interfaces import Fields, IExchange
+from snickers.interfaces.exchange import Fields, IExchange
 
 _STYLE = (
     ":root{color-scheme:light dark;--ink:#1c2024;--paper:#fff;--soft:#59636e;--link:#0550ae}"
@@ -184,10 +184,10 @@ def error_page(
 ) -> tuple[Fields, bytes]:
     """Return the header fields and the body that tell a visitor of *status*.
 
-    *kind* says more, as `snickers.interfaces.Refusal.kind` does, or ``"broken"``, ``"disabled"``,
-    ``"busy"`` (503), ``"answer"`` (502), ``"plain"`` (400: http on the https port); one that is
-    not known here counts as none. *retry_after*: seconds, ``None`` for what *kind* suggests.
-    *form* is what `negotiate` returned. The list is the caller's own.
+    *kind* says more, as `snickers.interfaces.leases.Refusal.kind` does, or ``"broken"``,
+    ``"disabled"``, ``"busy"`` (503), ``"answer"`` (502), ``"plain"`` (400: http on the https port);
+    one that is not known here counts as none. *retry_after*: seconds, ``None`` for what *kind*
+    suggests. *form* is what `negotiate` returned. The list is the caller's own.
     """
     if (status, kind) not in _WORDS:
         kind = ""

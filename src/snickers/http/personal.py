@@ -19,17 +19,9 @@ from snickers.http.asleep import AsleepAnswers, answer_asleep
 from snickers.http.pages import answer_error
 from snickers.http.upstream import Upstream
 from snickers.http.waking import LOOK, is_look, stage_answer, waking_page
-from snickers.interfaces import (
-    Address,
-    IExchange,
-    IHandler,
-    ILeases,
-    IRequest,
-    IResponder,
-    IWaiter,
-    Refusal,
-    Stage,
-)
+from snickers.interfaces.engine import Address
+from snickers.interfaces.exchange import IExchange, IHandler, IRequest, IResponder
+from snickers.interfaces.leases import ILeases, IWaiter, Refusal, Stage
 from snickers.stream import Sweep
 
 MakeUpstream = Callable[[Address, Callable[[Address], None], Callable[[], None]], Upstream]

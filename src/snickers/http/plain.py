@@ -17,7 +17,7 @@ from snickers.http.exchange import Exchange
 from snickers.http.front import Front
 from snickers.http.http1 import Http1
 from snickers.http.pages import answer_error
-from snickers.interfaces import Fields, IExchange, IResponder
+from snickers.interfaces.exchange import Fields, IExchange, IResponder
 from snickers.stream import Stream
 
 CHALLENGES = b"/.well-known/acme-challenge/"

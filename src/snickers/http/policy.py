@@ -11,7 +11,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
 
 from snickers.http.answer import Answer
 from snickers.http.request import Request
-from snickers.interfaces import Fields
+from snickers.interfaces.exchange import Fields
 
 _MAPPED = 0xFFFF << 32
 _MAPPED_MASK = ((1 << 96) - 1) << 32

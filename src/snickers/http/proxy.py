@@ -16,7 +16,8 @@ from snickers.http.balance import chooser, fit
 from snickers.http.health import Looks
 from snickers.http.pages import answer_error
 from snickers.http.servers import MakeUpstream, Resolve, Secure, Server
-from snickers.interfaces import IAlarm, IExchange, IHandler, IResponder
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.exchange import IExchange, IHandler, IResponder
 from snickers.stream import Sweep
 
 __all__ = ["ProxyHandler", "Resolve", "Secure"]

@@ -11,7 +11,7 @@ import re
 from zope.interface import implementer
 
 from snickers.config.values import Redirect
-from snickers.interfaces import Fields, IExchange, IHandler
+from snickers.interfaces.exchange import Fields, IExchange, IHandler
 
 _UNSAFE = re.compile(rb'[^\x21-\x7e]|["#<>\\]')
 """What has no place in a path or a query (RFC 3986) and a meaning somewhere else: browsers read

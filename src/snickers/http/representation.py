@@ -11,7 +11,7 @@ from snickers.http.conditions import GO_ON, Validators, http_date
 from snickers.http.files import Found
 from snickers.http.mediatypes import inherent_coding, media_type
 from snickers.http.ranges import Span, read_ranges
-from snickers.interfaces import Fields
+from snickers.interfaces.exchange import Fields
 
 VARY = (b"Vary", b"Accept-Encoding")
 

@@ -43,7 +43,7 @@ from snickers.http.head import (
     tokens_of,
     without_named,
 )
-from snickers.interfaces import Fields, IRequest
+from snickers.interfaces.exchange import Fields, IRequest
 
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

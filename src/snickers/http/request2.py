@@ -28,7 +28,7 @@ from snickers.http.head import (
 )
 from snickers.http.hpack import Pairs
 from snickers.http.request import Refused, Request, kind_of, read_host
-from snickers.interfaces import Fields
+from snickers.interfaces.exchange import Fields
 
 WEBSOCKET = b"websocket"
 

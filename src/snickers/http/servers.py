@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from snickers.http.balance import RESTS
 from snickers.http.upstream import Connector, Upstream
-from snickers.interfaces import Address
+from snickers.interfaces.engine import Address
 from snickers.stream import Sweep
 
 LOOK_UP_EVERY = 30.0

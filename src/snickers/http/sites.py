@@ -10,7 +10,7 @@ from typing import Any
 
 from snickers.config.values import Passthrough, Site
 from snickers.http.traffic import Tallied
-from snickers.interfaces import IHandler
+from snickers.interfaces.exchange import IHandler
 
 
 class LiveSite:

@@ -31,7 +31,8 @@ from snickers.http.paths import BadPath, Path, read_path
 from snickers.http.ranges import Span, content_range, multipart, multipart_type
 from snickers.http.redirect import safe_target
 from snickers.http.representation import Representation
-from snickers.interfaces import Fields, IAlarm, IExchange, IHandler, IResponder
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.exchange import Fields, IExchange, IHandler, IResponder
 
 FRESH = 1.0
 """Seconds for which a file in memory is served without a look at the disk."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from snickers.http.logforms import Logged
-from snickers.interfaces import BOUNDS, Traffic
+from snickers.interfaces.traffic import BOUNDS, Traffic
 
 SWITCHED = 101
 """The status of a WebSocket: how long it was open says nothing of how fast the site is."""

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from snickers.http.carrier import Carrier
 from snickers.http.connections import Connections, shown
 from snickers.http.request import IDEMPOTENT
-from snickers.interfaces import Address
+from snickers.interfaces.engine import Address
 from snickers.stream import Stream, Sweep, connect
 
 CONNECT_WITHIN = 5.0

@@ -21,7 +21,8 @@ from html import escape
 from attrs import frozen
 
 from snickers.http.pages import STYLE_POLICY, html_page, no_store, words_for
-from snickers.interfaces import Fields, IRequest, Stage
+from snickers.interfaces.exchange import Fields, IRequest
+from snickers.interfaces.leases import Stage
 
 LOOK = b"/.well-known/snickers/stage"
 """Where the page's script asks: below the one prefix that is no site's own to give out (RFC 8615).

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 from snickers.teams import notices
 from snickers.teams import pair as p
 from snickers.teams.machine import TAKEN_BACK, step

@@ -20,6 +20,7 @@ from contextlib import suppress
 from attrs import frozen
 from cryptography import x509
 
+from snickers.disk import Content, locked, make_folder, read, replace
 from snickers.tls.credentials import (
     CertificateUnavailable,
     Credentials,
@@ -30,7 +31,6 @@ from snickers.tls.credentials import (
     read_key,
     spoken,
 )
-from snickers.tls.disk import Content, locked, make_folder, read, replace
 from snickers.tls.signing import (
     DAY,
     Root,

@@ -26,11 +26,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.config.values import Site
-from snickers.interfaces import IAlarm, ICertificates
+from snickers.disk import Watched, changed
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.certificates import ICertificates
 from snickers.tls.authority import Authority
 from snickers.tls.contexts import Harden, Recent
 from snickers.tls.credentials import CertificateUnavailable, covers
-from snickers.tls.disk import Watched, changed
 from snickers.tls.folders import Folders
 from snickers.tls.loader import Loaded, Loader
 from snickers.tls.ordered import Ordered

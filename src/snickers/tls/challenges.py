@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from snickers.disk import read
 from snickers.tls.contexts import Harden, make_context
 from snickers.tls.credentials import (
     CertificateUnavailable,
@@ -27,7 +28,6 @@ from snickers.tls.credentials import (
     read_certificates,
     read_key,
 )
-from snickers.tls.disk import read
 
 T = TypeVar("T")
 

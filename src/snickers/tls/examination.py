@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from snickers.interfaces import Submitted
+from snickers.interfaces.certificates import Submitted
 from snickers.tls.credentials import (
     MALFORMED,
     CertificateUnavailable,

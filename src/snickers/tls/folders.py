@@ -11,6 +11,7 @@ import stat
 
 from attrs import frozen
 
+from snickers.disk import Content, Watched, read, stamp
 from snickers.tls.credentials import (
     CertificateUnavailable,
     Credentials,
@@ -19,7 +20,6 @@ from snickers.tls.credentials import (
     read_certificates,
     read_key,
 )
-from snickers.tls.disk import Content, Watched, read, stamp
 
 CERTIFICATE = "cert.pem"
 KEY = "key.pem"

@@ -15,7 +15,8 @@ from contextlib import suppress
 
 from cryptography import x509
 
-from snickers.interfaces import CertifyingFailed, Submitted, TakenIn
+from snickers.disk import keep, make_folder, read, replace
+from snickers.interfaces.certificates import CertifyingFailed, Submitted, TakenIn
 from snickers.tls.contexts import Harden, make_context
 from snickers.tls.credentials import (
     CertificateUnavailable,
@@ -25,7 +26,6 @@ from snickers.tls.credentials import (
     read_certificates,
     read_key,
 )
-from snickers.tls.disk import keep, make_folder, read, replace
 from snickers.tls.examination import Examined, Roots, examine
 from snickers.tls.folders import CERTIFICATE, CHAIN, KEY, spellings
 from snickers.tls.signing import key_pem, pem

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
 from snickers.config.values import NEVER, Site
+from snickers.disk import Watched, stamp
 from snickers.tls.authority import Authority
 from snickers.tls.contexts import Harden, make_context
 from snickers.tls.credentials import CertificateUnavailable, Credentials, common_name
-from snickers.tls.disk import Watched, stamp
 from snickers.tls.folders import CERTIFICATE, Folders
 from snickers.tls.ordered import Ordered
 

@@ -12,6 +12,7 @@ import os
 
 from attrs import frozen
 
+from snickers.disk import Watched, read, stamp
 from snickers.tls.credentials import (
     CertificateUnavailable,
     Credentials,
@@ -20,7 +21,6 @@ from snickers.tls.credentials import (
     read_key,
     spoken,
 )
-from snickers.tls.disk import Watched, read, stamp
 from snickers.tls.folders import key_fault
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from zope.interface import implementer
 
-from snickers.interfaces import IAlarm
+from snickers.interfaces.alarm import IAlarm
 
 Key = tuple[str, str]
 """Kind and site."""

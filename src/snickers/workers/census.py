@@ -14,7 +14,8 @@ from typing import Any
 
 from attrs import astuple, evolve, frozen
 
-from snickers.interfaces import NO_TRAFFIC, NOTHING, Share, Traffic
+from snickers.interfaces.colleagues import NOTHING, Share
+from snickers.interfaces.traffic import NO_TRAFFIC, Traffic
 
 
 @frozen

@@ -10,6 +10,7 @@ start keep the first process from serving.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -21,7 +22,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from snickers.interfaces import Change, IAlarm, IColleagues, ILeases, IPlane, Share
+from snickers.config.values import Settings
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.colleagues import IColleagues, Share
+from snickers.interfaces.leases import ILeases
+from snickers.interfaces.plane import Change, IPlane
 from snickers.workers.alarms import Messages, OwnAlarm
 from snickers.workers.census import Census, read
 from snickers.workers.desk import Desk
@@ -50,6 +55,12 @@ LONGEST_LINE = 16384
 LOOK_AGAIN = 0.2
 """Seconds until it is looked again whether all have loaded what they need."""
 ALARM = "worker"
+
+
+def how_many(settings: Settings) -> int:
+    """Return how many processes the data plane is to have, the first one among them: 0 in the
+    settings is one for each core that may be used."""
+    return settings.workers or len(os.sched_getaffinity(0))
 
 
 class Launcher(Protocol):

@@ -20,7 +20,10 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from snickers.interfaces import Address, Change, IAlarm, ILeases, IWaiter, Refusal
+from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.engine import Address
+from snickers.interfaces.leases import ILeases, IWaiter, Refusal
+from snickers.interfaces.plane import Change
 from snickers.workers import wire
 
 FORGOTTEN = Refusal("stopping", 1)

@@ -19,7 +19,9 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from snickers.interfaces import Address, IPlane, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.leases import Stage
+from snickers.interfaces.plane import IPlane
 from snickers.workers import wire
 from snickers.workers.census import Counts, Reporter
 from snickers.workers.leases import LOST, RemoteLeases

@@ -16,7 +16,8 @@ from attrs import frozen
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from snickers.interfaces import Address, ILeases, IWaiter, Refusal, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.leases import ILeases, IWaiter, Refusal, Stage
 from snickers.stream import Sweep
 
 LINGER = 1.0

@@ -18,7 +18,9 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from snickers.interfaces import Address, Change, Refusal, Stage
+from snickers.interfaces.engine import Address
+from snickers.interfaces.leases import Refusal, Stage
+from snickers.interfaces.plane import Change
 
 CLOSED = connectionDone
 """Why a connection is lost when nobody says why."""

@@ -1,9 +1,9 @@
-"""Files as certificates need them: read whole, noticed when they change, replaced whole.
+"""Files that others rely on: read whole, noticed when they change, replaced whole.
 
-A reader sees the old content or the new, never a mix, whatever moment a crash or a full disk
-chooses; a key is never, not even for a moment, readable by others. Everything here blocks and
-belongs in a thread. Must never wait on a file that is not a regular one, and never read more
-than a certificate can need.
+For certificates first of all, and for whatever else must survive a crash. A reader sees the old
+content or the new, never a mix, whatever moment a crash or a full disk chooses; a key is never, not
+even for a moment, readable by others. Everything here blocks and belongs in a thread. Must never
+wait on a file that is not a regular one, and never read more than a certificate can need.
 """
 
 from __future__ import annotations

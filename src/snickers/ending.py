@@ -1,0 +1,43 @@
+"""How a start ends that cannot be: in lines for a person, and with a status.
+
+Must never show a traceback for what a person has written wrong, nor lose the words in a log that
+nobody looks at yet.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from twisted.logger import LoggingFile
+
+
+class StartFailed(Exception):
+    """A daemon that cannot start: twistd gives the text to whoever waits in the foreground."""
+
+
+def say(*lines: str) -> None:
+    """Print *lines* where a person looks."""
+    outputs = [sys.stderr]
+    if isinstance(sys.stderr, LoggingFile) and sys.__stderr__ is not None:
+        # Once twistd logs, what is printed is in the log; a person looks at the terminal.
+        outputs.append(sys.__stderr__)
+    for output in outputs:
+        for line in lines:
+            print(line, file=output)
+        output.flush()
+
+
+def fail(*lines: str) -> NoReturn:
+    """End the start: one line for each fault, no traceback, status 1."""
+    say(*lines)
+    raise SystemExit(1)
+
+
+def end_with(status: int) -> NoReturn:
+    """End the process with *status* at once, when all else has ended."""
+    for output in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        if output is not None:
+            output.flush()
+    os._exit(status)
