@@ -28,6 +28,15 @@ class EndingTests(SynchronousTestCase):
             say("one")
         self.assertEqual((told, terminal.getvalue()), (["one"], "one\n"))
 
+    def test_log_is_shown(self) -> None:
+        """Where a person sees the log, too, it is not said twice."""
+        told: list[str] = []
+        log = LoggingFile(Logger(observer=lambda event: told.append(event["log_io"])))
+        terminal = io.StringIO()
+        with patch("sys.stderr", log), patch("sys.__stderr__", terminal):
+            say("one", logged=False)
+        self.assertEqual((told, terminal.getvalue()), ([], "one\n"))
+
     def test_fail(self) -> None:
         """A start that fails has status 1, and no traceback."""
         errors = io.StringIO()

@@ -70,10 +70,12 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.config",
         "snickers.notify",
         "snickers.disk",
+        "snickers.roots",
     ),
     "snickers.certifying": ("snickers.config.values", "snickers.interfaces"),
     # A reload: the configuration as a whole against the rooms' interfaces.
-    "snickers.running": ("snickers", "snickers.config", "snickers.interfaces"),
+    "snickers.roots": ("snickers.config.values",),
+    "snickers.running": ("snickers", "snickers.config", "snickers.interfaces", "snickers.roots"),
     "snickers.livesites": ("snickers.config.values", "snickers.interfaces"),
     # The data plane of one process, connected.
     "snickers.plane": (
@@ -138,6 +140,14 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     # A worker, or the broker, at the other end of a wire.
     "snickers.children": ("snickers.workers.wire",),
     "snickers.ending": (),
+    # What is wired is imported when the configuration is without a fault.
+    "snickers.starting": (
+        "snickers",
+        "snickers.config",
+        "snickers.ending",
+        "snickers.front_door",
+        "snickers.tap",
+    ),
     "snickers.alarm": ("snickers.interfaces", "snickers.alarm_command"),
     "snickers.alarm_command": (),
     "snickers.front_door": ("snickers.notify",),

@@ -15,6 +15,11 @@ from attrs import frozen
 
 from snickers.config.wrong import Wrong
 
+NEAR = os.path.join("etc", "sites.ini")
+USUAL = "/etc/snickers/sites.ini"
+"""Where the configuration is when nobody says so: the first of the two that exists."""
+NEITHER = f"there is neither {NEAR} here nor {USUAL}; give the configuration with --config FILE"
+
 MOST = 64 * 2**20
 """Bytes of one file: 5,000 sites take about one megabyte; more than this is not a text by hand."""
 
@@ -118,6 +123,11 @@ def _content(descriptor: int, mode: int, most: int) -> bytes:
 
 def _amount(size: int) -> str:
     return f"{size >> 20} megabytes" if size >= 1 << 20 else f"{size >> 10} kilobytes"
+
+
+def usual(given: str) -> str:
+    """Return the configuration's path: the one that was *given*, or the usual places'. Blocks."""
+    return given or (NEAR if os.path.exists(NEAR) else USUAL)
 
 
 def listed(root: str) -> list[str]:
