@@ -1,10 +1,11 @@
-"""What visitors notice of a new version: ``python -m bench.switch [ROUNDS]``, some five minutes.
+"""What visitors notice of a new version: ``python -m bench.switch [ROUNDS]``, some ten minutes.
 
 Each arrangement is replaced by itself again and again, in its own way, while visitors of every kind
 never stop asking: HAProxy by a reload of its master, nginx by an upgrade of its binary, Snickers by
 a switch from one team to the other and its commit. Counted is what was lost: connections refused,
 reset, or closed before their answer. Nobody asks again for what was lost, as a browser would for
-some of it, so that it is seen. Loopback only.
+some of it, so that it is seen. Then whoever serves is killed, where somebody is there to follow.
+Loopback only.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 
 from bench import proxies
-from bench.machine import LOAD_CORE, PROXY_CORE, Machine, Missing, Server, find
+from bench.machine import LOAD_CORE, PROXY_CORE, Machine, Missing, find
 from bench.proxies import ECHO, TOP, Scene
 from bench.visitors import Visitors
 
@@ -32,24 +34,29 @@ ROUNDS = 15
 VISITORS = {"fresh": 2, "kept": 2, "h2": 2, "upload": 2, "download": 2, "chat": 2}
 BETWEEN = 1.0
 """Seconds of quiet after a replacement."""
-WITHIN = 60.0
-"""Seconds for one replacement."""
-LONGEST = 1800
+KILLS = 5
+"""At the most: each loses what was open, so that a few say enough."""
+WITHIN = 240.0
+"""Seconds for one replacement: a team needs two until it has proven itself, and on a machine with
+other work, where the visitors have the other core, many times that."""
+LONGEST = 3600
 """Seconds after which all of it ends, whatever happens."""
+
+T = TypeVar("T")
 
 
 class Stuck(Exception):
     """A replacement did not come about."""
 
 
-def until(holds: object, words: str) -> None:
-    """Wait until *holds*, which is called, is true."""
-    assert callable(holds)
+def until(holds: Callable[[], T], words: str) -> T:
+    """Return what *holds* returns, as soon as that is true."""
     end = time.monotonic() + WITHIN
-    while not holds():
+    while not (found := holds()):
         if time.monotonic() > end:
             raise Stuck(words)
         time.sleep(0.02)
+    return found
 
 
 class Arrangement(ABC):
@@ -58,6 +65,8 @@ class Arrangement(ABC):
     name: str
     how: str
     """In words, for the table."""
+    killed = ""
+    """How whoever serves is killed, in words; empty: nothing would follow it."""
 
     @abstractmethod
     def start(self, machine: Machine, scene: Scene) -> int:
@@ -67,10 +76,15 @@ class Arrangement(ABC):
     def replace(self) -> None:
         """Replace it by itself; return when the new one serves and the old one accepts no more."""
 
+    def kill(self) -> None:
+        """Kill whoever serves, and return when another one does."""
+        raise NotImplementedError
+
 
 class HAProxy(Arrangement):
     """A master that starts a new worker, and lets the old one finish."""
 
+    # A master whose worker is killed ends, too: systemd starts both anew.
     name = "HAProxy"
     how = "`SIGUSR2` to the master, as `systemctl reload` does"
 
@@ -83,9 +97,9 @@ class HAProxy(Arrangement):
         return proxy.port
 
     def replace(self) -> None:
-        before = set(_children(self.server))
+        before = set(_children(self.server.process.pid))
         os.kill(self.server.process.pid, signal.SIGUSR2)
-        until(lambda: set(_children(self.server)) - before, "there is no new worker")
+        until(lambda: set(_children(self.server.process.pid)) - before, "there is no new worker")
         time.sleep(1.0)  # it does not say when it accepts
 
 
@@ -94,6 +108,7 @@ class Nginx(Arrangement):
 
     name = "nginx"
     how = "`SIGUSR2`, then `SIGQUIT` to the old master, as its manual says"
+    killed = "`kill -9` of the worker"
 
     def start(self, machine: Machine, scene: Scene) -> int:
         proxy = proxies.Nginx(scene)
@@ -126,12 +141,18 @@ class Nginx(Arrangement):
         kept = self.pid.with_suffix(".pid.oldbin")
         until(lambda: not kept.exists(), "the old master does not end")
 
+    def kill(self) -> None:
+        (worker,) = until(lambda: _children(self.master()), "there is no worker")
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: set(_children(self.master())) - {worker}, "there is no new worker")
+
 
 class Snickers(Arrangement):
     """A keeper of the sockets, and two teams that take turns."""
 
     name = "Snickers"
     how = "`snickers teams switch`, then `snickers teams commit`"
+    killed = "`snickers teams switch`, then `kill -9` of the team that serves"
 
     def start(self, machine: Machine, scene: Scene) -> int:
         proxy = proxies.Snickers(scene)
@@ -174,9 +195,19 @@ class Snickers(Arrangement):
         self.ask("switch")
         self.ask("commit")
 
+    def kill(self) -> None:
+        self.ask("switch")
+        time.sleep(BETWEEN)
+        os.kill(self.ask("status")["live"]["pid"], signal.SIGKILL)
+        until(lambda: self.stage() == "serving", "the one that stood by has not taken over")
 
-def _children(server: Server) -> list[int]:
-    return server.tree()[1:]
+
+def _children(pid: int) -> list[int]:
+    return [
+        int(child)
+        for children in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in children.read_text().split()
+    ]
 
 
 @frozen
@@ -205,8 +236,8 @@ class Result:
 TABLE = "| | how | times | connections | answers | lost |\n|---|---|---|---|---|---|"
 
 
-def measure(arrangement: Arrangement, rounds: int) -> Result:
-    """Replace *arrangement* so many times under load."""
+def measure(arrangement: Arrangement, how: str, does: Callable[[], None], rounds: int) -> Result:
+    """Have *does*, which is *how* in words, done to *arrangement* so many times under load."""
     with tempfile.TemporaryDirectory(prefix="snickers-bench-") as name:
         folder = Path(name)
         scene = proxies.make_scene(folder)
@@ -220,7 +251,7 @@ def measure(arrangement: Arrangement, rounds: int) -> Result:
             try:
                 time.sleep(BETWEEN)
                 for number in range(rounds):
-                    arrangement.replace()
+                    does()
                     print(f"\r{arrangement.name}: {number + 1}/{rounds}", end="", file=sys.stderr)
                     time.sleep(BETWEEN)
             finally:
@@ -231,7 +262,7 @@ def measure(arrangement: Arrangement, rounds: int) -> Result:
         print(f"  {count} x {words}", file=sys.stderr)
     return Result(
         arrangement.name,
-        arrangement.how,
+        how,
         rounds,
         sum(visitors.answered.values()),
         visitors.connections,
@@ -247,14 +278,21 @@ def main(arguments: list[str]) -> None:
     signal.alarm(LONGEST)
     rounds = int(arguments[0]) if arguments else ROUNDS
     only = arguments[1:]
+    kinds = [kind for kind in ALL if not only or kind.name in only]
     print(TABLE)
-    for kind in ALL:
-        if only and kind.name not in only:
-            continue
-        try:
-            print(measure(kind(), rounds).row, flush=True)
-        except Missing as missing:
-            print(f"{kind.name} is left out: {missing}", file=sys.stderr)
+    for kill in (False, True):
+        for kind in kinds:
+            arrangement = kind()
+            how, does, times = arrangement.how, arrangement.replace, rounds
+            if kill:
+                how, does, times = arrangement.killed, arrangement.kill, min(rounds, KILLS)
+            if not how:
+                continue
+            try:
+                print(measure(arrangement, how, does, times).row, flush=True)
+            except (Missing, Stuck) as problem:
+                # The others are told all the same.
+                print(f"{kind.name} is left out: {problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from snickers.acme.store import Store
 from snickers.config.values import Settings, Site, Static
 from snickers.disk import stamp
 
-WITHIN = 20.0
+WITHIN = 90.0
 CONTEXTS: dict[str, Any] = {}
 """What trusts the authority: as `Accounts` keeps it."""
 

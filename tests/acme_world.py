@@ -36,13 +36,16 @@ class Alarms:
     def __init__(self) -> None:
         self.told: list[tuple[str, str, str]] = []
         self.current: dict[tuple[str, str], str] = {}
+        self.over: list[tuple[str, str]] = []
+        """What was cleared of what was raised."""
 
     def raised(self, kind: str, site: str, message: str) -> None:
         self.told.append((kind, site, message))
         self.current[kind, site] = message
 
     def cleared(self, kind: str, site: str) -> None:
-        self.current.pop((kind, site), None)
+        if self.current.pop((kind, site), None) is not None:
+            self.over.append((kind, site))
 
 
 class World:

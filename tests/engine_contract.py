@@ -167,6 +167,7 @@ def engine_contract(make: type[EngineFixture]) -> type[TestCase]:
         """What `IEngine` promises."""
 
         site = "alice.example"
+        timeout = 300
 
         def setUp(self) -> None:
             self.fixture = make(self)

@@ -12,6 +12,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
+from twisted.internet import reactor
 from twisted.trial.reporter import TreeReporter
 
 LONGEST_TEST = 300
@@ -58,6 +59,8 @@ class PlainReporter(TreeReporter):
         lines = left_out((test.id(), str(reason)) for test, reason in self.skips)
         if not self.testsRun:
             lines.append("No test ran.")
+            # In several processes trial ends its reactor, which does not run yet, and then runs it.
+            reactor.callWhenRunning(reactor.stop)
         elif not failed and not self.wasSuccessful():
             lines.append("Failed, because nothing may be left out here.")
         for line in ["", *lines, f"{passed} passed, {failed} failed, {len(self.skips)} skipped"]:

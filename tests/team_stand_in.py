@@ -5,7 +5,8 @@ takes and gives up duty by a real lock, and does wrong what ``DIR/mode`` (JSON) 
 
 ``version``; ``ends``: an exit status instead of getting ready; ``silent``: never ready; ``keeps``:
 does not give duty up; ``errs``: answers everything with 500; ``lasts``: seconds until it ends by
-itself once it accepts; ``drains``: seconds that its end takes; ``faults``: what ``check`` finds.
+itself once it accepts; ``drains``: seconds that its end takes; ``faults``: what ``check`` finds;
+``beats``: it says that it lives, as often as it is asked to, and how it stands with that.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Team:
         self.accepts = self.wants_duty = self.duty = self.ending = False
         self.open: dict[socket.socket, bytes] = {}
         self.total = self.errors = 0
-        self.told = 0.0
+        self.told = self.beat = 0.0
+        every = float(os.environ.get("WATCHDOG_USEC", "inf")) / 1e6
+        self.every = min(0.5, every) if self.mode.get("beats") else float("inf")
         self.until = float("inf")
         self.signals: list[int] = []
         self.wake, woken = os.pipe()
@@ -120,6 +123,10 @@ class Team:
             self.told = now
             self.tell(f"X_SNICKERS_ANSWERS={self.total} {self.errors}")
             self.tell(f"X_SNICKERS_OPEN={len(self.open)}")
+        if now - self.beat >= self.every:
+            self.beat = now
+            state = "STOPPING=1" if self.ending else f"READY=1\nX_SNICKERS_DUTY={int(self.duty)}"
+            self.tell("WATCHDOG=1", state)
         listening = self.fronts if self.accepts else []
         ready, _, _ = select.select([*listening, *self.open, self.wake], [], [], 0.02)
         for sock in ready:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.live_setup import SETTINGS, Snickers
+from tests.live_setup import SETTINGS, WITHIN, Snickers
 
 SITE = "[files.localhost]\ntype = static\nroot = files\n"
 LOGGED = SETTINGS + "access log = access.log\naccess log format = json\n"
@@ -26,7 +27,9 @@ class AccessLogTests(SynchronousTestCase):
         for n in range(3):
             self.assertEqual(snickers.get("files.localhost", f"/?{n}")[0], 200)
         # A thread writes them: each question is a while in which it can.
+        deadline = time.monotonic() + WITHIN
         while not path.exists() or len(path.read_bytes().splitlines()) < 3:
+            self.assertLess(time.monotonic(), deadline, "they are never written")
             snickers.asked("status")
         path.rename(moved)
         snickers.signal(signal.SIGHUP, "READY=1")

@@ -41,7 +41,7 @@ from tests import acme_child
 from tests.live_setup import SETTINGS, Snickers
 from tests.pebble_setup import LACKING, Answering, Front, Pebble
 
-WITHIN = 60.0
+WITHIN = 120.0
 SIDE_BY_SIDE = 4
 """Processes that order and are killed, at once: most of their time is waiting."""
 DAY = 86400.0
@@ -173,7 +173,7 @@ class AcmeCase(TestCase):
     """Has a folder, and what is started on demand."""
 
     skip = LACKING
-    timeout = 120
+    timeout = 300
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()

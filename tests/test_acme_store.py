@@ -15,6 +15,7 @@ from snickers.acme.plan import Held, Known, Memory
 from snickers.acme.renewal import Window
 from snickers.acme.store import Account, NotYet, Store, StoreFailed, file_name
 from snickers.tls.credentials import CertificateUnavailable, Credentials
+from snickers.tls.ordered import Ordered
 from tests.acme_fake import Authority
 
 CA = "https://ca.example:14000/directory"
@@ -76,6 +77,25 @@ class CertificateTests(StoreCase):
         assert found is not None
         self.assertEqual(found.chain, two.chain)
         self.assertNotEqual(found.chain, one.chain)
+
+    def test_of_another_site(self) -> None:
+        """A site whose name is another one's and ``.previous`` has files of its own; whoever shows
+        certificates looks for them there, too."""
+        odd = order_for("a.example.previous")
+        self.keep(odd, self.chain(odd))
+        for _ in range(2):
+            order = order_for("a.example")
+            self.keep(order, self.chain(order))
+        found = self.store.certificate("a.example.previous").credentials
+        assert found is not None
+        self.assertTrue(found.covers("a.example.previous"))
+        shown = Ordered(str(self.folder / "certificates"))
+        for site in ("a.example", "a.example.previous", "*.a.example", "*.example.previous"):
+            self.assertEqual(shown.path(site), self.store.certificate_path(site))
+        self.assertEqual(
+            shown.previous("a.example"),
+            str(self.folder / "certificates" / "a.example.previous.pem"),
+        )
 
     def test_again(self) -> None:
         """To store the same again changes nothing: the one before it is not lost."""

@@ -91,12 +91,15 @@ class TidingsTests(SynchronousTestCase):
         self.assertIn("its certificate has ended at ", self.alarms.current["expiry", "a.example"])
 
     def test_failure(self) -> None:
-        """A failure is told once for its kind; what time mends not at first."""
+        """A failure is told once for its kind, in place of one of another kind; what time mends is
+        not told at first."""
         self.site.failure(evolve(MEMORY, kind="away"), lacking=True)
         self.assertEqual(self.alarms.told, [])
         self.site.failure(MEMORY, lacking=True)
         self.site.failure(evolve(MEMORY, failures=2), lacking=True)
+        self.assertEqual(self.alarms.over, [])
         self.site.failure(evolve(MEMORY, kind="setting"), lacking=True)
+        self.assertEqual(self.alarms.over, [("renewal", "a.example")])
         self.assertEqual(self.told(), [("renewal", "a.example")] * 2)
 
     def test_all_are_away(self) -> None:

@@ -9,7 +9,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.alarm import MOST, Alarm
+from snickers.alarm import HANDED_FOR, MOST, Alarm
 from snickers.interfaces.alarm import IAlarm
 
 
@@ -92,6 +92,73 @@ class AlarmTests(SynchronousTestCase):
         self.alarm.speak([])
         self.alarm.cleared("engine", "")
         self.assertEqual(len(self.teller.told), 2)
+
+    def test_handed(self) -> None:
+        """What somebody else has told of is shown; it is over, and told so, when it is cleared
+        here, whoever has raised it. Whoever raises it here has it go on."""
+        self.alarm.be_silent()
+        self.alarm.speak([("crashed", "a.example", "one"), ("engine", "", "two")])
+        self.assertEqual(self.teller.told, [])
+        self.assertEqual([alarm["message"] for alarm in self.alarm.current()], ["one", "two"])
+        self.assertEqual(self.alarm.count(), 0)
+        self.clock.advance(5)
+        self.alarm.raised("engine", "", "two")
+        self.assertEqual((self.teller.told, self.alarm.count()), ([], 1))
+        self.assertEqual(self.alarm.current()[1]["since"], 100.0)
+        self.alarm.cleared("crashed", "a.example")
+        [over] = self.teller.told
+        self.assertEqual((over["message"], over["cleared"]), ("one", True))
+        self.alarm.cleared("engine", "")
+        self.assertEqual(len(self.teller.told), 2)
+        self.assertEqual(self.alarm.current(), [])
+
+    def test_handed_on(self) -> None:
+        """What was handed over and holds is handed on."""
+        self.alarm.be_silent()
+        told = [("crashed", "a.example", "one")]
+        self.alarm.speak(told)
+        self.assertEqual((self.alarm.be_silent(), self.alarm.current()), (told, []))
+        self.alarm.cleared("crashed", "a.example")
+        self.assertEqual(self.teller.told, [])
+
+    def test_handed_and_never_found(self) -> None:
+        """What nobody here finds to be so is over after a while; what was tried, and failed, is not
+        until it succeeds, or its site is no more."""
+        alarm = Alarm(self.teller, self.clock.seconds, (), ("snapshots",))
+        alarm.be_silent()
+        alarm.speak([("engine", "", "one"), ("snapshots", "a.example", "two")])
+        self.clock.advance(HANDED_FOR - 1)
+        self.assertEqual(len(alarm.current()), 2)
+        self.clock.advance(1)
+        self.assertEqual([kept["message"] for kept in alarm.current()], ["two"])
+        self.assertEqual([told["message"] for told in self.teller.told], ["one"])
+        alarm.removed(["b.example"])
+        self.assertEqual(len(alarm.current()), 1)
+        alarm.removed(["a.example"])
+        self.assertEqual(alarm.current(), [])
+        self.assertTrue(all(told["cleared"] for told in self.teller.told))
+
+    def test_handed_and_seen(self) -> None:
+        """What everybody finds out by himself is over at once where this one has not found it, as
+        that a restart is needed is with the restart."""
+        alarm = Alarm(self.teller, self.clock.seconds, (), (), ("restart",))
+        alarm.be_silent()
+        alarm.raised("restart", "", "still so")
+        alarm.speak([("restart", "", "still so"), ("restart", "", "over"), ("engine", "", "one")])
+        kept = [one["message"] for one in alarm.current()]
+        self.assertEqual(kept, ["one", "still so"])
+        [told] = self.teller.told
+        self.assertEqual((told["message"], told["cleared"]), ("over", True))
+
+    def test_kept(self) -> None:
+        """What was raised before, by another process of the same, is not told again, and its end
+        is."""
+        self.alarm.keep([("team ended", "", "one", 7.0)])
+        self.alarm.raised("team ended", "", "one")
+        self.assertEqual(self.teller.told, [])
+        self.assertEqual(self.alarm.current()[0]["since"], 7.0)
+        self.alarm.cleared("team ended", "")
+        self.assertTrue(self.teller.told[0]["cleared"])
 
     def test_always_told(self):
         """What nobody else can know of is told while it is silent, once."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import socket
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from threading import Event, Thread
 from xml.etree import ElementTree
@@ -226,7 +229,37 @@ class SwitchTests(SynchronousTestCase):
         """What does not come about is given up in words."""
         self.patch(switch, "WITHIN", 0.0)
         self.assertRaises(switch.Stuck, switch.until, lambda: False, "never")
-        switch.until(lambda: True, "at once")
+        self.assertEqual(switch.until(lambda: 7, "at once"), 7)
+
+    def test_one_stuck(self) -> None:
+        """One that cannot be replaced leaves the rows of the others as they are; kills come last,
+        and only of those whom somebody follows."""
+        out, err = io.StringIO(), io.StringIO()
+        done: list[tuple[str, str, int]] = []
+
+        def measure(what: switch.Arrangement, how: str, does: object, rounds: int) -> switch.Result:
+            done.append((what.name, how, rounds))
+            if what.name == "HAProxy":
+                raise switch.Stuck("there is no new worker")
+            return switch.Result(what.name, how, rounds, 1, 1, ())
+
+        self.patch(switch, "measure", measure)
+        self.patch(signal, "alarm", lambda seconds: None)
+        with redirect_stdout(out), redirect_stderr(err):
+            switch.main(["15"])
+        snickers, nginx = switch.Snickers, switch.Nginx
+        self.assertEqual(
+            done,
+            [
+                ("Snickers", snickers.how, 15),
+                ("HAProxy", switch.HAProxy.how, 15),
+                ("nginx", nginx.how, 15),
+                ("Snickers", snickers.killed, switch.KILLS),
+                ("nginx", nginx.killed, switch.KILLS),
+            ],
+        )
+        self.assertEqual(out.getvalue().count("\n| "), 4)
+        self.assertEqual(err.getvalue(), "HAProxy is left out: there is no new worker\n")
 
 
 class AsleepTests(SynchronousTestCase):

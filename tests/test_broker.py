@@ -55,7 +55,7 @@ class GuardedTests(Case, SynchronousTestCase):
 class ConnectTests(Case, TestCase):
     """Everything connected, the front at the other end."""
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         self.handlers: dict[int, Any] = {}

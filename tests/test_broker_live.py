@@ -292,7 +292,8 @@ class BrokerLiveTests(Case):
         tool()
         path = Path(self.base) / "services.yaml"
         path.write_text(SERVICES.format(image=docker_setup.image()))
-        text = f"[shop.localhost]\ntype = container\nservices = {path}\nservice = web\nhold = 1m\n"
+        text = f"[shop.localhost]\ntype = container\nservices = {path}\nservice = web\n"
+        text += "hold = 3m\nwake within = 3m\n"
         snickers = self.start(text)
         self.assertEqual(snickers.get("shop.localhost"), (200, b"from the database\n"))
         self.assertEqual(snickers.asked("status")["alarms"], [])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from unittest import SkipTest
 
 import docker
@@ -13,10 +14,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from snickers.config.values import Container, Lifecycle
-from snickers.containers import composetool, composition, recipe
+from snickers.containers import compose, composetool, composition, recipe, subnets
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import EngineFailed
 from snickers.interfaces.engine import Address, Declared, Exit, Instance
@@ -106,7 +107,7 @@ class ComposeFixture:
         return self.gate.open()
 
     def wait(self, done, passing=0.0):
-        return done.addTimeout(30, reactor)
+        return done.addTimeout(120, reactor)
 
     async def end(self) -> None:
         for engine in self.engines:
@@ -121,7 +122,7 @@ class ComposeFixture:
 class ComposeEngineContract(engine_contract(ComposeFixture)):
     """The engine with services keeps the contract of all engines."""
 
-    timeout = 120
+    timeout = 600
 
 
 SEVERAL = """
@@ -155,7 +156,7 @@ networks:
 class SeveralTests(TestCase):
     """What only a site of several containers has."""
 
-    timeout = 120
+    timeout = 600
 
     def setUp(self) -> None:
         # A volume has the site's name, whoever else runs these tests with this Docker.
@@ -203,6 +204,11 @@ class SeveralTests(TestCase):
                 pass  # Removed meanwhile.
         found.sort(key=lambda each: each["State"]["Running"])
         return {each["Config"]["Labels"][composition.SERVICE]: each for each in found}
+
+    def networks(self) -> list[dict]:
+        """Those that were made for the site."""
+        mine = {"label": f"{recipe.OWNER}={self.fixture.owner}"}
+        return docker_setup.client().networks(filters=mine)
 
     def running(self) -> set[str]:
         return {name for name, each in self.containers().items() if each["State"]["Running"]}
@@ -363,6 +369,86 @@ class SeveralTests(TestCase):
         self.assertIn("the compose tool does not take it", words)
         self.assertEqual(self.containers(), {})
 
+    async def test_out_of_bounds(self) -> None:
+        """No way of writing it gives Docker's socket away, nor a link that leads there, nor a path
+        that the tool would read anew as another one: nothing of it is made."""
+        socket = self.fixture.gate.path
+        link = os.path.abspath(self.mktemp())
+        os.symlink(os.path.dirname(socket), link)
+        for source, words in (
+            (f"/{socket}", "holds Docker's own socket"),
+            (f"/$${{X-..{socket}}}", "is read as a variable by this compose tool"),
+            (f"/proc/self/root{socket}", "is a door to all processes of this host"),
+            (link, "holds Docker's own socket"),
+        ):
+            given = source.replace("{", "{{").replace("}", "}}")
+            declared = self.declared(FILE + f"    volumes: ['{given}:/s']\n")
+            said = await self.fails(self.engine.start(declared, self.words.append))
+            self.assertIn(words, said)
+            self.assertEqual(self.running(), set(), source)
+
+    async def test_network_gone(self) -> None:
+        """A network that was removed while the site slept, as `docker network prune` does, is made
+        again, and what the services keep stays."""
+        declared = self.declared(network=False)
+        await self.start(declared)
+        inside = ["sh", "-c", "echo it > /kept/it"]
+        await self.fixture.wait(self.engine.run(self.site, inside, 10))
+        await self.fixture.wait(self.engine.stop(self.site, 1))
+        for network in self.networks():
+            docker_setup.client().remove_network(network["Id"])
+        again = await self.start(declared)
+        self.assertTrue(again.running)
+        self.assertEqual(self.running(), {"web", "db"})
+        self.assertEqual(await self.fixture.wait(self.engine.list()), [again])
+        inside = ["sh", "-c", "cat /kept/it"]
+        ran = await self.fixture.wait(self.engine.run(self.site, inside, 10))
+        self.assertEqual(ran.output.strip(), "it")
+
+    async def test_many(self) -> None:
+        """More services than a site's network has addresses for get a larger one."""
+        self.patch(subnets, "PREFIX", 30)
+        alone = "services: {{web: {{image: {base}, command: httpd -f -p 80 -h /bin}}}}"
+        kind = self.declared(alone, network=False).kind
+        await self.start(evolve(self.declared(), kind=evolve(kind, environment=())))
+        await self.start(self.declared(FILE, network=False))
+        self.assertEqual(self.running(), {"web", "db"})
+        self.assertEqual(len(self.networks()), 2)
+        await self.fixture.wait(self.engine.remove(self.site))
+        self.assertEqual(self.networks(), [])
+
+    async def test_tool_does_nothing(self) -> None:
+        """A tool that says it is done and has done nothing is not believed: what runs stays."""
+        first = await self.start()
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(folder)
+        path = os.path.join(folder, "docker-compose")
+        real = tool()
+        with open(path, "w") as file:
+            file.write(f'#!/bin/sh\ncase "$*" in *" config") exec {real} "$@";; esac\nexit 0\n')
+        os.chmod(path, 0o755)
+        self.patch(composetool, "find", lambda environment: path)
+        words = await self.fails(
+            self.engine.start(self.declared(SEVERAL + "x-more: 1\n", "other"), self.words.append)
+        )
+        self.assertIn("says that it has made them all, and there is no db", words)
+        (listed,) = await self.fixture.wait(self.engine.list())
+        self.assertEqual((listed.id, listed.running), (first.id, True))
+
+    async def test_tool_hangs(self) -> None:
+        """A tool that hangs while it is to end them is ended itself, and they are."""
+        await self.start()
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(folder)
+        path = os.path.join(folder, "docker-compose")
+        with open(path, "w") as file:
+            file.write("#!/bin/sh\nsleep 1000\n")
+        os.chmod(path, 0o755)
+        self.patch(composetool, "find", lambda environment: path)
+        self.patch(compose, "SPARE", 0.5)
+        await self.fixture.wait(self.engine.stop(self.site, 1))
+        self.assertEqual(self.running(), set())
+
     async def test_labels_changed(self) -> None:
         """Without the container that answers nothing can be started again; it is made anew."""
         first = await self.start()
@@ -390,3 +476,70 @@ class SeveralTests(TestCase):
         await self.fixture.wait(got.until(b"three\n"))
         await self.fixture.wait(self.engine.stop(self.site, 1))
         await self.fixture.wait(following)
+
+
+class Slow:
+    """What a container writes, read piece by piece; *taken* counts those that were."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.pieces = pieces
+        self.taken = 0
+        self.closed = threading.Event()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self.pieces:
+            self.taken += 1
+            yield piece
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class FollowedTests(SynchronousTestCase):
+    """Logs of several containers, read together."""
+
+    def test_all(self) -> None:
+        """Every line comes, once, with the name of who wrote it; then it ends."""
+        one, other = Slow([b"a\nb", b"c\n", b"end"]), Slow([b"x\n"])
+        followed = compose._Followed([(b"", one), (b"db | ", other)])
+        self.assertEqual(sorted(b"".join(followed).splitlines()), [b"a", b"bc", b"db | x", b"end"])
+
+    def test_slow_reader(self) -> None:
+        """Who writes faster than it is read waits, and no more than a bounded part is kept; nothing
+        is left out of it. A reader that goes lets all of them go."""
+        self.patch(compose, "MOST_WAITING", 1000)
+        line = b"x" * 99 + b"\n"
+        stream = Slow([line] * 500)
+        followed = compose._Followed([(b"", stream)])
+        reading = iter(followed)
+        first = next(reading)
+        settled = threading.Event()
+        for _ in range(100):
+            before = stream.taken
+            settled.wait(0.02)
+            if stream.taken == before and before > 1:
+                break
+        self.assertLess(stream.taken, 20)
+        self.assertEqual(len(first + b"".join(reading)), 500 * len(line))
+        stream = Slow([line] * 500)
+        followed = compose._Followed([(b"", stream)])
+        next(iter(followed))
+        followed.close()
+        self.assertTrue(stream.closed.is_set())
+        self.assertEqual(list(followed), [])
+        self.assertLess(stream.taken, 20)
+
+    def test_long_line(self) -> None:
+        """A line without end is not waited for."""
+        self.patch(compose, "MOST_LINE", 10)
+        stream = Slow([b"x" * 8] * 4)
+        got = b"".join(compose._Followed([(b"", stream)]))
+        self.assertEqual(got.replace(b"\n", b""), b"x" * 32)
+        self.assertGreater(got.count(b"\n"), 1)
+
+    def test_last(self) -> None:
+        """Of last lines that are enormous, the last ones are kept, whole."""
+        self.patch(compose, "MOST_WORDS", 20)
+        stream = Slow([b"1 first\n2 se", b"cond\n3 third\n", b"4 fourth\n"])
+        self.assertEqual(compose._end_of(stream), b"3 third\n4 fourth\n")
+        self.assertEqual(compose._end_of(Slow([b"a\n", b"b\n"])), b"a\nb\n")

@@ -15,7 +15,7 @@ from tests import docker_setup
 from tests.live_setup import Snickers
 from tests.test_compose import tool
 
-WITHIN = 60.0
+WITHIN = 180.0
 """Seconds for any one step."""
 
 SETTINGS = """
@@ -34,7 +34,8 @@ services = shop.yaml
 service = web
 pull = never
 health = /index.html
-hold = 60s
+hold = 180s
+wake within = 180s
 idle after = {idle}
 stop within = 1s
 env.GREETING = hello

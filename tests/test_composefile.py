@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers import composefile
-from snickers.composefile import File, NotCompose, filled, mounts, objections, reaches, understood
+from snickers.composefile import File, NotCompose, ambiguous, filled, mounts, objections, understood
 
 GOOD = """\
 services:
@@ -117,6 +117,47 @@ class FileTests(SynchronousTestCase):
         (fault,) = faults(text)
         self.assertIn("line 4: services.web.privileged: whoever has that is root", fault)
 
+    def test_large(self) -> None:
+        """A file far larger than anybody writes is refused before it is read; many parts that are
+        all at fault, or have variables, take no longer than as many lines do."""
+        text = "services: {web: {image: x, command: '%s'}}" % ("a" * composefile.MOST_TEXT)
+        problem = self.assertRaises(NotCompose, File, text)
+        self.assertIn("it is larger than 512 KiB", str(problem))
+        many = "".join(f"  s{n}: {{image: x, pid: host}}\n" for n in range(1000))
+        found = faults("services:\n" + many, "s0")
+        self.assertEqual((len(found), found[-1][:25]), (1000, "line 1001: services.s999."))
+
+    def test_merged_stays(self) -> None:
+        """A merge does not move what stands beside it to another line."""
+        text = "x: &x\n  pid: host\nservices:\n  web:\n    <<: *x\n    image: a\n    pid: host\n"
+        self.assertIn("line 7: services.web.pid", faults(text)[0])
+
+    def test_of_the_tool(self) -> None:
+        """A variable that the tool has for itself is refused wherever it is used: what a site says
+        of it would not count, or would steer the tool."""
+        for line in (
+            "command: ${HOME}",
+            "command: ${HOME:-x}",
+            "environment: [PATH]",
+            "environment: {LD_X: }",
+            "command: $OPENSSL_CONF",
+        ):
+            (fault,) = faults(f"services:\n  web:\n    image: x\n    {line}\n", LD_X="")
+            self.assertIn("line 4: ", fault)
+            self.assertIn("is a variable of the compose tool's own", fault)
+        self.assertEqual(said("command: $$HOME"), [])
+        self.assertEqual(said("environment: {HOME: /srv}"), [])
+
+    def test_other_files(self) -> None:
+        """What could have the tool read another file is refused, even where its variables leave
+        nothing of it here."""
+        for line in ("env_file: '${X:+/etc/shadow}'", "extends: {file: '${X:-}', service: b}"):
+            found = said(line)
+            self.assertIn("a change of that file would not be noticed", found[0])
+            self.assertTrue(found[0].startswith("line 4: services.web."), found)
+        (fault,) = said("command: x", "include: '${X:+y.yaml}'")
+        self.assertIn("line 5: include: a change of that file", fault)
+
     def test_filled_before(self) -> None:
         """A refusal looks at what variables stand for."""
         text = "services: {web: {image: x, privileged: false, pid: '${P:-host}'}}"
@@ -148,11 +189,23 @@ class ObjectionTests(SynchronousTestCase):
             ("cap_add: [cap_all]", "cap_add: ALL: whoever has that is root"),
             ("security_opt: ['seccomp:unconfined']", "security_opt: seccomp:unconfined: it takes"),
             ("security_opt: ['label:disable']", "security_opt: label:disable: it takes"),
+            (
+                "cap_add: [CAP_NET_RAV]",
+                "cap_add: 'NET_RAV' is no capability of Linux; write NET_RAW",
+            ),
+            ("cap_drop: [ALLL]", "cap_drop: 'ALLL' is no capability"),
             ("scale: 2", "scale: there is one container of each"),
             ("deploy: {replicas: 3}", "deploy.replicas: there is one container of each"),
             ("volumes: ['/run:/x']", "volumes: /run holds Docker's own socket"),
             ("volumes: ['/srv/../srv/docker.sock:/x:ro']", "holds Docker's own socket"),
             ("volumes: [{type: bind, source: /, target: /x}]", "/ holds Docker's own socket"),
+            ("volumes: ['//run/docker.sock:/x']", "/run/docker.sock holds Docker's own socket"),
+            ("volumes: ['/proc/self/root/run:/x']", "is a door to all processes of this host"),
+            ("volumes: ['/sys:/x']", "/sys steers the kernel of this host"),
+            ("security_opt: ['seccomp:./all.json']", "a change of that file would not be noticed"),
+            ("security_opt: ['label:type:spc_t']", "it takes away what keeps a container in"),
+            ("oom_kill_disable: true", "oom_kill_disable: when memory is short others"),
+            ("oom_score_adj: -500", "oom_score_adj: when memory is short others"),
             ("post_start: [{command: x, privileged: true}]", "post_start: privileged"),
             ("networks: {default: {ipv4_address: 10.0.0.1}}", "addresses are as they come"),
         ):
@@ -189,11 +242,39 @@ class ObjectionTests(SynchronousTestCase):
             ("networks: {back: {ipam: {config: [{subnet: 10.0.0.0/8}]}}}", "networks.back.ipam"),
             ("include: [x.yaml]", "include: a change of that file"),
             ("volumes: {v: {driver_opts: {device: /run, o: bind}}}", "volumes.v.driver_opts: /run"),
+            (
+                "volumes: {v: {driver_opts: {device: //run, o: bind}}}",
+                "volumes.v.driver_opts: /run",
+            ),
+            (
+                "volumes: {v: {driver_opts: {device: run/docker.sock, o: 'ro,rbind'}}}",
+                "volumes.v.driver_opts: device: run/docker.sock is not a whole path",
+            ),
+            (
+                "volumes: {v: {driver_opts: {type: proc, device: proc}}}",
+                "volumes.v.driver_opts: type: proc is neither a folder",
+            ),
+            (
+                "volumes: {v: {driver_opts: {type: ext4, device: /dev/sda1}}}",
+                "volumes.v.driver_opts: type: ext4 is neither a folder",
+            ),
+            (
+                "volumes: {v: {driver_opts: {type: overlay, device: x, o: 'lowerdir=/run:/etc'}}}",
+                "volumes.v.driver_opts: type: overlay is neither a folder",
+            ),
             ("secrets: {s: {file: /run/docker.sock}}", "secrets.s.file: /run/docker.sock"),
         ):
             (fault,) = said("command: x", top)
             self.assertIn(f"line 5: {words}", fault)
         self.assertEqual(said("command: x", "networks: {back: {internal: true}, front: }"), [])
+        for fine in (
+            "{driver_opts: {type: nfs, o: 'addr=10.0.0.9,rw', device: ':/exports'}}",
+            "{driver_opts: {type: cifs, device: //files/run}}",
+            "{driver_opts: {type: tmpfs, device: tmpfs, o: size=9m}}",
+            "{driver_opts: {type: none, o: bind, device: /data/a.example/db}}",
+            "{driver: plugin, driver_opts: {type: anything}}",
+        ):
+            self.assertEqual(said("command: x", f"volumes: {{v: {fine}}}"), [], fine)
 
     def test_as_the_tool_says_it(self) -> None:
         """Names that the tool has made of the project's are nobody else's."""
@@ -289,12 +370,12 @@ class PartsTests(SynchronousTestCase):
         except NotCompose as problem:
             self.assertTrue(str(problem))
 
-    def test_reaches(self) -> None:
-        """The socket itself and every folder above it; nothing beside it."""
-        for source in ("/", "/run", "/run/", "/run/docker.sock", "/x/../run"):
-            self.assertTrue(reaches(source, SOCKETS), source)
-        for source in ("/srv/docker", "run", "", "/run/docker.sock.d", "/var"):
-            self.assertFalse(reaches(source, SOCKETS), source)
+    def test_ambiguous(self) -> None:
+        """A text that the tool would read anew as one with a variable is found, however deep; what
+        is escaped is none."""
+        for text in ("/${X-../run}:/s", "a$b", "$$$x", "$"):
+            self.assertEqual(ambiguous({"services": {"a": {"volumes": [1, text]}}}), text)
+        self.assertEqual(ambiguous({"a": ["$$x", "b", "$$$$"], "b": None}), "")
 
     def test_mounts(self) -> None:
         """Both forms are understood."""
@@ -302,6 +383,7 @@ class PartsTests(SynchronousTestCase):
             "volumes": [
                 *("./a:/a", "/b:/b:ro", "c:/c:rw", "/anonymous", "~/d:/d:z,ro"),
                 {"type": "bind", "source": "/e", "target": "/e", "read_only": True},
+                {"type": "volume", "source": "/g", "target": "/g"},
                 {"type": "tmpfs", "target": "/f"},
             ]
         }
@@ -313,6 +395,7 @@ class PartsTests(SynchronousTestCase):
                 ("volume", "c", False),
                 ("bind", "~/d", True),
                 ("bind", "/e", True),
+                ("bind", "/g", False),
                 ("tmpfs", "", False),
             ],
         )

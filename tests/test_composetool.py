@@ -143,6 +143,75 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual(seen, [True, False])
         self.assertFalse(at_work(project))
 
+    def fake_proc(self, project: str) -> str:
+        """A /proc of one process that calls itself a tool at work for *project*."""
+        proc = os.path.abspath(self.mktemp())
+        for name in ("self", "7"):
+            os.makedirs(os.path.join(proc, name, "ns"))
+        with open(os.path.join(proc, "self", "ns", "pid"), "w"):
+            pass
+        os.link(os.path.join(proc, "self", "ns", "pid"), os.path.join(proc, "7", "ns", "pid"))
+        with open(os.path.join(proc, "7", "cmdline"), "wb") as file:
+            file.write(b"x\0-p\0%s\0--project-directory\0/\0up" % project.encode())
+        return proc
+
+    def test_at_work_ours(self) -> None:
+        """Only what belongs to our own user counts, and nothing that is in a container."""
+        proc = self.fake_proc("p")
+        self.assertTrue(at_work("p", proc))
+        ours = os.geteuid()
+        with self.subTest("another user"):
+            self.patch(os, "geteuid", lambda: ours + 1)
+            self.assertFalse(at_work("p", proc))
+        self.patch(os, "geteuid", lambda: ours)
+        os.unlink(os.path.join(proc, "7", "ns", "pid"))
+        self.assertFalse(at_work("p", proc))
+        with open(os.path.join(proc, "7", "ns", "pid"), "w"):
+            pass
+        self.assertFalse(at_work("p", proc))
+
+    def test_late(self) -> None:
+        """One that is not done in time is killed, and so is what it has started."""
+        began = time.monotonic()
+        problem = self.assertRaises(
+            EngineFailed, self.run_tool, "sleep 1000 & sleep 1000", within=0.2
+        )
+        self.assertIn("was not done within 0.2 s, and was killed", str(problem))
+        self.assertLess(time.monotonic() - began, 100)
+
+    def test_killed_in_the_middle(self) -> None:
+        """One that somebody kills has failed; what it has started and holds its outputs open ends
+        with who called."""
+        errand = Errand()
+        tool = self.tool("echo go >&2; sleep 1000 & kill -9 $$")
+        calling_off = threading.Timer(0.5, errand.cancel)
+        calling_off.start()
+        self.assertRaises(Abandoned, tool.run, "p", "/", ["up"], b"", errand)
+        ended = self.run_tool("kill -9 $$")
+        self.assertEqual(ended.code, -9)
+
+    def test_answer_left_open(self) -> None:
+        """What it leaves behind, and has its answer open, is ended and not waited for."""
+        self.patch(composetool, "LEFT_OPEN", 0.2)
+        ended = self.run_tool("echo yes; sleep 1000 2>/dev/null & exit 0")
+        self.assertEqual((ended.code, ended.text), (0, "yes\n"))
+
+    def test_endless_line(self) -> None:
+        """A line without end is not kept whole."""
+        told: list[int] = []
+        self.run_tool(
+            "head -c 1000000 /dev/zero | tr '\\0' x >&2", line=lambda line: told.append(len(line))
+        )
+        self.assertEqual(sum(told), 1000000)
+        self.assertLessEqual(max(told), composetool.MOST_LINE)
+
+    def test_no_room(self) -> None:
+        """Where what it is given cannot be written, that is said, and nothing is run."""
+        tool = self.tool("exit 0")
+        self.patch(composetool.tempfile, "tempdir", os.path.join(self.folder, "none"))
+        problem = self.assertRaises(EngineFailed, tool.run, "p", "/", ["up"], b"", Errand())
+        self.assertIn("cannot be written to", str(problem))
+
     def test_too_much(self) -> None:
         """An answer without end is refused."""
         self.patch(composetool, "MOST_TEXT", 100)

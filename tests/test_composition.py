@@ -115,6 +115,19 @@ class CompositionTests(SynchronousTestCase):
         for site in ("*.A.example", "a" * 200, "xn--e1afmkfd.example"):
             self.assertRegex(c.asking(site), r"\A[a-z0-9][a-z0-9_-]{0,47}\Z")
 
+    def test_log(self) -> None:
+        """A log on this host is bounded, whatever the file leaves open; another driver is its own
+        affair."""
+        bounded = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
+        self.assertEqual(web()["logging"], bounded)
+        self.assertEqual(web(logging={"driver": "json-file"})["logging"], bounded)
+        said = {"driver": "json-file", "options": {"max-size": "1m", "labels": "a"}}
+        self.assertEqual(
+            web(logging=said)["logging"]["options"],
+            {"max-size": "1m", "max-file": "3", "labels": "a"},
+        )
+        self.assertEqual(web(logging={"driver": "journald"})["logging"], {"driver": "journald"})
+
     def test_images(self) -> None:
         """Containers are made of what the images are now, whatever their names mean later."""
         self.assertEqual(web()["image"], "sha256:1")

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.control.client import Refused
 from snickers.control.deploy import LAST, LOADS, Deploy, DeployFailed, Wanted, run
 from snickers.control.keeper_client import KeeperClient
+from snickers.control.team_folders import deployed, note_deployed
 from tests.test_team_folders import metadata
 
 BLUE = {"id": 1, "team": "blue", "version": "1.0", "answers": 900, "errors": 1, "alarms": 0}
@@ -67,6 +68,8 @@ class DeployTests(SynchronousTestCase):
         self.steps: list[str] = []
         self.ran: list[str] = []
         self.fails: dict[str, str] = {}
+        self.says: dict[str, str] = {}
+        self.noted: list[tuple[str, str, bool | None]] = []
         self.slept = 0.0
         self.sleeping: Callable[[], None] = lambda: None
 
@@ -77,7 +80,7 @@ class DeployTests(SynchronousTestCase):
         for part, said in self.fails.items():
             if part in words:
                 return 1, said
-        return 0, ""
+        return 0, next((said for part, said in self.says.items() if part in words), "")
 
     def sleep(self, seconds: float) -> None:
         self.slept += seconds
@@ -92,6 +95,7 @@ class DeployTests(SynchronousTestCase):
             self.sleep,
             lambda: self.slept,
             self.runs,
+            note=lambda *noted: self.noted.append(noted),
         )
         return deploy.do()
 
@@ -109,6 +113,8 @@ class DeployTests(SynchronousTestCase):
             [
                 "git -C RED symbolic-ref --quiet HEAD",
                 "git -C RED pull --ff-only",
+                "git -C RED rev-parse HEAD",
+                "git -C RED status --porcelain -uno",
                 "RED/.venv/bin/python -m pip --disable-pip-version-check install --quiet "
                 "--upgrade RED",
                 "RED/.venv/bin/snickers --config /etc/sites.ini check",
@@ -119,6 +125,31 @@ class DeployTests(SynchronousTestCase):
         self.assertEqual(self.slept, 60.0)
         self.assertEqual(self.steps[0], f"red: fetching into {self.red}")
         self.assertIn("red: watched for 60 s more; 0 answers, 0 errors, 0 alarms", self.steps)
+
+    def test_two_at_once(self) -> None:
+        """Who deploys into a folder is alone with it until the end; the second one is told so."""
+        told: list[str] = []
+        runs = self.runs
+
+        def meanwhile(command: Sequence[str], folder: str) -> tuple[int, str]:
+            if "pull" in command:
+                told.append(str(self.failed()))
+            return runs(command, folder)
+
+        self.runs = meanwhile  # type: ignore[method-assign]
+        self.assertEqual(self.deploy(), "red serves 2.0 and stays")
+        self.assertEqual(
+            told,
+            [f"teams: somebody else deploys into {self.red} right now; again when that ends"],
+        )
+
+    def test_changed_over_meanwhile(self) -> None:
+        """Where another deployment has just ended, the folder that was chosen may be live now:
+        nothing is done to it."""
+        told = iter([self.keeper.status(), self.keeper.status() | {"live": RED}])
+        self.patch(self.keeper, "status", lambda: next(told))
+        self.assertIn("changed over just now", str(self.failed()))
+        self.assertEqual(self.ran, [])
 
     def test_a_branch_or_tag(self) -> None:
         """A branch is what it is at the origin; a tag or commit is itself."""
@@ -194,6 +225,84 @@ class DeployTests(SynchronousTestCase):
         """Every module of Snickers is loaded: of this one, all can be."""
         status, said = run([sys.executable, "-c", f"{LOADS}; print('whole')"], os.getcwd())
         self.assertEqual((status, said), (0, "whole\n"))
+
+    def live_has(self, identity: str) -> None:
+        """Have blue, which is live, be made of *identity*."""
+        folder = Path(self.folders["blue"])
+        (folder / ".venv").mkdir(parents=True, exist_ok=True)
+        note_deployed(str(folder), identity)
+
+    def test_nothing_new(self) -> None:
+        """When the live team was made of the very same nothing is installed, and that is no
+        failure; with --force it is. Nothing is remembered of it."""
+        self.says = {"rev-parse HEAD": "c0ffee\n"}
+        self.live_has("c0ffee")
+        words = self.deploy()
+        self.assertIn("nothing new: blue was made of the very same and serves; --force", words)
+        self.assertFalse(any("pip" in words for words in self.ran))
+        self.assertEqual((self.keeper.asked, self.noted), ([], []))
+        self.assertEqual(self.deploy(Wanted(watch=0, force=True)), "red serves 2.0 and stays")
+        self.assertEqual(deployed(self.folders["red"]), "c0ffee")
+
+    def test_something_new(self) -> None:
+        """Another commit is new, and so is whatever is changed in a checkout, or unknown."""
+        for live, says in (
+            ("c0ffee", {"rev-parse HEAD": "beef"}),
+            ("", {"rev-parse HEAD": "c0ffee"}),
+            ("c0ffee", {"rev-parse HEAD": "c0ffee", "--porcelain": " M file"}),
+            ("c0ffee", {}),
+        ):
+            self.keeper = Keeper(self.folders)
+            self.live_has(live)
+            self.says = says
+            self.assertEqual(self.deploy(Wanted(watch=0)), "red serves 2.0 and stays")
+        self.keeper = Keeper(self.folders)
+        self.live_has("c0ffee")
+        self.fails, self.says = {"rev-parse HEAD": ""}, {}
+        self.assertEqual(self.deploy(Wanted(watch=0)), "red serves 2.0 and stays")
+
+    def test_wheel_again(self) -> None:
+        """A wheel is known by what is in it, not by its name."""
+        wheel = self.red.parent / "snickers-2.0-py3-none-any.whl"
+        wheel.write_text("one")
+        wanted = Wanted(str(wheel), 0)
+        self.deploy(wanted)
+        self.live_has(deployed(self.folders["red"]))
+        self.keeper = Keeper(self.folders)
+        self.assertIn("nothing new", self.deploy(wanted))
+        wheel.write_text("two")
+        self.assertEqual(self.deploy(wanted), "red serves 2.0 and stays")
+
+    def test_failed_is_not_there(self) -> None:
+        """What could not be installed whole is not taken for installed."""
+        self.says = {"rev-parse HEAD": "c0ffee"}
+        self.deploy(Wanted(watch=0))
+        self.keeper = Keeper(self.folders)
+        self.fails = {"pip": "no"}
+        self.failed()
+        self.assertEqual(deployed(self.folders["red"]), "")
+
+    def test_remembered(self) -> None:
+        """What is under way is noted, and how it ended: well, failed, or interrupted."""
+        self.deploy()
+        self.assertEqual(
+            self.noted, [("red", "", None), ("red", "red serves 2.0 and stays", False)]
+        )
+        self.noted.clear()
+        self.keeper = Keeper(self.folders)
+        self.fails = {" pull": "no"}
+        found = self.failed()
+        self.assertEqual(self.noted, [("red", str(found), True)])
+        self.noted.clear()
+        self.fails = {}
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        self.sleeping = interrupted
+        with self.assertRaises(KeyboardInterrupt):
+            self.deploy()
+        self.assertEqual(self.noted[-1], ("red", "it was interrupted", True))
 
     def test_told_now_and_then(self) -> None:
         """Where each word is a line there are few, however often it is looked at."""

@@ -85,6 +85,12 @@ class DeployTests(SynchronousTestCase):
         shown = self.snickers("teams")
         self.assertIn(f"2.0 {red}", shown.stdout)
 
+        self.assertIn("last deploy: red of ", shown.stdout)
+        self.assertIn("ago: red serves 2.0 and stays", shown.stdout)
+        done = self.snickers("deploy", "--from", str(made))
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("nothing new: red was made of the very same", done.stdout)
+
         kept.mode("blue", faults="[snickers] https: no such thing")
         newer = wheel(kept.folder, "3.0")
         shutil.rmtree(kept.folder / "blue" / ".venv")
@@ -104,6 +110,7 @@ class DeployTests(SynchronousTestCase):
             ),
         )
         self.assertEqual(kept.team(), "red")
+        self.assertIn("failed", self.snickers("teams").stdout.splitlines()[-1])
 
     def test_checkout(self) -> None:
         """Out of a repository: the newest of the branch, or what is named; pip's own words are

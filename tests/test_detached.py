@@ -87,18 +87,18 @@ class DetachedTests(EngineCase):
 
     async def start(self, declared: Declared):
         starting = self.engine.start(declared, lambda words: None)
-        return await starting.addTimeout(20, reactor)
+        return await starting.addTimeout(60, reactor)
 
     async def take_over(self) -> None:
         """Go on with another engine, when it has found what there is."""
         self.engine, self.observer = self.another()
-        await self.observer.until(lambda: bool(self.observer.events)).addTimeout(20, reactor)
+        await self.observer.until(lambda: bool(self.observer.events)).addTimeout(60, reactor)
 
     async def logged(self, wanted: bytes) -> bytes:
         """Return the log, followed until *wanted* is in it."""
         got = Gathered()
         following = self.engine.logs("alice.example", 100, True, got)
-        await got.until(wanted).addTimeout(20, reactor)
+        await got.until(wanted).addTimeout(60, reactor)
         following.addErrback(lambda _: None).cancel()
         return got.data
 
@@ -260,7 +260,7 @@ class DetachedTests(EngineCase):
         await self.engine.close()
         await self.take_over()
         os.killpg(int(first.id), signal.SIGTERM)
-        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(20, reactor)
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(60, reactor)
         self.assertEqual(self.observer.exits[0].id, first.id)
         self.assertIn(self.observer.exits[0].code, (143, None))
 
@@ -349,7 +349,7 @@ class DetachedTests(EngineCase):
         got = Gathered()
         following = self.engine.logs("alice.example", 100, True, got)
         await ask(first.address)
-        await got.until(b"asked").addTimeout(20, reactor)
+        await got.until(b"asked").addTimeout(60, reactor)
         following.addErrback(lambda _: None).cancel()
         await self.engine.close()
         await self.take_over()

@@ -162,6 +162,19 @@ class LockTests(Base):
             thread.join()
         self.assertEqual((len(most), max(most)), (60, 1))
 
+    def test_never_let_go_of(self):
+        """One who hangs with it is not waited for for ever: an `OSError` says which file it is."""
+        # Another descriptor is as good as another process.
+        with (
+            disk.locked(self.path),
+            self.assertRaises(OSError) as caught,
+            disk.locked(self.path, 0.01),
+        ):
+            self.fail("it was had twice")
+        self.assertIsInstance(caught.exception, TimeoutError)
+        self.assertIn("held it for too long", caught.exception.strerror)
+        self.assertEqual(caught.exception.filename, self.path)
+
     def test_released(self):
         """What is raised inside lets go of it."""
         with self.assertRaises(ZeroDivisionError), disk.locked(self.path):

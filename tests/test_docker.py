@@ -91,7 +91,7 @@ class DockerFixture:
         return self.gate.open()
 
     def wait(self, done, passing=0.0):
-        return done.addTimeout(20, reactor)
+        return done.addTimeout(60, reactor)
 
     async def end(self) -> None:
         for engine in self.engines:
@@ -153,18 +153,18 @@ class ThreadsTests(TestCase):
         return self.deaths[-1]
 
     def start(self, words=lambda words: None) -> Deferred[Instance]:
-        return self.engine.start(self.declared, words).addTimeout(10, reactor)
+        return self.engine.start(self.declared, words).addTimeout(60, reactor)
 
     def event(self, id: str) -> dict:
         attributes = {recipe.SITE: self.site, "exitCode": "9"}
         return {"Actor": {"ID": id, "Attributes": attributes}}
 
     def until(self, holds) -> Deferred[None]:
-        return self.observer.until(holds).addTimeout(10, reactor)
+        return self.observer.until(holds).addTimeout(60, reactor)
 
     async def fails(self, done: Deferred, kind: type[Exception] = EngineFailed) -> str:
         try:
-            await done.addTimeout(10, reactor)
+            await done.addTimeout(60, reactor)
         except kind as error:
             return str(error)
         raise self.failureException("It did not fail.")
@@ -299,7 +299,7 @@ class ThreadsTests(TestCase):
         self.engine.watch(self.observer)
         starting = self.start()
         await deferToThread(pull.read.wait, 10)
-        await self.engine.stop(self.site, 1).addTimeout(10, reactor)
+        await self.engine.stop(self.site, 1).addTimeout(60, reactor)
         self.assertIn("called off", await self.fails(starting))
         self.assertEqual(self.docker.made, {})
 
@@ -340,7 +340,7 @@ class ThreadsTests(TestCase):
         got = Gathered()
         following = self.engine.logs(self.site, 1, True, got)
         log.items.put(b"one")
-        await got.until(b"one").addTimeout(10, reactor)
+        await got.until(b"one").addTimeout(60, reactor)
         following.cancel()
         await self.fails(following, CancelledError)
         self.assertTrue(log.closed)
@@ -365,7 +365,7 @@ class ThreadsTests(TestCase):
     def always(self, site: str = "") -> Deferred[Instance]:
         kind = Container("lamp:7", pull="always")
         declared = Declared(site or self.site, kind, "/data/x")
-        return self.engine.start(declared, lambda words: None).addTimeout(10, reactor)
+        return self.engine.start(declared, lambda words: None).addTimeout(60, reactor)
 
     async def test_newer_image(self) -> None:
         """A server that starts with what is here is told of a newer image when that has come, and
@@ -462,13 +462,13 @@ class RealDockerTests(TestCase):
         return Declared(site, Container(**options), os.path.join(self.folder, site))
 
     def start(self, declared: Declared, words=lambda words: None) -> Deferred[Instance]:
-        return self.engine.start(declared, words).addTimeout(30, reactor)
+        return self.engine.start(declared, words).addTimeout(60, reactor)
 
     async def said(self, declared: Declared) -> list[str]:
         """Start it and return the lines that it says until it ends."""
         await self.start(declared)
         got = Gathered()
-        await self.engine.logs(declared.site, 100, True, got).addTimeout(30, reactor)
+        await self.engine.logs(declared.site, 100, True, got).addTimeout(60, reactor)
         return got.data.decode().splitlines()
 
     async def fails(self, declared: Declared) -> str:
@@ -527,7 +527,7 @@ class RealDockerTests(TestCase):
         """A server that ends for want of memory is told so."""
         script = "dd if=/dev/zero of=/dev/null bs=64M count=1"
         await self.start(self.declared(script, memory=8 << 20))
-        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(30, reactor)
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(60, reactor)
         self.assertEqual([exit.out_of_memory for exit in self.observer.exits], [True])
 
     async def test_networks(self) -> None:
@@ -613,12 +613,12 @@ class RealDockerTests(TestCase):
         def ended() -> bool:
             return self.site in [each.site for each in self.observer.exits]
 
-        await self.observer.until(ended).addTimeout(30, reactor)
+        await self.observer.until(ended).addTimeout(60, reactor)
         (end,) = [each for each in self.observer.exits if each.site == self.site]
         self.assertEqual((end.id, end.out_of_memory), (alice.id, True))
         answer = await Deferred.fromCoroutine(ask(bob.address, request)).addTimeout(5, reactor)
         self.assertIn(b"hi", answer)
-        await self.engine.stop("carol.example", 0.1).addTimeout(30, reactor)
+        await self.engine.stop("carol.example", 0.1).addTimeout(60, reactor)
 
     async def test_owners(self) -> None:
         """Two Snickers on one Docker know nothing of each other's servers, of one site even."""
@@ -653,7 +653,7 @@ class RealDockerTests(TestCase):
         await deferLater(reactor, 0.1)
         self.assertNoResult(asked)
         await self.engine.resume(self.site)
-        self.assertIn(b"hi", await asked.addTimeout(20, reactor))
+        self.assertIn(b"hi", await asked.addTimeout(60, reactor))
 
     async def test_run_as_the_server(self) -> None:
         """A command is run as the server's user, with its environment, and as confined."""
@@ -685,7 +685,7 @@ class RealDockerTests(TestCase):
         await self.start(declared)
         got = Gathered()
         following = self.engine.logs(self.site, 1, True, got)
-        await got.until(b"burnt").addTimeout(30, reactor)
+        await got.until(b"burnt").addTimeout(60, reactor)
         following.addErrback(lambda _: None).cancel()
         used = (await self.engine.loads())[self.site].processor
         self.assertGreater(used, 0.02)
@@ -708,7 +708,7 @@ class RealDockerTests(TestCase):
         """A container that somebody removed is told to have ended, and made again."""
         instance = await self.start(self.declared())
         await self.ask_docker("remove_container", instance.id, force=True)
-        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(30, reactor)
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(60, reactor)
         self.assertEqual(self.observer.exits, [Exit(self.site, instance.id, 137)])
         self.assertNotEqual((await self.start(self.declared())).id, instance.id)
 
@@ -732,7 +732,7 @@ class RealDockerTests(TestCase):
         instance = await self.start(self.declared(script, image=name))
         self.assertFalse(await self.engine.healthy(instance))
         states = []
-        while not await self.engine.healthy(instance).addTimeout(30, reactor):
+        while not await self.engine.healthy(instance).addTimeout(60, reactor):
             states.append(await deferLater(reactor, 0.05))
             self.assertLess(len(states), 400)
 
@@ -740,7 +740,7 @@ class RealDockerTests(TestCase):
         """A command that is not in the image ends at once, and the log names it."""
         said = await self.said(self.declared(command=("no-such-program",)))
         self.assertIn("no-such-program", said[-1])
-        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(30, reactor)
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(60, reactor)
         self.assertEqual([exit.code for exit in self.observer.exits], [127])
 
     async def test_words(self) -> None:
@@ -755,6 +755,32 @@ class RealDockerTests(TestCase):
         ):
             self.assertIn(words.lower(), (await self.fails(self.declared(**options))).lower())
         self.assertEqual(await self.engine.list(), [])
+
+    async def test_led_to_the_socket(self) -> None:
+        """A volume that leads, by a link, to Docker's own socket is not given away, at no start."""
+        folder = os.path.join(os.path.abspath(self.folder), "linked")
+        os.makedirs(folder)
+        declared = self.declared("sleep 1000", volumes=(f"{folder}:/x",))
+        await self.start(declared)
+        await self.engine.stop(self.site, 1)
+        os.rename(folder, folder + ".was")
+        os.symlink(os.path.dirname(docker_setup.docker_url().removeprefix("unix://")), folder)
+        self.assertIn("holds Docker's own socket", await self.fails(declared))
+
+    async def test_labels_of_an_image(self) -> None:
+        """What an image says of itself makes its container no part of another site's."""
+        name = f"snickers-test:labels-{docker_setup.RUN}"
+        labels = ("project=x", "service=web", "answers=web", "lasting=web", "site=other.example")
+        changes = [f"LABEL io.snickers.{label}" for label in labels]
+        await deferToThread(docker_setup.make_image, name, *changes)
+        self.addCleanup(docker_setup.remove_image, name)
+        instance = await self.start(self.declared("sleep 1000", image=name))
+        self.assertEqual(await self.engine.list(), [instance])
+        self.assertEqual(instance.site, self.site)
+        await self.engine.stop(self.site, 1)
+        self.assertEqual(
+            (await self.start(self.declared("sleep 1000", image=name))).id, instance.id
+        )
 
     async def test_pulled(self) -> None:
         """Images come from a registry; one that is away keeps nobody asleep."""
@@ -780,7 +806,7 @@ class RealDockerTests(TestCase):
             before = len(self.observer.notices)
             notices = self.observer.notices
             until = self.observer.until(lambda: any(words for _, words in notices[before:]))
-            return until.addTimeout(30, reactor)
+            return until.addTimeout(60, reactor)
 
         words: list[str] = []
         self.assertIn(name, await self.fails(self.declared(image=name, pull="missing")))

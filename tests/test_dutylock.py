@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,12 +30,12 @@ class DutyLockTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = os.path.join(os.path.abspath(self.mktemp()), "state", "duty.lock")
         self.lock = DutyLock(self.path, "blue")
-        self.addCleanup(self.lock.let_go)
+        self.addCleanup(self.lock.close)
 
     def test_one(self) -> None:
         """One holds it, another one does not get it until it is let go of; nobody waits."""
         other = DutyLock(self.path)
-        self.addCleanup(other.let_go)
+        self.addCleanup(other.close)
         self.assertTrue(self.lock.take())
         self.assertTrue(self.lock.take())
         self.assertFalse(other.take())
@@ -65,6 +68,47 @@ class DutyLockTests(SynchronousTestCase):
         holder.send_signal(signal.SIGKILL)
         holder.wait(60)
         self.assertTrue(self.lock.take())
+
+    def test_touches_no_disk(self) -> None:
+        """Once it is prepared neither a try, nor having it, nor letting go of it opens or writes
+        anything: who has it is written elsewhere, and only if it still has it by then."""
+        later: list[Callable[[], None]] = []
+        lock = DutyLock(self.path, "red", later.append)
+        self.addCleanup(lock.close)
+        lock.prepare()
+        self.lock.take()
+
+        def touched(*_: object, **__: object) -> NoReturn:
+            raise AssertionError("the disk is touched")
+
+        self.patch(os, "open", touched)
+        self.patch(os, "makedirs", touched)
+        self.patch(builtins, "open", touched)
+        self.assertFalse(lock.take())
+        self.lock.let_go()
+        self.assertTrue(lock.take())
+        lock.let_go()
+        (sign,) = later
+        sign()
+        self.assertTrue(lock.take())
+        with self.assertRaises(AssertionError):
+            later[1]()
+
+    def test_child(self) -> None:
+        """It is let go of although a child that was started meanwhile still has the descriptor."""
+        self.lock.take()
+        copy = os.dup(self.lock._descriptor)
+        self.addCleanup(os.close, copy)
+        self.lock.let_go()
+        other = DutyLock(self.path)
+        self.addCleanup(other.close)
+        self.assertTrue(other.take())
+
+    def test_cannot_be_prepared(self) -> None:
+        """What keeps the file from being opened is told when it is needed."""
+        os.makedirs(self.path)
+        self.lock.prepare()
+        self.assertRaises(IsADirectoryError, self.lock.take)
 
     def test_impossible(self) -> None:
         """A lock that cannot be had at all is told from one that another holds."""

@@ -29,7 +29,7 @@ HERE = Path(__file__).parent.parent
 BIG = 192 * 1024 * 1024
 """Bytes of the large download: at `RATE` it outlives the changes made meanwhile."""
 RATE = "24M"
-WITHIN = 120
+WITHIN = 600
 """Seconds for any one step; ``./run`` installs from the network in the first one."""
 
 CONFIGURATION = """
@@ -49,7 +49,8 @@ type = container
 image = {image}
 memory = 64m
 data = /data
-hold = 60s
+hold = 180s
+wake within = 180s
 env.TITLE = the title of {{host}}
 """
 

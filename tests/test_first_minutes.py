@@ -19,7 +19,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from tests import browser
 
 CHECKOUT = Path(__file__).parent.parent
-WITHIN = 30  # seconds for one step
+WITHIN = 90  # seconds for one step
 TWISTD = "from twisted.scripts.twistd import run; run()"
 SNICKERS = "from snickers.control.command import main; raise SystemExit(main())"
 

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.front_door import LOOK_EVERY, FrontDoorService, Together, drained
+from snickers.front_door import CLOSE_WITHIN, LOOK_EVERY, FrontDoorService, Together, drained
 
 
 class Reactor(Clock):
@@ -264,6 +264,9 @@ class FrontDoorServiceTests(SynchronousTestCase):
         self.noted.clear()
         done = self.service.stopService()
         self.assertIn("STOPPING=1", self.notifier.sent)
+        # How long that may take, so that nobody ends it by force before.
+        (needs,) = [s for s in self.notifier.sent if s.startswith("EXTEND_TIMEOUT_USEC=")]
+        self.assertEqual(int(needs.partition("=")[2]), (30.0 + CLOSE_WITHIN) * 1e6)
         self.reactor.pump([0.1] * 50)
         self.assertNoResult(done)
         self.assertEqual(self.noted, ["stop port", "drain"])

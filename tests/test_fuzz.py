@@ -4,6 +4,8 @@ fuzzer finds is told.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.tls.clienthello import Hello, parse
-from tests.fuzz.__main__ import fuzz
+from tests.fuzz.__main__ import fuzz, main
 from tests.fuzz.targets import HELLOS, TARGETS
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=60)
@@ -92,3 +94,21 @@ class RunTests(SynchronousTestCase):
     def test_nothing_run(self) -> None:
         """One that says nothing of its runs has run nothing."""
         self.assertFalse(self.run_with("pass")[0])
+
+    def test_all(self) -> None:
+        """Each target is run and told, in order; the first finding is the last that is told, and
+        all of it has failed then."""
+        program = (
+            "import sys\n"
+            "if sys.argv[1] == 'hpack': sys.exit(1)\n"
+            "print('Done 5 runs in 1 second(s)', file=sys.stderr)"
+        )
+        for names, status, told in (
+            (["http2", "chunks", "request_head"], 0, ["http2", "chunks", "request_head"]),
+            (["chunks", "hpack", "http2"], 1, ["chunks", "hpack"]),
+        ):
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                self.assertEqual(main(["1", *names], (sys.executable, "-c", program)), status)
+            lines = [line for line in out.getvalue().splitlines() if ": " in line]
+            self.assertEqual([line.split(":")[0] for line in lines], told)

@@ -66,7 +66,7 @@ class HeldTests(TestCase):
         self.patch(signal, "pidfd_send_signal", refuse)
 
     async def ended(self, each: Held) -> None:
-        await each.ended.addTimeout(20, reactor)
+        await each.ended.addTimeout(60, reactor)
 
     async def test_ended(self) -> None:
         """It hears of the end, though the process is nobody's child here."""

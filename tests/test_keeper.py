@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from snickers.interfaces.alarm import IAlarm
+from snickers.teams.ends import WATCHDOG
 from snickers.teams.keeper import Keeper
-from snickers.teams.machine import GIVE_WITHIN, PROVE_WITHIN, STEADY
+from snickers.teams.moves import GIVE_WITHIN, PROVE_WITHIN, STEADY
 from snickers.teams.pair import Pair, Stage
 from snickers.teams.processes import CannotStart
 from snickers.teams.record import Process
@@ -248,6 +249,71 @@ class KeeperTests(SynchronousTestCase):
         self.assertEqual(self.teams[1].signals, [signal.SIGTERM])
         self.clock.advance(30.0)
         self.assertEqual(self.teams[1].signals, [signal.SIGTERM, signal.SIGKILL])
+
+    def test_hangs(self) -> None:
+        """One that has said that it lives, and does not any more, is made to end, and by force if
+        it does not; the one that stands by takes over at once."""
+        blue, red = self.trial()
+        self.say(red, "WATCHDOG=1")
+        self.clock.pump([1.0] * int(WATCHDOG))
+        self.assertEqual(red.signals[-1], signal.SIGABRT)
+        self.assertEqual(blue.signals, [signal.SIGUSR1, signal.SIGUSR2])
+        words = "red hung and was ended on trial: blue has taken over again"
+        self.assertEqual(self.alarms.now, {"team taken back": words})
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(red.signals[-1], signal.SIGKILL)
+
+    def test_listens_first(self) -> None:
+        """Before silence counts, what has been told by now is heard, however late the keeper is."""
+        _, red = self.trial()
+        self.say(red, "WATCHDOG=1")
+        heard: list[float] = []
+
+        def listen() -> None:
+            heard.append(self.clock.seconds())
+            self.say(red, "STATUS=serving")
+
+        self.keeper.listen = listen
+        before = list(red.signals)
+        for _ in range(5):
+            self.clock.advance(1000.0)
+        self.assertEqual((red.signals, len(heard)), (before, 5))
+
+        def fault() -> None:
+            raise RuntimeError("a fault")
+
+        self.keeper.listen = fault
+        self.clock.pump([1.0] * int(WATCHDOG))
+        self.assertEqual(red.signals[-1], signal.SIGABRT)
+        self.assertGreater(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_does_not_end(self) -> None:
+        """A team that does not end is asked once more, after `drain within` and a margin, and then
+        killed; what the configuration says counts."""
+        self.keeper.configured(math.inf, 600.0)
+        blue, _ = self.trial()
+        self.keeper.ask("commit", Asker())
+        ends = [signal.SIGUSR1, signal.SIGTERM]
+        self.clock.advance(600.0)
+        self.assertEqual(blue.signals, ends)
+        self.clock.pump([1.0] * 60)
+        self.assertEqual(blue.signals, [*ends, signal.SIGTERM])
+        self.clock.pump([1.0] * 10)
+        self.assertEqual(blue.signals, [*ends, signal.SIGTERM, signal.SIGKILL])
+
+    def test_told_again(self) -> None:
+        """A team that repeats how it stands changes nothing, and nothing is written for it; one
+        that repeats that it ends is heard if that was missed."""
+        blue, red = self.trial()
+        self.say(red, "WATCHDOG=1")
+        before = self.changes, self.keeper.pair.stage, list(red.signals), list(blue.signals)
+        for _ in range(3):
+            self.say(red, "WATCHDOG=1", "READY=1", "X_SNICKERS_DUTY=1")
+            self.say(blue, "READY=1", "X_SNICKERS_VERSION=1.0", "X_SNICKERS_DUTY=0")
+        after = self.changes, self.keeper.pair.stage, list(red.signals), list(blue.signals)
+        self.assertEqual(before, after)
+        self.say(red, "WATCHDOG=1", "STOPPING=1")
+        self.assertEqual(blue.signals[-1], signal.SIGUSR2)
 
     def test_no_timer_without_need(self) -> None:
         """A keeper whose team serves steadily has nothing to wake up for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -105,6 +106,21 @@ class KeeperClientTests(SynchronousTestCase):
         listening.close()
         with self.assertRaises(NoKeeper):
             KeeperClient(self.path).status()
+
+    def test_socket_is_gone(self) -> None:
+        """A keeper whose socket was removed is not said to be away: another one could not start."""
+        lock = self.folder / "keeper.lock"
+        self.addCleanup(lock.unlink, missing_ok=True)
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with self.assertRaises(Lost) as caught:
+                KeeperClient(self.path).status()
+            self.assertIn(
+                f"'kill -USR2 {os.getpid()}' has it make that anew", str(caught.exception)
+            )
+        with self.assertRaises(NoKeeper):
+            KeeperClient(self.path).status()
+        lock.unlink()
 
     def test_denied(self) -> None:
         """Another user's keeper is said to be so."""

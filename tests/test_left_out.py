@@ -5,10 +5,15 @@ from __future__ import annotations
 import faulthandler
 import io
 import os
+import subprocess
+import sys
 import unittest
+from pathlib import Path
 
+from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import left_out as left_out_module
 from tests.left_out import PlainReporter, left_out
 
 
@@ -87,6 +92,25 @@ class LeftOutTests(SynchronousTestCase):
 
     def test_nothing_ran(self) -> None:
         """A run without a test is no success."""
+        self.patch(left_out_module, "reactor", MemoryReactor())
         reporter, lines = self.report()
         self.assertFalse(reporter.wasSuccessful())
         self.assertEqual(lines[-2:], ["No test ran.", "0 passed, 0 failed, 0 skipped"])
+
+    def test_nothing_ran_in_several(self) -> None:
+        """Nor is one in several processes, and it ends."""
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "twisted.trial", "--reporter=plain", "-j2"),
+                *(f"--temp-directory={Path(self.mktemp()).absolute()}", "tests.descriptors"),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+            timeout=120,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        told = done.stdout.splitlines()
+        self.assertEqual(told[-2:], ["No test ran.", "0 passed, 0 failed, 0 skipped"])

@@ -31,7 +31,7 @@ async def until(holds: Any) -> None:
 class LendingTests(TestCase):
     """What the other team can ask and tell."""
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         self.folder = os.path.join(os.path.abspath(self.mktemp()), "x" * 60, "teams")

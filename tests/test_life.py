@@ -91,3 +91,11 @@ class MoveTests(SynchronousTestCase):
             (evolve(nothing, engine=False), Phase.AWAY),
         ):
             self.assertIs(settle(state, 5.0)[0].phase, phase)
+
+    def test_settled_says_nothing_old(self):
+        """What went wrong before is not said of a server that is asleep; where it waits for the
+        engine, it is."""
+        words = "Docker cannot be reached."
+        found = State(LIFE, "fp", engine=True, detail=words)
+        self.assertEqual(settle(found, 5.0)[0].detail, "")
+        self.assertEqual(settle(evolve(found, engine=False), 5.0)[0].detail, words)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from threading import Event, Thread
 from typing import Any
 from unittest.mock import patch
 
@@ -226,6 +227,29 @@ class InheritedTests(TestCase):
             ),
             {"https": [200, 202], "http": [201]},
         )
+
+    def test_made_blocking(self) -> None:
+        """Nobody is held up while accepting when another process that has the same socket makes it
+        block, as systemd does whenever it hands it to one more."""
+        (sock,) = inherited({"LISTEN_FDS": "1"}, self.first)["unknown"]
+        self.addCleanup(sock.detach)
+        os.set_blocking(self.sockets[0].fileno(), True)
+        self.assertTrue(os.get_blocking(sock.fileno()))
+        nobody = Event()
+
+        def accept() -> None:
+            try:
+                sock._accept()  # type: ignore[attr-defined]
+            except BlockingIOError:
+                nobody.set()
+
+        thread = Thread(target=accept)
+        thread.start()
+        thread.join(5)
+        if thread.is_alive():
+            socket.create_connection(sock.getsockname()).close()
+            thread.join()
+        self.assertTrue(nobody.is_set())
 
     def test_as_started(self) -> None:
         """How the process was started is known, whoever has looked at its environment since."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from itertools import product
 
-from attrs import evolve
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -13,24 +12,23 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.teams import machine
 from snickers.teams import pair as p
-from snickers.teams.machine import (
+from snickers.teams.ends import WATCHDOG
+from snickers.teams.machine import LEAVE_WITHIN, TABLE, step
+from snickers.teams.moves import (
+    DRAIN_MARGIN,
     DUTY,
     ENDED,
     GIVE_WITHIN,
     KILL_AFTER,
-    LEAVE_WITHIN,
     PAUSES,
     PROVE_WITHIN,
-    SHORT_PAUSE,
     STEADY,
-    TABLE,
     TAKE_WITHIN,
     TAKEN_BACK,
-    step,
 )
 from snickers.teams.pair import Pair, Stage, due
 
-HEARD = ("proved", "gave", "took", "ended", "stopping")
+HEARD = ("proved", "gave", "took", "ended", "stopping", "beat")
 
 
 class Dialogue:
@@ -96,113 +94,6 @@ class TableTests(SynchronousTestCase):
                 self.assertEqual((talk.tell(event), talk.pair), ([], before))
 
 
-class StartTests(SynchronousTestCase):
-    def test_good_team_first(self) -> None:
-        """The good team is started, to serve; it serves when it has proven itself."""
-        talk = Dialogue()
-        talk.pair = evolve(talk.pair, good="red")
-        self.assertEqual(talk.tell(p.Passed()), [p.Spawn(1, "red", False)])
-        self.assertEqual(talk.pair.stage, Stage.OPENING)
-        self.assertEqual(talk.tell(p.Proved(1)), [p.Done("red serves")])
-        self.assertEqual(talk.pair.stage, Stage.SERVING)
-
-    def test_never_ready(self) -> None:
-        """One that does not prove itself in time is ended by force, and another one is started."""
-        talk = Dialogue()
-        talk.tell(p.Passed())
-        words = f"blue has not proven itself within {PROVE_WITHIN:g} s"
-        self.assertEqual(
-            talk.wait(PROVE_WITHIN),
-            [p.Kill(1), p.Raise(ENDED, words), p.Failed(words), p.Spawn(2, "blue", False)],
-        )
-
-    def test_pauses(self) -> None:
-        """Who ends in its first minutes is started again after growing pauses; from the third
-        time on by turns with the other team."""
-        talk = Dialogue()
-        talk.tell(p.Passed())
-        started = []
-        for number in range(len(PAUSES) + 2):
-            began = talk.now
-            commands = talk.tell(p.Ended(number + 1, "ended with status 1"))
-            while not any(isinstance(c, p.Spawn) for c in commands):
-                commands = talk.wait(1.0)
-            (spawn,) = (c for c in commands if isinstance(c, p.Spawn))
-            started.append((spawn.team, talk.now - began))
-        self.assertEqual(
-            started,
-            [
-                ("blue", 0.0),
-                ("blue", 1.0),
-                ("red", 2.0),
-                ("blue", 5.0),
-                ("red", 10.0),
-                ("blue", 30.0),
-                ("red", 60.0),
-                ("blue", 60.0),
-                ("red", 60.0),
-            ],
-        )
-
-    def test_short_pauses(self) -> None:
-        """One that had proven itself is never waited for long, however often it is killed."""
-        talk = Dialogue()
-        talk.tell(p.Passed())
-        for number in range(1, 20):
-            talk.tell(p.Proved(number))
-            talk.tell(p.Ended(number, "was ended by SIGKILL"))
-            talk.wait(SHORT_PAUSE)
-            self.assertEqual(talk.pair.stage, Stage.OPENING)
-        # Neither is one that fails once after that.
-        self.assertIsInstance(talk.tell(p.Ended(20, "ended with status 1"))[-1], p.Spawn)
-
-    def test_steady(self) -> None:
-        """A team that has served for some minutes is good: its end is a first one again, and what
-        was alarmed about is over."""
-        talk = Dialogue()
-        talk.tell(p.Passed())
-        for number in (1, 2):
-            talk.tell(p.Ended(number, "ended with status 1"))
-            talk.wait(1.0)
-        talk.tell(p.Proved(3))
-        done = talk.wait(STEADY)
-        self.assertIn(p.Clear(ENDED), done)
-        self.assertEqual(talk.pair.failures, 0)
-        self.assertIn(p.Spawn(4, "blue", False), talk.tell(p.Ended(3, "was ended by SIGKILL")))
-
-    def test_the_other_becomes_good(self) -> None:
-        """A team that had to stand in, and has served for some minutes, is the good one."""
-        talk = Dialogue()
-        talk.tell(p.Passed())
-        for number in (1, 2, 3):
-            talk.tell(p.Ended(number, "ended with status 1"))
-            talk.wait(2.0)
-        self.assertEqual(talk.pair.live and talk.pair.live.team, "red")
-        talk.tell(p.Proved(4))
-        self.assertEqual(talk.pair.good, "blue")
-        talk.wait(STEADY)
-        self.assertEqual(talk.pair.good, "red")
-
-    def test_asked_to_end(self) -> None:
-        """A lone team that somebody asks to end is followed at once, while it finishes what it
-        has open, however often that is."""
-        talk = Dialogue().serving()
-        for number in range(1, 9):
-            self.assertEqual(talk.tell(p.Stopping(number))[-1], p.Spawn(number + 1, "blue", False))
-            talk.tell(p.Proved(number + 1))
-        self.assertEqual(len(talk.pair.ending), 8)
-
-    def test_switch_while_down(self) -> None:
-        """While the good team fails again and again a person can have the other one started."""
-        talk = Dialogue()
-        talk.tell(p.Passed())
-        for number in (1, 2):
-            talk.tell(p.Ended(number, "ended with status 1"))
-        self.assertEqual(talk.pair.stage, Stage.DOWN)
-        self.assertEqual(talk.tell(p.AskedSwitch()), [p.Spawn(3, "red", False)])
-        self.assertEqual(talk.tell(p.Proved(3)), [p.Done("red serves")])
-
-
 class SwitchTests(SynchronousTestCase):
     def test_whole(self) -> None:
         """The other proves itself, the live one stands by, the other accepts, and is on trial."""
@@ -211,7 +102,7 @@ class SwitchTests(SynchronousTestCase):
         self.assertEqual(talk.tell(p.Proved(2)), [p.StandBy(1)])
         self.assertEqual(talk.tell(p.Gave(1)), [p.Accept(2)])
         words = "red serves; blue stands by until commit or rollback"
-        self.assertEqual(talk.tell(p.Took(2)), [p.Clear(TAKEN_BACK), p.Done(words)])
+        self.assertEqual(talk.tell(p.Took(2)), [p.Done(words)])
         self.assertEqual(talk.pair.stage, Stage.TRIAL)
         self.assertEqual(talk.wait(1e9), [])
 
@@ -443,6 +334,58 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(talk.tell(p.AskedEnd())[-1], p.Quit())
 
 
+class OverTests(SynchronousTestCase):
+    """What was alarmed about is over when it is."""
+
+    def test_ends(self) -> None:
+        """That a team has ended: when one has served for its first minutes, on trial, too."""
+        talk = Dialogue().serving()
+        talk.tell(p.Ended(1, "was ended by SIGKILL"))
+        talk.tell(p.Proved(2))
+        talk.wait(10.0)
+        talk.tell(p.AskedSwitch())
+        talk.tell(p.Proved(3))
+        talk.tell(p.Gave(2))
+        talk.wait(5.0)
+        talk.tell(p.Took(3))
+        self.assertEqual(talk.wait(STEADY - 0.1), [])
+        self.assertEqual(talk.wait(0.1), [p.Clear(ENDED)])
+        self.assertEqual((talk.pair.stage, talk.wait(1e6)), (Stage.TRIAL, []))
+
+    def test_duty(self) -> None:
+        """That a team has not taken duty: when it has, or another one, or when it has gone."""
+
+        def without_duty() -> Dialogue:
+            talk = Dialogue().taking()
+            talk.tell(p.Ended(2, "ended"))
+            self.assertEqual([type(c) for c in talk.wait(TAKE_WITHIN)], [p.Raise])
+            self.assertEqual(talk.pair.raised, {DUTY})
+            return talk
+
+        self.assertEqual(without_duty().tell(p.Took(1)), [p.Clear(DUTY)])
+        talk = without_duty()
+        talk.tell(p.AskedSwitch())
+        talk.tell(p.Proved(3))
+        talk.tell(p.Gave(1))
+        self.assertEqual(talk.tell(p.Took(3))[0], p.Clear(DUTY))
+        talk = without_duty()
+        self.assertEqual(talk.tell(p.Ended(1, "ended"))[0], p.Clear(DUTY))
+        talk = without_duty()
+        talk.tell(p.Beat(1))
+        self.assertEqual(talk.wait(WATCHDOG)[:2], [p.Abort(1), p.Clear(DUTY)])
+
+    def test_taken_back(self) -> None:
+        """That a newcomer was taken back: when one has taken over after it."""
+        talk = Dialogue().trial()
+        talk.tell(p.Ended(2, "ended"))
+        talk.tell(p.Took(1))
+        self.assertEqual(talk.wait(1e6), [])
+        talk.tell(p.AskedSwitch())
+        talk.tell(p.Proved(3))
+        talk.tell(p.Gave(1))
+        self.assertEqual(talk.tell(p.Took(3))[0], p.Clear(TAKEN_BACK))
+
+
 class World(RuleBasedStateMachine):
     """Teams that do anything at any time, a person who asks for anything, and what must hold."""
 
@@ -452,6 +395,9 @@ class World(RuleBasedStateMachine):
         self.pair = Pair(until=0.0)
         self.accepting: dict[int, bool] = {}
         """Which processes there are, and whether each was last told to accept."""
+        self.heard_at: dict[int, float] = {}
+        """When each that has ever beaten was last heard."""
+        self.killed: set[int] = set()
         self.waiting = 0
         self.feed(p.Passed())
 
@@ -462,6 +408,8 @@ class World(RuleBasedStateMachine):
             self.accepting.pop(event.id, None)
         if isinstance(event, p.Stopping):
             self.accepting[event.id] = False
+        if isinstance(event, p.Beat) or (isinstance(event, p.Told) and event.id in self.heard_at):
+            self.heard_at[event.id] = self.now
         self.pair, commands = step(before, event, self.now)
         asked = isinstance(event, p.Asked) and not isinstance(event, p.AskedEnd)
         for command in commands:
@@ -469,7 +417,9 @@ class World(RuleBasedStateMachine):
                 case p.Spawn(id, _, stand_by):
                     assert id not in self.accepting
                     self.accepting[id] = not stand_by
-                case p.StandBy(id) | p.End(id) | p.Kill(id):
+                case p.StandBy(id) | p.End(id) | p.Kill(id) | p.Abort(id):
+                    if isinstance(command, p.Kill):
+                        self.killed.add(id)
                     if not isinstance(command, p.StandBy):
                         self.may_end(before, event, id)
                     if id in self.accepting:
@@ -495,11 +445,21 @@ class World(RuleBasedStateMachine):
         assert (
             isinstance(event, p.AskedEnd)
             or before.stage is Stage.LEAVING
-            # It has never served...
+            # It hangs...
+            or (isinstance(event, p.Passed) and self.silence(id) >= WATCHDOG - 1e-6)
+            # ...or has never served...
             or (before.stage is Stage.OPENING and isinstance(event, p.Passed))
             # ...or another one does by now.
             or (isinstance(event, p.Took) and before.stage is Stage.TAKING)
         ), (before, event)
+
+    def silence(self, id: int) -> float:
+        """How long one that beats has not been heard."""
+        return self.now - self.heard_at.get(id, math.inf)
+
+    @rule(within=st.sampled_from([1.0, 30.0, 3600.0]))
+    def configured(self, within: float) -> None:
+        self.feed(p.Configured(within))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 2.0, 10.0, 60.0, 400.0]))
     def time(self, seconds: float) -> None:
@@ -525,7 +485,9 @@ class World(RuleBasedStateMachine):
             case "ended":
                 self.feed(p.Ended(id, "ended"))
             case "stopping":
-                self.feed(p.Stopping(id))
+                self.feed(p.Stopping(id, within=1000.0 if which % 2 else None))
+            case "beat":
+                self.feed(p.Beat(id))
 
     @rule(
         which=st.integers(0, 9),
@@ -580,6 +542,14 @@ class World(RuleBasedStateMachine):
     def knows_all(self) -> None:
         """The pair's members are the processes there are, and what it thinks of them is so."""
         assert {m.id: m.accepts for m in self.pair.members()} == self.accepting
+
+    @invariant()
+    def nobody_is_waited_for_for_ever(self) -> None:
+        """Whoever is to end is killed at last; whoever beats is not silent for long."""
+        for member in self.pair.ending:
+            assert member.kill_at <= self.now + 3600.0 + DRAIN_MARGIN or member.id in self.killed
+        for one in (self.pair.live, self.pair.other):
+            assert one is None or not one.beats or self.silence(one.id) <= WATCHDOG + 1e-6
 
     @invariant()
     def everybody_is_answered(self) -> None:

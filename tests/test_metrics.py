@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import socket
 import tempfile
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 from urllib.request import urlopen
 
@@ -14,7 +17,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from snickers.control.metrics import MetricsService, exposition
+from snickers.control import metrics as metrics_module
+from snickers.control.metrics import MetricsService, Scribe, exposition
 from snickers.interfaces.front_door import Metrics
 from snickers.interfaces.traffic import BOUNDS, Traffic
 from tests.control_fake import FakeFrontDoor
@@ -119,6 +123,80 @@ class ExpositionTests(SynchronousTestCase):
     def test_odd_names(self) -> None:
         """A name is data, whatever it is made of."""
         self.assertEqual(self.samples["snickers_connections", f"site={ODD}"], 0)
+
+
+class Threadless:
+    """A reactor whose threads' words wait until somebody lets them through."""
+
+    def __init__(self) -> None:
+        self.told: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def callFromThread(self, what: Callable[..., None], *arguments: Any) -> None:
+        self.told.put(lambda: what(*arguments))
+
+    def hear(self) -> None:
+        """Wait for one word and do it."""
+        self.told.get(timeout=60)()
+
+
+class ScribeTests(SynchronousTestCase):
+    """The text is made apart."""
+
+    def setUp(self) -> None:
+        self.reactor = Threadless()
+        self.scribe = Scribe(self.reactor)
+        self.looks = 0
+
+    def look(self) -> Metrics:
+        self.looks += 1
+        return METRICS
+
+    def test_apart(self) -> None:
+        """It is looked at once, when asked; the text comes from a thread."""
+        threads: list[str] = []
+        made = exposition(METRICS)
+
+        def note(metrics: Metrics) -> bytes:
+            threads.append(threading.current_thread().name)
+            return made
+
+        self.patch(metrics_module, "exposition", note)
+        done = self.scribe.text(self.look)
+        self.assertEqual(self.looks, 1)
+        self.assertNoResult(done)
+        self.reactor.hear()
+        self.assertEqual(self.successResultOf(done), made)
+        self.assertEqual(threads, ["metrics"])
+
+    def test_together(self) -> None:
+        """Who asks while a text is made gets the next one, with all who do."""
+        first = self.scribe.text(self.look)
+        others = [self.scribe.text(self.look) for _ in range(5)]
+        self.assertEqual(self.looks, 1)
+        self.reactor.hear()
+        self.assertTrue(self.successResultOf(first))
+        self.assertEqual(self.looks, 2)
+        self.reactor.hear()
+        for other in others:
+            self.assertTrue(self.successResultOf(other))
+        self.assertEqual(self.looks, 2)
+        again = self.scribe.text(self.look)
+        self.reactor.hear()
+        self.assertTrue(self.successResultOf(again))
+
+    def test_broken(self) -> None:
+        """What cannot be looked at, or made, fails for who asked, and not for the next one."""
+
+        def broken() -> Metrics:
+            raise RuntimeError
+
+        self.failureResultOf(self.scribe.text(broken), RuntimeError)
+        failing = self.scribe.text(lambda: Metrics({}, {}, {}, {}))
+        self.reactor.hear()
+        self.failureResultOf(failing, KeyError)
+        done = self.scribe.text(self.look)
+        self.reactor.hear()
+        self.assertTrue(self.successResultOf(done))
 
 
 class ServiceTests(TestCase):

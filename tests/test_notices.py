@@ -43,6 +43,17 @@ class EventsTests(SynchronousTestCase):
             ],
         )
 
+    def test_as_systemd_has_it(self) -> None:
+        """A sign of life, and how long an end takes at the most, wherever that stands."""
+        self.assertEqual(events(4, b"WATCHDOG=1\nREADY=1"), [p.Beat(4), p.Proved(4)])
+        for data in (
+            b"STOPPING=1\nEXTEND_TIMEOUT_USEC=45000000",
+            b"EXTEND_TIMEOUT_USEC=45000000\nSTOPPING=1",
+        ):
+            self.assertEqual(events(4, data), [p.Stopping(4, within=45.0)])
+        self.assertEqual(events(4, b"STOPPING=1\nEXTEND_TIMEOUT_USEC=x"), [p.Stopping(4)])
+        self.assertEqual(events(4, b"WATCHDOG=trigger\nEXTEND_TIMEOUT_USEC=1"), [])
+
     def test_not_understood(self) -> None:
         """What is of another version, or nonsense, is left out; the rest counts."""
         data = (

@@ -225,7 +225,7 @@ class SettingsTests(SynchronousTestCase):
 class NamesTests(TestCase):
     """Look-ups, on the real reactor."""
 
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         self.plane = make(self, reactor)

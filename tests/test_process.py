@@ -130,7 +130,7 @@ class ProcessFixture:
     find = lose
 
     def wait(self, done, passing=0.0):
-        return done.addTimeout(20, reactor) if not done.called else done
+        return done.addTimeout(60, reactor) if not done.called else done
 
     async def end(self) -> None:
         for engine in self.engines:
@@ -169,7 +169,7 @@ async def end_all(state: str) -> None:
     last = ProcessEngine(reactor, state)
     observer = RecordingObserver()
     last.watch(observer)
-    await observer.until(lambda: bool(observer.events)).addTimeout(20, reactor)
+    await observer.until(lambda: bool(observer.events)).addTimeout(60, reactor)
     await last.close()
 
 
@@ -212,7 +212,7 @@ class EngineCase(TestCase):
         return self.declared(sys.executable, "-I", "-S", "-c", program, **options)
 
     def start(self, declared: Declared) -> Deferred[Instance]:
-        return self.engine.start(declared, lambda words: None).addTimeout(20, reactor)
+        return self.engine.start(declared, lambda words: None).addTimeout(60, reactor)
 
     async def fails(self, declared: Declared) -> str:
         try:
@@ -226,7 +226,7 @@ class EngineCase(TestCase):
         await self.start(declared)
         got = Gathered()
         following = self.engine.logs("alice.example", 100, True, got)
-        await got.until(wanted).addTimeout(20, reactor)
+        await got.until(wanted).addTimeout(60, reactor)
         following.addErrback(lambda _: None).cancel()
         return got.data
 
@@ -487,7 +487,7 @@ class WhateverItOutlives:
         )
         child = int(await self.said(declared))
         os.kill(int((await self.there())[0].id), signal.SIGKILL)
-        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(20, reactor)
+        await self.observer.until(lambda: bool(self.observer.exits)).addTimeout(60, reactor)
         self.assertTrue(_alive(child))
         await self.start(self.declared("sleep", "60"))
         self.assertFalse(_alive(child))
@@ -495,7 +495,7 @@ class WhateverItOutlives:
     async def test_output_of_the_dead(self) -> None:
         """What a server said before it crashed can be read afterwards."""
         await self.start(self.declared("sh", "-c", "echo dying; exit 1"))
-        await self.engine.logs("alice.example", 0, True, Gathered()).addTimeout(20, reactor)
+        await self.engine.logs("alice.example", 0, True, Gathered()).addTimeout(60, reactor)
         got = Gathered()
         await self.engine.logs("alice.example", 10, False, got)
         self.assertEqual(got.data, b"dying\n")
@@ -514,7 +514,7 @@ class WhateverItOutlives:
 
         self.patch(pace.Pace, "_rested", note)
         await self.start(self.declared("sh", "-c", "yes | head -c 400000; echo end"))
-        await self.engine.logs("alice.example", 0, True, Gathered()).addTimeout(20, reactor)
+        await self.engine.logs("alice.example", 0, True, Gathered()).addTimeout(60, reactor)
         got = Gathered()
         await self.engine.logs("alice.example", 1, False, got)
         self.assertEqual(got.data, b"end\n")
@@ -524,7 +524,7 @@ class WhateverItOutlives:
         """A cancelled start leaves nothing running."""
         starting = self.engine.start(self.declared("sleep", "60"), lambda words: None)
         starting.addErrback(lambda _: None).cancel()
-        await self.engine.stop("alice.example", 5).addTimeout(20, reactor)
+        await self.engine.stop("alice.example", 5).addTimeout(60, reactor)
         self.assertEqual(await self.there(), [])
 
     async def test_stop_cancelled(self) -> None:
@@ -567,14 +567,14 @@ class ProcessEngineTests(WhateverItOutlives, EngineCase):
                 )
             )
         )
-        await self.engine.close().addTimeout(20, reactor)
+        await self.engine.close().addTimeout(60, reactor)
         self.assertFalse(_alive(child))
 
     async def test_left_behind(self) -> None:
         """What a killed Snickers left behind has ended before the next one says ``found``."""
         pid = await self.leave_behind()
         _, observer = self.another()
-        await observer.until(lambda: bool(observer.events)).addTimeout(20, reactor)
+        await observer.until(lambda: bool(observer.events)).addTimeout(60, reactor)
         self.assertFalse(_alive(pid))
 
     async def leave_behind(self) -> int:

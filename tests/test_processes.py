@@ -59,6 +59,15 @@ class EnvironmentTests(SynchronousTestCase):
         standing = environment(base, "red", "/s/notify.sock", ["https"], True)
         self.assertEqual(standing["SNICKERS_STAND_BY"], "1")
 
+    def test_watchdog(self) -> None:
+        """It is told within which time to say that it lives: not what the keeper is told itself."""
+        base = {"WATCHDOG_USEC": "5", "WATCHDOG_PID": "1"}
+        made = environment(base, "red", "/s/notify.sock", ["https"], False, 30.0)
+        self.assertEqual(made["WATCHDOG_USEC"], "30000000")
+        self.assertNotIn("WATCHDOG_PID", made)
+        made = environment(base, "red", "/s/notify.sock", ["https"], False)
+        self.assertNotIn("WATCHDOG_USEC", made)
+
     def test_program(self) -> None:
         """A folder without a team is told of in words."""
         folder = Path(self.mktemp()).absolute()

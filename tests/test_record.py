@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.teams import pair as p
-from snickers.teams.machine import STEADY
+from snickers.teams.ends import LOOK_AGAIN, WATCHDOG
+from snickers.teams.moves import DRAIN_MARGIN, ENDED, STEADY
 from snickers.teams.pair import Member, Pair, Purpose, Stage, Trial
 from snickers.teams.record import Process, Record, read, taken_up, without_members, write
 
@@ -42,6 +43,34 @@ class TextTests(SynchronousTestCase):
         busy = evolve(SERVING, live=evolve(BLUE, answers=7, errors=1, open=3))
         self.assertEqual(read(write(record(busy))), record(SERVING))
 
+    def test_alarms(self) -> None:
+        """What a person was told and still holds is kept; damage to that loses nothing else."""
+        alarms = (("team taken back", "red erred; blue takes over again", 1e9),)
+        held = evolve(SERVING, raised=frozenset({"team taken back"}), calm_at=77.0)
+        left = evolve(record(held), alarms=alarms)
+        self.assertEqual(read(write(left)), left)
+        for damage in (None, 7, [["kind"]], [["kind", "words", "soon"]]):
+            told = json.loads(write(left))
+            told["alarms"] = damage
+            found = read(json.dumps(told).encode())
+            assert found is not None
+            self.assertEqual((found.alarms, found.processes), ((), left.processes))
+
+    def test_of_an_older_version(self) -> None:
+        """What an older keeper left says nothing of alarms, of signs of life, or of when who ends
+        has to have."""
+        ending = evolve(RED, id=9, accepts=False, serves=1.0)
+        told = json.loads(write(record(evolve(TRIAL, ending=(ending,)))))
+        del told["alarms"], told["calm_at"]
+        for member in (told["live"], told["other"], *told["ending"]):
+            for name in ("look_at", "doubted", "beats", "urged", "stopping"):
+                del member[name]
+        found = read(json.dumps(told).encode())
+        assert found is not None
+        self.assertEqual(found.pair.live, TRIAL.live)
+        pair, _ = taken_up(found.pair, [1, 2, 9], NOW)
+        self.assertEqual(pair.ending[0].kill_at, NOW + pair.drain_within + DRAIN_MARGIN)
+
     def test_of_a_later_version(self) -> None:
         """What a later keeper writes besides is left out; another format is not guessed at."""
         told = json.loads(write(record(SERVING)))
@@ -59,10 +88,22 @@ class TextTests(SynchronousTestCase):
             if found is not None:
                 self.assertIn(found.pair.good, p.TEAMS)
 
+    def test_too_deep(self) -> None:
+        """What nests too deep says nothing, and does not end who reads it."""
+        self.assertIsNone(read(b"[" * 100_000))
+
     def test_after_a_boot(self) -> None:
         """Which team is good outlives a boot; no process does."""
         left = without_members(record(evolve(TRIAL, good="red")))
         self.assertEqual(left.pair, Pair(good="red", next_id=3))
+
+    def test_alarms_after_a_boot(self) -> None:
+        """An alarm about an end is over when a team has served for its first minutes after it."""
+        held = evolve(SERVING, raised=frozenset({ENDED}), calm_at=9e9)
+        alarms = ((ENDED, "blue was ended by SIGKILL", 1e9),)
+        left = without_members(evolve(record(held), alarms=alarms))
+        self.assertEqual((left.alarms, left.pair.raised), (alarms, {ENDED}))
+        self.assertLess(left.pair.calm_at, NOW)
 
 
 class TakenUpTests(SynchronousTestCase):
@@ -91,6 +132,24 @@ class TakenUpTests(SynchronousTestCase):
         )
         self.assertEqual((pair.stage, pair.other), (Stage.SERVING, None))
         self.assertEqual(commands, (p.StandBy(2), p.End(2), p.Accept(1)))
+
+    def test_watched(self) -> None:
+        """Nobody counts as silent for what was said while no keeper listened; who has said that it
+        lives is held to it from now on."""
+        beating = evolve(BLUE, beats=True, look_at=NOW - 100.0, doubted=True)
+        pair, _ = taken_up(evolve(SERVING, live=beating), [1], NOW)
+        assert pair.live is not None
+        self.assertEqual(
+            (pair.live.look_at, pair.live.doubted), (NOW + WATCHDOG - LOOK_AGAIN, False)
+        )
+        pair, _ = taken_up(SERVING, [1], NOW)
+        self.assertEqual(pair.live and pair.live.look_at, math.inf)
+
+    def test_one_that_ends(self) -> None:
+        """The time by which it should have ended holds on."""
+        ending = evolve(RED, id=3, kill_at=NOW + 5.0)
+        pair, _ = taken_up(evolve(SERVING, ending=(ending,), next_id=4), [1, 3], NOW)
+        self.assertEqual(pair.ending[0].kill_at, NOW + 5.0)
 
     def test_opening(self) -> None:
         """One that is being started serves by itself: a signal that it has no handler for yet would

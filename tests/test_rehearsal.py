@@ -14,8 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.duty import rehearsal
 from snickers.duty.rehearsal import (
+    ASK_WITHIN,
     CERTIFICATES_WITHIN,
     ENGINE_WITHIN,
+    PORTS_WITHIN,
+    PROOF_WITHIN,
+    START_WITHIN,
     WORKERS_WITHIN,
     Rehearsal,
     knock_http,
@@ -23,6 +27,7 @@ from snickers.duty.rehearsal import (
 )
 from snickers.duty.shift import Unproven
 from snickers.interfaces.engine import IEngineObserver
+from snickers.teams.moves import PROVE_WITHIN
 from snickers.testing import MemoryEngine
 from snickers.tls.credentials import CertificateUnavailable
 from tests.test_credentials import make_pair
@@ -67,6 +72,8 @@ class RehearsalTests(SynchronousTestCase):
         self.in_use: set[str] | None = {"a.example", "b.example"}
         self.bad: set[str] = set()
         self.slow = False
+        self.hangs = ""
+        self.calls = 0
         self.loaded: list[str] = []
         self.doubles: list[Any] = []
         self.workers: Deferred[None] = succeed(None)
@@ -89,9 +96,10 @@ class RehearsalTests(SynchronousTestCase):
         return Deferred() if self.slow else succeed(None)
 
     def run_it(self) -> Deferred[None]:
+        self.calls = 0
         return Rehearsal(
             self.clock,
-            maybeDeferred,
+            self.in_thread,
             lambda: self.names,
             self.load,
             lambda: self.in_use,
@@ -100,6 +108,14 @@ class RehearsalTests(SynchronousTestCase):
             lambda: self.workers,
             lambda: self.engine,
         ).run()
+
+    def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Run *function*, or never: asking is the first thing, looking the second, then come the
+        ports."""
+        self.calls += 1
+        if self.hangs == {1: "ask", 2: "look"}.get(self.calls, "knock"):
+            return Deferred()
+        return maybeDeferred(function, *arguments)
 
     def words(self, done: Deferred[None]) -> str:
         return str(self.failureResultOf(done, Unproven).value)
@@ -133,12 +149,50 @@ class RehearsalTests(SynchronousTestCase):
         self.bad = {"www.a.example", "*.b.example"}
         self.assertIn("(and 1 more)", self.words(self.run_it()))
 
+    def test_fits(self) -> None:
+        """The bounds of the steps add up to that of the whole, and with the start that is what the
+        keeper waits for: it is told which step was slow, instead of being left to guess."""
+        steps = ASK_WITHIN + CERTIFICATES_WITHIN + PORTS_WITHIN + WORKERS_WITHIN + ENGINE_WITHIN
+        self.assertLessEqual(steps, PROOF_WITHIN)
+        self.assertLessEqual(START_WITHIN + PROOF_WITHIN, PROVE_WITHIN)
+
+    def test_whole_is_bounded(self) -> None:
+        """Whatever it is that takes so long, it ends in time, and says what was tried."""
+        self.patch(rehearsal, "WORKERS_WITHIN", 1e9)
+        self.workers = Deferred()
+        done = self.run_it()
+        self.clock.advance(PROOF_WITHIN)
+        self.assertEqual(
+            self.words(done),
+            f"It has not proven itself within {PROOF_WITHIN:g} s; last of all it tried its workers",
+        )
+
+    def test_slow_threads(self) -> None:
+        """Threads that do not answer are not waited for for ever: whom nobody can ask says nothing,
+        a disk that hangs is told of, and so is a port."""
+        self.hangs = "ask"
+        done = self.run_it()
+        self.clock.advance(ASK_WITHIN)
+        self.successResultOf(done)
+        self.assertEqual(sorted(self.loaded), ["a.example", "www.a.example"])
+        self.hangs = "look"
+        done = self.run_it()
+        self.clock.advance(CERTIFICATES_WITHIN)
+        self.assertIn("folders of certificates do not answer", self.words(done))
+        self.hangs = "knock"
+        for _ in range(3):
+            self.double("https")
+        done = self.run_it()
+        self.clock.advance(PORTS_WITHIN)
+        self.assertIn("is not answered within 10 s for all", self.words(done))
+        self.assertEqual(self.noted, ["start", "stop"])
+
     def test_slow_certificates(self) -> None:
         """Certificates that are never loaded are not waited for for ever."""
         self.slow = True
         done = self.run_it()
         self.clock.advance(CERTIFICATES_WITHIN)
-        self.assertIn("not loaded within 60 s", self.words(done))
+        self.assertIn("not loaded within 35 s", self.words(done))
 
     def test_ports(self) -> None:
         """Each port is opened for a name whose certificate is there, announced where it wants

@@ -54,6 +54,12 @@ class ReportingTests(SynchronousTestCase):
         self.teller.full = False
         self.assertEqual(self.told(), [("X_SNICKERS_ONE=1", "X_SNICKERS_TWO=2")])
 
+    def test_again(self) -> None:
+        """What was told last, for a keeper that has missed it."""
+        self.assertEqual(self.reporting.again(), [])
+        self.told()
+        self.assertEqual(self.reporting.again(), ["X_SNICKERS_ONE=1", "X_SNICKERS_TWO=2"])
+
     def test_failing(self) -> None:
         """What cannot be said for once is said the next time."""
         one = self.values.pop("ONE")

@@ -26,16 +26,18 @@ MEETING = (
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers": (),
     # What is wrong with a file of users is found when the configuration is read.
-    "snickers.config": ("snickers.composefile", "snickers.htpasswd"),
+    "snickers.config": ("snickers.bounds", "snickers.composefile", "snickers.htpasswd"),
     "snickers.htpasswd": (),
     # As it is found wrong when the configuration is read, and when containers are made of it.
-    "snickers.composefile": (),
+    "snickers.composefile": ("snickers.bounds",),
+    "snickers.bounds": (),
     "snickers.interfaces": ("snickers.config.values",),
     "snickers.stream": ("snickers.sweep",),
     "snickers.sweep": (),
     "snickers.disk": (),
     "snickers.logfile": ("snickers.interfaces",),
     "snickers.notify": (),
+    "snickers.heartbeat": (),
     "snickers.relay": ("snickers.config.values", "snickers.stream"),
     "snickers.proxyprotocol": (),
     "snickers.proxyheader": ("snickers.proxyprotocol",),
@@ -54,7 +56,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.tls": (*MEETING, "snickers.disk", "snickers.listening"),
     # A WebSocket after its 101 is a relay.
     "snickers.http": (*MEETING, "snickers.relay", "snickers.htpasswd"),
-    "snickers.containers": (*MEETING, "snickers.composefile", "snickers.disk"),
+    "snickers.containers": (*MEETING, "snickers.bounds", "snickers.composefile", "snickers.disk"),
     # What a certificate is, and how threads are asked.
     "snickers.acme": (
         *MEETING,
@@ -159,6 +161,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.alarm_command",
         "snickers.config",
         "snickers.control.socketfile",
+        "snickers.heartbeat",
         "snickers.listening",
         "snickers.notify",
         "snickers.tls.threads",

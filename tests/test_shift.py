@@ -197,6 +197,34 @@ class DutyTests(ShiftCase):
         self.assertEqual(self.noted()[-2:], ["unlock", "DUTY=0"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_again(self) -> None:
+        """How it stands, for a keeper that has missed it: only what is so, and not before it was
+        said for the first time."""
+        self.assertEqual(self.shift.again(), ())
+        self.world.taken = True
+        self.shift.start()
+        ready = ("READY=1", "X_SNICKERS_VERSION=1.2")
+        self.assertEqual(self.shift.again(), ready)
+        self.world.taken = False
+        self.clock.advance(TRY_EVERY)
+        self.assertEqual(self.shift.again(), (*ready, "X_SNICKERS_DUTY=1"))
+        letting = self.world.letting = Deferred()
+        self.shift.give()
+        self.assertEqual(self.shift.again(), ready)
+        letting.callback(None)
+        self.assertEqual(self.shift.again(), (*ready, "X_SNICKERS_DUTY=0"))
+        self.world.full = True
+        self.shift.take()
+        # What waits to be said comes first.
+        self.assertEqual(self.shift.again(), ())
+        self.world.full = False
+        self.clock.advance(SAY_AGAIN)
+        self.world.letting = Deferred()
+        self.shift.end()
+        self.assertEqual(self.shift.again(), ("STOPPING=1",))
+        self.world.letting.callback(None)
+        self.assertEqual(self.shift.again(), ("STOPPING=1",))
+
     def test_end(self) -> None:
         """Who ends gives duty up, and that is waited for; its doors are the service's."""
         self.shift.start()

@@ -40,7 +40,7 @@ ODD = st.sampled_from(
         *({"team": "red", "pid": [], "open": {}}, [{"message": "a\nb"}, "c\x00"]),
     ]
 )
-KEYS = ("stage", "words", "live", "other", "ending", "commits_in", "taken_back", "alarms")
+KEYS = ("stage", "words", "live", "other", "ending", "commits_in", "taken_back", "alarms", "deploy")
 
 
 class TeamsTests(SynchronousTestCase):
@@ -97,6 +97,19 @@ class TeamsTests(SynchronousTestCase):
             would({"stage": "opening", "good": "blue"}, FOLDERS),
             ["nothing can be asked for right now"],
         )
+
+    def test_last_deploy(self) -> None:
+        """The last deployment and its end; one that has none goes on, or was killed."""
+        deploy = {"team": "red", "source": "v2", "began": 8000.0, "ended": 8200.0, "failed": True}
+        deploy["words"] = "check: no"
+        told = teams({**TRIAL, "deploy": deploy}, FOLDERS, 8400.0)
+        self.assertEqual(told[-1], "last deploy: red of v2, failed 3m ago: check: no")
+        done = {**deploy, "source": "", "failed": False, "words": "red serves 2.0 and stays"}
+        told = teams({**TRIAL, "deploy": done}, FOLDERS, 8400.0)
+        self.assertEqual(told[-1], "last deploy: red, done 3m ago: red serves 2.0 and stays")
+        told = teams({**TRIAL, "deploy": {**deploy, "ended": None}}, FOLDERS, 8400.0)
+        words = "last deploy: red of v2, began 7m ago and has not ended: it goes on, or was killed"
+        self.assertEqual(told[-1], words)
 
     def test_taken_back(self) -> None:
         """Why a newcomer was taken back stays to be read, and so do alarms."""

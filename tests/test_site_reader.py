@@ -20,6 +20,7 @@ from snickers.config.values import (
     Where,
 )
 from snickers.config.values import Static as StaticKind
+from snickers.config.wrong import Wrong
 
 USERS = "alice:$2y$04$......................" + "." * 31 + "\n"
 
@@ -602,14 +603,48 @@ class BadSiteTests(SynchronousTestCase):
         )
         self.assertEqual(read(text + "keep path = off").faults, ())
 
+    def test_capabilities(self) -> None:
+        """A capability that there is not is refused, with the right name; ``CAP_`` may stand before
+        it, in any case."""
+        text = "[a.example]\ntype = container\nimage = x\ncapabilities = "
+        (fault,) = self.faults(text + "net_raw CHWON")
+        self.assertIn("capabilities: 'CHWON' is no capability of Linux; write CHOWN", fault)
+        (fault,) = self.faults(text + "ALL")
+        self.assertIn("name those that it needs", fault)
+        self.assertEqual(read(text + "cap_net_raw CHOWN").faults, ())
+
+    def test_login_missing(self) -> None:
+        """A file of a login that is not there is a fault; one that cannot be read here is none, as
+        another process may read it."""
+        text = "[a.example]\ntype = container\nimage = x\nregistry auth = login\n"
+        (fault,) = self.faults(text)
+        self.assertIn("registry auth: /etc/snickers/login cannot be read", fault)
+        self.assertIn("write a line USER:PASSWORD into it", fault)
+        self.assertEqual(read(text, {"/etc/snickers/login": "a:b"}).faults, ())
+
+        class Forbidden(dict[str, str]):
+            """Files that are there, and that nobody may read."""
+
+            def __contains__(self, path: object) -> bool:
+                return True
+
+            def __missing__(self, path: str) -> str:
+                raise Wrong("cannot be read: Permission denied")
+
+        self.assertEqual(read(text, Forbidden()).faults, ())
+
     def test_dockers_socket(self) -> None:
         """No site's container may reach Docker's own socket, nor a folder that holds it."""
-        for source in ["/var/run/docker.sock", "/var/run", "/run/", "/", "/x/engine.sock", "/x"]:
+        sources = ["/var/run/docker.sock", "/var/run", "/run/", "/", "/x/engine.sock", "/x", "//x"]
+        for source in [*sources, "/run/containerd"]:
             text = "[snickers]\ndocker = unix:///x/engine.sock\n[a.example]\n"
             text += "type = container\nimage = x\n"
             (fault,) = self.faults(text + f"volumes = {source}:/y")
             self.assertIn("holds Docker's own socket", fault)
-        text = "[a.example]\ntype = container\nimage = x\nvolumes = /var/run/x:/y run:/z"
+        text = "[a.example]\ntype = container\nimage = x\nvolumes = /proc/1/root/etc:/y"
+        (fault,) = self.faults(text)
+        self.assertIn("is a door to all processes of this host", fault)
+        text = "[a.example]\ntype = container\nimage = x\nvolumes = /var/run/x:/y run:/z /sys:/s:ro"
         self.assertEqual(read(text).faults, ())
 
     def test_all_at_once(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.containers.subnets import POOL, PREFIX, free, routed
+from snickers.containers.subnets import POOL, PREFIX, free, has_room, routed
 
 TABLE = (
     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
@@ -36,6 +36,22 @@ class FreeTests(SynchronousTestCase):
         self.assertEqual(
             list(islice(free(POOL, ()), 3)), ["10.213.0.0/28", "10.213.0.16/28", "10.213.0.32/28"]
         )
+
+    @given(st.integers(1, 1000), st.lists(networks(), max_size=3))
+    def test_room(self, room: int, taken: list[str]) -> None:
+        """Each has room for as many as asked for, is no larger than needed, and overlaps nothing
+        that is taken."""
+        for found in islice(free(POOL, taken, room), 3):
+            network = IPv4Network(found)
+            self.assertTrue(has_room(found, room))
+            if network.prefixlen < PREFIX:
+                self.assertFalse(has_room(f"10.0.0.0/{network.prefixlen + 1}", room))
+            self.assertFalse(any(network.overlaps(IPv4Network(each)) for each in taken))
+
+    def test_has_room(self) -> None:
+        """The first and the last address and the bridge's are nobody's."""
+        self.assertEqual([has_room("10.213.0.0/28", room) for room in (13, 14)], [True, False])
+        self.assertTrue(has_room("fd00::/64", 10**6))
 
     def test_all(self) -> None:
         """A pool has as many as fit."""

@@ -392,7 +392,7 @@ def ask(port: int, data: bytes, authority: str = "") -> bytes:
 class WiringTests(Case, TestCase):
     """Everything connected, on the real reactor and real sockets."""
 
-    timeout = 30
+    timeout = 120
 
     def start(self) -> Wiring:
         path = self.write(GOOD)

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.control.team_folders import Held, installed, is_checkout, look
+from snickers.control.team_folders import (
+    Held,
+    deployed,
+    installed,
+    is_checkout,
+    look,
+    note_deployed,
+)
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@a.example", "-c", "commit.gpgsign=false"]
 
@@ -18,6 +25,23 @@ def metadata(folder: Path, version: str) -> None:
     place = folder / ".venv/lib/python3.11/site-packages" / f"snickers-{version}.dist-info"
     place.mkdir(parents=True)
     (place / "METADATA").write_text(f"Metadata-Version: 2.4\nName: snickers\nVersion: {version}\n")
+
+
+class DeployedTests(SynchronousTestCase):
+    def test_known(self) -> None:
+        """What is installed was made of is known until something else is installed, by whomever."""
+        folder = Path(self.mktemp())
+        (folder / ".venv").mkdir(parents=True)
+        self.assertEqual(deployed(str(folder)), "")
+        metadata(folder, "1.0")
+        note_deployed(str(folder), "c0ffee")
+        self.assertEqual(deployed(str(folder)), "c0ffee")
+        (path,) = folder.glob(".venv/lib/*/site-packages/*/METADATA")
+        os.utime(path, (1, 1))
+        self.assertEqual(deployed(str(folder)), "")
+        note_deployed(str(folder), "")
+        note_deployed(str(folder), "")
+        self.assertEqual(deployed(str(folder)), "")
 
 
 class FoldersTests(SynchronousTestCase):

@@ -20,6 +20,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from snickers.teams.ends import LOOK_AGAIN, WATCHDOG
 from tests.live_setup import SNICKERS, WITHIN, until
 from tests.teams_setup import Kept, need_tracing
 
@@ -194,6 +195,30 @@ class KillTests(Case):
         # The best of five: the machine may be busy with other things.
         self.assertLess(self.took, 0.1)
 
+    def test_hangs(self) -> None:
+        """A newcomer that hangs is noticed by its silence: the one that stands by takes over, and
+        an alarm says why. One of a version that says nothing is left alone."""
+        kept = Kept(self)
+        kept.mode("red", beats=True)
+        kept.start()
+        kept.done("switch")
+        told = kept.status()
+        live, other = told["live"]["pid"], told["other"]["pid"]
+        for pid in (live, other):
+            os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, other, signal.SIGCONT)
+        stopped = time.monotonic()
+        until(lambda: kept.status()["taken_back"], "nobody notices it")
+        self.assertGreater(time.monotonic() - stopped, WATCHDOG - LOOK_AGAIN)
+        os.kill(other, signal.SIGCONT)
+        self.assertEqual(kept.team(), "blue")
+        self.assertEqual(
+            kept.status()["taken_back"],
+            "red hung and was ended on trial: blue has taken over again",
+        )
+        told = self.settle(kept)
+        self.assertEqual((told["live"]["pid"], told["other"]), (other, None))
+
     def test_alone(self) -> None:
         """A lone team that is killed, or ended by a signal of somebody's, is started again."""
         kept = self.kept()
@@ -290,6 +315,70 @@ while sock.recv(4096):
 
 
 class KeeperTests(Case):
+    def test_says_that_it_lives(self) -> None:
+        """Where systemd asks for it the keeper says again and again that it lives."""
+        kept = Kept(self)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.settimeout(WITHIN)
+            manager.bind(str(kept.folder / "manager"))
+            environ = {**os.environ, "NOTIFY_SOCKET": str(kept.folder / "manager")}
+            self.patch(os, "environ", {**environ, "WATCHDOG_USEC": "400000"})
+            kept.start()
+            for _ in range(3):
+                while manager.recv(4096) != b"WATCHDOG=1":
+                    pass
+
+    def test_asked_to_end_unheard(self) -> None:
+        """A team that somebody asked to end while there was no keeper says so again: whoever
+        follows does not wait for the last of its connections."""
+        need_tracing()
+        kept = Kept(self)
+        for team in ("blue", "red"):
+            kept.mode(team, beats=True, drains=300)
+        kept.start()
+        kept.done("switch")
+        pid = kept.status()["live"]["pid"]
+        assert kept.keeper is not None
+        kept.keeper.kill()
+        kept.keeper.wait(WITHIN)
+        os.kill(pid, signal.SIGTERM)
+        kept.start(serves=False)
+        # It may answer until it has come to hear the signal.
+        until(lambda: kept.team() == "blue", "nobody follows")
+        told = until(lambda: (t := kept.status())["ending"] and t, "nobody ends")
+        self.assertEqual([member["pid"] for member in told["ending"]], [pid])
+
+    def test_alarms_go_on(self) -> None:
+        """An alarm of the keeper's outlives it, told once, until it is over, which is told, too."""
+        kept = Kept(self)
+        told = kept.folder / "alarms"
+        script = kept.folder / "tell"
+        script.write_text(f"#!/bin/sh\ncat >>{told}; echo >>{told}\n")
+        script.chmod(0o755)
+        kept.write(f"alarm command = {script}\n")
+        kept.start()
+        kept.done("switch")
+        os.kill(kept.status()["live"]["pid"], signal.SIGKILL)
+        words = until(lambda: kept.status()["taken_back"], "it is not taken back")
+        self.settle(kept)
+        assert kept.keeper is not None
+        kept.keeper.send_signal(signal.SIGUSR2)
+        until(lambda: "taking up 1 running" in kept.said(), "it is not renewed")
+        after = kept.until_stage("serving")
+        self.assertEqual(
+            ([alarm["message"] for alarm in after["alarms"]], after["taken_back"]), ([words], words)
+        )
+        kept.done("switch")
+        self.assertEqual((kept.status()["alarms"], kept.status()["taken_back"]), ([], ""))
+
+        def over() -> Any:
+            alarms = [json.loads(line) for line in told.read_text().splitlines() if line]
+            return len(alarms) == 2 and alarms
+
+        first, last = until(over, "it is not told")
+        self.assertEqual((first["message"], last["message"]), (words, words))
+        self.assertEqual((first.get("cleared"), last.get("cleared")), (None, True))
+
     def test_killed(self) -> None:
         """A keeper that is killed leaves its teams serving; the next one takes them up, with
         their sockets, in a trial too, and nobody notices."""

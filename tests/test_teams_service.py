@@ -19,7 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
 from snickers.config.values import Listen
+from snickers.teams import record
 from snickers.teams.configured import Configured, Misconfigured
+from snickers.teams.moves import DRAIN_MARGIN
 from snickers.teams.pair import Stage
 from snickers.teams.service import CannotKeep, Front, KeeperService, State
 from tests.threads_fake import FakeThreads
@@ -152,6 +154,15 @@ class StateTests(SynchronousTestCase):
         self.patch(os, "geteuid", lambda: 4711)
         self.assertEqual(self.state.read(), b"")
 
+    def test_a_folder(self) -> None:
+        """A folder in the record's place is as good as none, and leaves nothing open."""
+        self.state.open()
+        self.addCleanup(self.state.close)
+        Path(self.state.path("keeper.json")).mkdir()
+        before = os.listdir("/proc/self/fd")
+        self.assertEqual(self.state.read(), b"")
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
 
 class ServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -232,6 +243,23 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn("another server listens there", words)
         self.assertFalse(self.threads.started)
 
+    def test_in_the_way(self) -> None:
+        """What lies in the place of the control socket is told with its path, as a person knows
+        it."""
+        path = self.folder / "teams" / "keeper.sock"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_text("precious")
+        service = self.make({})
+        self.addCleanup(service._state.close)
+        service.privilegedStartService()
+        service.startService()
+        self.addCleanup(lambda: service._ear is None or service._ear.stop())
+        for _, sock in service._fronts:
+            sock.close()
+        (words,) = self.failed
+        self.assertIn(f"{path} is in the way", words)
+        self.assertNotIn("/proc/", words)
+
     def test_tells_the_manager(self) -> None:
         """Ready when a team serves for the first time; what is going on each time it changes."""
         self.service._tell(Stage.OPENING, "blue is being started")
@@ -240,6 +268,17 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(self.told(), ["READY=1", "STATUS=blue serves"])
         self.service._tell(Stage.TRIAL, "red serves")
         self.assertEqual(self.told(), ["STATUS=red serves"])
+
+    def test_end_takes_its_time(self) -> None:
+        """Systemd is told how long the teams may take to finish what they have open."""
+        self.service._state.open()
+        self.service.keeper.configured(60.0, 600.0)
+        done = self.service.stopService()
+        self.threads.fake.run_all()
+        self.successResultOf(done)
+        (said,) = [words for words in self.told() if words.startswith("STOPPING=1")]
+        needs = int(said.rpartition("EXTEND_TIMEOUT_USEC=")[2]) / 1e6
+        self.assertGreater(needs, 600.0 + DRAIN_MARGIN)
 
     def test_writes_the_newest(self) -> None:
         """What changes while something is being written is written next, as it is then; who waits
@@ -281,7 +320,21 @@ class ServiceTests(SynchronousTestCase):
         self.threads.fake.run_all()
         self.assertEqual((asked, self.service.keeper.commit_after), (["switch"] * 2, 60.0))
         self.service.ask("commit", cast("Any", None))
+        self.assertEqual(asked[-1], "switch")
+        self.threads.fake.run_all()
         self.assertEqual(asked[-1], "commit")
+
+    def test_the_way_back_waits_for_nothing(self) -> None:
+        """A rollback, or another process of a team, is had although the disk does not answer; what
+        the file says of ends is read all the same."""
+        asked: list[str] = []
+        self.patch(self.service.keeper, "ask", lambda what, asker: asked.append(what))
+        for what in ("rollback", "restart"):
+            self.service.ask(what, cast("Any", None))
+        self.assertEqual(asked, ["rollback", "restart"])
+        self.configured = evolve(self.configured, drain_within=77.0)
+        self.threads.fake.run_all()
+        self.assertEqual(self.service.keeper.pair.drain_within, 77.0)
 
     def test_renewed(self) -> None:
         """A newer keeper takes the place of this one when it is sound, and all is written."""
@@ -327,6 +380,24 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(status["keeper_version"], "9")
         (alarm,) = status["alarms"]
         self.assertIn("a newer keeper cannot take over: ", alarm["message"])
+
+    def test_alarms_go_on(self) -> None:
+        """What a former keeper has told of holds, and is not told again; that it could not be
+        followed by a newer one is over with that."""
+        words = "red erred; blue takes over again"
+        self.service._know(
+            [("team taken back", words, 7.0), ("keeper", "a newer keeper would not start", 8.0)]
+        )
+        (alarm,) = self.service.status()["alarms"]
+        self.assertEqual((alarm["message"], alarm["since"]), (words, 7.0))
+        self.assertEqual(self.service.status()["taken_back"], words)
+        self.service._state.open()
+        self.addCleanup(self.service._state.close)
+        self.service._changed()
+        self.threads.fake.run_all()
+        found = record.read(self.service._state.read())
+        assert found is not None
+        self.assertEqual(found.alarms, (("team taken back", words, 7.0),))
 
     def test_status(self) -> None:
         """What is kept, beside what the keeper knows."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError
-from twisted.internet.task import deferLater
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from snickers.containers import tool
@@ -63,24 +64,39 @@ class ToolTests(TestCase):
         self.assertIn(f"No process could be made of {sys.executable}: Permission denied.", words)
         self.assertIn("user that Snickers has become", words)
 
+    async def begun(self, clock: object) -> tuple[Deferred[tool.Ended], Callable[[], object]]:
+        """Run a program that has begun another one, which would never end; return what becomes of
+        it, and what waits for the end of both."""
+        pipe = os.path.abspath(self.mktemp())
+        os.mkfifo(pipe)
+        # It can be read to its end when nobody has it open to write to it any more.
+        end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, end)
+        begun: Deferred[bytes] = Deferred()
+        command = ["sh", "-c", f"exec 3>{pipe}; (echo begun; exec sleep 100000) & wait"]
+        running = tool.run(clock, command, 10, line=begun.callback)  # type: ignore[arg-type]
+        self.assertEqual(await begun, b"begun")
+        os.set_blocking(end, True)
+        return running, lambda: deferToThread(os.read, end, 1)
+
     async def test_late(self) -> None:
         """What is not done in time is ended, with all that it began."""
-        mark = os.path.abspath(self.mktemp())
-        command = ["sh", "-c", f"(sleep 0.6; touch {mark}) & wait"]
-        failure = await self.assertFailure(tool.run(reactor, command, 0.2), CopyFailed)
-        self.assertIn("not done within 0.2 s", str(failure))
-        await deferLater(reactor, 0.6)
-        self.assertFalse(Path(mark).exists())
+        clock = Clock()
+        clock.spawnProcess = reactor.spawnProcess  # type: ignore[attr-defined]
+        running, ends = await self.begun(clock)
+        clock.advance(9.9)
+        self.assertNoResult(running)
+        clock.advance(0.2)
+        failure = await self.assertFailure(running, CopyFailed)
+        self.assertIn("not done within 10 s", str(failure))
+        self.assertEqual(await ends(), b"")
 
     async def test_cancelled(self) -> None:
         """So is what nobody waits for any more."""
-        mark = os.path.abspath(self.mktemp())
-        running = tool.run(reactor, ["sh", "-c", f"sleep 0.4; touch {mark}"], 10)
-        await deferLater(reactor, 0.1)
+        running, ends = await self.begun(reactor)
         running.cancel()
         await self.assertFailure(running, CancelledError)
-        await deferLater(reactor, 0.5)
-        self.assertFalse(Path(mark).exists())
+        self.assertEqual(await ends(), b"")
 
     def test_find(self) -> None:
         """What is installed is found."""

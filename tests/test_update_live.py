@@ -31,7 +31,7 @@ SWAPS = 24
 BESIDE = 22
 TAKEN_BACK = ("crashes", "fails its check", "crashes")
 """Updates of each kind: more than fifty together."""
-WITHIN = 60.0
+WITHIN = 180.0
 """Seconds for one update, the way back included."""
 
 SETTINGS = """
@@ -53,7 +53,7 @@ health = /up
 wake within = {within}s
 drain within = {drain}s
 stop within = 1s
-hold = 60s
+hold = 180s
 update = {update}
 {more}
 env.VERSION = {version}

@@ -58,7 +58,7 @@ class Reactor:
 class WorkerCase(Case, TestCase):
     """Listening sockets, a tally and a configuration."""
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         self.reactor = Reactor(self)

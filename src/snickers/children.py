@@ -23,6 +23,8 @@ NOT_FOR_CHILDREN = (
     "LISTEN_FDNAMES",
     "LISTEN_PID",
     "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "SNICKERS_STAND_BY",
 )
 """Variables that are meant for the first process alone."""

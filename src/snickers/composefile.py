@@ -16,12 +16,11 @@ from typing import Any
 import yaml
 from attrs import frozen
 
+from snickers import bounds
+
 SITE = "SNICKERS_SITE"
 DATA = "SNICKERS_DATA"
 """Variables that every file may use: the site's name, and its own folder."""
-
-SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
-"""Where Docker listens; whoever reaches it is root here."""
 
 Path = tuple[str, ...]
 """The keys that lead to something in a file."""
@@ -33,7 +32,7 @@ _VARIABLE = re.compile(
 )
 
 _THROUGH = "visitors come through Snickers, which also sees by that when nobody uses the site"
-_ROOT = "whoever has that is root on this host, and reaches every other site"
+_ROOT = bounds.ROOT
 _OTHERS = "containers of others would be in its reach"
 
 _NEVER: Mapping[str, str] = {
@@ -56,6 +55,17 @@ _NEVER: Mapping[str, str] = {
 _SPACES = ("pid", "ipc", "uts", "userns_mode", "cgroup")
 """Namespaces that can be this host's, or another container's."""
 
+
+READ = ("env_file", "label_file", "extends")
+"""What has the tool read other files, as root: refused as it is written, too, whatever its
+variables may come to be."""
+
+MOUNTED = ("tmpfs", "nfs", "nfs4", "cifs", "smb3")
+"""Types of volumes that are mounted anew and hold nothing of this host."""
+
+MOST_TEXT = 512 * 2**10
+"""Characters of a file: a large one that a person has written has a tenth of that. To read it takes
+some seconds."""
 
 MOST = 100_000
 """Parts that a file has, those that aliases repeat counted each time: a large file has thousands,
@@ -96,10 +106,15 @@ class File:
     """
 
     def __init__(self, text: str) -> None:
+        if len(text) > MOST_TEXT:
+            raise NotCompose(
+                f"it is larger than {MOST_TEXT // 1024} KiB, and no compose file; write large "
+                "texts into files of their own, in the site's folder"
+            )
+        self._keys: dict[int, dict[str, tuple[int, Any]]] = {}
+        """By mapping: the line and the value of each key, as far as somebody has asked."""
         try:
-            self._root = yaml.compose(text, yaml.SafeLoader)
-            _measure(self._root, {})
-            self.document: Mapping[str, Any] = yaml.safe_load(text)
+            self._root, self.document = _read(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f"line {mark.line + 1}: " if mark is not None else ""
@@ -131,12 +146,15 @@ class File:
         for key in path:
             if not isinstance(node, yaml.MappingNode):
                 break
-            for written, value in node.value:
-                if getattr(written, "value", None) == key:
-                    line, node = written.start_mark.line + 1, value
-                    break
-            else:
+            keys = self._keys.get(id(node))
+            if keys is None:
+                keys = self._keys[id(node)] = {}
+                for written, value in node.value:
+                    if isinstance(written, yaml.ScalarNode):
+                        keys.setdefault(written.value, (written.start_mark.line + 1, value))
+            if key not in keys:
                 break
+            line, node = keys[key]
         return line
 
     def faults(
@@ -149,11 +167,21 @@ class File:
         :param sockets: Docker's own.
         """
         document, lacking = filled(self.document, variables)
-        for name in lacking:
+        first = self._variables()
+        taken = [name for name in first if bounds.steers(name)]
+        for name in taken:
             yield (
-                f"line {self._line_of(name)}: ${{{name}}} has no value; write env.{name} = VALUE, "
-                f"or ${{{name}:-VALUE}} in the file"
+                f"line {first[name]}: {name} is a variable of the compose tool's own; write "
+                "another name, or the value itself"
             )
+        for name in lacking:
+            if name not in taken:
+                yield (
+                    f"line {first.get(name, 1)}: ${{{name}}} has no value; write env.{name} = "
+                    f"VALUE, or ${{{name}:-VALUE}} in the file"
+                )
+        for path, words in _read_besides(self.document, document):
+            yield f"line {self.line(path)}: {'.'.join(path)}: {words}"
         for objection in objections(document, sockets, variables.get(DATA, "/")):
             yield f"line {self.line(objection.path)}: {objection}"
         yield from self._answering(service)
@@ -176,22 +204,55 @@ class File:
                     "remove network_mode"
                 )
 
-    def _line_of(self, variable: str) -> int:
-        pattern = re.compile(rf"\$\{{?{variable}\b")
+    def _variables(self) -> dict[str, int]:
+        """Return the variables that the file uses, and the line where each is first used."""
+        found: dict[str, int] = {}
         for node in _scalars(self._root):
-            if pattern.search(node.value):
-                return int(node.start_mark.line) + 1
-        return 1
+            for match in re.finditer(r"\$(?:\$|\{?([A-Za-z_]\w*))", node.value, re.ASCII):
+                if match[1]:
+                    found.setdefault(match[1], int(node.start_mark.line) + 1)
+        for name, said in self.document["services"].items():
+            for passed in _passed_on(said.get("environment")):
+                found.setdefault(passed, self.line(("services", str(name), "environment", passed)))
+        return found
 
     def uses(self) -> frozenset[str]:
         """Return the names of the variables that the file uses, however it does."""
-        found = set()
-        for node in _scalars(self._root):
-            for match in re.finditer(r"\$\{?([A-Za-z_]\w*)", node.value, re.ASCII):
-                found.add(match[1])
-        for said in self.document["services"].values():
-            found.update(_passed_on(said.get("environment")))
-        return frozenset(found)
+        return frozenset(self._variables())
+
+
+def _read(text: str) -> tuple[Any, Any]:
+    """Return *text* as YAML's nodes, and what it says."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None, None
+        _measure(root, {})
+        # What is merged would stand in the nodes afterwards, as if it were written there.
+        written = [(node, list(node.value)) for node in _nodes(root) if _is_mapping(node)]
+        said = loader.construct_document(root)
+        for node, value in written:
+            node.value = value
+        return root, said
+    finally:
+        loader.dispose()
+
+
+def _read_besides(
+    written: Mapping[str, Any], document: Mapping[str, Any]
+) -> Iterator[tuple[Path, str]]:
+    """Yield what would have other files read and is nothing in *document*, where variables are
+    filled in as they are known here: to the tool it could be something."""
+    if written.get("include") and not document.get("include"):
+        yield ("include",), "a change of that file would not be noticed; write all in one"
+    for name, service in written["services"].items():
+        for key in READ:
+            said, known = service.get(key), document["services"][name].get(key)
+            if key == "extends":
+                said, known = _mapping(said).get("file"), _mapping(known).get("file")
+            if said and not known:
+                yield ("services", str(name), key), "a change of that file would not be noticed"
 
 
 def _passed_on(environment: object) -> Iterator[str]:
@@ -228,20 +289,28 @@ def _measure(node: Any, sizes: dict[int, int]) -> int:
     return size
 
 
-def _scalars(node: Any) -> Iterator[Any]:
+def _is_mapping(node: Any) -> bool:
+    return isinstance(node, yaml.MappingNode)
+
+
+def _nodes(root: Any) -> Iterator[Any]:
+    """Yield all nodes, each once, in the order in which they are written."""
     seen: set[int] = set()
-    nodes = [node]
+    nodes = [root]
     while nodes:
-        node = nodes.pop(0)
+        node = nodes.pop()
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(node, yaml.ScalarNode):
-            yield node
-        elif isinstance(node, yaml.SequenceNode):
-            nodes[:0] = node.value
+        yield node
+        if isinstance(node, yaml.SequenceNode):
+            nodes.extend(reversed(node.value))
         elif isinstance(node, yaml.MappingNode):
-            nodes[:0] = [part for pair in node.value for part in pair]
+            nodes.extend(part for pair in reversed(node.value) for part in reversed(pair))
+
+
+def _scalars(root: Any) -> Iterator[Any]:
+    return (node for node in _nodes(root) if isinstance(node, yaml.ScalarNode))
 
 
 def filled(document: Any, variables: Mapping[str, str]) -> tuple[Any, Sequence[str]]:
@@ -288,13 +357,22 @@ def _mapping(said: object) -> dict[Any, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def reaches(source: str, sockets: Iterable[str]) -> bool:
-    """Say whether who is given the path *source* of this host has one of *sockets* with it."""
-    if not source.startswith("/"):
-        return False
-    path = posixpath.normpath(source)
-    beneath = path.rstrip("/") + "/"
-    return any(socket == path or socket.startswith(beneath) for socket in sockets)
+def _negative(said: object) -> bool:
+    return str(said).strip().startswith("-")
+
+
+def ambiguous(document: Any) -> str:
+    """Return a text of *document*, as the tool has understood it, that it would read anew as one
+    with variables; empty: there is none. Where a ``$`` is meant it writes ``$$``, except that the
+    older tool forgets it for volumes and ``security_opt``."""
+    if isinstance(document, str):
+        return document if "$" in document.replace("$$", "") else ""
+    parts: Iterable[Any] = ()
+    if isinstance(document, dict):
+        parts = document.values()
+    elif isinstance(document, list):
+        parts = document
+    return next(filter(None, map(ambiguous, parts)), "")
 
 
 @frozen
@@ -312,11 +390,10 @@ def mounts(service: Mapping[str, Any]) -> Iterator[Mount]:
     """Yield what *service* mounts, in whichever of the two forms it says so."""
     for volume in _list(service.get("volumes")):
         if isinstance(volume, dict):
-            yield Mount(
-                str(volume.get("type", "")),
-                str(volume.get("source") or ""),
-                bool(volume.get("read_only")),
-            )
+            source = str(volume.get("source") or "")
+            # Docker's own short form, which a tool may make of it, knows no type.
+            kind = "bind" if source[:1] == "/" else str(volume.get("type", ""))
+            yield Mount(kind, source, bool(volume.get("read_only")))
         else:
             source, _, rest = str(volume).partition(":")
             if rest:
@@ -333,21 +410,23 @@ def binds(document: Mapping[str, Any], folder: str) -> Iterator[tuple[Path, str,
     for name, service in document["services"].items():
         for mount in mounts(service):
             if mount.kind == "bind":
-                path = posixpath.normpath(posixpath.join(folder, mount.source))
+                path = bounds.plain(posixpath.join(folder, mount.source))
                 yield ("services", name, "volumes"), path, mount.read_only
     for where, source in _declared(document):
-        yield where, posixpath.normpath(posixpath.join(folder, source)), False
+        yield where, bounds.plain(posixpath.join(folder, source)), False
 
 
 def _nested(document: Mapping[str, Any], folder: str) -> Iterator[Objection]:
     given = list(binds(document, folder))
-    written = {path.rstrip("/") + "/" for _, path, read_only in given if not read_only}
+    written = {path for _, path, read_only in given if not read_only}
     for where, path, _ in given:
-        for outer in sorted(written):
-            if path.startswith(outer) and path != outer.rstrip("/"):
+        outer = path
+        while outer != "/":
+            outer = posixpath.dirname(outer)
+            if outer in written:
                 yield Objection(
                     where,
-                    f"{path} is in {outer.rstrip('/') or '/'}, which is given away to be written "
+                    f"{path} is in {outer}, which is given away to be written "
                     "to: a link in its place could lead anywhere; give folders beside each other, "
                     "or the outer one to be read only (:ro)",
                 )
@@ -359,9 +438,38 @@ def _declared(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for group, name, said in _top(document, "volumes", "secrets", "configs"):
         if file := said.get("file"):
             yield (group, name, "file"), str(file)
-        device = str(_mapping(said.get("driver_opts")).get("device", ""))
-        if device.startswith("/"):
+        options = _mapping(said.get("driver_opts"))
+        device = str(options.get("device", ""))
+        if device.startswith("/") and _bound(options):
             yield (group, name, "driver_opts"), device
+
+
+def _bound(options: Mapping[Any, Any]) -> bool:
+    """Whether a volume with these *options* stands for a folder of this host."""
+    return not {"bind", "rbind"}.isdisjoint(str(options.get("o", "")).split(","))
+
+
+def _volumes(document: Mapping[str, Any]) -> Iterator[Objection]:
+    """Yield the volumes that would be more of this host than a folder."""
+    for group, name, said in _top(document, "volumes"):
+        options = _mapping(said.get("driver_opts"))
+        kind, device = str(options.get("type", "")), str(options.get("device", ""))
+        if str(said.get("driver") or "local") != "local":
+            continue
+        if _bound(options):
+            if not device.startswith("/"):
+                yield Objection(
+                    (group, name, "driver_opts"),
+                    f"device: {device} is not a whole path; write one that begins with /, or with "
+                    f"${{{DATA}}}/",
+                )
+        elif kind not in MOUNTED and (kind or device):
+            yield Objection(
+                (group, name, "driver_opts"),
+                f"type: {kind or 'none'} is neither a folder (type: none, o: bind, device: /PATH) "
+                f"nor one of {', '.join(MOUNTED)}: a disk or the kernel of this host could be in "
+                "it; remove it",
+            )
 
 
 def _top(document: Mapping[str, Any], *groups: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -385,10 +493,11 @@ def objections(
     for name, service in document["services"].items():
         for path, words in _of_service(service):
             yield Objection(("services", name, *path), words)
-    for path, source, _ in binds(document, folder):
-        if reaches(source, sockets):
-            yield Objection(path, f"{source} holds Docker's own socket: {_ROOT}; remove it")
+    for path, source, read_only in binds(document, folder):
+        if words := bounds.objection(source, read_only, sockets):
+            yield Objection(path, f"{words}; remove it")
     yield from _nested(document, folder)
+    yield from _volumes(document)
     for group, name, said in _top(document, "networks"):
         if said.get("external") or said.get("name", "") not in ("", f"{project}_{name}"):
             yield Objection(
@@ -423,10 +532,24 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         if said == "host" or said.startswith("container:"):
             yield (key,), f"{said}: it would see and end what others run; remove it"
     for said in _list(service.get("security_opt")):
-        if re.search(r"unconfined|disable", str(said)):
+        if re.search(r"unconfined|disable|spc_t", str(said)):
             yield ("security_opt",), f"{said}: it takes away what keeps a container in; remove it"
-    if any(str(said).upper() in ("ALL", "CAP_ALL") for said in _list(service.get("cap_add"))):
-        yield ("cap_add",), f"ALL: {_ROOT}; name those that it needs"
+        elif re.match(r"seccomp[:=](?!builtin$)", str(said)):
+            yield (
+                ("security_opt",),
+                f"{said}: a change of that file would not be noticed; remove it",
+            )
+    if service.get("oom_kill_disable") or _negative(service.get("oom_score_adj")):
+        yield (
+            ("oom_kill_disable" if service.get("oom_kill_disable") else "oom_score_adj",),
+            "when memory is short others would be ended in its place; remove it",
+        )
+    for key in ("cap_add", "cap_drop"):
+        for said in _list(service.get(key)):
+            name = str(said).upper().removeprefix("CAP_")
+            wrong = "" if (key, name) == ("cap_drop", "ALL") else bounds.unknown_capability(name)
+            if wrong:
+                yield (key,), wrong
     for other in _list(service.get("volumes_from")):
         if str(other).startswith("container:"):
             yield ("volumes_from",), f"{_OTHERS}; remove it"

@@ -8,9 +8,11 @@ wait on a file that is not a regular one, and never read more than a certificate
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -21,6 +23,12 @@ Stamp = tuple[int, int, int, int, int, int]
 
 Watched = tuple[tuple[str, Stamp | None], ...]
 """Paths, and how each was found; ``None``: it did not exist."""
+
+LOCK_WITHIN = 60.0
+"""Seconds a lock is waited for: longer than what is done under one takes, a registration with an
+authority among it. A process that hangs may hold one for ever, and threads are few."""
+LOOK_FOR_LOCK = 0.1
+"""Seconds between two tries, after the first ones."""
 
 LIMIT = 1 << 20
 """Bytes of a file that is read; chains with post-quantum signatures take some 50 KB."""
@@ -129,15 +137,30 @@ def make_folder(path: str) -> None:
 
 
 @contextmanager
-def locked(path: str) -> Iterator[None]:
+def locked(path: str, within: float = LOCK_WITHIN) -> Iterator[None]:
     """Hold the lock file *path*, waiting for it, against other processes and other threads.
 
-    A process that dies lets go of it.
+    A process that dies lets go of it; one that hangs does not, so after *within* seconds this fails
+    with `TimeoutError`, which is an `OSError`.
     """
     # flock, not lockf: a lockf belongs to the process and would not keep two threads apart.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _take(descriptor, path, time.monotonic() + within)
         yield
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, path: str, until: float) -> None:
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                words = "another thread or process has held it for too long"
+                raise TimeoutError(errno.ETIMEDOUT, words, path) from None
+            time.sleep(pause)
+            pause = min(2 * pause, LOOK_FOR_LOCK)

@@ -24,6 +24,8 @@ from snickers.notify import Notifier
 
 LOOK_EVERY = 0.1
 """Seconds between looks whether the last connection has gone, while ending."""
+CLOSE_WITHIN = 30.0
+"""Seconds that the service manager is told are needed after that, on a busy machine."""
 
 
 _log = Logger()
@@ -232,7 +234,8 @@ class FrontDoorService(Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
-        self._notifier.send("STOPPING=1")
+        needs = round((self._drain_within() + CLOSE_WITHIN) * 1e6)
+        self._notifier.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={needs}")
         if self._watcher.running:
             self._watcher.stop()
         for port in self._ports:

@@ -13,6 +13,7 @@ import os
 import resource
 import socket
 import stat
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -43,6 +44,9 @@ KEEPALIVE_EVERY = 15
 """...seconds between its questions..."""
 KEEPALIVE_TIMES = 4
 """...and how many may go unanswered: a dead client is noticed after two minutes."""
+HELD_UP = struct.pack("@ll", 0, 1000)
+"""A timeval of one millisecond: as long as accepting may take at the most when another process that
+has the same socket has made it block."""
 FIRST_INHERITED = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 
@@ -105,6 +109,10 @@ def describe(listen: Listen) -> str:
 
 def _prepare(sock: socket.socket) -> None:
     sock.setblocking(False)
+    # That it does not block holds for all processes that share it, and so does the contrary:
+    # systemd says it anew each time it starts a service, while teams accept. Then this is what
+    # keeps them from standing still.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, HELD_UP)
     if sock.family != socket.AF_UNIX:
         # Inherited by what is accepted: no system call for each connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

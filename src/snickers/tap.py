@@ -8,6 +8,7 @@ It starts nothing: ``twistd`` forks, and sheds privileges, after `makeService` h
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import sys
 import time
@@ -29,6 +30,7 @@ from snickers.acme.plan import directories
 from snickers.acme.preflight import BeforeOrders
 from snickers.acme.service import Acme
 from snickers.acme.store import Store
+from snickers.acme.tidings import RENEWAL
 from snickers.acme.timekeeper import Timekeeper
 from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
@@ -53,6 +55,7 @@ from snickers.control.metrics import MetricsService
 from snickers.duty.dutylock import DutyLock
 from snickers.duty.shift import ALARM as DUTY_ALARM
 from snickers.front_door import FrontDoorService, ListeningPort, Together
+from snickers.heartbeat import Heartbeat, every
 from snickers.interfaces.certificates import Submitted, TakenIn
 from snickers.interfaces.copies import CopyFailed, ICopies
 from snickers.interfaces.engine import IEngine
@@ -83,6 +86,8 @@ ACME_THREADS = 8
 """Threads that ask certificate authorities, whose answers take their time."""
 PROVING_THREADS = 4
 """Threads for what may take minutes: looking before an order, writing into the DNS."""
+TRIED = ("crashed", "update", "snapshot", "snapshots", RENEWAL)
+"""Kinds of alarms that tell of something that was tried: they hold until it has succeeded."""
 
 
 @implementer(IPlane)
@@ -100,7 +105,13 @@ class Wiring:
         self.loaded = loaded
         self.settings = settings
         self.sweep = Sweep(reactor)
-        self.alarm = Alarm(AlarmCommand(reactor, settings.alarm_command), time.time, (DUTY_ALARM,))
+        self.alarm = Alarm(
+            AlarmCommand(reactor, settings.alarm_command),
+            time.time,
+            (DUTY_ALARM,),
+            TRIED,
+            ("configuration", "restart"),
+        )
         self.team: Team | None = None
         name = environ.get("SNICKERS_TEAM", "")
         self.minder: Minder | None = None
@@ -204,13 +215,19 @@ class Wiring:
         self.log_shown = False
         """Whether a person sees the log beside what is said."""
         notifier = Notifier(environ)
+        heartbeat = Heartbeat(
+            reactor,
+            notifier,
+            every(environ, os.getpid()),
+            None if self.team is None else self.team.again,
+        )
         self.lock = DutyLock(os.path.join(settings.state, LOCK))
         copies = Called(lambda: self.copies.start(self.sites()), self.copies.close)
         if self.team is None:
             on_duty: list[Part] = [
                 # First, since another Snickers may have it: nothing has been started by then.
                 Called(lambda: self.open(control), control.stopService),
-                Called(self.hold_duty, self.lock.let_go),
+                Called(self.hold_duty, self.lock.close),
                 Called(lambda: self.open(metrics), metrics.stopService),
             ]
             lives: list[Part] = [
@@ -243,6 +260,8 @@ class Wiring:
             reactor,
             self.bind,
             [
+                # Until the last of the others has ended.
+                heartbeat,
                 *on_duty,
                 *self.plane.parts,
                 self.copy_threads,
@@ -588,6 +607,8 @@ def wire(path: str, loaded: Loaded, daemon: bool, log_shown: bool) -> FrontDoorS
     if environ.get("LISTEN_PID") == str(os.getpid()):
         # Meant for us, also when twistd goes on under another number.
         del environ["LISTEN_PID"]
+    # A watchdog ends what hangs by SIGABRT: the log then says what every thread was doing.
+    faulthandler.enable(2)
     steady(reactor)
     wiring = Wiring(reactor, path, loaded, environ)
     wiring.daemon = daemon

@@ -32,7 +32,7 @@ from snickers.duty.counting import (
 from snickers.duty.dutylock import DutyLock
 from snickers.duty.leasing import TeamLeases
 from snickers.duty.lending import Lending, dial
-from snickers.duty.rehearsal import Rehearsal
+from snickers.duty.rehearsal import ASK_WITHIN, Rehearsal
 from snickers.duty.reporting import Reporting
 from snickers.duty.shift import Doors, Shift
 from snickers.duty.term import Part, Term
@@ -47,8 +47,6 @@ from snickers.workers.crew import Crew
 from snickers.workers.leases import RemoteLeases
 
 LOCK = "duty.lock"
-ASK_WITHIN = 5.0
-"""Seconds for the team on duty to say which certificates it has."""
 
 
 class Team:
@@ -117,9 +115,10 @@ class Team:
             first,
             last,
         )
+        lock = DutyLock(os.path.join(self._state, LOCK), self.name, plane.defer)
         self.shift = Shift(
             self._reactor,
-            DutyLock(os.path.join(self._state, LOCK), self.name),
+            lock,
             term,
             notifier,
             alarm,
@@ -127,17 +126,19 @@ class Team:
             self._prove if self.stands_by else None,
             __version__,
         )
+        self._alarm = alarm
         alarm.be_silent()
-        reporting = Reporting(
+        self._reporting = reporting = Reporting(
             self._reactor,
             notifier,
             {
                 "ANSWERS": self._answers,
                 "OPEN": lambda: str(self._connections()),
-                "ALARMS": lambda: str(len(alarm.current())),
+                "ALARMS": lambda: str(alarm.count()),
             },
         )
         self.parts: Sequence[Part] = (
+            Called(lock.prepare, lock.close),
             reporting,
             Called(self._borrowing.start, self._borrowing.stop),
             Called(self._stand_by, self.end),
@@ -156,6 +157,7 @@ class Team:
         """The configuration has *sites* no more."""
         self.counting.removed(sites)
         self.lending.removed(sites)
+        self._alarm.removed(sites)
 
     # As `snickers.front_door.Team`
 
@@ -175,6 +177,10 @@ class Team:
     def end(self) -> Deferred[None]:
         """Give duty up for good; fires when that is done."""
         return self.shift.end()
+
+    def again(self) -> Sequence[str]:
+        """Return what the keeper has been told and holds: it may have missed it."""
+        return (*self.shift.again(), *self._reporting.again())
 
     def state(self) -> Mapping[str, str]:
         """Return what there is to say of the team in a status."""

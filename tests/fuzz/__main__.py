@@ -1,4 +1,5 @@
-"""Fuzzes each target for some seconds: ``python -m tests.fuzz [SECONDS] [TARGET...]``.
+"""Fuzzes each target for some seconds: ``python -m tests.fuzz [SECONDS] [TARGET...]``; as many at
+once as there are processors.
 
 Needs atheris (``pip install atheris``: CPython 3.11 and 3.12 on Linux). Ends with status 1 and the
 bytes of the first finding, be it a crash, a hang or too much memory; also if nothing was run.
@@ -6,10 +7,12 @@ bytes of the first finding, be it a crash, a hang or too much memory; also if no
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.fuzz.targets import TARGETS
@@ -58,16 +61,20 @@ def fuzz(name: str, seconds: int, program: Sequence[str] = RUN) -> tuple[bool, s
     return True, f"{name}: {runs[-1]}"
 
 
-def main() -> int:
-    """Run each target in a process of its own."""
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    for name in sys.argv[2:] or TARGETS:
-        well, words = fuzz(name, seconds)
-        print(words, flush=True)
-        if not well:
-            return 1
+def main(arguments: Sequence[str], program: Sequence[str] = RUN) -> int:
+    """Run each target in a process of its own; none is begun any more after the first finding."""
+    seconds = int(arguments[0]) if arguments else 10
+    names = arguments[1:] or list(TARGETS)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        running = [pool.submit(fuzz, name, seconds, program) for name in names]
+        for each in running:
+            well, words = each.result()
+            print(words, flush=True)
+            if not well:
+                pool.shutdown(wait=False, cancel_futures=True)
+                return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -34,7 +34,7 @@ LINGER = 1.0
 SAID_LINES = 5
 SAID = 500
 """The last lines of what a program says that a person is shown, and their characters."""
-WITHHELD = ("LISTEN_", "NOTIFY_SOCKET", "SNICKERS_")
+WITHHELD = ("LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_", "SNICKERS_")
 """What of the environment is between Snickers and who has started it."""
 
 

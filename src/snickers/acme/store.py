@@ -81,8 +81,11 @@ class Lock:
 
 
 def file_name(site: str) -> str:
-    """Return what the site is called in the names of files: a star would be the shell's."""
+    """Return what the site is called in the names of files: a star would be the shell's, and
+    ``HOST.previous`` another site's certificate of before. No host has an underscore."""
     name = f"_wildcard{site[1:]}" if site.startswith("*") else site
+    if name.endswith(".previous"):
+        name = f"{name}_"
     if not name or name.startswith(".") or "/" in name or "\0" in name:
         raise StoreFailed(f"{site!r} cannot be the name of a file")
     return name

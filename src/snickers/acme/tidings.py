@@ -117,6 +117,9 @@ class SiteTidings:
             return
         if memory.kind == "away" and self._all_sites.away_told:
             return  # one authority away is one alarm, not one for each site
+        if self._failures:
+            # What was told before is not what is wrong now.
+            self._alarm.cleared(RENEWAL, self._site)
         self._failures.add(memory.kind)
         self._alarm.raised(
             RENEWAL,

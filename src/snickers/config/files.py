@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from snickers.config.wrong import Wrong
+from snickers.config.wrong import Missing, Wrong
 
 NEAR = os.path.join("etc", "sites.ini")
 USUAL = "/etc/snickers/sites.ini"
@@ -79,7 +79,8 @@ class Shelf:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             self._seen[path] = _identity(path)
-            raise Wrong(f"cannot be read: {error.strerror}") from None
+            kind = Missing if isinstance(error, FileNotFoundError) else Wrong
+            raise kind(f"cannot be read: {error.strerror}") from None
         try:
             # What was seen is what was opened, before it is read: no change can slip between.
             status = os.fstat(descriptor)

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 
 from attrs import fields, frozen
 
+from snickers import bounds
 from snickers.config.hosts import site_name
 from snickers.config.values import Keep
 from snickers.config.wrong import NotYet, Wrong
@@ -314,8 +315,11 @@ def words(of: str, pattern: str = r".+", example: str = "") -> Format[tuple[str,
 
 
 def _read_capabilities(text: str, place: Place) -> tuple[str, ...]:
-    upper = " ".join(word.upper().removeprefix("CAP_") for word in each_word(text, place))
-    return words("capabilities", r"[A-Z][A-Z_]+", "NET_BIND_SERVICE").read(upper, place)
+    found = tuple(word.upper().removeprefix("CAP_") for word in each_word(text, place))
+    for word in found:
+        if wrong := bounds.unknown_capability(word):
+            raise Wrong(wrong)
+    return found
 
 
 CAPABILITIES: Format[tuple[str, ...]] = Format("list of capabilities", _read_capabilities, " ".join)

@@ -23,7 +23,7 @@ from snickers.config.reading import Layer, nearest
 from snickers.config.settings import Whole, read_settings
 from snickers.config.site_reader import ReadText, Shared, SiteReader
 from snickers.config.values import NO_LINE, Configuration, Fault, Process, Site, Where
-from snickers.config.wrong import Wrong
+from snickers.config.wrong import Missing, Wrong
 
 _SECTIONS = ("snickers", "defaults", "application NAME")
 _ALIKE = 0.8
@@ -101,7 +101,7 @@ def parse(
 
     def read(path: str) -> str:
         if path not in files:
-            raise Wrong("cannot be read: No such file or directory")
+            raise Missing("cannot be read: No such file or directory")
         return files[path]
 
     gathering = _Gathering(read, lambda path, most: read(path).encode())

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from snickers import bounds
 from snickers.config import formats, ini
 from snickers.config.answer_fields import by_name
 from snickers.config.answers_asleep import Contents
@@ -39,7 +40,7 @@ from snickers.config.values import (
     Where,
 )
 from snickers.config.values import Static as StaticKind
-from snickers.config.wrong import Wrong
+from snickers.config.wrong import Missing, Wrong
 from snickers.htpasswd import read_htpasswd
 
 ReadText = Callable[[str], str]
@@ -336,14 +337,22 @@ class SiteReader:
             path = values["basic auth"]
             for wrong in self._passwords(path):
                 self._blame("basic auth", f"{path} {wrong}")
-        for volume in values.get("volumes", ()):
-            source = volume.split(":")[0]
-            if self._reaches_engine(source):
+        if kind == "container" and (path := values.get("registry auth")):
+            try:
+                self._read(path)
+            except Missing as missing:
                 self._blame(
-                    "volumes",
-                    f"{source} holds Docker's own socket: whoever reaches it is root here; "
-                    "mount a folder below it",
+                    "registry auth",
+                    f"{path} {missing}; write a line USER:PASSWORD into it (chmod 600), or the "
+                    "JSON that docker login makes",
                 )
+            except Wrong:
+                # For others to read than who reads this, perhaps: a broker pulls as root.
+                pass
+        for volume in values.get("volumes", ()):
+            source, _, rest = volume.partition(":")
+            if words := bounds.objection(source, rest.endswith(":ro"), self._sockets()):
+                self._blame("volumes", f"{words}; mount a folder below it, or another one")
 
     def _check_image(
         self, values: dict[str, Any], environment: tuple[tuple[str, str], ...]
@@ -530,17 +539,10 @@ class SiteReader:
 
     def _sockets(self) -> list[str]:
         """Return where Docker listens on this host."""
-        sockets = ["/var/run/docker.sock", "/run/docker.sock"]
+        sockets = [*bounds.SOCKETS]
         if self.shared.settings.docker.startswith("unix://"):
             sockets.append(self.shared.settings.docker.removeprefix("unix://"))
         return sockets
-
-    def _reaches_engine(self, source: str) -> bool:
-        sockets = self._sockets()
-        beneath = source.rstrip("/") + "/"
-        return source.startswith("/") and any(
-            socket == source or socket.startswith(beneath) for socket in sockets
-        )
 
     def _build(
         self,

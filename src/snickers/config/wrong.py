@@ -7,5 +7,9 @@ class Wrong(ValueError):
     """The value cannot be read; the text says what is wrong and what would be right."""
 
 
+class Missing(Wrong):
+    """There is no such file."""
+
+
 class NotYet(Wrong):
     """The value is right, and this version cannot do it."""

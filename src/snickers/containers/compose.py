@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import math
 import os
-import queue
 import threading
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
 from twisted.logger import Logger
 
+from snickers import bounds
 from snickers.config.values import Container
 from snickers.containers import composition as c
 from snickers.containers import recipe
@@ -42,10 +43,30 @@ LOOKS = 3600
 """What is left of a server is not ended while a tool is at work for it: another Snickers may be
 starting it at this moment. Seconds between two looks, and how many there are at the most."""
 
+READ_WITHIN = 60.0
+"""Seconds for the tool to say what a file means: it asks nobody for that."""
+SPARE = 30.0
+"""Seconds that the tool may take to end services, beside what they take themselves, one after the
+other; then they are ended without it."""
+
+MOST_WAITING = 1 << 20
+"""Bytes of what is followed that wait for whoever reads it; then those who write them wait."""
+MOST_LINE = 64 << 10
+"""Bytes of a line that are waited for; a longer one counts as several."""
+MOST_WORDS = 8 << 20
+"""Bytes of the last lines that are kept of each service."""
+
 _TURNS: dict[tuple[str, str], threading.RLock] = {}
 """By owner and site: who changes its containers. Calls for a site come one at a time; what ends the
 rest of one of which a part has ended does not. Of the process: a call may outlast its conversation
 with Docker."""
+
+_RESTS: set[tuple[str, str]] = set()
+"""By owner and project: of which servers the rest is being ended."""
+
+
+class _NotAgain(EngineFailed):
+    """What was made before was not started again, and not for a fault of its own."""
 
 
 @frozen
@@ -212,15 +233,22 @@ class Composed(Dockerd):
         if known is not None and known.instance.running:
             return self._serve_on(known, before, errand)
         self._folder(declared, evolve(kind, data="/"))
+        useless = ""
         if known is not None:
             file = self._file(known.project)
             if file is not None:
-                return self._up(known.project, file, known, before, errand)
+                try:
+                    return self._up(known.project, file, known, before, errand)
+                except _NotAgain as problem:
+                    # A network or a volume may have gone; made anew it may have more luck.
+                    log.info("{site}: {why}", site=declared.site, why=str(problem))
+                    useless, before = known.project, self._of(declared.site)
             resolved = resolved or self._resolved(declared, errand)
             images = images or self._images(kind, resolved, False, errand)
-        networks = {c.DEFAULT: self.networks.of(declared.site, kind)}
+        room = len(c.services_of(resolved))
+        networks = {c.DEFAULT: self.networks.of(declared.site, kind, room)}
         for key, internal in c.networks_of(resolved).items():
-            networks[key] = self.networks.own(declared.site, key, internal)
+            networks[key] = self.networks.own(declared.site, key, internal, room)
         made = c.composed(
             declared,
             self._owner,
@@ -234,8 +262,17 @@ class Composed(Dockerd):
         for volume in made.volumes:
             self._api.make_volume(volume.name, volume.driver, dict(volume.options))
         file = c.given(made.file, made.answers)
+        for project in {useless, made.project} if useless else ():
+            self._remove_all(project)
+        before = [seen for seen in before if not useless or seen.project != useless]
         there = next((seen for seen in before if seen.project == made.project), None)
-        return self._up(made.project, file, there, before, errand)
+        try:
+            return self._up(made.project, file, there, before, errand)
+        except _NotAgain as problem:
+            log.info("{site}: {why}", site=declared.site, why=str(problem))
+            self._remove_all(made.project)
+            before = [seen for seen in before if seen is not there]
+            return self._up(made.project, file, None, before, errand)
 
     def _up(
         self,
@@ -245,7 +282,8 @@ class Composed(Dockerd):
         before: Sequence[Seen],
         errand: Errand,
     ) -> Seen:
-        """Have *project* run, in the place of those *before*.
+        """Have *project* run, in the place of those *before*; fails with `_NotAgain` where that may
+        be because of what has changed around it.
 
         :param there: the same, where it was made before.
         """
@@ -256,6 +294,7 @@ class Composed(Dockerd):
             # "up --no-start" waits for the end of services that it does not start.)
             try:
                 self._compose(project, ["create"], file, errand)
+                self._see_all(project, file)
             except BaseException:
                 self._remove_all(project)
                 raise
@@ -268,12 +307,8 @@ class Composed(Dockerd):
                 self._compose(project, ["up", "-d", "--no-recreate"], file, errand)
             except EngineFailed as problem:
                 said = self._failed_since(project, runs)
-                if there is None or said:
-                    raise EngineFailed(f"{problem}{said}") from None
-                # A network or a volume may have gone; made anew it may have more luck.
-                log.info("{project} was not started again: {why}", project=project, why=problem)
-                self._remove_all(project)
-                self._compose(project, ["up", "-d"], file, errand)
+                failed = EngineFailed if there is None or said else _NotAgain
+                raise failed(f"{problem}{said}") from None
         except BaseException:
             # They stay, ended: what they wrote is what somebody wants to read now.
             self._rest(project, errand)
@@ -284,6 +319,16 @@ class Composed(Dockerd):
         log.info("{site} runs as {project}.", site=made.instance.site, project=project)
         self._replace(made, [other for other in before if other.project != project], errand)
         return made
+
+    def _see_all(self, project: str, file: bytes) -> None:
+        """Fail where a service of *file* has no container, whatever the tool said."""
+        made = {part.service for part in self._parts(project)}
+        lacking = sorted(set(c.document(file)["services"]) - made)
+        if lacking:
+            raise EngineFailed(
+                f"The compose tool says that it has made them all, and there is no {lacking[0]}. "
+                "See what tool that is: docker-compose version."
+            )
 
     def _failed_since(self, project: str, runs: Collection[str]) -> str:
         """Return the last words of the services that have been started, *runs* not among them, and
@@ -395,7 +440,7 @@ class Composed(Dockerd):
         for part in sorted(parts, key=lambda part: part.service != ended):
             stream = self._api.logs(part.seen.instance.id, tail, False, times=True)
             prefix = _prefix(part) if names else b""
-            for line in b"".join(stream).splitlines(keepends=True):
+            for line in _end_of(stream).splitlines(keepends=True):
                 time, _, words = line.partition(b" ")
                 lines.append((time, prefix + words))
             if part.service == ended:
@@ -427,7 +472,9 @@ class Composed(Dockerd):
             given = math.ceil(min(for_all if within is None else within, LONGEST_STOP))
             try:
                 # Not to be called off: who waits for the end of a server means it.
-                self._tool.run(project, "/", ["stop", "-t", str(given)], file, Errand())
+                within_all = given * len(parts) + SPARE
+                asked = ["stop", "-t", str(given)]
+                self._tool.run(project, "/", asked, file, Errand(), within=within_all)
             except EngineFailed as problem:
                 log.warn("{project}: {why}", project=project, why=str(problem))
         for part in reversed(self._parts(project)):
@@ -437,15 +484,16 @@ class Composed(Dockerd):
 
     def _end_rest_of(self, seen: Seen) -> None:
         """End what runs on of a server that does not run any more, without waiting for it."""
-        if not seen.remains:
+        which = (self._owner, seen.project)
+        if not seen.remains or which in _RESTS:
             return
+        _RESTS.add(which)
 
         def end() -> None:
-            for _ in range(LOOKS):
-                if not at_work(seen.project):
-                    break
-                self._pause(LOOK_AGAIN)
             try:
+                wait()
+                # From here on another end may have something to end again.
+                _RESTS.discard(which)
                 with self._turn(seen.instance.site):
                     # It may have been started again meanwhile.
                     now = self._whole(seen.project)
@@ -453,6 +501,14 @@ class Composed(Dockerd):
                         self._rest(seen.project, Errand())
             except (EngineFailed, EngineAway) as problem:
                 log.warn("{site}: {why}", site=seen.instance.site, why=str(problem))
+            finally:
+                _RESTS.discard(which)
+
+        def wait() -> None:
+            for _ in range(LOOKS):
+                if not at_work(seen.project):
+                    break
+                self._pause(LOOK_AGAIN)
 
         threading.Thread(target=end, name="docker-rest", daemon=True).start()
 
@@ -506,6 +562,7 @@ class Composed(Dockerd):
             kind.composition.encode(),
             errand,
             c.variables(declared),
+            within=READ_WITHIN,
         )
         if ended.code:
             raise EngineFailed(
@@ -513,8 +570,13 @@ class Composed(Dockerd):
             )
         try:
             resolved = composefile.understood(ended.text)
-            sockets = [*composefile.SOCKETS, self._api.where.removeprefix("unix://")]
-            wrong = composefile.objections(resolved, sockets, declared.data, asked)
+            if text := composefile.ambiguous(resolved):
+                raise EngineFailed(
+                    f"{where}: {text}: a $ in a path, or in security_opt, is read as a variable by "
+                    "this compose tool; write it without one."
+                )
+            plain, _ = composefile.filled(resolved, {})
+            wrong = composefile.objections(plain, self._sockets(), declared.data, asked)
             first = next(iter(wrong), None)
         except composefile.NotCompose as problem:
             raise EngineFailed(f"{where}: what the compose tool makes of it: {problem}.") from None
@@ -558,24 +620,22 @@ class Composed(Dockerd):
         return None
 
     def _guard(self, file: bytes) -> None:
-        """Fail where a folder of the site's own has become a link that leads out of it."""
+        """Fail where a folder of the site's own has become a link that leads out of it, and where
+        any leads to what nobody is given."""
         from snickers import composefile
 
         if not self._api.local:
             return
-        document = c.document(file)
+        document, _ = composefile.filled(c.document(file), {})
         folder = c.folder_of(document)
         own = os.path.realpath(folder)
-        for _, path, _ in composefile.binds(document, folder):
+        for _, path, read_only in composefile.binds(document, folder):
             real = os.path.realpath(path)
-            if _within(path, folder) and not _within(real, own):
+            if bounds.within(path, folder) and not bounds.within(real, own):
                 raise EngineFailed(
                     f"{path} leads out of the site's own folder, to {real}: put a folder there."
                 )
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+            self._look_behind(path, read_only)
 
 
 def _as_one(project: str, parts: Sequence[_Part]) -> Seen:
@@ -631,6 +691,21 @@ def _health(healths: Sequence[str]) -> str:
     return next((health for health in said if health != "healthy"), "healthy" if said else "")
 
 
+def _end_of(stream: Stream) -> bytes:
+    """Return the last `MOST_WORDS` of *stream*, in whole lines."""
+    pieces: deque[bytes] = deque()
+    size = 0
+    cut = False
+    for data in stream:
+        pieces.append(data)
+        size += len(data)
+        while size - len(pieces[0]) > MOST_WORDS:
+            size -= len(pieces.popleft())
+            cut = True
+    whole = b"".join(pieces)
+    return whole.partition(b"\n")[2] if cut else whole
+
+
 def _prefix(part: _Part) -> bytes:
     """Return what tells the lines of *part* from those of the service that answers."""
     return b"" if part.service == part.answers else f"{part.service} | ".encode()
@@ -650,41 +725,67 @@ class _Lines:
 
 
 class _Followed:
-    """What several containers write, while they do."""
+    """What several containers write, while they do. Who writes faster than it is read waits."""
 
     def __init__(self, streams: Sequence[tuple[bytes, Stream]]) -> None:
         self._streams = streams
-        self._written: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._written: deque[bytes] = deque()
+        self._size = 0
+        self._left = len(streams)
+        self._closed = False
 
     def _read(self, prefix: bytes, stream: Stream) -> None:
         rest = b""
         try:
             for data in stream:
                 *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    self._written.put(prefix + line + b"\n")
-                rest = rest[: 1 << 20]
+                if len(rest) > MOST_LINE:
+                    lines, rest = [*lines, rest], b""
+                if not self._put(b"".join(prefix + line + b"\n" for line in lines)):
+                    return
         except Exception as error:  # Of any class: it may be ended at this very moment.
             log.debug("A log ended: {error}.", error=error)
         finally:
             if rest:
-                self._written.put(prefix + rest + b"\n")
-            self._written.put(None)
+                self._put(prefix + rest + b"\n")
+            with self._changed:
+                self._left -= 1
+                self._changed.notify_all()
+
+    def _put(self, data: bytes) -> bool:
+        """Wait until there is room for *data*; say whether somebody still reads."""
+        with self._changed:
+            while self._size > MOST_WAITING and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return False
+            if data:
+                self._written.append(data)
+                self._size += len(data)
+                self._changed.notify_all()
+        return True
 
     def __iter__(self) -> Iterator[bytes]:
         for prefix, stream in self._streams:
             reading = threading.Thread(target=self._read, args=(prefix, stream), daemon=True)
             reading.start()
-        left = len(self._streams)
-        while left:
-            data = self._written.get()
-            if data is None:
-                left -= 1
-            else:
-                yield data
+        while True:
+            with self._changed:
+                while not self._written and self._left and not self._closed:
+                    self._changed.wait()
+                if self._closed or not self._written:
+                    return
+                data = self._written.popleft()
+                self._size -= len(data)
+                self._changed.notify_all()
+            yield data
 
     def close(self) -> None:
         """End all of them."""
+        with self._changed:
+            self._closed = True
+            self._written.clear()
+            self._changed.notify_all()
         for _, stream in self._streams:
             shut(stream)
-        self._written.put(None)

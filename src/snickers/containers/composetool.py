@@ -8,6 +8,7 @@ given a shell.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
+from snickers import bounds
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand
 
@@ -35,10 +37,10 @@ MOST_TEXT = 16 * 2**20
 MOST_LINES = 50
 """Of its complaints."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-KEPT = ("PATH", "HOME", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK")
-"""Variables of Snickers' own that it gets."""
-WITHHELD = ("LD_", "DOCKER_", "COMPOSE_", "PYTHON")
-"""Variables of a site that it does not get: they would say how the tool itself runs."""
+MOST_LINE = 64 * 2**10
+"""Bytes of one of them; a longer one counts as several."""
+LEFT_OPEN = 5.0
+"""Seconds for which its answer may be open when it has ended: what it has started may hold it."""
 
 LACKING = (
     "services needs Docker's compose tool, which is not installed: apt install docker-compose "
@@ -70,11 +72,17 @@ def find(environment: Mapping[str, str]) -> str | None:
 
 
 def at_work(project: str, proc: str = "/proc") -> bool:
-    """Say whether a tool works for *project* on this host, whoever runs it: another Snickers with
-    the same containers does while the two take turns."""
+    """Say whether a tool works for *project* on this host, for this Snickers or another one with
+    the same containers, as there is while the two take turns. Only what belongs to our own user,
+    and is in no container, counts: sites can have themselves called anything."""
+    here = os.stat(f"{proc}/self/ns/pid").st_ino
     for name in os.listdir(proc):
         if name.isdecimal():
             try:
+                if os.stat(f"{proc}/{name}").st_uid != os.geteuid():
+                    continue
+                if os.stat(f"{proc}/{name}/ns/pid").st_ino != here:
+                    continue
                 with open(f"{proc}/{name}/cmdline", "rb") as file:
                     words = file.read(4096).split(b"\0")
             except OSError:
@@ -92,11 +100,14 @@ class _Program:
 
     def __iter__(self) -> Iterator[bytes]:
         assert self._process.stderr is not None
-        return iter(self._process.stderr)
+        written = self._process.stderr
+        return iter(lambda: written.readline(MOST_LINE), b"")
 
     def close(self) -> None:
         """Kill it, with all that it has started."""
-        if self._process.poll() is None:
+        # Not asked whether it has ended: what it has started may live, and as long as nobody has
+        # waited for it the number is its own.
+        if self._process.returncode is None:
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
@@ -123,48 +134,66 @@ class Tool:
         errand: Errand,
         variables: Mapping[str, str] | None = None,
         line: Callable[[str], object] = lambda line: None,
+        within: float = math.inf,
     ) -> Ended:
         """Run the tool, with *file* as the compose file of *project*; return how it ended.
 
-        Fails with `EngineFailed` where there is none, with `Abandoned` when *errand* is cancelled.
+        Fails with `EngineFailed` where there is none and when it is not done in time, with
+        `Abandoned` when *errand* is cancelled.
 
         :param folder: what relative paths are relative to.
         :param line: is called with each line of what it writes besides its answer.
+        :param within: seconds after which it is killed.
         """
         program = find(self._environment)
         if program is None:
             raise EngineFailed(LACKING)
-        with (
-            # Not by its standard input: the older tool would forget the folder.
-            tempfile.NamedTemporaryFile(prefix="snickers-", suffix=".yaml") as given,
-            tempfile.NamedTemporaryFile(prefix="snickers-") as nothing,
-        ):
-            given.write(file)
-            given.flush()
-            command = [program, "-p", project, "-f", given.name, "--project-directory", folder]
-            # A file of variables in that folder may be written to by whom it is given to.
-            command += ["--env-file", nothing.name, *arguments]
-            ends_with_us = shutil.which("setpriv", path=PATH)
-            if ends_with_us:
-                command = [ends_with_us, "--pdeathsig", "TERM", "--", *command]
-            try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    cwd="/",
-                    env=self._variables(variables or {}),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise EngineFailed(
-                    f"Docker's compose tool {program} cannot be run: {error.strerror}."
-                ) from None
-            return self._hear(process, errand, line)
+        try:
+            with (
+                # Not by its standard input: the older tool would forget the folder.
+                tempfile.NamedTemporaryFile(prefix="snickers-", suffix=".yaml") as given,
+                tempfile.NamedTemporaryFile(prefix="snickers-") as nothing,
+            ):
+                given.write(file)
+                given.flush()
+                command = [program, "-p", project, "-f", given.name, "--project-directory", folder]
+                # A file of variables in that folder may be written to by whom it is given to.
+                command += ["--env-file", nothing.name, *arguments]
+                process = self._begin(program, command, variables or {})
+                return self._hear(process, errand, line, within)
+        except OSError as error:
+            raise EngineFailed(
+                f"What the compose tool is given cannot be written to {tempfile.gettempdir()}: "
+                f"{error.strerror}."
+            ) from None
+
+    def _begin(
+        self, program: str, command: Sequence[str], variables: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        ends_with_us = shutil.which("setpriv", path=PATH)
+        if ends_with_us:
+            command = [ends_with_us, "--pdeathsig", "TERM", "--", *command]
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env=self._variables(variables),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineFailed(
+                f"Docker's compose tool {program} cannot be run: {error.strerror}."
+            ) from None
 
     def _hear(
-        self, process: subprocess.Popen[bytes], errand: Errand, line: Callable[[str], object]
+        self,
+        process: subprocess.Popen[bytes],
+        errand: Errand,
+        line: Callable[[str], object],
+        within: float,
     ) -> Ended:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -176,9 +205,19 @@ class Tool:
             if len(answer[0]) > MOST_TEXT:
                 program.close()  # It would wait for ever for somebody to read the rest.
 
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            program.close()
+
         reading = threading.Thread(target=read)
         reading.daemon = True
         reading.start()
+        timer = threading.Timer(min(within, threading.TIMEOUT_MAX), end)
+        timer.daemon = True
+        if within < math.inf:
+            timer.start()
         said: list[str] = []
         try:
             with errand.hold(program) as written:
@@ -186,23 +225,33 @@ class Tool:
                     words = data.decode("utf-8", "replace").rstrip()
                     said = [*said[1 - MOST_LINES :], words]
                     line(words)
-                process.wait()
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+                reading.join(LEFT_OPEN)
         finally:
+            # It may have ended and left somebody who holds its answer open.
+            if reading.is_alive():
+                program.close()
+            timer.cancel()
             process.wait()
-            reading.join()
-            output.close()
+            reading.join(LEFT_OPEN)
+            if not reading.is_alive():
+                output.close()
             process.stderr.close()
         if errand.cancelled:
             raise Abandoned
+        if late.is_set():
+            raise EngineFailed(
+                f"Docker's compose tool was not done within {within:g} s, and was killed."
+            )
         text = b"".join(answer)
         if len(text) > MOST_TEXT:
             raise EngineFailed("The compose tool answers more than a compose file can be.")
         return Ended(process.returncode, text.decode("utf-8", "replace"), tuple(said))
 
     def _variables(self, variables: Mapping[str, str]) -> dict[str, str]:
-        kept = {name: self._environment[name] for name in KEPT if name in self._environment}
+        kept = {name: self._environment[name] for name in bounds.KEPT if name in self._environment}
         kept.setdefault("PATH", PATH)
-        own = {name: said for name, said in variables.items() if not name.startswith(WITHHELD)}
+        own = {name: said for name, said in variables.items() if not bounds.steers(name)}
         return {
             **own,
             **kept,

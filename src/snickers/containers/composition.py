@@ -25,8 +25,7 @@ from snickers.containers import recipe
 from snickers.containers.engine import EngineFailed
 from snickers.interfaces.engine import Declared
 
-PROJECT = "io.snickers.project"
-"""Which containers were made together: the tool's own name for them."""
+PROJECT = recipe.PROJECT
 SERVICE = "io.snickers.service"
 ANSWERS = "io.snickers.answers"
 """The service that answers visitors."""
@@ -223,8 +222,7 @@ def _service(said: Mapping[str, Any], kind: Container, image: Image, init: bool)
         options.append("no-new-privileges:true")
     made["security_opt"] = options
     made["cap_add"], made["cap_drop"] = _capabilities(said, kind)
-    if "logging" not in made:
-        made["logging"] = {"driver": recipe.LOG["Type"], "options": recipe.LOG["Config"]}
+    made["logging"] = _bounded(said.get("logging") or {})
     if "stop_grace_period" not in made and math.isfinite(kind.life.stop_within):
         made["stop_grace_period"] = f"{max(1, math.ceil(kind.life.stop_within))}s"
     if "init" not in made and init and not said.get("entrypoint"):
@@ -234,6 +232,15 @@ def _service(said: Mapping[str, Any], kind: Container, image: Image, init: bool)
     if reserved.get("devices"):
         made["deploy"] = {"resources": {"reservations": {"devices": reserved["devices"]}}}
     return made
+
+
+def _bounded(logging: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how logs are kept; those on this host no larger than those of one container."""
+    driver = logging.get("driver") or recipe.LOG["Type"]
+    if driver != recipe.LOG["Type"]:
+        return dict(logging)
+    options = {**recipe.LOG["Config"], **(logging.get("options") or {})}
+    return {"driver": driver, "options": options}
 
 
 def _limit(made: dict[str, Any], said: Mapping[str, Any], kind: Container) -> None:

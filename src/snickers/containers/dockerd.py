@@ -19,6 +19,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from snickers import bounds
 from snickers.config.values import Container
 from snickers.containers import inside, inspected, recipe
 from snickers.containers.dockerapi import Api, Refused
@@ -208,6 +209,7 @@ class Dockerd:
         for seen in there:
             if seen.image == image.id:
                 return self._serve_on(seen, before, errand)
+        self._look_behind_mounts(declared, kind)
         self._folder(declared, kind)
         # One that is there is started again without a look at its network: somebody waits for it.
         # What runs of another declaration must not end for one that then has no network.
@@ -258,6 +260,7 @@ class Dockerd:
                     )
                     continue
                 return self._started(seen.instance.id)
+        self._look_behind_mounts(declared, kind)
         self._folder(declared, kind)
         network = self.networks.of(declared.site, kind)
         errand.check()
@@ -491,6 +494,22 @@ class Dockerd:
         except Refused as error:
             if error.status != 404:
                 raise
+
+    def _sockets(self) -> list[str]:
+        """Return where Docker listens, by all the names that are known for that."""
+        named = [*bounds.SOCKETS, self._api.where.removeprefix("unix://")]
+        return [*named, *map(os.path.realpath, named)] if self._api.local else named
+
+    def _look_behind(self, path: str, read_only: bool) -> None:
+        """Fail where *path* of this host leads, by whatever links, to what nobody is given."""
+        real = os.path.realpath(path)
+        if words := bounds.objection(real, read_only, self._sockets()):
+            raise EngineFailed(f"{path} leads to {real}, and {words}; remove it.")
+
+    def _look_behind_mounts(self, declared: Declared, kind: Container) -> None:
+        for mount in recipe.mounts(declared, kind) if self._api.local else ():
+            if mount["Type"] == "bind":
+                self._look_behind(mount["Source"], mount["ReadOnly"])
 
     def _folder(self, declared: Declared, kind: Container) -> None:
         if not kind.data or not self._api.local or os.path.isdir(declared.data):

@@ -451,7 +451,8 @@ def settle(s: State, now: float) -> Step:
     if not s.engine:
         return lose(s, now, s.detail)
     s, refusals = refuse(s, "resting", RESTING_RETRY)
-    return enter(s, Phase.ASLEEP, now, instance=None), refusals
+    # What went wrong before is over: the engine is there again, the server was given up.
+    return enter(s, Phase.ASLEEP, now, instance=None, detail=""), refusals
 
 
 def crash(s: State, now: float, words: str) -> Step:

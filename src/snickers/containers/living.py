@@ -23,6 +23,7 @@ from snickers.containers.life import SERVING, Phase, State, due
 from snickers.containers.lifecycle import step
 from snickers.containers.orders import ORDERS
 from snickers.containers.probe import Prober
+from snickers.containers.reasons import reason
 from snickers.containers.roster import Roster
 from snickers.interfaces.alarm import IAlarm
 from snickers.interfaces.engine import Address, Declared, IEngine, Instance
@@ -395,7 +396,8 @@ class Living:
         if self._probe is not None and self._probe[0] != state.epoch:
             self._probe[1].cancel()
         if state.phase is not had.phase:
-            self._moved(had, state)
+            why = reason(had, event, state, self._around.sweep.now)
+            self._moved(had, state, why)
         for command in commands:
             try:
                 _DO[type(command)](self, command)
@@ -411,14 +413,15 @@ class Living:
         if state.phase is not had.phase or self.address != address:
             self._around.moved(self.site)
 
-    def _moved(self, had: State, state: State) -> None:
+    def _moved(self, had: State, state: State, why: str) -> None:
         self.changed = self._around.wall()
         self.words = self.unready = ""
         _log.info(
-            "{site}: {before} → {phase}",
+            "{site}: {before} → {phase}{why}",
             site=self.site,
             before=had.phase.value,
             phase=state.phase.value,
+            why=why and f" ({why})",
         )
         if state.phase is Phase.STARTING:
             self._begun = self._around.clock.seconds()
@@ -427,7 +430,7 @@ class Living:
                 self.wakes["ready"] += 1
                 self.woken = self._around.clock.seconds() - self._begun
             self._begun = None
-            self._quiet("crashed")
+            self._over("crashed")
             if "update" not in self._alarmed:
                 self.last_words = ""
         elif state.phase is Phase.CRASHED:
@@ -454,6 +457,13 @@ class Living:
     def _calm(self) -> None:
         for alarm in self._alarmed:
             self._quiet(alarm)
+
+    def _over(self, alarm: str) -> None:
+        """What *alarm* was about is well again, whoever has raised it: that may have been another
+        Snickers, which was on duty before."""
+        self._quiet(alarm)
+        if self._around.alarm is not None:
+            self._around.alarm.cleared(alarm, self.site)
 
     def _quiet(self, alarm: str) -> None:
         if alarm not in self._alarmed:
@@ -561,7 +571,7 @@ class Living:
     def _relieve(self, command: e.Calm) -> None:
         if command.alarm == "update":
             self.last_words = ""
-        self._quiet(command.alarm)
+        self._over(command.alarm)
 
     def _part(self, command: e.Part) -> None:
         self._calm()

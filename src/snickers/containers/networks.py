@@ -37,9 +37,9 @@ class Networks:
         self._pool = pool
         self._internal = internal
 
-    def of(self, site: str, kind: Container) -> str:
+    def of(self, site: str, kind: Container, room: int = 1) -> str:
         """Return the name of the network for *site*: the one that the configuration names, or its
-        own, made if need be."""
+        own, made if need be; see `own`."""
         if kind.network:
             if self._api.network(kind.network) is None:
                 raise EngineFailed(
@@ -47,17 +47,20 @@ class Networks:
                     "network out to have one of its own."
                 )
             return kind.network
-        return self.own(site)
+        return self.own(site, room=room)
 
-    def own(self, site: str, key: str = "", internal: bool = False) -> str:
+    def own(self, site: str, key: str = "", internal: bool = False, room: int = 1) -> str:
         """Return the name of a network of *site*'s own, made if need be.
 
         :param key: what tells it from the site's others; empty: the first one.
         :param internal: whether it leads nowhere but to this host, whatever holds for all.
+        :param room: how many containers are in it at once.
         """
         for found in self._api.networks(recipe.labels(site, self._owner)):
             if (found.get("Labels") or {}).get(recipe.NETWORK, "") == key:
-                return str(found["Name"])
+                pools = (found.get("IPAM") or {}).get("Config") or ()
+                if all(subnets.has_room(str(pool.get("Subnet")), room) for pool in pools):
+                    return str(found["Name"])
         taken = [
             pool["Subnet"]
             for network in self._api.networks({})
@@ -67,7 +70,7 @@ class Networks:
         if self._api.local:
             taken += subnets.routed(_routes())
         refused = "all its networks are taken"
-        for subnet in islice(subnets.free(self._pool, taken), SUBNET_TRIES):
+        for subnet in islice(subnets.free(self._pool, taken, room), SUBNET_TRIES):
             try:
                 return self._make(site, key, subnet, internal or self._internal)
             except Refused as error:

@@ -22,6 +22,8 @@ FINGERPRINT = "io.snickers.fingerprint"
 OWNER = "io.snickers.instance"
 """Which Snickers made it: several may share one Docker."""
 PORT = "io.snickers.port"
+PROJECT = "io.snickers.project"
+"""Which containers were made together: the compose tool's own name for them; empty: it is alone."""
 IMAGE = "io.snickers.image"
 """The image's id when the container was made: its name may mean another one today."""
 
@@ -36,7 +38,7 @@ INITS = frozenset(
 )
 """Entry points that must be, or already are, process 1; ``/init`` is that of s6-overlay."""
 
-LOG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+LOG: Mapping[str, Any] = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 """Bounded: 30 MiB for each site, so that a chatty one cannot fill the disk."""
 
 WRITABLE = {"/tmp": "mode=1777,size=64m", "/run": "mode=755,size=16m"}
@@ -170,6 +172,8 @@ def creation(
             PORT: str(kind.port),
             IMAGE: image,
             DIGEST: digest,
+            # Or its image could say that it belongs to those of another site.
+            PROJECT: "",
         },
         "HostConfig": host,
     }

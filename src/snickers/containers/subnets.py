@@ -15,14 +15,29 @@ PREFIX = 28
 """Thirteen containers beside the bridge: one is needed, two while one replaces the other."""
 
 
-def free(pool: str, taken: Iterable[str]) -> Iterator[str]:
-    """Yield the networks of *pool* that overlap none of those *taken*, lowest first.
+TAKEN = 3
+"""Addresses of a network that no container has: its first, its last, and the bridge's."""
+
+
+def has_room(network: str, room: int) -> bool:
+    """Say whether *room* containers have an address each in *network*; what is no IPv4 network has
+    room for all."""
+    try:
+        return IPv4Network(network, strict=False).num_addresses - TAKEN >= room
+    except ValueError:
+        return True
+
+
+def free(pool: str, taken: Iterable[str], room: int = 1) -> Iterator[str]:
+    """Yield the networks of *pool* that overlap none of those *taken*, lowest first, each with
+    *room* for so many containers at least.
 
     What is taken may be of any size and family, and overlap. Both are in the form
     ``10.213.0.16/28``; a *pool* that is no IPv4 network raises ValueError.
     """
     whole = IPv4Network(pool)
-    size = 1 << (32 - PREFIX)
+    prefix = max(0, min(PREFIX, 32 - (room + TAKEN - 1).bit_length()))
+    size = 1 << (32 - prefix)
     first, last = int(whole.network_address), int(whole.broadcast_address)
     used: set[int] = set()
     for each in taken:
@@ -34,7 +49,7 @@ def free(pool: str, taken: Iterable[str]) -> Iterator[str]:
         used.update(range((low - first) // size, (high - first) // size + 1) if low <= high else ())
     for number in range((last - first + 1) // size):
         if number not in used:
-            yield str(IPv4Network((first + number * size, PREFIX)))
+            yield str(IPv4Network((first + number * size, prefix)))
 
 
 def routed(table: str) -> list[str]:

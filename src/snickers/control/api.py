@@ -91,7 +91,7 @@ class ControlService(Service):
     ) -> None:
         self._reactor = reactor
         self._path = path
-        self.factory = _Factory(_Room(front_door, lives, snapshots, certifying), reactor)
+        self.factory = _Factory(_Room(reactor, front_door, lives, snapshots, certifying), reactor)
         self._port: OwnersPort | None = None
 
     def startService(self) -> None:
@@ -150,12 +150,14 @@ class _Room(Resource):
 
     def __init__(
         self,
+        reactor: Any,
         front_door: IFrontDoor,
         lives: ILives,
         snapshots: ISnapshots,
         certifying: ICertifying,
     ) -> None:
         super().__init__()
+        self._scribe = metrics.Scribe(reactor)
         self._front_door = front_door
         self._lives = lives
         self._snapshots = snapshots
@@ -201,7 +203,8 @@ class _Room(Resource):
                 send(request, 200, self._status(_argument(request, b"site")))
             case ["metrics"]:
                 _allow(request, b"GET")
-                metrics.send(request, self._front_door)
+                sending = metrics.send(request, self._front_door, self._scribe)
+                sending.addErrback(lambda failure: self._broke(request, failure))
             case ["plan"]:
                 _allow(request, b"GET")
                 self._later(request, self._front_door.plan)

@@ -23,11 +23,12 @@ from attrs import asdict
 from snickers import __version__
 from snickers.config.files import NEAR, NEITHER, USUAL, usual
 from snickers.config.values import Configuration, Fault, Settings, Site
-from snickers.control import show, show_teams
+from snickers.control import last_deploy, show, show_teams
 from snickers.control.client import Client, ControlFailed, NotRunning
 from snickers.control.deploy import LOOK_EVERY, Deploy, DeployFailed, Wanted
 from snickers.control.keeper_client import SOCKET as KEEPER
 from snickers.control.keeper_client import KeeperClient, NoKeeper
+from snickers.control.last_deploy import LastDeploy
 from snickers.control.logcleaner import LogCleaner
 from snickers.control.placing import NotPlaced, place
 from snickers.control.progress import IProgress, Line, Lines
@@ -318,7 +319,11 @@ class Command:
             progress.step(show.clean(event["progress"]))
 
     def _teams(self) -> int:
-        answer = self._keeper().status()
+        keeper = self._keeper()
+        answer = keeper.status()
+        last = last_deploy.read(os.path.dirname(keeper.path))
+        if last is not None:
+            answer["deploy"] = last
         given = answer.get("folders")
         folders = given if isinstance(given, Mapping) else {}
         held = {team: look(str(folder)) for team, folder in folders.items()}
@@ -354,10 +359,25 @@ class Command:
 
     def _deploy(self) -> int:
         options = self._options
-        wanted = Wanted(options.source, options.watch, options.commit)
+        wanted = Wanted(options.source, options.watch, options.commit, options.force)
+        began = self._now()
+        keeper = self._keeper()
+
+        def note(team: str, words: str, failed: bool | None) -> None:
+            ended = None if failed is None else self._now()
+            known = LastDeploy(team, wanted.source, began, ended, bool(failed), words)
+            try:
+                last_deploy.write(os.path.dirname(keeper.path), known)
+            except FileNotFoundError:
+                pass  # a keeper of another kind keeps nothing there
+            except OSError as problem:
+                self._complain(
+                    f"snickers: deploy: it is not remembered: {keeper.path}: {problem.strerror}"
+                )
+
         with self._progress("deploy") as progress:
             deploy = Deploy(
-                self._keeper(),
+                keeper,
                 os.path.abspath(self._config),
                 wanted,
                 lambda words: self._told({"progress": words}, progress),
@@ -365,6 +385,7 @@ class Command:
                 self._elapsed,
                 # One line that changes, or one more each time.
                 tell_every=LOOK_EVERY if self._terminal and not options.json else TELL_EVERY,
+                note=note,
             )
             try:
                 self._told({"done": deploy.do()}, progress)

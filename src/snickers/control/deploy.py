@@ -8,17 +8,20 @@ newcomer back by itself.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from attrs import frozen
 
 from snickers.control.client import ControlFailed
 from snickers.control.keeper_client import KeeperClient
-from snickers.control.team_folders import is_checkout, look
+from snickers.control.team_folders import deployed, is_checkout, look, note_deployed
 
 LAST = 12
 """Lines of a failed step that are shown: enough for pip's and git's own words on what to do."""
@@ -86,6 +89,8 @@ class Wanted:
     """Seconds to watch the newcomer before it stays."""
     commit: bool = True
     """Whether it stays after that, or a person decides."""
+    force: bool = False
+    """Whether it is deployed although the live team was made of the very same."""
 
     @property
     def wheel(self) -> bool:
@@ -98,7 +103,8 @@ class Deploy:
 
     *config* is the live configuration, *step* is called with words as it goes on, *sleep* waits so
     many seconds, *elapsed* is seconds since anything; while a newcomer is watched there are words
-    every *tell_every* seconds.
+    every *tell_every* seconds. *note* is called with the team when it is under way, and again with
+    how it has ended and whether it has failed.
     """
 
     def __init__(
@@ -111,6 +117,7 @@ class Deploy:
         elapsed: Callable[[], float],
         runs: Run = run,
         tell_every: float = LOOK_EVERY,
+        note: Callable[[str, str, bool | None], None] = lambda team, words, failed: None,
     ) -> None:
         self._keeper = keeper
         self._config = config
@@ -120,15 +127,46 @@ class Deploy:
         self._elapsed = elapsed
         self._runs = runs
         self._tell_every = tell_every
+        self._note = note
         self.team = ""
         """Which team it goes to."""
-        self._folder = ""
+        self._folder = self._live = ""
 
     def do(self) -> str:
         """Do all of it and return how it has ended; raises `DeployFailed` or `ControlFailed`."""
         self._choose(self._keeper.status())
-        self._fetch()
-        self._install()
+        folder = self._folder
+        with self._alone(folder):
+            status = self._keeper.status()
+            self._choose(status)
+            if self._folder != folder:
+                raise DeployFailed("teams", "they have changed over just now; again, if need be")
+            return self._noted(status)
+
+    def _noted(self, status: Mapping[str, Any]) -> str:
+        """Do it, and leave a note of how it ended."""
+        try:
+            self._fetch()
+            identity = self._identity()
+            if not self._wanted.force and identity and identity == deployed(self._live):
+                live = status["live"]["team"]
+                return (
+                    f"nothing new: {live} was made of the very same and serves; --force deploys "
+                    f"it again, 'snickers teams restart' starts {live} anew"
+                )
+            self._note(self.team, "", None)
+            words = self._deploy(identity)
+        except (DeployFailed, ControlFailed) as problem:
+            self._note(self.team, str(problem), True)
+            raise
+        except KeyboardInterrupt:
+            self._note(self.team, "it was interrupted", True)
+            raise
+        self._note(self.team, words, False)
+        return words
+
+    def _deploy(self, identity: str) -> str:
+        self._install(identity)
         self._check()
         self._switch()
         newcomer, version = self._watch()
@@ -136,6 +174,26 @@ class Deploy:
             return f"{self.team} serves {version}, on trial: 'snickers teams commit' has it stay"
         self._commit(newcomer)
         return f"{self.team} serves {version} and stays"
+
+    @contextmanager
+    def _alone(self, folder: str) -> Iterator[None]:
+        """Keep others from deploying into *folder* meanwhile: pip and git would meet there."""
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            # There is none yet, or it is none: what comes next says so.
+            yield
+            return
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DeployFailed(
+                    "teams", f"somebody else deploys into {folder} right now; again when that ends"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
 
     # Which folder
 
@@ -157,6 +215,7 @@ class Deploy:
                 "teams", f"{self.team} still finishes what it has open; again when it has ended"
             )
         self._folder = status["folders"][self.team]
+        self._live = status["folders"][live["team"]]
 
     def _must(self, step: str, words: str, command: Sequence[str], shown: str = "") -> str:
         """Run *command*, *shown* to a person like that; fail with *words* and what it said."""
@@ -205,7 +264,23 @@ class Deploy:
                 )
             self._must("fetch", "git could not pull", [*git, "pull", "--ff-only"])
 
-    def _install(self) -> None:
+    def _identity(self) -> str:
+        """Return what is about to be deployed, exactly; empty where that cannot be said."""
+        if self._wanted.wheel:
+            try:
+                with open(self._wanted.source, "rb") as file:
+                    return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            except OSError as problem:
+                words = f"{self._wanted.source}: {problem.strerror}"
+                raise DeployFailed("fetch", words) from None
+        git = ["git", "-C", self._folder]
+        status, commit = self._runs([*git, "rev-parse", "HEAD"], self._folder)
+        if status != 0:
+            return ""
+        status, changes = self._runs([*git, "status", "--porcelain", "-uno"], self._folder)
+        return commit.strip() if status == 0 and not changes.strip() else ""
+
+    def _install(self, identity: str) -> None:
         folder = self._folder
         python = os.path.join(folder, ".venv", "bin", "python")
         if not os.access(python, os.X_OK):
@@ -217,6 +292,8 @@ class Deploy:
                 [base, "-m", "venv", os.path.join(folder, ".venv")],
             )
         self._step(f"{self.team}: installing")
+        # Until it is whole it is nothing.
+        self._made_of("")
         pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         source = os.path.abspath(self._wanted.source) if self._wanted.wheel else folder
         failed = "pip could not install it"
@@ -224,9 +301,16 @@ class Deploy:
         if self._wanted.wheel:
             # A wheel of a version that is there already would be passed over.
             self._must("install", failed, [*pip, "--force-reinstall", "--no-deps", source])
+        self._made_of(identity)
         # Twisted remembers which plugins there are; who runs the teams may not write there.
         plugins = "from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))"
         self._runs([python, "-c", plugins], folder)
+
+    def _made_of(self, identity: str) -> None:
+        try:
+            note_deployed(self._folder, identity)
+        except OSError as problem:
+            raise DeployFailed("install", f"{problem.filename}: {problem.strerror}") from None
 
     def _check(self) -> None:
         self._step(f"{self.team}: checking {self._config} with {look(self._folder).words()}")

@@ -73,6 +73,12 @@ class KeeperClient:
                     while line := lines.readline(LONGEST):
                         yield self._read(line)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            pid = _holder(os.path.join(os.path.dirname(self.path), "keeper.lock"))
+            if pid:
+                raise Lost(
+                    f"a keeper runs (process {pid}), but not with the socket {self.path}; unless "
+                    f"it has just been started, 'kill -USR2 {pid}' has it make that anew"
+                ) from None
             raise NoKeeper(
                 f"no keeper listens at {self.path}; 'twistd -n snickers-teams' is one "
                 "(docs/deploying.md)"
@@ -94,3 +100,21 @@ class KeeperClient:
         if not isinstance(answer, dict):
             raise Garbled(f"what listens at {self.path} does not answer as a keeper does")
         return answer
+
+
+def _holder(path: str) -> int:
+    """Return the process that holds the lock (flock(2)) of the file *path*, 0 if none is known.
+
+    Only looked at (proc(5)): who took it for a moment could keep a keeper from starting.
+    """
+    try:
+        found = os.stat(path)
+        with open("/proc/locks", encoding="ascii") as file:
+            locks = [line.split() for line in file]
+    except OSError:
+        return 0
+    wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for fields in locks:
+        if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == wanted:
+            return max(0, int(fields[4]))
+    return 0

@@ -28,6 +28,7 @@ def teams(
     lines += table(rows, right=frozenset({2, 3, 5, 6, 7}))
     lines.append("")
     lines += would(answer, folders)
+    lines += _last_deploy(answer.get("deploy"), now, style)
     if answer.get("taken_back"):
         lines += ["", style.paint(f"taken back: {clean(answer['taken_back'])}", "red")]
     alarms = answer.get("alarms")
@@ -35,6 +36,23 @@ def teams(
         lines += ["", style.paint("alarms of the keeper:", "red")]
         lines += [f"  {line}" for entry in alarms for line in alarm(entry)]
     return lines
+
+
+def _last_deploy(told: object, now: float, style: Style) -> list[str]:
+    """Return the line about the last deployment."""
+    if not isinstance(told, Mapping):
+        return []
+    began, ended = told.get("began"), told.get("ended")
+    source = f" of {clean(told['source'])}" if told.get("source") else ""
+    words = f"last deploy: {clean(told.get('team', '?'))}{source}"
+    if not isinstance(ended, int | float):
+        since = f" began {span(now - began)} ago and" if isinstance(began, int | float) else ""
+        line = f"{words},{since} has not ended: it goes on, or was killed"
+        return ["", style.paint(line, "yellow")]
+    failed = bool(told.get("failed"))
+    how = "failed" if failed else "done"
+    line = f"{words}, {how} {span(now - ended)} ago: {clean(told.get('words', ''))}"
+    return ["", style.paint(line, "red") if failed else line]
 
 
 def _members(answer: Answer, team: str) -> list[tuple[str, Answer]]:

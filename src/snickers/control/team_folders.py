@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import subprocess
+from contextlib import suppress
 
 from attrs import frozen
 
@@ -54,6 +55,45 @@ def installed(folder: str) -> str:
         except (OSError, UnicodeDecodeError):
             continue
     return ""
+
+
+def _stamp(folder: str) -> str:
+    """Return what changes with each installation of Snickers in *folder*."""
+    pattern = os.path.join(
+        glob.escape(folder), ".venv", "lib", "python3*", "site-packages", "snickers-*.dist-info"
+    )
+    found = []
+    for path in sorted(glob.glob(pattern)):
+        with suppress(OSError):
+            status = os.stat(os.path.join(path, "METADATA"))
+            found.append(f"{status.st_ino}:{status.st_mtime_ns}")
+    return " ".join(found)
+
+
+def _note(folder: str) -> str:
+    return os.path.join(folder, ".venv", "snickers-deployed")
+
+
+def note_deployed(folder: str, identity: str) -> None:
+    """Have it be known that what is installed in *folder* was made of *identity*; empty: of nothing
+    that is known. Raises `OSError`."""
+    if not identity:
+        with suppress(FileNotFoundError):
+            os.unlink(_note(folder))
+        return
+    with open(_note(folder), "w", encoding="utf-8") as file:
+        file.write(f"{identity}\n{_stamp(folder)}\n")
+
+
+def deployed(folder: str) -> str:
+    """Return what is installed in *folder* was made of; empty where that is not known, as after an
+    installation by hand."""
+    try:
+        with open(_note(folder), encoding="utf-8") as file:
+            identity, _, stamp = file.read(4096).partition("\n")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return identity if stamp.strip() == _stamp(folder) else ""
 
 
 def is_checkout(folder: str) -> bool:

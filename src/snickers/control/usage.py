@@ -196,6 +196,11 @@ def _of_verb(verb: str) -> argparse.ArgumentParser:
                 action="store_false",
                 help="leave it on trial: 'snickers teams commit' has it stay",
             )
+            parser.add_argument(
+                "--force",
+                action="store_true",
+                help="also when the live team was made of the very same",
+            )
     if verb == "update":
         parser.add_argument(
             "--image",

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.duty.shift import Unproven
@@ -23,11 +24,18 @@ from snickers.interfaces.engine import Exit, IEngine, IEngineObserver
 
 AT_ONCE = 4
 """Certificates that are loaded at the same time: the threads for that are few, and others wait."""
-CERTIFICATES_WITHIN = 60.0
+START_WITHIN = 30.0
+"""Seconds for a process to start and to read its configuration, before any of this."""
+PROOF_WITHIN = 90.0
+"""Seconds for all of it: with `START_WITHIN` that is what a keeper of any version waits for. What
+follows adds up to no more."""
+ASK_WITHIN = 5.0
+"""Seconds for the team on duty to say which certificates it has."""
+CERTIFICATES_WITHIN = 35.0
 """Seconds for all certificates: 5,000 take some ten."""
-PORT_WITHIN = 10.0
-"""Seconds for one connection to oneself."""
-WORKERS_WITHIN = 30.0
+PORTS_WITHIN = 10.0
+"""Seconds for connections to oneself, one at each port."""
+WORKERS_WITHIN = 25.0
 """Seconds for workers to start and load, on a machine that serves with the other team."""
 ENGINE_WITHIN = 15.0
 """Seconds for the engine to answer: a busy Docker takes some."""
@@ -85,17 +93,27 @@ class Rehearsal:
         self._doubles = doubles
         self._workers = workers
         self._engine = engine
+        self._step = ""
         self._loaded: str = ""
         """The name of a certificate that could be loaded."""
 
     def run(self) -> Deferred[None]:
         """Try everything; fires when all is well, fails with `Unproven`."""
-        return Deferred.fromCoroutine(self._run())
+        proving = Deferred.fromCoroutine(self._run())
+        return proving.addTimeout(PROOF_WITHIN, self._clock, self._too_slow)
+
+    def _too_slow(self, _: object, within: float) -> Failure:
+        words = f"It has not proven itself within {within:g} s; last of all it tried {self._step}"
+        return Failure(Unproven(words))  # type: ignore[no-untyped-call]
 
     async def _run(self) -> None:
+        self._step = "certificates"
         await self._certificates()
+        self._step = "connections to itself"
+        until = self._clock.seconds() + PORTS_WITHIN
         for kind, sock, port in self._doubles():
-            await self._try_port(kind, sock, port)
+            await self._try_port(kind, sock, port, until)
+        self._step = "its workers"
         workers = self._workers()
         workers.addTimeout(WORKERS_WITHIN, self._clock)
         try:
@@ -104,12 +122,16 @@ class Rehearsal:
             raise Unproven(
                 f"The workers have not loaded within {WORKERS_WITHIN:g} s; the log says why"
             ) from None
+        self._step = "the engine for containers"
         await self._reach()
 
     # Certificates
 
     async def _certificates(self) -> None:
-        in_use: set[str] | None = await self._in_thread(self._in_use)
+        asking: Deferred[set[str] | None] = self._in_thread(self._in_use)
+        # Then it cannot be asked.
+        asking.addTimeout(ASK_WITHIN, self._clock, lambda result, within: None)
+        in_use = await asking
         all_names = self._names()
 
         def needed() -> list[tuple[str, str]]:
@@ -120,9 +142,16 @@ class Rehearsal:
                 for name in names
             ]
 
-        todo = iter(await self._in_thread(needed))
-        faults: list[str] = []
         until = self._clock.seconds() + CERTIFICATES_WITHIN
+        looking: Deferred[list[tuple[str, str]]] = self._in_thread(needed)
+        looking.addTimeout(CERTIFICATES_WITHIN, self._clock)
+        try:
+            todo = iter(await looking)
+        except TimeoutError:
+            raise Unproven(
+                f"The folders of certificates do not answer within {CERTIFICATES_WITHIN:g} s"
+            ) from None
+        faults: list[str] = []
         await DeferredList(
             [Deferred.fromCoroutine(self._load_all(todo, faults, until)) for _ in range(AT_ONCE)]
         )
@@ -147,7 +176,7 @@ class Rehearsal:
 
     # Ports
 
-    async def _try_port(self, kind: str, sock: socket.socket, port: Double) -> None:
+    async def _try_port(self, kind: str, sock: socket.socket, port: Double, until: float) -> None:
         address = sock.getsockname()
         peer = address[0].encode() if isinstance(address, tuple) else b""
         proxies = port.proxies
@@ -155,8 +184,15 @@ class Rehearsal:
         name = self._loaded.replace("*", "proof")
         knock = knock_https if kind == "https" else knock_http
         port.startListening()
+        knocking = self._in_thread(knock, sock.family, address, name, header)
+        knocking.addTimeout(max(0.0, until - self._clock.seconds()), self._clock)
         try:
-            await self._in_thread(knock, sock.family, address, name, header)
+            await knocking
+        except TimeoutError:
+            raise Unproven(
+                f"A connection to itself ({kind}, {name or 'without a name'}) is not answered "
+                f"within {PORTS_WITHIN:g} s for all"
+            ) from None
         except OSError as problem:
             raise Unproven(
                 f"A connection to itself ({kind}, {name or 'without a name'}) fails: {problem}"
@@ -206,7 +242,7 @@ class _Watcher:
 def _connected(family: int, address: Any, header: bytes) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.settimeout(PORT_WITHIN)
+        sock.settimeout(PORTS_WITHIN)
         sock.connect(address)
         if header:
             sock.sendall(header)
@@ -228,7 +264,7 @@ def knock_https(family: int, address: Any, name: str, header: bytes) -> None:
         try:
             # A name that can be no site's.
             with context.wrap_socket(sock, server_hostname=name or "nobody.invalid") as secure:
-                secure.settimeout(PORT_WITHIN)
+                secure.settimeout(PORTS_WITHIN)
         except ssl.SSLError as problem:
             # OpenSSL's name for it differs by version: TLSV1_UNRECOGNIZED_NAME.
             if name or UNRECOGNIZED_NAME not in str(problem).upper().replace(" ", "_"):

@@ -54,10 +54,14 @@ class Reporting:
         except Exception:
             self.log.failure("what there is to tell could not be said")
             return
-        news = [
-            f"X_SNICKERS_{name}={value}"
-            for name, value in now.items()
-            if self._told.get(name) != value
-        ]
+        news = _lines({k: value for k, value in now.items() if self._told.get(k) != value})
         if news and self._teller.send(*news):
             self._told = now
+
+    def again(self) -> list[str]:
+        """Return all that was told last: a keeper may have missed it."""
+        return _lines(self._told)
+
+
+def _lines(values: Mapping[str, str]) -> list[str]:
+    return [f"X_SNICKERS_{name}={value}" for name, value in values.items()]

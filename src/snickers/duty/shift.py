@@ -105,6 +105,7 @@ class Shift:
         self._trying_since: float | None = None
         self._later: Any = None
         self._told = False
+        self._started = False
         self._ended: list[Deferred[None]] = []
         self._events: list[Event] = []
         self._running = False
@@ -120,6 +121,7 @@ class Shift:
 
     def start(self) -> None:
         """Begin: take duty, or prove itself. The reactor runs."""
+        self._started = True
         prove = self._prove
         if prove is None:
             self._say_ready()
@@ -145,6 +147,20 @@ class Shift:
         ended: Deferred[None] = Deferred()
         self._ended.append(ended)
         return ended
+
+    def again(self) -> tuple[str, ...]:
+        """Return how it stands, in the words that it was told by: a keeper may have missed them."""
+        if not self._started or self._unsaid or self.phase is Phase.PROVING:
+            return ()
+        if self._state.ending or self.phase is Phase.ENDING:
+            return ("STOPPING=1",)
+        words = ["READY=1", f"X_SNICKERS_VERSION={self._version}"]
+        # In between it says so when it is done.
+        if self.phase is Phase.ON_DUTY:
+            words.append("X_SNICKERS_DUTY=1")
+        elif self.phase is Phase.STANDING_BY:
+            words.append("X_SNICKERS_DUTY=0")
+        return tuple(words)
 
     # What happens
 

@@ -20,7 +20,7 @@ from snickers.config.settings_table import settings_options
 from snickers.config.values import Fault, Listen
 from snickers.config.wrong import Wrong
 
-_NAMES = ("https", "http", "state", "alarm command", "commit after")
+_NAMES = ("https", "http", "state", "alarm command", "commit after", "drain within")
 
 
 @frozen
@@ -33,6 +33,8 @@ class Configured:
     alarm_command: tuple[str, ...]
     commit_after: float
     """Seconds; infinite: never by itself."""
+    drain_within: float = 30.0
+    """Seconds a team is given to finish what it has open."""
 
     @property
     def addresses(self) -> tuple[tuple[str, Listen], ...]:

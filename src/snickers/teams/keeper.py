@@ -21,7 +21,8 @@ from twisted.logger import Logger
 from snickers.interfaces.alarm import IAlarm
 from snickers.teams import notices
 from snickers.teams import pair as p
-from snickers.teams.machine import TAKEN_BACK, step
+from snickers.teams.machine import step
+from snickers.teams.moves import TAKEN_BACK
 from snickers.teams.pair import Member, Pair, Stage, due
 from snickers.teams.processes import CannotStart, IProcess
 from snickers.teams.record import Process
@@ -30,6 +31,7 @@ NUMBERS = {
     p.StandBy: signal.SIGUSR1,
     p.Accept: signal.SIGUSR2,
     p.End: signal.SIGTERM,
+    p.Abort: signal.SIGABRT,
     p.Kill: signal.SIGKILL,
 }
 """The signal that is each command to a member."""
@@ -101,6 +103,8 @@ class Keeper:
         """Those who wait for the end of what goes on."""
         self.taken_back = ""
         """Why a newcomer was last taken back, if one was since the last switch."""
+        self.listen: Callable[[], object] = lambda: None
+        """Hears what the teams have told by now: before it is decided that they are silent."""
         self._clock = clock
         self._wall = wall
         self._launch = launch
@@ -113,6 +117,8 @@ class Keeper:
         self._busy = False
         self._timer: IDelayedCall | None = None
         self._said = ""
+        self._news = False
+        """Whether alarms have been raised, or are over, that are to be written down."""
         self._owed: dict[int, set[int]] = {}
         """By member: the signals that it gets when it has proven itself."""
 
@@ -160,6 +166,11 @@ class Keeper:
                             running.process.signal(number)
                 return
 
+    def configured(self, commit_after: float, drain_within: float) -> None:
+        """The configuration was read; both in seconds."""
+        self.commit_after = commit_after
+        self.feed(p.Configured(drain_within))
+
     def ask(self, what: str, asker: IAsker) -> None:
         """*asker* asks for one of `ASKS`."""
         self.feed(ASKS[what](self.commit_after), asker)
@@ -203,7 +214,8 @@ class Keeper:
                     asker = self._try(command, asker)
                 if asker is not None:
                     self.waiting.append(asker)
-                if _remembered(before) != _remembered(self.pair):
+                if self._news or _remembered(before) != _remembered(self.pair):
+                    self._news = False
                     self._changed()
         finally:
             self._busy = False
@@ -220,7 +232,15 @@ class Keeper:
         at = due(self.pair)
         if math.isfinite(at):
             wait = max(0.0, at - self._clock.seconds())
-            self._timer = self._clock.callLater(wait, self.feed, p.Passed())
+            self._timer = self._clock.callLater(wait, self._passed)
+
+    def _passed(self) -> None:
+        try:
+            # The keeper may have been held up itself: what was told meanwhile is heard first.
+            self.listen()
+        except Exception:
+            self.log.failure("listening")
+        self.feed(p.Passed())
 
     # What is done
 
@@ -263,10 +283,12 @@ class Keeper:
             case p.Raise(kind, words):
                 if kind == TAKEN_BACK:
                     self.taken_back = words
+                self._news = True
                 self._alarm.raised(kind, "", words)
             case p.Clear(kind):
                 if kind == TAKEN_BACK:
                     self.taken_back = ""
+                self._news = True
                 self._alarm.cleared(kind, "")
             case p.Quit():
                 if not self.over.called:
@@ -343,7 +365,9 @@ def _remembered(pair: Pair) -> tuple[Any, ...]:
         pair.unproven,
         pair.trial.alarmed,
         *(
-            None if member is None else (member.id, member.accepts, member.version)
+            None
+            if member is None
+            else (member.id, member.accepts, member.version, member.beats, member.kill_at)
             for member in (pair.live, pair.other, *pair.ending)
         ),
     )

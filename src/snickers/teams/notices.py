@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -46,13 +47,18 @@ def _words(text: str) -> str:
 def events(id: int, data: bytes) -> list[p.Event]:
     """Return what the datagram *data* of the member *id* tells, in its order."""
     told: list[p.Event] = []
+    within: float | None = None
     for line in data.decode("utf-8", "replace").split("\n"):
         name, _, value = line.partition("=")
         match name:
             case "READY" if value == "1":
                 told.append(p.Proved(id))
+            case "WATCHDOG" if value == "1":
+                told.append(p.Beat(id))
             case "STOPPING" if value == "1":
                 told.append(p.Stopping(id))
+            case "EXTEND_TIMEOUT_USEC" if (number := _number(value)) is not None:
+                within = number / 1e6
             case "X_SNICKERS_DUTY" if value in ("0", "1"):
                 told.append(p.Took(id) if value == "1" else p.Gave(id))
             case "X_SNICKERS_ANSWERS":
@@ -68,7 +74,9 @@ def events(id: int, data: bytes) -> list[p.Event]:
                 told.append(p.Described(id, version=_words(value)))
             case "STATUS":
                 told.append(p.Described(id, status=_words(value)))
-    return told
+    if within is None:
+        return told
+    return [evolve(one, within=within) if isinstance(one, p.Stopping) else one for one in told]
 
 
 class CannotHear(Exception):

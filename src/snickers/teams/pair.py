@@ -80,7 +80,17 @@ class Member:
     version: str = ""
     status: str = ""
     kill_at: float = math.inf
-    """When it is ended by force, if it is asked to end."""
+    """Of one that was asked to end: when it is asked once more, or, if it was, ended by force."""
+    urged: bool = False
+    """Whether it was asked once more: force is next."""
+    stopping: bool = False
+    """Whether it has said itself that it ends."""
+    beats: bool = False
+    """Whether it has ever said that it is alive (``WATCHDOG=1``): it is held to that."""
+    look_at: float = math.inf
+    """When its silence is looked at, if it beats..."""
+    doubted: bool = False
+    """...and whether it has been looked at once."""
 
 
 @frozen
@@ -125,6 +135,12 @@ class Pair:
     """...and of those that had not even proven themselves."""
     commit_after: float = math.inf
     """Seconds without alarms after which a newcomer stays."""
+    drain_within: float = 30.0
+    """Seconds a team is given to finish what it has open, as the configuration says."""
+    raised: frozenset[str] = frozenset()
+    """The kinds of alarms that hold."""
+    calm_at: float = math.inf
+    """When it is looked at whether alarms about ends are over, if there are any."""
     next_id: int = 1
 
     def members(self) -> tuple[Member, ...]:
@@ -147,7 +163,8 @@ class Pair:
 
 def due(pair: Pair) -> float:
     """Return when `Passed` has something to do, in seconds of the keeper's clock."""
-    return min([pair.until, *(member.kill_at for member in pair.ending)])
+    watched = [member.look_at for member in (pair.live, pair.other) if member is not None]
+    return min([pair.until, pair.calm_at, *watched, *(one.kill_at for one in pair.ending)])
 
 
 # What happens
@@ -164,6 +181,14 @@ class Passed(Event):
 
 
 @frozen
+class Configured(Event):
+    """The configuration was read."""
+
+    drain_within: float
+    """Seconds."""
+
+
+@frozen
 class OfMember(Event):
     """Something was heard of one process."""
 
@@ -171,22 +196,32 @@ class OfMember(Event):
 
 
 @frozen
-class Proved(OfMember):
+class Told(OfMember):
+    """It has told something itself: it lives."""
+
+
+@frozen
+class Beat(Told):
+    """It is alive, and will say so again and again (``WATCHDOG=1``)."""
+
+
+@frozen
+class Proved(Told):
     """It has loaded everything and proven itself (``READY=1``)."""
 
 
 @frozen
-class Gave(OfMember):
+class Gave(Told):
     """It has given up duty."""
 
 
 @frozen
-class Took(OfMember):
+class Took(Told):
     """It has taken duty."""
 
 
 @frozen
-class Answered(OfMember):
+class Answered(Told):
     """Its running totals."""
 
     answers: int
@@ -194,7 +229,7 @@ class Answered(OfMember):
 
 
 @frozen
-class Counted(OfMember):
+class Counted(Told):
     """Its open connections and its alarms; ``None``: not told."""
 
     open: int | None = None
@@ -202,7 +237,7 @@ class Counted(OfMember):
 
 
 @frozen
-class Described(OfMember):
+class Described(Told):
     """Its version and its own words about itself; ``None``: not told."""
 
     version: str | None = None
@@ -217,11 +252,20 @@ class Ended(OfMember):
 
 
 @frozen
-class Stopping(OfMember):
+class Stopping(Told):
     """It accepts no more, finishes what it has open and ends, whoever asked for that
     (``STOPPING=1``)."""
 
     words: str = "was asked to end"
+    within: float | None = None
+    """Seconds that it needs for that at the most (``EXTEND_TIMEOUT_USEC=``), if it has said so."""
+
+
+@frozen
+class Hung(OfMember):
+    """It has been silent for too long: it can do nothing any more, nor end by itself."""
+
+    words: str = "hung and was ended"
 
 
 @frozen
@@ -257,7 +301,8 @@ class AskedEnd(Asked):
 
 
 EVENTS = (
-    *(Passed, Proved, Gave, Took, Answered, Counted, Described, Ended, Stopping),
+    *(Passed, Configured, Beat, Proved, Gave, Took, Answered, Counted, Described),
+    *(Ended, Stopping, Hung),
     *(AskedSwitch, AskedRestart, AskedCommit, AskedRollback, AskedEnd),
 )
 
@@ -299,6 +344,12 @@ class Accept(ToMember):
 @frozen
 class End(ToMember):
     """Finish what is open, and end (SIGTERM)."""
+
+
+@frozen
+class Abort(ToMember):
+    """End at once, and leave in the log what it was doing (SIGABRT); it runs no code of its own
+    any more."""
 
 
 @frozen

@@ -109,10 +109,12 @@ def environment(
     notify: str,
     names: Sequence[str],
     stand_by: bool,
+    watchdog: float = 0.0,
 ) -> dict[str, str]:
     """Return the environment of a team: what it is handed over, and whom it tells.
 
-    *names*: of the listening sockets, in order. There is no ``LISTEN_PID``: it is not known before
+    *names*: of the listening sockets, in order; *watchdog*: seconds within which it has to say that
+    it is alive, 0 if it need not. There is no ``LISTEN_PID``: it is not known before
     the process is there.
     """
     variables = {name: value for name, value in base.items() if name not in NOT_FOR_TEAMS}
@@ -123,6 +125,9 @@ def environment(
         "NOTIFY_SOCKET": notify,
         "SNICKERS_TEAM": team,
     }
+    if watchdog:
+        # sd_watchdog_enabled(3).
+        variables["WATCHDOG_USEC"] = str(round(watchdog * 1e6))
     if stand_by:
         variables["SNICKERS_STAND_BY"] = "1"
     return variables

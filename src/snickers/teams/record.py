@@ -15,11 +15,17 @@ from typing import Any
 from attrs import asdict, evolve, fields_dict, frozen
 
 from snickers.teams import pair as p
-from snickers.teams.machine import STEADY, step
+from snickers.teams.ends import listened
+from snickers.teams.machine import step
+from snickers.teams.moves import ENDED, STEADY, dismiss, end_by
 from snickers.teams.pair import Command, Member, Pair, Purpose, Stage, Step, Trial
 
 FORMAT = 1
 """Raised when a record of before cannot be understood any more."""
+
+
+Told = tuple[str, str, float]
+"""An alarm of the keeper's: kind, message, and since when in seconds since the epoch."""
 
 
 @frozen
@@ -42,6 +48,8 @@ class Record:
     """Of the listening sockets, in order, as the teams were handed them."""
     boot: str
     """Which boot of the host it was."""
+    alarms: tuple[Told, ...] = ()
+    """That a person was told and that hold."""
 
 
 def write(record: Record) -> bytes:
@@ -54,7 +62,9 @@ def write(record: Record) -> bytes:
         process = record.processes.get(one.id)
         told = {
             **asdict(one),
-            "kill_at": None,
+            # JSON has no infinity. Whoever is silent is looked at anew.
+            "kill_at": one.kill_at if math.isfinite(one.kill_at) else None,
+            "look_at": None,
             "process": None if process is None else asdict(process),
         }
         # What changes every second is told again by the team itself.
@@ -78,6 +88,8 @@ def write(record: Record) -> bytes:
                 "unproven": pair.unproven,
                 "next_id": pair.next_id,
                 "until": pair.until if math.isfinite(pair.until) else None,
+                "calm_at": pair.calm_at if math.isfinite(pair.calm_at) else None,
+                "alarms": record.alarms,
             },
             indent=1,
         ).encode()
@@ -107,7 +119,8 @@ def read(data: bytes) -> Record | None:
                 **entry,
                 "began": float(entry["began"]),
                 "serves": None if serves is None else float(serves),
-                "kill_at": math.inf,
+                "kill_at": math.inf if entry["kill_at"] is None else float(entry["kill_at"]),
+                "look_at": math.inf,
             }
             return Member(**_known(Member, told))
 
@@ -123,11 +136,22 @@ def read(data: bytes) -> Record | None:
             failures=int(told["failures"]),
             unproven=int(told["unproven"]),
             next_id=int(told["next_id"]),
+            calm_at=math.inf if told.get("calm_at") is None else float(told["calm_at"]),
         )
         names = tuple(str(name) for name in told["names"])
-        return Record(pair, processes, names, str(told["boot"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        alarms = _alarms(told.get("alarms"))
+        pair = evolve(pair, raised=frozenset(kind for kind, _, _ in alarms))
+        return Record(pair, processes, names, str(told["boot"]), alarms)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _alarms(told: Any) -> tuple[Told, ...]:
+    # Whatever is wrong with them is no reason to know of no team.
+    try:
+        return tuple((str(kind), str(words), float(since)) for kind, words, since in told)
+    except (ValueError, TypeError):
+        return ()
 
 
 def _known(of: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +166,7 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
     live one serves: what its messages said meanwhile, nobody has heard.
     """
     commands: list[Command] = []
-    pair = recorded
+    pair = _watched(recorded, now)
     live, other = pair.live, pair.other
     if pair.stage is Stage.TRIAL and live is not None and other is not None:
         pair = evolve(
@@ -161,7 +185,7 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
         pair = evolve(pair, stage=stage, live=other, other=live, until=math.inf)
         commands.append(p.Accept(other.id))
     elif live is not None and pair.stage is not Stage.DOWN:
-        pair = _without_other(pair, commands)
+        pair = _without_other(pair, commands, now)
         serves = now if live.serves is None else live.serves
         live = evolve(live, accepts=True, serves=serves)
         if pair.stage is not Stage.OPENING:
@@ -169,8 +193,8 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
             commands.append(p.Accept(live.id))
         pair = evolve(pair, stage=Stage.SERVING, live=live, until=now)
     else:
-        pair = _without_other(pair, commands)
-        pair = _without_other(evolve(pair, live=None, other=live), commands)
+        pair = _without_other(pair, commands, now)
+        pair = _without_other(evolve(pair, live=None, other=live), commands, now)
         pair = evolve(pair, stage=Stage.DOWN, until=now)
     pair = evolve(pair, purpose=Purpose.NONE, until=_until(pair, now))
     living = set(alive)
@@ -182,13 +206,25 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
     return pair, tuple(commands)
 
 
-def _without_other(pair: Pair, commands: list[Command]) -> Pair:
+def _watched(pair: Pair, now: float) -> Pair:
+    """Return *pair* as one that begins to be watched now: nobody has been silent yet, and who ends
+    has a time for it, as one of an older keeper had not."""
+    for member in (pair.live, pair.other):
+        if member is not None:
+            pair = pair.changed(listened(member, now))
+    for member in pair.ending:
+        if not math.isfinite(member.kill_at):
+            pair = pair.changed(evolve(member, kill_at=end_by(pair, member, now)))
+    return pair
+
+
+def _without_other(pair: Pair, commands: list[Command], now: float) -> Pair:
     """Have the other one, if there is one, end."""
     other = pair.other
     if other is None:
         return pair
     commands += [p.StandBy(other.id), p.End(other.id)]
-    return evolve(pair, ending=(*pair.ending, evolve(other, accepts=False)), other=None)
+    return dismiss(pair, other, now)
 
 
 def _until(pair: Pair, now: float) -> float:
@@ -201,5 +237,13 @@ def _until(pair: Pair, now: float) -> float:
 
 def without_members(left: Record) -> Record:
     """Return what still holds of a record when none of its processes can run any more."""
-    pair = Pair(good=left.pair.good, next_id=left.pair.next_id)
-    return Record(pair, {}, left.names, left.boot)
+    alarmed = any(kind == ENDED for kind, _, _ in left.alarms)
+    # Its clock began anew.
+    calm_at = 0.0 if alarmed else math.inf
+    pair = Pair(
+        good=left.pair.good,
+        next_id=left.pair.next_id,
+        raised=left.pair.raised,
+        calm_at=calm_at,
+    )
+    return Record(pair, {}, left.names, left.boot, left.alarms)

@@ -15,12 +15,13 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -29,12 +30,16 @@ from twisted.logger import Logger
 from snickers.alarm import Alarm
 from snickers.control.socketfile import ControlUnavailable, OwnersPort
 from snickers.control.socketfile import listen as listen_for_asks
+from snickers.heartbeat import Heartbeat, every
 from snickers.listening import CannotListen, bind, inherited
 from snickers.notify import Notifier
 from snickers.teams import notices, record
 from snickers.teams.asks import Asking, Asks
 from snickers.teams.configured import Configured
+from snickers.teams.ends import WATCHDOG
 from snickers.teams.keeper import Keeper
+from snickers.teams.machine import LEAVE_WITHIN
+from snickers.teams.moves import DRAIN_MARGIN, DUTY, ENDED, TAKEN_BACK, URGE_WITHIN
 from snickers.teams.pair import Stage
 from snickers.teams.processes import (
     IProcess,
@@ -55,6 +60,11 @@ RENEW_AGAIN = 1.0
 """Seconds until a newer keeper is tried again while teams change over."""
 QUIET = (Stage.DOWN, Stage.SERVING, Stage.TRIAL)
 """The stages in which nothing is on its way between the keeper and a team."""
+
+UPDATE = "keeper"
+"""The alarm that a newer keeper would not start: one that starts ends it."""
+KEPT = (DUTY, ENDED, TAKEN_BACK, UPDATE)
+"""The kinds of alarms that a later keeper goes on with; others are about this process."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a folder is opened: itself, and no link to another one."""
@@ -176,11 +186,12 @@ class State:
             descriptor = os.open("keeper.json", flags, dir_fd=self._descriptor)
         except OSError:
             return b""
+        found = os.fstat(descriptor)
+        # It says whom to signal: what others may have put there says nothing.
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            os.close(descriptor)
+            return b""
         with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            # It says whom to signal: what others may have put there says nothing.
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-                return b""
             return file.read(1 << 20)
 
     def write(self, data: bytes) -> None:
@@ -254,6 +265,7 @@ class KeeperService(Service):
         self._fail = fail
         self._about = about
         self._notifier = Notifier(environ)
+        self._heartbeat = Heartbeat(reactor, self._notifier, every(environ, os.getpid()))
         self._fronts: list[Front] = []
         self._cannot = ""
         """Why the addresses could not be listened on."""
@@ -305,7 +317,8 @@ class KeeperService(Service):
             self._keep(left)
         except (CannotKeep, CannotListen, notices.CannotHear, ControlUnavailable) as problem:
             self._threads.stop()
-            self._fail(str(problem))
+            # As a person knows the folder, and not as this process does.
+            self._fail(str(problem).replace(self._state.own_path(""), self._state.path("")))
 
     def _keep(self, left: record.Record | None) -> None:
         processes = self._still_running(left)
@@ -316,9 +329,11 @@ class KeeperService(Service):
         sock = notices.listen(self._state.own_path("notify.sock"), self._state.shared)
         self._ear = notices.Ear(self._reactor, sock, self.keeper.heard)
         self._ear.start()
+        self.keeper.listen = self._ear.doRead
         own = self._state.own_path("keeper.sock")
         self._port = listen_for_asks(self._reactor, own, self.asks)
         self._reaping.start(REAP_EVERY, now=False)
+        self._heartbeat.start()
         self._reactor.callWhenRunning(self._running, left, processes)
 
     def _still_running(
@@ -340,18 +355,21 @@ class KeeperService(Service):
         processes: Mapping[int, tuple[IProcess, record.Process]],
     ) -> list[Front]:
         """Take the sockets from a team that a killed keeper has left; raises `CannotListen`."""
+        words = self._cannot
         for process, _ in processes.values():
             assert left is not None
             try:
                 sockets = sockets_of(process.pid, len(left.names))
             except OSError as problem:
-                raise CannotListen(
+                # One that ends has closed them; the next one may have them.
+                words = (
                     f"{self._cannot} Teams of a keeper that was killed still serve (process "
                     f"{process.pid}), and their sockets cannot be taken over: {problem.strerror}; "
                     "start the keeper as root once, or end them first"
-                ) from None
+                )
+                continue
             return list(zip(left.names, sockets, strict=True))
-        raise CannotListen(self._cannot)
+        raise CannotListen(words)
 
     def _running(
         self,
@@ -368,10 +386,13 @@ class KeeperService(Service):
             self._signals[number] = signal.signal(number, self._handler(act))
         # What a person means for a team would end the keeper.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        self.keeper.configured(self._configured.commit_after, self._configured.drain_within)
         if left is None:
             self.keeper.begin()
             return
-        pair, commands = record.taken_up(left.pair, processes, self._reactor.seconds())
+        self._know(left.alarms)
+        before = evolve(left.pair, drain_within=self._configured.drain_within)
+        pair, commands = record.taken_up(before, processes, self._reactor.seconds())
         if processes:
             self.log.info(
                 "taking up {count} running: {pids}",
@@ -379,6 +400,15 @@ class KeeperService(Service):
                 pids=", ".join(str(process.pid) for process, _ in processes.values()),
             )
         self.keeper.take_up(pair, commands, processes)
+
+    def _know(self, alarms: Iterable[record.Told]) -> None:
+        """Have the alarms go on that a former keeper raised; that which it could not be followed
+        by a newer one is over."""
+        for kind, words, _ in alarms:
+            if kind == TAKEN_BACK:
+                self.keeper.taken_back = words
+        self._alarm.keep((kind, "", words, since) for kind, words, since in alarms)
+        self._alarm.cleared(UPDATE, "")
 
     def _handler(self, act: Callable[[], object]) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
@@ -395,6 +425,7 @@ class KeeperService(Service):
             self._state.path("notify.sock"),
             [name for name, _ in self._fronts],
             stand_by,
+            WATCHDOG,
         )
         return spawn(
             self._reactor,
@@ -425,6 +456,11 @@ class KeeperService(Service):
             self.keeper.processes(),
             tuple(name for name, _ in self._fronts),
             boot(),
+            tuple(
+                (str(alarm["kind"]), str(alarm["message"]), float(alarm["since"]))
+                for alarm in self._alarm.current()
+                if alarm["kind"] in KEPT
+            ),
         )
         data = record.write(now)
         done = self._threads.run(lambda: self._state.write(data))
@@ -464,7 +500,7 @@ class KeeperService(Service):
 
         def take(configured: Configured) -> None:
             self._alarm.command = configured.alarm_command
-            self.keeper.commit_after = configured.commit_after
+            self.keeper.configured(configured.commit_after, configured.drain_within)
             self._configured = configured
 
         done = self._threads.run(self._reading)
@@ -478,10 +514,12 @@ class KeeperService(Service):
     def ask(self, what: str, asker: Asking) -> None:
         """*asker* asks for a change."""
         self.log.info("asked to {what}", what=what)
-        if what != "switch":
+        read = self._read()
+        if what not in ("switch", "commit"):
+            # The way back waits for no disk.
             self.keeper.ask(what, asker)
             return
-        self._read().addCallback(lambda _: self.keeper.ask(what, asker))
+        read.addCallback(lambda _: self.keeper.ask(what, asker))
 
     def status(self) -> dict[str, Any]:
         """Return what is going on, and what is kept."""
@@ -507,9 +545,9 @@ class KeeperService(Service):
             self.log.error(
                 "this keeper stays, since the newer one is not sound: {wrong}", wrong=wrong
             )
-            self._alarm.raised("keeper", "", f"a newer keeper would not start: {wrong}")
+            self._alarm.raised(UPDATE, "", f"a newer keeper would not start: {wrong}")
             return
-        self._alarm.cleared("keeper", "")
+        self._alarm.cleared(UPDATE, "")
         self.written().addCallback(lambda _: self._replaced())
 
     def _replaced(self) -> None:
@@ -521,7 +559,7 @@ class KeeperService(Service):
             self._replace(self._fronts)
         except OSError as problem:
             self.log.error("this keeper stays: {problem}", problem=problem)
-            self._alarm.raised("keeper", "", f"a newer keeper cannot take over: {problem}")
+            self._alarm.raised(UPDATE, "", f"a newer keeper cannot take over: {problem}")
 
     # The end
 
@@ -536,7 +574,11 @@ class KeeperService(Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         self._ending = True
-        self._notifier.send("STOPPING=1", "STATUS=ending the teams")
+        # As long as it may take, whatever the unit says (sd_notify(3)).
+        needs = LEAVE_WITHIN + self.keeper.pair.drain_within + DRAIN_MARGIN + URGE_WITHIN
+        self._notifier.send(
+            "STOPPING=1", "STATUS=ending the teams", f"EXTEND_TIMEOUT_USEC={round(needs * 1e6)}"
+        )
         done = self.keeper.end()
         done.addCallback(lambda _: self.written())
         done.addCallback(self._close)
@@ -550,6 +592,7 @@ class KeeperService(Service):
             self._ear.stop()
         if self._reaping.running:
             self._reaping.stop()
+        self._heartbeat.stop()
         self._alarm.stop()
         self._threads.stop()
         self._state.close()

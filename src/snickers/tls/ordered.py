@@ -44,8 +44,10 @@ class _NotThere(Exception):
 
 
 def file_name(site: str) -> str:
-    """Return what files of the site *site* begin with: a wildcard's star would be the shell's."""
-    return f"_wildcard.{site[2:]}" if site.startswith("*.") else site
+    """Return what files of the site *site* begin with: a wildcard's star would be the shell's, and
+    ``HOST.previous`` another site's certificate of before. No host has an underscore."""
+    name = f"_wildcard.{site[2:]}" if site.startswith("*.") else site
+    return f"{name}_" if name.endswith(".previous") else name
 
 
 class Ordered:
