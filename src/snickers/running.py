@@ -257,8 +257,9 @@ class Running:
             self._loaded = fresh
             answer = self._apply(fresh.configuration)
             self.reloads["faults" if fresh.configuration.faults else "ok"] += 1
-            if not _differs(answer):
-                answer["before"] = self._before()
+            before = None if _differs(answer) else self._before()
+            if before is not None:
+                answer["before"] = before
             return answer
 
         def failed(failure: Any) -> Any:
@@ -274,8 +275,8 @@ class Running:
             sites = self._static()
 
             def looked(_: None) -> dict[str, Any]:
-                answer["warnings"] = [str(one) for one in warnings(sites, self._doubts)]
-                return answer
+                told = [str(one) for one in warnings(sites, self._doubts)]
+                return {**answer, "warnings": told} if told else answer
 
             return self._look_at_folders(sites).addCallback(looked)
 

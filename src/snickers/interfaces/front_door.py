@@ -47,7 +47,6 @@ class IFrontDoor(Interface):
         is of ``[snickers]`` or of all, so that everything stays as it was}``."""
 
     def reload() -> Deferred[dict[str, Any]]:
-        """Reload now; fires with the same form as `plan`, of what was done, and with
-        ``"warnings"``: what is no fault and may not work. Where nothing was to be done
-        ``"before"`` is what was applied a moment ago without being asked, with its ``"seconds"``,
-        or ``None``."""
+        """Reload now; fires with the same form as `plan`, of what was done. Where there is any,
+        ``"warnings"`` is what is no fault and may not work, and, where nothing was to be done,
+        ``"before"`` what was applied a moment ago without being asked, with its ``"seconds"``."""
