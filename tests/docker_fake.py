@@ -27,6 +27,8 @@ class FakeDocker:
         """Containers as they are inspected, by id."""
         self.at_once = 1
         """How many containers of a site may run."""
+        self.disconnected: set[str] = set()
+        """Containers that somebody has disconnected from their network."""
         self.nets: dict[str, dict[str, Any]] = {}
         self.volumes: dict[str, tuple[str, dict[str, str]]] = {}
         self.images: dict[str, dict[str, Any]] = {"lamp:7": {"Id": "sha256:7", "Config": {}}}
@@ -155,7 +157,8 @@ class FakeApi:
         if network not in self.docker.nets:
             raise Refused(404, f"network {network} not found")
         each["State"].update(Running=True, Status="running", StartedAt=self.docker.clock())
-        each["NetworkSettings"]["Networks"] = {network: {"IPAddress": "10.213.0.2"}}
+        joined = {network: {"IPAddress": "10.213.0.2"}}
+        each["NetworkSettings"]["Networks"] = {} if id in self.docker.disconnected else joined
         labels = each["Config"]["Labels"]
         running = self.docker.running(labels[recipe.SITE], labels[recipe.OWNER])
         if len(running) > self.docker.at_once:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from unittest import SkipTest
@@ -235,7 +236,8 @@ class SeveralTests(TestCase):
             self.assertEqual(host["LogConfig"]["Config"]["max-size"], "10m")
         self.assertEqual(made["db"]["HostConfig"]["Memory"], 64 << 20)
         self.assertEqual(made["web"]["HostConfig"]["Memory"], 1 << 30)
-        self.assertIn("NET_RAW", made["db"]["HostConfig"]["CapAdd"])
+        added = {name.removeprefix("CAP_") for name in made["db"]["HostConfig"]["CapAdd"]}
+        self.assertIn("NET_RAW", added)
         name, owner = f"snickers-{self.site}", self.fixture.owner[:6]
         joined = {one: set(made[one]["NetworkSettings"]["Networks"]) for one in ("web", "db")}
         self.assertEqual(joined["web"], {f"{name}.{owner}", f"{name}_back.{owner}"})
@@ -383,9 +385,19 @@ class SeveralTests(TestCase):
         ):
             given = source.replace("{", "{{").replace("}", "}}")
             declared = self.declared(FILE + f"    volumes: ['{given}:/s']\n")
-            said = await self.fails(self.engine.start(declared, self.words.append))
-            self.assertIn(words, said)
-            self.assertEqual(self.running(), set(), source)
+            try:
+                await self.start(declared)
+            except EngineFailed as failed:
+                self.assertIn(words, str(failed))
+                self.assertEqual(self.running(), set(), source)
+                continue
+            # A newer tool keeps the $ that was doubled: that is a folder of an odd name.
+            self.assertIn("$", source)
+            self.addCleanup(shutil.rmtree, "/${X-..", True)
+            mounts = [mount for each in self.containers().values() for mount in each["Mounts"]]
+            self.assertIn(f"/${{X-..{socket}}}", [os.path.normpath(m["Source"]) for m in mounts])
+            self.assertNotIn(os.path.realpath(socket), [m["Source"] for m in mounts])
+            await self.fixture.wait(self.engine.remove(self.site))
 
     async def test_network_gone(self) -> None:
         """A network that was removed while the site slept, as `docker network prune` does, is made

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import fail
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -16,6 +17,7 @@ from snickers.config.values import Container, Keep, Lifecycle, Process, Site, St
 from snickers.containers import copies as copies_module
 from snickers.containers import swap
 from snickers.containers.copies import Copies
+from snickers.containers.engine import EngineAway
 from snickers.containers.proof import Proof, declared
 from snickers.containers.service import Lives
 from snickers.interfaces.copies import Copy, CopyFailed, ICopies, ISnapshots
@@ -292,6 +294,38 @@ class AsleepTests(CopiesTests):
         self.assertEqual(await self.whys(), ["fell asleep"])
 
 
+class BesideTests(CopiesTests):
+    """``update = parallel``: while the next server is tried beside the one that serves."""
+
+    async def replacing(self) -> None:
+        self.have(update="parallel", snapshot=SNAPSHOT)
+        await self.wake()
+        self.prober.passing = False
+        self.have("lamp:2", update="parallel", snapshot=SNAPSHOT)
+        await self.stage("replacing")
+
+    async def test_snapshot(self) -> None:
+        """A copy is made of what serves, with its own command, at once."""
+        await self.replacing()
+        await self.copies.snapshot(NAME, self.said.append)
+        self.assertEqual(self.host.ran, [(NAME, SNAPSHOT)])
+        self.assertEqual(self.lives.stage(NAME), "replacing")
+
+    async def test_restore(self) -> None:
+        """A restore, which has to stop what runs, lets the next one prove itself or not first."""
+        await self.stage("asleep")
+        copy = await self.copies.snapshot(NAME, ignore)
+        await self.replacing()
+        write(self.data, page="two")
+        restoring = self.copies.restore(NAME, copy.id, self.said.append)
+        await self.until(lambda: "the next server is being tried" in self.said)
+        self.assertEqual((self.page(), self.lives.stage(NAME)), ("two", "replacing"))
+        self.prober.passing = True
+        self.host.end_beside(NAME)
+        await restoring
+        self.assertEqual(self.page(), "one")
+
+
 class TrialTests(CopiesTests):
     """``copy before update``."""
 
@@ -347,6 +381,32 @@ class TrialTests(CopiesTests):
         self.assertEqual(await self.contents(copies[1]), "two")
         await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
+    async def test_ends_meanwhile(self) -> None:
+        """If Snickers ends in between, the next one tells which copy has the folder as it was,
+        until that was restored."""
+        await self.trial()
+        (copy,) = await self.copies.snapshots(NAME)
+        await self.copies.close()
+        self.engine.release("start")
+        await self.stage("awake")
+        self.assertEqual(self.beside(), [f".{NAME}.tried"])
+        self.alarm.told.clear()
+        self.copies = self.lives.copies = self.make_copies()
+        self.copies.start([self.site])
+        self.assertEqual(self.alarm.told, [("raised", "snapshots", NAME)])
+        self.assertIn(f"snickers restore {NAME} {copy.id}", self.alarm.words)
+        await self.copies.restore(NAME, copy.id, ignore)
+        self.assertEqual(self.page(), "one")
+        self.assertEqual(self.beside(), [])
+
+    async def test_nothing_is_left(self) -> None:
+        """What has proven itself leaves nothing that would be told."""
+        waiter = await self.trial()
+        self.assertEqual(self.beside(), [f".{NAME}.tried"])
+        self.engine.release("start")
+        await self.until(lambda: waiter.answers)
+        await self.until(lambda: self.beside() == [])
+
     async def test_never_started(self) -> None:
         """What could not be started has touched nothing: nothing is put back."""
         waiter = await self.trial()
@@ -382,6 +442,111 @@ class TrialTests(CopiesTests):
         self.engine.release("start")
         await self.until(lambda: waiter.answers)
         self.assertEqual((await copying).why, "asked for")
+
+    async def test_twice(self) -> None:
+        """A going back that the engine's absence has broken off goes on with the folder as it was
+        put back; nothing is in the way."""
+        waiter = await self.trial()
+        self.prober.passing = False
+        self.engine.release("start")
+        await self.stage("checking")
+        reverts: list[str] = []
+        revert = self.engine.revert
+
+        def broken(*arguments: Any) -> Any:
+            reverts.append(self.page())
+            self.prober.passing = True
+            if len(reverts) < 3:
+                return fail(EngineAway("Docker is away."))
+            return revert(*arguments)
+
+        self.patch(self.engine, "revert", broken)
+        self.host.end(NAME, 3)
+        await self.until(lambda: waiter.answers)
+        self.assertEqual((waiter.kinds, self.page()), (["leased"], "one"))
+        self.assertEqual(reverts, ["one"] * 3)
+        self.assertEqual(self.store.calls.count(("restore", NAME)), 1)
+        await self.until(lambda: self.beside() == [])
+        self.assertEqual(await self.whys(), ["before an update", "left by an update that failed"])
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
+
+    async def test_asleep(self) -> None:
+        """Between two starts of a newcomer that has not proven itself others have the folder; what
+        is put back in the end is what it was before the first one."""
+        await self.trial()
+        self.prober.passing = False
+        self.engine.release("start")
+        await self.stage("checking")
+        await self.lives.sleep(NAME, ignore)
+        self.assertEqual((await self.copies.snapshot(NAME, ignore)).why, "asked for")
+        waiter = Waiter()
+        self.lives.take(NAME, waiter)
+        await self.stage("checking")
+        self.assertEqual(await self.whys(), ["before an update", "asked for"])
+        self.prober.passing = True
+        self.host.end(NAME, 3)
+        await self.until(lambda: waiter.answers)
+        self.assertEqual((waiter.kinds, self.page()), (["leased"], "one"))
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
+
+    async def test_restored_between(self) -> None:
+        """What is restored between two starts is what is put back, if it comes to that."""
+        await self.trial()
+        self.prober.passing = False
+        self.engine.release("start")
+        await self.stage("checking")
+        await self.lives.sleep(NAME, ignore)
+        write(self.data, page="three")
+        copy = await self.copies.snapshot(NAME, ignore)
+        await self.copies.restore(NAME, copy.id, ignore)
+        waiter = Waiter()
+        self.lives.take(NAME, waiter)
+        await self.stage("checking")
+        write(self.data, page="four")
+        self.prober.passing = True
+        self.host.end(NAME, 3)
+        await self.until(lambda: waiter.answers)
+        self.assertEqual((waiter.kinds, self.page()), (["leased"], "three"))
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
+
+    async def test_restore_and_changed(self) -> None:
+        """A restore that has to start a server of a changed declaration lets its trial have the
+        next turn, and does not wait for it; no more does the trial give up meanwhile."""
+        self.patch(copies_module, "TURN_WITHIN", 0.05)
+        await self.wake()
+        copy = await self.copies.snapshot(NAME, ignore)
+        write(self.data, page="two")
+        self.engine.hold("prepare")
+        self.have("lamp:2", copy_before_update=True, wake="always")
+        await self.until(lambda: ("prepare", NAME) in self.engine.calls)
+        held = self.store.hold("make")
+        restoring = self.copies.restore(NAME, copy.id, ignore)
+        await self.stage("copying")
+        await deferLater(reactor, 0.2)
+        self.assertEqual(self.lives.stage(NAME), "copying")
+        held.callback(None)
+        await restoring
+        await self.stage("awake")
+        self.assertEqual(self.page(), "one")
+        self.assertNotIn(("raised", "update", NAME), self.alarm.told)
+        self.assertEqual(await self.whys(), ["asked for", "before a restore", "before an update"])
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
+
+    async def test_restore_while_it_waits(self) -> None:
+        """A trial that waits for its turn makes way for a restore, and is begun after that."""
+        await self.wake()
+        copy = await self.copies.snapshot(NAME, ignore)
+        write(self.data, page="two")
+        held = self.store.hold("restore")
+        restoring = self.copies.restore(NAME, copy.id, ignore)
+        self.have("lamp:2", copy_before_update=True, wake="always")
+        await self.stage("copying")
+        held.callback(None)
+        await restoring
+        await self.stage("awake")
+        self.assertEqual(self.page(), "one")
+        self.assertNotIn(("raised", "update", NAME), self.alarm.told)
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
     async def test_waits_for_others(self) -> None:
         """A copy that is being made is waited for, but not for long."""

@@ -53,6 +53,16 @@ class StartTests(DockerdTestCase):
         self.assertNotEqual(second.run, first.run)
         self.assertEqual([seen.run for seen in errand.ended], [first.run])
 
+    def test_left_unstarted(self) -> None:
+        """What was made and never started, since Snickers was killed in between, is not kept."""
+        config = recipe.creation(ALICE, "me", "other", "sha256:one", "", "bridge", False)
+        for _ in range(2):
+            left = self.dockerd._api.create("left", config)
+            first = self.start()
+            self.assertEqual(list(self.docker.made), [first.instance.id])
+            self.dockerd.stop(SITE, 1, Errand())
+        self.assertNotEqual(left, first.instance.id)
+
     def test_stopped_soon(self) -> None:
         """What was stopped is started again after few questions: somebody waits for it."""
         self.start()
@@ -249,6 +259,15 @@ class StartTests(DockerdTestCase):
         self.docker.refusals["start"] = [Refused(404, "network abc not found")]
         self.assertNotEqual(self.start().instance.id, first.instance.id)
         self.alone()
+
+    def test_network_taken(self) -> None:
+        """So is one that was disconnected from its network, which starts and has no address."""
+        first = self.start().instance.id
+        self.dockerd.stop(SITE, 1, Errand())
+        self.docker.disconnected.add(first)
+        seen = self.start()
+        self.assertEqual(seen.instance.address, ("10.213.0.2", 80))
+        self.assertEqual(list(self.docker.made), [seen.instance.id])
 
     def test_image_changed(self) -> None:
         """When the image's name means another image, a stopped container is made again."""

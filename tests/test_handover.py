@@ -27,6 +27,10 @@ KEPT = st.builds(
     st.text(),
     st.dictionaries(st.sampled_from(["ready", "failed"]), NUMBERS),
     SECONDS,
+    st.text(),
+    st.booleans(),
+    st.text(),
+    st.booleans(),
 )
 COUNTS = st.dictionaries(st.sampled_from(["requests", "seconds", "code 200"]), SECONDS)
 HANDOVERS = st.builds(

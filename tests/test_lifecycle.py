@@ -40,6 +40,7 @@ LIFE = Lifecycle(wake_within=10, idle_after=100, drain_within=20)
 SERVER = Instance("a.example", "one", "fp", True, ("127.0.0.1", 1))
 CAREFUL = evolve(LIFE, copy_before_update=True)
 BESIDE = evolve(LIFE, update="parallel")
+RESTING = evolve(BESIDE, pause_after=40)
 QUIET = evolve(LIFE, pause_after=40, veto=("in-use",), snapshot=("dump",))
 RUNS = (
     Phase.CHECKING,
@@ -332,6 +333,9 @@ class World(RuleBasedStateMachine):
         """What wrote to the folder last."""
         self.copy = None
         """What the folder was when it was copied for the trial that goes on."""
+        self.half = False
+        """The folder was put back, and the server before could not be started for want of the
+        engine."""
         self.known = {}
         """Every server that was not forgotten, by id, in the order of their starts."""
         self.by_hand = False
@@ -360,6 +364,9 @@ class World(RuleBasedStateMachine):
         parting = self.state.parting
         if parting is not None and parting.sound and parting.instance.id not in self.retired:
             self.retired[parting.instance.id] = self.now
+        untouched = self.data == self.copy and not self.state.copied
+        if phase is Phase.AWAKE or self.state.good is None or untouched:
+            self.copy = None
         for command in commands:
             self.obey(before, event, command)
         if self.probe is not None and self.probe.epoch != self.state.epoch:
@@ -387,6 +394,10 @@ class World(RuleBasedStateMachine):
                 assert self.state.life.update == "parallel"
                 self.calls.append(command)
             case e.Start():
+                assert not self.half, "something else is tried before all is as it was"
+                good = self.state.good
+                if good and good.fingerprint == self.state.fingerprint and not self.state.updating:
+                    assert self.copy in (None, self.data), "on what the next one has left"
                 self.keep_used()
                 ends = (Phase.STOPPING, Phase.DRAINING, Phase.SNAPSHOTTING)
                 assert before.instance is None or before.phase in ends
@@ -544,6 +555,8 @@ class World(RuleBasedStateMachine):
             self.happen(e.SettleFailed(command.id, "away", True, command.spare))
             return
         if not self.there:
+            if isinstance(command, e.Revert) and command.copy:
+                self.data, self.half = self.copy, True
             self.happen(FAILURES[type(command)](command.epoch, "away", away=True))
             return
         if self.server is None and isinstance(command, e.Pause | e.Resume | e.Snapshot):
@@ -565,8 +578,11 @@ class World(RuleBasedStateMachine):
                 self.settle(command.id, command.spare)
                 self.happen(e.Settled(command.id, command.spare))
             case e.Copy():
-                assert self.by_hand or not self.running()
-                self.copy = self.data
+                if command.epoch == self.state.epoch:
+                    assert self.by_hand or not self.running()
+                    assert bool(command.had) == (self.copy not in (None, self.data))
+                    if not command.had:
+                        self.copy = self.data
                 self.happen(e.Copied(command.epoch, "copy"))
             case e.Start() if self.server is not None and self.server.id == command.beside:
                 wanted = self.state.fingerprint
@@ -596,6 +612,7 @@ class World(RuleBasedStateMachine):
                 if former is None or former is not self.beside:
                     self.end_beside()
                 self.beside = None
+                self.half = False
                 if command.copy:
                     self.data = self.copy
                 if self.copy is not None:
@@ -624,6 +641,8 @@ class World(RuleBasedStateMachine):
     @rule()
     def fail_to(self):
         command = self.calls.pop(0)
+        if isinstance(command, e.Revert):
+            self.half = False
         if isinstance(command, e.Inquire):
             self.happen(e.Vetoed(command.epoch))
         elif isinstance(command, e.Settle):
@@ -783,18 +802,40 @@ class World(RuleBasedStateMachine):
             self.happen(e.Changed(life, fingerprint))
 
     @precondition(lambda self: self.there and self.state.phase is Phase.AWAKE)
-    @rule(uses=st.integers(0, 2), far=st.integers(0, 4), how=st.sampled_from([BESIDE, CAREFUL]))
-    def replace(self, uses, far, how):
+    @rule(
+        uses=st.integers(0, 2),
+        far=st.integers(0, 4),
+        how=st.sampled_from([BESIDE, CAREFUL, RESTING]),
+        then=st.sampled_from([None, e.SleepAsked(), e.EngineLost("away"), "back"]),
+    )
+    def replace(self, uses, far, how, then):
         """The way to another server, so far; from there, too, things happen."""
         for _ in range(uses):
             self.take()
         other = "fp-2" if self.state.fingerprint == "fp-1" else "fp-1"
         self.happen(e.Changed(evolve(how, wake=self.state.life.wake), other))
         for _ in range(far):
+            if self.state.phase is Phase.ASLEEP:
+                # Nobody would try anything for nobody.
+                self.arrive(1)
             if self.calls:
                 self.carry_out()
             elif self.probe is not None:
                 self.pass_probe()
+        if then == "back":
+            # In vain, and not to be undone in one go.
+            if self.state.instance is not None and self.state.phase is Phase.CHECKING:
+                self.end_server()
+                self.list()
+                if self.state.phase is Phase.REVERTING:
+                    self.lose()
+                    self.carry_out()
+        elif then == e.EngineLost("away"):
+            self.lose()
+        elif then is not None:
+            self.ask(then)
+            while self.calls:
+                self.carry_out()
 
     @rule()
     def publish(self):
@@ -821,8 +862,8 @@ class World(RuleBasedStateMachine):
             # Two servers only while one takes the place of the other, or nobody can know.
             known = self.state.parting is not None or self.state.phase is Phase.REPLACING
             assert known or not self.there or not self.state.engine or self.by_hand
-        if self.state.phase in (Phase.AWAKE, Phase.ASLEEP, Phase.CRASHED):
-            self.copy = None
+        if self.copy not in (None, self.data) and not (self.state.gone or self.over):
+            assert self.state.copied, "the copy is forgotten, and nothing has proven itself"
 
     def carry_all_out(self):
         """Let whatever was asked for come about, and everybody be done."""

@@ -295,6 +295,17 @@ class LivingTests(TestCase):
         self.checking()
         self.assertEqual(self.around.dues[-1], 60.0)
 
+    def test_awake_already(self):
+        """Who wants it awake while it is, and something newer is prepared, is answered; who wants
+        that is not."""
+        self.checking().callback(None)
+        self.turn()
+        self.engine.hold("prepare")
+        updating = self.life.ask(e.UpdateAsked(), lambda words: None)
+        waking = self.life.ask(e.WakeAsked(), lambda words: None)
+        self.assertIsNone(self.successResultOf(waking))
+        self.assertNoResult(updating)
+
     def test_late_progress(self):
         """Progress of a start that was given up is told to nobody."""
         told = []
@@ -338,6 +349,13 @@ class LivingTests(TestCase):
         probing.callback(None)
         self.assertEqual((self.life.wakes, self.life.woken), ({"ready": 1, "failed": 0}, 3.0))
         self.assertEqual(self.life.changed, 5003.0)
+        self.life.post(e.GivenBack(self.life.address))
+        self.life.post(e.RestartAsked())
+        self.turn()
+        probing = self.around.probes[-1][3]
+        self.around.clock.advance(2)
+        probing.callback(None)
+        self.assertEqual((self.life.wakes, self.life.woken), ({"ready": 2, "failed": 0}, 5.0))
         taken_over = self.make()
         self.roster.join("a.example", taken_over)
         self.turn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -49,8 +50,9 @@ class Life:
         self.copying = Deferred()
         self.putting_back = succeed(None)
         self.put = []
+        self.former = None
 
-    def copy(self, progress):
+    def copy(self, progress, had):
         return self.copying
 
     def put_back(self, copy, progress):
@@ -64,6 +66,9 @@ class Life:
 
     def wanted(self):
         return self.declared
+
+    def unnamed(self):
+        return self.former
 
     def post(self, event):
         self.events.append(event)
@@ -97,6 +102,20 @@ class OrdersTests(TestCase):
         self.assertIsInstance(event, e.Started)
         self.assertEqual((event.epoch, event.instance.site), (3, SITE))
         self.assertEqual(self.life.words, ["starting"])
+
+    def test_start_unnamed(self):
+        """What nobody can make again is started as it is, or what is declared where it has
+        gone."""
+        (event,) = self.life.obey(e.Start(3))
+        self.life.former = event.instance
+        self.life.memory.host.end(SITE)
+        *_, event = self.life.obey(e.Start(3))
+        self.assertEqual(self.life.memory.calls[-1][0], "revert")
+        self.assertEqual(event.instance.id, self.life.former.id)
+        self.life.former = evolve(self.life.former, id="gone")
+        *_, event = self.life.obey(e.Start(3))
+        self.assertEqual([call[0] for call in self.life.memory.calls[-2:]], ["revert", "start"])
+        self.assertIsInstance(event, e.Started)
 
     def test_late_words(self):
         """What a start says that is not wanted any more is told to nobody."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -127,6 +129,44 @@ class TakesOverTests(ParallelCase):
         life.hear(e.EngineFound)
         self.assertEqual(life.hear(e.TimePassed), (e.Settle("two"),))
 
+    def test_not_frozen_meanwhile(self) -> None:
+        """It is not paused while another one runs beside it, of which nothing would be known then;
+        it is put to sleep, which ends both."""
+        for life in (
+            evolve(LIFE, pause_after=10),
+            evolve(LIFE, pause_after=10, veto=("in-use",)),
+        ):
+            told = self.replaced(0)
+            told.state = evolve(told.state, life=life)
+            told.hear(e.SettleFailed("two", "no room"))
+            told.pass_time(50)
+            self.assertEqual((told.state.phase, told.said), (Phase.AWAKE, (e.Warn("no room"),)))
+            self.assertEqual(told.pass_time(10), (e.Settle("two"),))
+            told.hear(e.SettleFailed("two", "no room"))
+            *_, rest = told.pass_time(40)
+            if life.veto:
+                self.assertIsInstance(rest, e.Inquire)
+                (rest,) = told.hear(e.Consented)
+            self.assertIsInstance(rest, e.Stop)
+        told = self.replaced(0)
+        told.state = evolve(told.state, life=evolve(LIFE, pause_after=10))
+        self.assertEqual(told.pass_time(10), ())
+        told.hear(e.Settled("two"))
+        (pause,) = told.hear(e.TimePassed)
+        self.assertIsInstance(pause, e.Pause)
+
+    def test_uses_of_one_long_gone(self) -> None:
+        """A use of a server that has gone before both is never counted as one more than there
+        are."""
+        life = self.replaced(0)
+        life.state = evolve(life.state, uses=1)
+        life.hear(e.Exited("two", "It ended."))
+        life.hear(e.Reverted, SERVER)
+        life.state = evolve(life.state, parting=Parting(NEW, 1, 2000.0))
+        life.hear(e.GivenBack(("127.0.0.1", 7)))
+        assert life.state.parting is not None
+        self.assertEqual((life.state.uses, life.state.parting.uses), (0, 0))
+
     def test_three_are_too_many(self) -> None:
         """A change that comes while the old one is still used waits until it has gone."""
         life = self.replaced()
@@ -212,6 +252,47 @@ class TakesOverTests(ParallelCase):
         self.assertEqual(grant, e.Grant((1,), HERE))
         self.assertEqual(prepare, e.Prepare(life.state.epoch, False))
         self.assertIs(life.state.phase, Phase.AWAKE)
+
+    def found(self, *, later: float = 20.0, told: bool = True, **life: Any) -> Dialogue:
+        """Another Snickers has left two: the new one serves, and the old one is beside it."""
+        found = Dialogue(evolve(LIFE, **life), Phase.AWAY, instance=None, proven=False)
+        found.state = evolve(found.state, fingerprint="new")
+        if told:
+            found.hear(e.Inherited(1000.0))
+        new, old = evolve(NEW, started=later), evolve(SERVER, started=10.0)
+        (probe,) = found.hear(e.Listed, new, None, (old,))
+        self.assertEqual(probe, e.Probe(found.state.epoch, new))
+        found.hear(e.HealthPassed)
+        return found
+
+    def test_used_by_others(self) -> None:
+        """After a restart or a change of duty the old one may be in use by processes that nobody
+        hears of: it is ended after ``drain within``, and not before, whatever befalls the site."""
+        for told in (True, False):
+            life = self.found(told=told, idle_after=5, pause_after=2)
+            self.assertNotIn(e.Settle("two"), life.said)
+            life.hear(e.GivenBack(HERE))
+            life.hear(e.Crowded)
+            self.assertEqual((life.pass_time(19), life.state.phase), ((), Phase.AWAKE))
+            settle, *_ = life.pass_time(1)
+            self.assertEqual(settle, e.Settle("two"))
+
+    def test_used_by_others_and_vetoed(self) -> None:
+        """Nor is it put to sleep for others' sake because it has been asked before."""
+        life = self.found(veto=("in-use",))
+        life.state = evolve(life.state, inquiring=True, crowded=True)
+        life.hear(e.Consented)
+        self.assertIs(life.state.phase, Phase.AWAKE)
+
+    def test_ends_by_itself(self) -> None:
+        """When it has ended nobody waits for it."""
+        life = self.found()
+        self.assertEqual(life.hear(e.Exited("one", "It ended.")), (e.Settle("two"),))
+
+    def test_tried_beside(self) -> None:
+        """One that was started after the one that serves was only tried: it is ended at once."""
+        life = self.found(later=5.0)
+        self.assertIn(e.Settle("two"), life.said)
 
     def test_start_away(self) -> None:
         """A start that found no engine says nothing about the newcomer: it is tried again."""
@@ -324,6 +405,15 @@ class WishesTests(ParallelCase):
         life.hear(e.SleepAsked)
         self.assertIs(life.state.phase, Phase.STOPPING)
 
+    def test_wake(self) -> None:
+        """It is awake: who wants that need not wait for the newcomer, unless there shall be none;
+        who waits for that waits on."""
+        for life in (self.replacing(), self.proving()):
+            self.assertEqual(life.hear(e.WakeAsked()), (e.Confirm(),))
+            self.assertEqual(life.hear(e.WakeAsked(alone=True)), ())
+            self.assertIs(life.state.phase, Phase.REPLACING)
+        self.assertIn(e.SayWoken(), life.hear(e.HealthPassed))
+
     def test_sleep_and_wake(self) -> None:
         """If it is woken while it drains, the newcomer is ended."""
         life = self.proving()
@@ -334,12 +424,6 @@ class WishesTests(ParallelCase):
         life.hear(e.WakeAsked)
         said = life.hear(e.HealthPassed)
         self.assertEqual(said, (e.SayWoken(), e.Settle("one")))
-
-    def test_wake(self) -> None:
-        """Who wants it awake hears when the trial is over."""
-        life = self.proving()
-        self.assertEqual(life.hear(e.WakeAsked), ())
-        self.assertIn(e.SayWoken(), life.hear(e.HealthPassed))
 
     def test_removed(self) -> None:
         """A site that is gone has no server left."""

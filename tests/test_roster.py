@@ -220,8 +220,8 @@ class RosterTests(TestCase):
     def test_two_of_one_site(self):
         """Of two servers of a site the running one counts."""
         member = self.join()
-        stopped = Instance("a.example", "1", "fp", False, None)
-        running = Instance("a.example", "2", "fp", True, ("127.0.0.1", 1))
+        stopped = Instance("a.example", "1", "fp", False, None, 1.0)
+        running = Instance("a.example", "2", "fp", True, ("127.0.0.1", 1), 2.0)
         for listed in ([stopped, running], [running, stopped]):
             self.engine.list = lambda listed=listed: _fired(listed)
             self.roster.found()
@@ -239,6 +239,17 @@ class RosterTests(TestCase):
         self.roster.found()
         self.turn()
         self.assertEqual(member.heard[-1], e.Listed(7, made[2], made[1]))
+
+    def test_never_started(self):
+        """What was made and never started, since Snickers was killed in between, is nothing that
+        could come back."""
+        member = self.join()
+        made = Instance("a.example", "1", "other", False, None)
+        running = Instance("a.example", "2", "fp", True, ("127.0.0.1", 1), 2.0)
+        self.engine.list = lambda: _fired([made, running])
+        self.roster.found()
+        self.turn()
+        self.assertEqual(member.heard[-1], e.Listed(7, running))
 
     def test_close(self):
         """After the end the engine is asked nothing."""

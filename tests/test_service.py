@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from snickers.config.values import Container, Lifecycle, Process, Site, Static
-from snickers.containers.engine import EngineAway, EngineFailed
+from snickers.containers.engine import EngineAway, EngineFailed, Turns
 from snickers.containers.pins import Pins
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
@@ -67,14 +67,21 @@ class Prober:
 
 
 class Alarm:
+    """Tells what is raised, and what is cleared of that, as `IAlarm` says."""
+
     def __init__(self):
         self.told = []
+        self.current = set()
 
     def raised(self, kind, site, message):
         self.told.append(("raised", kind, site))
+        self.current.add((kind, site))
+        self.words = message
 
     def cleared(self, kind, site):
-        self.told.append(("cleared", kind, site))
+        if (kind, site) in self.current:
+            self.current.remove((kind, site))
+            self.told.append(("cleared", kind, site))
 
 
 class Sweep:
@@ -477,6 +484,48 @@ class LivesTests(LivesCase):
         self.turn(31)
         self.assertEqual(self.lives.stage("a.example"), "asleep")
 
+    def test_trial_goes_on(self):
+        """A server that is being tried is tried on, from the same copy of the folder; if it fails,
+        whoever has taken over undoes what it did."""
+        made = []
+
+        class Trials:
+            def begin_trial(self, site, progress, had=""):
+                made.append(("copy", had))
+                return succeed(had or "c")
+
+            def put_back(self, site, copy, progress):
+                made.append(("put back", copy))
+                return succeed(None)
+
+            def end_trial(self, site):
+                made.append(("over",))
+
+        self.lives.copies = Trials()
+        self.begin(container())
+        address = self.awake()
+        good = self.lives.states()["a.example"]["id"]
+        self.prober.passing = False
+        tried = container(image="lamp:2", wake="always", copy_before_update=True)
+        self.lives.apply((), (tried,), ())
+        self.turn()
+        self.assertEqual((self.lives.stage("a.example"), made), ("checking", [("copy", "")]))
+        kept = self.pass_on()["a.example"].kept
+        self.assertEqual((kept.good, kept.copied, kept.back), (good, "c", False))
+        made.clear()
+        self.lives.apply([tried], (), ())
+        self.lives.inherit("a.example", 0, kept)
+        self.lives.start()
+        self.turn()
+        self.assertEqual((self.lives.stage("a.example"), made), ("checking", [("copy", "c")]))
+        self.prober.passing = True
+        self.host.end("a.example", 3)
+        self.turn()
+        self.assertEqual(made[1:], [("put back", "c"), ("over",)])
+        state = self.lives.states()["a.example"]
+        self.assertEqual((state["state"], state["id"]), ("awake", good))
+        self.assertNotEqual(self.lives.ready("a.example"), address)
+
     def test_idle_goes_on(self):
         """A server that was idle there is as idle here."""
         self.begin(container(idle_after=30.0))
@@ -568,6 +617,23 @@ class LivesTests(LivesCase):
         starting = Deferred()
         self.begin(container())
         self.engine.start = lambda declared, progress, fresh=False, beside="": starting
+        self.lives.take("a.example", Waiter())
+        self.turn()
+        self.lives.hand_over()
+        gone = self.lives.release(3.0)
+        self.turn(2)
+        self.assertNoResult(gone)
+        starting.errback(EngineFailed("no"))
+        self.turn()
+        self.successResultOf(gone)
+
+    def test_turn_taken(self):
+        """That one starts is waited for, too, where the engine lets calls have their turns."""
+        starting, turns = Deferred(), Turns()
+        self.begin(container())
+        self.engine.start = lambda declared, progress, fresh=False, beside="": turns.run(
+            "a.example", lambda: starting
+        )
         self.lives.take("a.example", Waiter())
         self.turn()
         self.lives.hand_over()
@@ -1337,6 +1403,22 @@ class PinTests(LivesCase):
         self.successResultOf(updating)
         self.assertEqual(self.state()["pinned"], "lamp:8")
 
+    def test_written_before_it_passes_on(self):
+        """Whoever takes over reads what is kept: duty does not pass while it is being written."""
+        writing = Deferred()
+        self.lives.pins = Pins(self.file, lambda act, *arguments: writing)
+        self.begin(self.box())
+        self.awake()
+        self.successResultOf(self.update("lamp:8"))
+        self.lives.hand_over()
+        gone = self.lives.release(3.0)
+        self.turn(2)
+        self.assertNoResult(gone)
+        writing.callback(None)
+        self.turn()
+        self.successResultOf(gone)
+        self.assertEqual(self.lives.calls, set())
+
     def test_back_to_the_files(self):
         """The file's image, asked for by name, ends the pin; a plain update is of the pinned
         one."""
@@ -1405,6 +1487,47 @@ class PinTests(LivesCase):
         self.host.end(NAME, 3)
         self.turn()
         self.assertEqual(self.again(), [("lamp:7", "lamp:7@1", False)])
+
+    def failed_after_a_restart(self):
+        """Have Snickers end and begin, the file changed meanwhile to what fails: the server that
+        ran before is awake again, though nobody knows how it was declared."""
+        self.begin(self.box())
+        self.awake()
+        self.lives.close()
+        self.turn()
+        self.engine.closed = False
+        self.lives = self.another()
+        self.begin(self.box("lamp:8"))
+        self.prober.passing = False
+        waiter = Waiter()
+        self.lives.take(NAME, waiter)
+        self.turn()
+        self.prober.passing = True
+        self.host.end(NAME, 3)
+        self.turn()
+        (address,) = waiter.answers
+        self.assertEqual(self.state()["image"], "lamp:7@1")
+        self.lives.give_back(NAME, address)
+
+    def test_back_after_a_restart(self):
+        """A server that came back is started again though Snickers does not know any more how it
+        was made, and not what has failed."""
+        self.failed_after_a_restart()
+        self.assertEqual(self.again(), [])
+        self.assertEqual(self.state()["image"], "lamp:7@1")
+
+    def test_gone_after_a_restart(self):
+        """Once it is there no more what the file says is tried again, and stays where it proves
+        itself."""
+        self.failed_after_a_restart()
+        self.lives.sleep(NAME, lambda words: None)
+        self.turn()
+        del self.host.servers[NAME]
+        address = self.awake()
+        self.assertEqual(self.state()["image"], "lamp:8@1")
+        self.clock.advance(1)
+        self.turn()
+        self.assertEqual(self.lives.ready(NAME), address)
 
     def test_removed(self):
         """With a site goes its pin."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.values import Lifecycle
 from snickers.containers import events as e
-from snickers.containers.life import Phase
+from snickers.containers.life import After, Phase
 from snickers.interfaces.engine import Instance
 from tests.test_resting import SERVER, Dialogue
 
@@ -105,6 +107,18 @@ class SwapTests(SynchronousTestCase):
         self.comes_back(life, "not ready within 30 s")
         self.assertLess(life.now - 1000, LIFE.wake_within)
 
+    def test_asked_for_while_it_is_given_up(self) -> None:
+        """Who comes while the failed one is being stopped waits for the one before, as all do."""
+        life = self.swapping()
+        life.hear(e.Started, NEW)
+        (stop,) = life.pass_time(30)
+        self.assertIsInstance(stop, e.Stop)
+        self.assertEqual(life.hear(e.Arrived(4)), ())
+        life.hear(e.Stopped)
+        life.hear(e.Reverted, SERVER)
+        grant, *_ = life.hear(e.HealthPassed)
+        self.assertEqual(grant, e.Grant((2, 4), ("127.0.0.1", 1)))
+
     def test_not_tried_again(self) -> None:
         """What has failed is not tried again while it is declared as it was, whatever else
         changes; another declaration is."""
@@ -128,16 +142,46 @@ class SwapTests(SynchronousTestCase):
         self.assertEqual(life.state.fingerprint, "newer")
 
     def test_cannot_come_back(self) -> None:
-        """When the old one cannot either, it is a crash, and who waits is told so."""
+        """When the old one cannot either, another one of its declaration is tried while they wait;
+        if that fails, too, it is a crash, and who waits is told so."""
         life = self.swapping()
         life.hear(e.StartFailed, "no such command")
-        said = life.hear(e.RevertFailed, "its volume is gone")
+        warn, unwoken, start = life.hear(e.RevertFailed, "its volume is gone")
+        self.assertEqual(warn, e.Warn(unwoken.words, "update"))  # type: ignore[attr-defined]
+        self.assertIsInstance(start, e.Start)
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
+        said = life.hear(e.StartFailed, life.state.detail)
         self.assertIs(life.state.phase, Phase.CRASHED)
         self.assertIn("no such command", life.state.detail)
         self.assertIn("its volume is gone", life.state.detail)
         self.assertEqual([c.tickets for c in said if isinstance(c, e.Refuse)], [(2,)])
         life.pass_time(1)
         self.assertIs(life.state.phase, Phase.ASLEEP)
+
+    def test_not_put_back(self) -> None:
+        """No other one of its declaration is tried on a folder that the failed one has touched."""
+        life = Dialogue(evolve(LIFE, copy_before_update=True), good=SERVER)
+        life.hear(e.Changed(life.state.life, "new"))
+        life.hear(e.Arrived(2))
+        life.hear(e.Prepared, True)
+        life.hear(e.GivenBack)
+        life.hear(e.Stopped)
+        life.hear(e.Copied, "copy")
+        life.hear(e.Started, evolve(NEW, running=False, address=None))
+        life.hear(e.Stopped)
+        self.assertEqual(life.said[-1], e.Revert(life.state.epoch, "one", "copy"))
+        life.hear(e.RevertFailed, "The disk is full.")
+        self.assertIs(life.state.phase, Phase.CRASHED)
+
+    def test_neither_of_the_same(self) -> None:
+        """Nothing else can be tried where only the image is newer."""
+        life = Dialogue(LIFE, good=SERVER)
+        life.hear(e.UpdateAsked)
+        life.hear(e.Prepared, True)
+        life.hear(e.Stopped)
+        life.hear(e.StartFailed, "no such command")
+        life.hear(e.RevertFailed, "it has gone")
+        self.assertIs(life.state.phase, Phase.CRASHED)
 
     def test_cannot_be_prepared(self) -> None:
         """An image that cannot be had changes nothing but the alarm; nobody waits for it."""
@@ -148,6 +192,32 @@ class SwapTests(SynchronousTestCase):
         self.assertIs(life.state.phase, Phase.AWAKE)
         (grant,) = life.hear(e.Arrived(1))
         self.assertIsInstance(grant, e.Grant)
+
+    def test_not_prepared_without_the_engine(self) -> None:
+        """A newer image that could not be asked for is not tried by the way later: whoever wanted
+        it was told so."""
+        life = Dialogue(LIFE, good=SERVER)
+        life.hear(e.UpdateAsked)
+        _, unwoken = life.hear(e.PrepareFailed, "Docker is away.", True)
+        self.assertEqual(unwoken, e.SayUnwoken("Docker is away."))
+        life.hear(e.SleepAsked)
+        life.hear(e.Stopped)
+        (start,) = life.hear(e.Arrived(1))
+        self.assertEqual(start, e.Start(life.state.epoch, fresh=False))
+
+    def test_forgotten_and_back(self) -> None:
+        """A site that comes back while it is being removed has nothing to go back to any more: the
+        next start is a first one."""
+        life = Dialogue(LIFE, Phase.ASLEEP, instance=None, good=SERVER, before=NEW, updating=True)
+        life.hear(e.Removed)
+        life.hear(e.Changed(LIFE, "newer"))
+        life.hear(e.Cleared)
+        (start,) = life.hear(e.Arrived(1))
+        self.assertEqual(start, e.Start(life.state.epoch, fresh=False))
+        life.hear(e.StartFailed, "no")
+        self.assertIs(life.state.phase, Phase.CRASHED)
+        (no,) = life.hear(e.RollbackAsked)
+        self.assertIn("no server before", no.words)  # type: ignore[attr-defined]
 
     def test_first_start(self) -> None:
         """There is nothing to go back to: a start that fails is a crash, with more patience."""
@@ -213,6 +283,18 @@ class UpdateTests(SynchronousTestCase):
             (no,) = life.hear(e.UpdateAsked)
             self.assertIn("ask again", no.words)  # type: ignore[attr-defined]
 
+    def test_asked_while_preparing(self) -> None:
+        """While an update is prepared another one, or the way back, is refused in words, and that
+        goes on; the same once more is the same."""
+        life = Dialogue(LIFE, good=SERVER, before=NEW)
+        life.hear(e.UpdateAsked, "three")
+        for event in (e.UpdateAsked("four"), e.RollbackAsked()):
+            (no,) = life.hear(event)
+            self.assertIn("ask again", no.words)  # type: ignore[attr-defined]
+            self.assertEqual((life.state.fingerprint, life.state.preparing), ("three", True))
+        (prepare,) = life.hear(e.UpdateAsked, "three")
+        self.assertIsInstance(prepare, e.Prepare)
+
     def test_roll_back(self) -> None:
         """The server before is drained for, and comes back; what it replaced is not tried again
         by itself."""
@@ -226,6 +308,24 @@ class UpdateTests(SynchronousTestCase):
         life.hear(e.Reverted, SERVER)
         self.assertEqual(life.hear(e.HealthPassed), (e.SayWoken(),))
         self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
+
+    def test_rolled_back_to_nothing(self) -> None:
+        """Where the server before has gone, the one that was stopped for it serves again, and
+        nobody has waited in vain; the person is told why."""
+        life = Dialogue(LIFE, instance=NEW, good=NEW, before=SERVER)
+        life.state = evolve(life.state, fingerprint="new", declared="new")
+        life.hear(e.RollbackAsked)
+        self.assertEqual(life.hear(e.Arrived(1)), ())
+        life.hear(e.Stopped)
+        warn, unwoken, start = life.hear(e.RevertFailed, "It has gone.")
+        self.assertEqual(warn, e.Warn("The server before cannot come back: It has gone."))
+        self.assertIsInstance(unwoken, e.SayUnwoken)
+        self.assertIsInstance(start, e.Start)
+        life.hear(e.Started, NEW)
+        grant, *_ = life.hear(e.HealthPassed)
+        self.assertEqual(grant, e.Grant((1,), ("127.0.0.1", 2)))
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("new", ""))
+        self.assertIsNone(life.state.before)
 
     def test_woken_while_going_back(self) -> None:
         """Whoever wakes it on the way, or restarts it, gets the server before."""
@@ -261,15 +361,232 @@ class UpdateTests(SynchronousTestCase):
         """Nothing else is started before that has come to its end: the folder may be being put
         back."""
         life = Dialogue(LIFE, Phase.REVERTING, instance=None, good=SERVER, copied="c", touched=True)
+        life.state = evolve(life.state, held=True)
         life.hear(e.Arrived(1))
         self.assertEqual(life.hear(e.EngineLost("away")), ())
         self.assertEqual(life.hear(e.EngineFound), ())
         self.assertIs(life.state.phase, Phase.REVERTING)
-        (look,) = life.hear(e.RevertFailed, "away", True)
+        life.state = evolve(life.state, back=SERVER)
+        _, look = life.hear(e.RevertFailed, "away", True)
         self.assertEqual((life.state.phase, look), (Phase.AWAY, e.Look(life.state.epoch)))
         self.assertEqual(life.state.copied, "c")
+        # Half of it may be done: it is gone on with, whatever is found.
+        (revert,) = life.hear(e.Listed, NEW)
+        self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
 
     def test_nothing_before(self) -> None:
         life = Dialogue(LIFE, good=SERVER)
         (no,) = life.hear(e.RollbackAsked)
         self.assertIn("no server before", no.words)  # type: ignore[attr-defined]
+
+
+CAREFUL = evolve(LIFE, copy_before_update=True)
+
+
+class FolderTests(SynchronousTestCase):
+    """What another server has made of the folder before it has proven itself."""
+
+    def trying(self, **fields: Any) -> Dialogue:
+        """A newcomer was started on a folder of which there is a copy."""
+        life = Dialogue(CAREFUL, Phase.STOPPING, good=SERVER, **fields)
+        if not fields.get("updating"):
+            life.hear(e.Changed(CAREFUL, "new"))
+        life.state = evolve(life.state, after=After.START)
+        (copy,) = life.hear(e.Stopped)[1:]
+        self.assertEqual(copy, e.Copy(life.state.epoch, CAREFUL.snapshot_within))
+        self.assertTrue(life.state.held)
+        (start,) = life.hear(e.Copied, "c")
+        self.assertEqual(start, e.Start(life.state.epoch, bool(fields.get("updating"))))
+        life.hear(e.Started, evolve(NEW, fingerprint=life.state.fingerprint))
+        return life
+
+    def asleep(self, **fields: Any) -> Dialogue:
+        """...and was put to sleep before it has proven itself."""
+        life = self.trying(**fields)
+        life.hear(e.SleepAsked)
+        life.hear(e.Stopped)
+        self.assertEqual((life.state.phase, life.state.held), (Phase.ASLEEP, False))
+        return life
+
+    def put_back(self, life: Dialogue) -> None:
+        """What fails now has the folder put back."""
+        life.hear(e.StartFailed, "no")
+        self.assertEqual(life.said, (e.Revert(life.state.epoch, "one", "c"),))
+
+    def test_asleep(self) -> None:
+        """Woken again it has the folder as it was left, and if it fails now that is put back; also
+        when this start has touched nothing."""
+        for fields in ({}, {"updating": True}):
+            life = self.asleep(**fields)
+            (copy,) = life.hear(e.Arrived(1))
+            self.assertEqual(copy, e.Copy(life.state.epoch, CAREFUL.snapshot_within, "c"))
+            self.assertIsInstance(*life.hear(e.Copied, "c"), e.Start)
+            self.put_back(life)
+
+    def test_restored_meanwhile(self) -> None:
+        """What was restored while it slept is what is put back."""
+        life = self.asleep()
+        life.hear(e.Arrived(1))
+        life.hear(e.Copied, "d")
+        life.hear(e.Started, NEW)
+        life.hear(e.Exited("two", "It ended."))
+        life.hear(e.Listed, None)
+        self.assertEqual(life.said, (e.Revert(life.state.epoch, "one", "d"),))
+
+    def test_given_up(self) -> None:
+        """Where the configuration says again what it said before, the server before has the folder
+        as it was: at once, or when it is woken."""
+        life = self.trying()
+        life.hear(e.Changed(CAREFUL, "fp"))
+        life.hear(e.Arrived(1))
+        *_, revert = life.hear(e.Stopped)
+        self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
+        life = self.asleep()
+        life.hear(e.Changed(CAREFUL, "fp"))
+        (copy,) = life.hear(e.Arrived(1))
+        self.assertEqual(copy, e.Copy(life.state.epoch, CAREFUL.snapshot_within, "c"))
+        (revert,) = life.hear(e.Copied, "c")
+        self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
+        life.hear(e.Reverted, SERVER)
+        life.hear(e.HealthPassed)
+        self.assertEqual((life.state.copied, life.state.held), ("", False))
+
+    def test_rolled_back(self) -> None:
+        """A person who goes back from a server that sleeps unproven gets the last good one."""
+        life = self.asleep()
+        (copy,) = life.hear(e.RollbackAsked)
+        self.assertEqual(copy, e.Copy(life.state.epoch, CAREFUL.snapshot_within, "c"))
+        (revert,) = life.hear(e.Copied, "c")
+        self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
+        life.hear(e.Reverted, SERVER)
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
+
+    def test_not_to_be_had(self) -> None:
+        """While others work on the folder nothing is started on it as it is; the next time it is
+        put back."""
+        life = self.asleep()
+        life.hear(e.Changed(CAREFUL, "fp"))
+        life.hear(e.Arrived(1))
+        life.hear(e.CopyFailed, "Something else is being done with it.")
+        self.assertIs(life.state.phase, Phase.CRASHED)
+        life.pass_time(2)
+        life.hear(e.Arrived(2))
+        (revert,) = life.hear(e.Copied, "c")
+        self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
+
+    def test_cannot_come_back(self) -> None:
+        """Where the one before cannot come back there is nothing to put the folder back for."""
+        life = self.trying()
+        life.hear(e.Exited("two", "It ended."))
+        life.hear(e.Listed, None)
+        life.hear(e.RevertFailed, "it is gone")
+        self.assertEqual((life.state.phase, life.state.copied), (Phase.CRASHED, ""))
+
+    def test_engine_away_twice(self) -> None:
+        """A going back that was broken off is gone on with, also from another image alone."""
+        life = self.trying(updating=True)
+        life.hear(e.Exited("two", "It ended."))
+        life.hear(e.Listed, None)
+        for _ in range(2):
+            life.hear(e.RevertFailed, "away", True)
+            self.assertIs(life.state.phase, Phase.AWAY)
+            (revert,) = life.hear(e.Listed, None)
+            self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
+        life.hear(e.Reverted, SERVER)
+        life.hear(e.HealthPassed)
+        self.assertIs(life.state.phase, Phase.AWAKE)
+
+    def test_fails_without_the_engine(self) -> None:
+        """What fails while the engine is away is gone back from when that is there again."""
+        life = self.trying()
+        life.hear(e.EngineLost("away"))
+        life.hear(e.Exited("two", "It ended."))
+        self.assertIs(life.state.phase, Phase.AWAY)
+        life.hear(e.EngineFound)
+        (revert,) = life.hear(e.Listed, None)
+        self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
+
+    def test_engine_lost_while_copying(self) -> None:
+        """A copy that is broken off is made anew, when it is its turn."""
+        life = Dialogue(CAREFUL, Phase.ASLEEP, instance=None, good=SERVER)
+        life.hear(e.Changed(CAREFUL, "new"))
+        life.hear(e.Arrived(1))
+        life.hear(e.EngineLost("away"))
+        self.assertEqual((life.state.phase, life.state.held), (Phase.AWAY, False))
+        life.hear(e.EngineFound)
+        (copy,) = life.hear(e.Listed, None)
+        self.assertEqual(copy, e.Copy(life.state.epoch, CAREFUL.snapshot_within))
+
+    def test_sleep_while_copying(self) -> None:
+        """It sleeps already; nothing is tried before somebody wants it."""
+        life = Dialogue(CAREFUL, Phase.ASLEEP, instance=None, good=SERVER)
+        life.hear(e.Changed(CAREFUL, "new"))
+        life.hear(e.Arrived(1))
+        refuse, _, slept = life.hear(e.SleepAsked)
+        self.assertEqual((refuse.tickets, slept), ((1,), e.SaySlept()))  # type: ignore[attr-defined]
+        self.assertEqual((life.state.phase, life.state.held), (Phase.ASLEEP, False))
+
+
+class TriedElsewhereTests(SynchronousTestCase):
+    """Another Snickers has tried a server, and this one goes on."""
+
+    def told(self, **told: Any) -> Dialogue:
+        life = Dialogue(CAREFUL, Phase.AWAY, instance=None, declared="new", proven=False)
+        life.state = evolve(life.state, fingerprint="new")
+        life.hear(e.Inherited(1000.0, good="one", **told))
+        return life
+
+    def test_begun_anew(self) -> None:
+        """With a copy of the folder the trial is begun anew, others being kept from the folder."""
+        life = self.told(copied="c")
+        (stop,) = life.hear(e.Listed, NEW, evolve(SERVER, running=False))
+        self.assertIsInstance(stop, e.Stop)
+        _, copy = life.hear(e.Stopped)
+        self.assertEqual(copy, e.Copy(life.state.epoch, CAREFUL.snapshot_within, "c"))
+        self.assertIsInstance(*life.hear(e.Copied, "c"), e.Start)
+        life.hear(e.Started, NEW)
+        life.hear(e.Exited("two", "It ended."))
+        life.hear(e.Listed, None)
+        self.assertEqual(life.said, (e.Revert(life.state.epoch, "one", "c"),))
+
+    def test_without_a_copy(self) -> None:
+        """Without one it is checked as it runs, and if it fails the good one comes back."""
+        for updating in (False, True):
+            life = self.told(updating=updating)
+            new = evolve(NEW, fingerprint="new")
+            (probe,) = life.hear(e.Listed, new, evolve(SERVER, running=False))
+            self.assertEqual(probe, e.Probe(life.state.epoch, new))
+            life.hear(e.Exited("two", "It ended."))
+            life.hear(e.Listed, None)
+            self.assertEqual(life.said, (e.Revert(life.state.epoch, "one"),))
+
+    def test_had_failed(self) -> None:
+        """One that has failed is not tried again: the good one comes back."""
+        life = self.told(copied="c", back=True)
+        life.hear(e.Listed, NEW, evolve(SERVER, running=False))
+        life.hear(e.Arrived(1))
+        _, copy = life.hear(e.Stopped)
+        self.assertEqual(copy, e.Copy(life.state.epoch, CAREFUL.snapshot_within, "c"))
+        self.assertEqual(life.hear(e.Copied, "c"), (e.Revert(life.state.epoch, "one", "c"),))
+        life.hear(e.Reverted, SERVER)
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
+
+    def test_came_back(self) -> None:
+        """If the good one runs already, the folder is its own."""
+        life = self.told(copied="c", back=True)
+        life.hear(e.Listed, SERVER)
+        self.assertEqual(life.state.copied, "")
+
+    def test_asleep(self) -> None:
+        """One that was put to sleep unproven is tried on the folder as it left it."""
+        life = self.told(copied="c", put=True)
+        life.hear(e.Listed, evolve(NEW, running=False), evolve(SERVER, running=False))
+        self.assertIs(life.state.phase, Phase.ASLEEP)
+        (copy,) = life.hear(e.Arrived(1))
+        self.assertEqual(copy, e.Copy(life.state.epoch, CAREFUL.snapshot_within, "c"))
+
+    def test_gone(self) -> None:
+        """Where the good one is not there any more it is a start like another."""
+        life = self.told(copied="c")
+        life.hear(e.Listed, NEW)
+        self.assertEqual((life.state.phase, life.state.copied), (Phase.CHECKING, ""))

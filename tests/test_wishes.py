@@ -29,7 +29,7 @@ class WakeTests(SynchronousTestCase):
 
     def test_awake(self):
         """There is nothing to do."""
-        self.assertEqual(Dialogue().awake().hear(e.WakeAsked).said, (e.SayWoken(),))
+        self.assertEqual(Dialogue().awake().hear(e.WakeAsked).said, (e.Confirm(),))
 
     def test_draining_to_sleep(self):
         """It goes on to serve after a check; who wanted it asleep is told."""

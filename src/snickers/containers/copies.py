@@ -19,12 +19,13 @@ from twisted.internet.defer import (
     DeferredSemaphore,
     TimeoutError,
 )
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.config.values import Container, Site
-from snickers.containers import swap, tool
+from snickers.containers import durable, swap, tool
 from snickers.containers.engine import EngineAway, EngineFailed, Turns
 from snickers.containers.folder import InThread, Progress, clear, settle
 from snickers.containers.keep import given_up
@@ -50,6 +51,7 @@ MARGIN = 60.0
 """Seconds that a server may take to fall asleep beyond what its section allows it."""
 
 _AT_REST = ("asleep", "crashed")
+_SERVES = ("awake", "replacing")
 _log = Logger()
 
 
@@ -59,6 +61,8 @@ class Servers(Protocol):
     def stage(self, site: str) -> str: ...
 
     def wake(self, site: str, progress: Progress) -> Deferred[None]: ...
+
+    def wake_alone(self, site: str, progress: Progress) -> Deferred[None]: ...
 
     def sleep(self, site: str, progress: Progress) -> Deferred[None]: ...
 
@@ -98,6 +102,16 @@ class Copies:
         self._restoring: set[str] = set()
         self._trials: dict[str, Deferred[None]] = {}
         """Sites on whose folder another server is tried, and what ends that."""
+        self._marks: dict[str, str] = {}
+        """...and the file that says so, should Snickers end meanwhile."""
+        self._put: set[str] = set()
+        """Sites whose folder was put back in the trial that goes on."""
+        self._restored: set[str] = set()
+        """Sites whose folder was restored since the last copy for a trial."""
+        self._ahead: dict[str, Callable[[], None]] = {}
+        """Sites whose server is waited for by whoever has the turn, and what ends that."""
+        self._heedless: set[str] = set()
+        """Sites whose folder is had by one who does not wait for the server."""
         self._closed = False
 
     def start(self, sites: Iterable[Site]) -> None:
@@ -116,6 +130,21 @@ class Copies:
                 continue
             if worthy or worthless:
                 self._unasked(site.name, self._tidy)
+            self._tell_of_trial(site.name, swap.beside(folder, swap.TRIED))
+
+    def _tell_of_trial(self, name: str, mark: str) -> None:
+        try:
+            with open(mark, encoding="utf-8") as file:
+                id = file.read()
+        except OSError:
+            return
+        words = (
+            "Snickers ended while another server was tried on its folder, which may be as that one "
+            f"has left it. As it was before: snickers restore {name} {id} (or remove {mark}, if "
+            "it is well as it is)."
+        )
+        _log.warn("{site}: {words}", site=name, words=words)
+        self._alarm.raised("snapshots", name, words)
 
     def close(self) -> Deferred[Any]:
         """End what is being done; fires when it has ended."""
@@ -165,9 +194,14 @@ class Copies:
 
     # Trials: nobody else has the folder from the copy to the end
 
-    def begin_trial(self, site: str, progress: Progress) -> Deferred[str]:
+    def begin_trial(self, site: str, progress: Progress, had: str = "") -> Deferred[str]:
         """Copy the folder of *site*, whose server does not run, and keep it from others until
-        `end_trial`; fires with the copy's id, with ``""`` where there is no folder yet."""
+        `end_trial`; fires with the copy's id, with ``""`` where there is no folder yet.
+
+        *had* is what came of it before, where that trial has not come to its end: no other copy is
+        made, unless that one has gone or the folder was restored since.
+        """
+        self.end_trial(site)
         over: Deferred[None] = Deferred()
         copied: Deferred[str] = Deferred()
         self._trials[site] = over
@@ -175,9 +209,9 @@ class Copies:
         async def trial(s: Site) -> None:
             if over.called:
                 return  # Given up before it was its turn.
-            late.cancel()
+            hurry()
             try:
-                id = await self._copy_for_trial(s, progress)
+                id = await self._copy_for_trial(s, progress, had)
             except BaseException as problem:
                 if not copied.called:
                     copied.errback(_in_words(s.name, problem))
@@ -187,22 +221,46 @@ class Copies:
             await over
 
         def give_up() -> None:
+            if site in self._heedless:
+                wait()
+            else:
+                fail("Something else is being done with it: see snickers status.")
+
+        def fail(words: str) -> None:
             if not copied.called:
-                copied.errback(
-                    CopyFailed("Something else is being done with it: see snickers status.")
-                )
+                copied.errback(CopyFailed(words))
+
+        def wait() -> None:
+            late.append(self._reactor.callLater(TURN_WITHIN, give_up))
 
         def ended(result: object) -> None:
-            if late.active():
-                late.cancel()
+            hurry()
             if isinstance(result, Failure) and not copied.called:
                 copied.errback(result)
 
-        late = self._reactor.callLater(TURN_WITHIN, give_up)
+        def hurry() -> None:
+            for each in late:
+                if each.active():
+                    each.cancel()
+
+        def ended_early(_: None) -> None:
+            hurry()
+            fail("It is not wanted any more.")
+
+        late: list[IDelayedCall] = []
+        wait()
+        over.addCallback(ended_early)
+        ahead = self._ahead.get(site)
+        if ahead is not None:
+            self._reactor.callLater(0, ahead)
         self._in_turn(site, trial).addBoth(ended)
         return copied
 
-    async def _copy_for_trial(self, site: Site, progress: Progress) -> str:
+    async def _copy_for_trial(self, site: Site, progress: Progress, had: str) -> str:
+        good = had and site.name not in self._restored
+        if good and any(copy.id == had for _, copy in await self._all(site)):
+            self._marks[site.name] = swap.beside(os.path.realpath(site.data), swap.TRIED)
+            return had
         folder = os.path.realpath(site.data)
         unmounted = isinstance(site.kind, Container) and not site.kind.data
         if unmounted or not await self._in_thread(os.path.isdir, folder):
@@ -211,10 +269,43 @@ class Copies:
         await self._in_thread(swap.look, folder)
         await self._tidy(site)
         copy = await self._make(site, folder, TRIAL, progress)
+        self._restored.discard(site.name)
+        mark = swap.beside(folder, swap.TRIED)
+        await self._in_thread(durable.write, mark, copy.id.encode())
+        self._marks[site.name] = mark
         return copy.id
+
+    def _unless_tried(self, site: str, waking: Deferred[None]) -> Deferred[None]:
+        """Return what fires as *waking* does, or as soon as a trial waits for the turn that whoever
+        calls this has: before that is over the server is not awake."""
+        either: Deferred[None] = Deferred(lambda _: waking.cancel())
+
+        def tried() -> None:
+            if self._ahead.pop(site, None) is not None:
+                self._heedless.add(site)
+                either.callback(None)
+                waking.cancel()
+
+        def over(result: Failure | None) -> None:
+            if self._ahead.pop(site, None) is not None:
+                either.callback(result)
+
+        self._ahead[site] = tried
+        waking.addBoth(over)
+        if site in self._trials:
+            tried()
+        return either
 
     def end_trial(self, site: str) -> None:
         """Let others have the folder of *site* again."""
+        self._put.discard(site)
+        mark = self._marks.pop(site, None)
+        if mark is not None and self._lives.stage(site) == "awake":
+            # In all other cases nobody knows whether the folder is well.
+            self._alarm.cleared("snapshots", site)
+            self._in_thread(_remove, mark).addErrback(
+                lambda failure: _log.failure("{site}: {mark}", failure, site=site, mark=mark)
+            )
         over = self._trials.pop(site, None)
         if over is not None and not over.called:
             over.callback(None)
@@ -232,19 +323,31 @@ class Copies:
         return self._keep(Deferred.fromCoroutine(put_back()))
 
     async def _put_back(self, site: Site, id: str, progress: Progress) -> None:
+        if site.name in self._put:
+            return  # And the one before may have been at work on it since.
         progress("putting its folder back")
         store, copy = await self._find(site, id)
         folder = os.path.realpath(site.data)
         await self._in_thread(swap.look, folder)
+        if await self._in_thread(os.path.lexists, swap.beside(folder, swap.FORMER)):
+            # Of an earlier time, and in the way.
+            await self._tidy(site)
         restoring, restored = (swap.beside(folder, w) for w in (swap.RESTORING, swap.RESTORED))
         await clear(self._reactor, restoring)
         await store.restore(site.name, copy.id, restoring, progress)
         await self._in_thread(os.rename, restoring, restored)
         former = await self._in_thread(swap.put_in_place, folder)
+        await self._in_thread(_remove, swap.beside(folder, swap.TRIED))
+        self._put.add(site.name)
         await settle(self._reactor, os.path.dirname(folder))
+
+        async def keep(site: Site) -> None:
+            if await self._in_thread(os.path.lexists, former):
+                await self._store(site, former, FAILED, _ignore)
+
         if former is not None:
             # Visitors wait: what the server that failed has left is kept when it is over.
-            self._unasked(site.name, lambda site: self._store(site, former, FAILED, _ignore))
+            self._unasked(site.name, keep)
 
     # How it is done
 
@@ -267,6 +370,8 @@ class Copies:
                 raise CopyFailed("It was broken off, since Snickers ends.") from None
             except OSError as error:
                 raise CopyFailed(f"{error.filename or name}: {error.strerror}.") from None
+            finally:
+                self._heedless.discard(name)
 
         return self._keep(self._turns.run(name, lambda: Deferred.fromCoroutine(work())))
 
@@ -340,7 +445,7 @@ class Copies:
     async def _snapshot(self, site: Site, progress: Progress) -> Copy:
         await self._steady(site, progress)
         assert site.life is not None
-        if site.life.snapshot and self._lives.stage(site.name) == "awake":
+        if site.life.snapshot and self._lives.stage(site.name) in _SERVES:
             progress("its snapshot command runs")
             ran = await self._lives.run(site.name, site.life.snapshot, site.life.snapshot_within)
             if ran.code:
@@ -351,10 +456,10 @@ class Copies:
         return await self._make(site, site.data, ASKED, progress)
 
     async def _steady(self, site: Site, progress: Progress) -> None:
-        """Have its server be awake or at rest, or away from what is known."""
-        if self._lives.stage(site.name) not in ("awake", "away", "", *_AT_REST):
+        """Have its server serve or be at rest, or away from what is known."""
+        if self._lives.stage(site.name) not in (*_SERVES, "away", "", *_AT_REST):
             # About to be one of them: whoever waits for it shall not be turned away.
-            await self._lives.wake(site.name, progress)
+            await self._unless_tried(site.name, self._lives.wake(site.name, progress))
 
     async def _restore(self, site: Site, id: str, progress: Progress) -> Copy:
         store, copy = await self._find(site, id)
@@ -377,9 +482,11 @@ class Copies:
             raise
         finally:
             self._restoring.discard(site.name)
+        await self._in_thread(_remove, swap.beside(folder, swap.TRIED))
         await settle(self._reactor, os.path.dirname(folder))
         if former is not None:
             progress("keeping what was there before")
+            self._heedless.add(site.name)
             try:
                 await self._store(site, former, BEFORE, progress)
             except CopyFailed as problem:
@@ -392,14 +499,18 @@ class Copies:
         name = site.name
         try:
             await self._steady(site, progress)
+            if self._lives.stage(name) == "replacing":
+                # Whoever waits for the next server shall not be turned away.
+                await self._lives.wake_alone(name, progress)
         except LifeFailed:
             pass  # It may be the data that keeps it from waking.
-        awake = self._lives.stage(name) in ("awake", "replacing", "starting", "checking")
+        awake = self._lives.stage(name) in (*_SERVES, "starting", "checking", "copying")
         former: list[str | None] = []
 
         def exchange(_: object) -> None:
             # In the very turn in which it is said that nothing runs: nobody can start it between.
             former.append(swap.put_in_place(folder))
+            self._restored.add(name)
 
         assert site.life is not None
         life = site.life
@@ -419,7 +530,7 @@ class Copies:
 
     async def _wake(self, name: str, progress: Progress) -> None:
         try:
-            await self._lives.wake(name, progress)
+            await self._unless_tried(name, self._lives.wake(name, progress))
         except LifeFailed as problem:
             progress(f"not awake: {problem}")
 
@@ -464,6 +575,13 @@ class Copies:
         finally:
             await clear(self._reactor, folder)
         return copy
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _is(path: str, number: int) -> bool:

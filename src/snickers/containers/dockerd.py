@@ -221,7 +221,11 @@ class Dockerd:
         for seen in alike:
             if seen.image == image.id:
                 if self._start_again(seen, before, errand):
-                    return self._started(seen.instance.id)
+                    again = self._started(seen.instance.id)
+                    if again.instance.address or not again.instance.running:
+                        return again
+                    # Somebody has taken its network from it: it will never have one again.
+                    self._end(again, again.stop_within, errand)
                 broken.append(seen.instance.id)
         if not network:
             network = self.networks.of(site, kind)
@@ -428,13 +432,15 @@ class Dockerd:
 
     def _replace(self, seen: Seen, before: Sequence[Seen], errand: Errand) -> None:
         """Let *seen* take the place and the name of those *before* it, the latest of which is
-        kept."""
+        kept; one that has never run is what a call that was killed has left."""
         others = [other for other in before if other.instance.id != seen.instance.id]
         for other in others:
             self._end(other, other.stop_within, errand)
-        for other in others[1:]:
-            self._remove(other.instance.id)
-        self._take_name(seen, others[:1])
+        kept = [other for other in others if other.instance.started][:1]
+        for other in others:
+            if other not in kept:
+                self._remove(other.instance.id)
+        self._take_name(seen, kept)
 
     def _take_name(self, seen: Seen, others: Sequence[Seen]) -> None:
         """Let *seen* have the site's name, whichever of *others* has it."""

@@ -324,6 +324,9 @@ class Crowded:
 class WakeAsked:
     """A person wants it awake."""
 
+    alone: bool = False
+    """...and no other server being tried beside it."""
+
 
 @frozen
 class SleepAsked:
@@ -370,6 +373,14 @@ class Inherited:
     stopping: bool = False
     """It was about to be stopped."""
     detail: str = ""
+    good: str = ""
+    """The id of the last good server, while another one is tried; else empty."""
+    updating: bool = False
+    """...which is of a newer image, though the declaration is the same."""
+    copied: str = ""
+    """...and the copy of the site's folder that was made before."""
+    back: bool = False
+    """...and that has failed: the good one was about to come back."""
 
 
 @frozen
@@ -491,10 +502,13 @@ class Trust:
 
 @frozen
 class Copy:
-    """Have the site's folder copied; `Copied` or `CopyFailed` follows."""
+    """Have the site's folder copied, and others kept from it; `Copied` or `CopyFailed` follows."""
 
     epoch: int
     within: float
+    had: str = ""
+    """The copy that was made before a server changed the folder that has not proven itself: as
+    long as that one is there, and nobody has restored another, no other is made."""
 
 
 @frozen
@@ -599,6 +613,11 @@ class SayUnwoken:
 
 
 @frozen
+class Confirm:
+    """What was asked for last is done already: tell that person. The others wait on."""
+
+
+@frozen
 class Decline:
     """What was asked for last is not done: tell that person why. The others wait on."""
 
@@ -650,6 +669,7 @@ Command = (
     | Settle
     | Keep
     | Trust
+    | Confirm
     | Decline
     | Copy
     | Look

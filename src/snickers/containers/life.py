@@ -72,9 +72,19 @@ SERVING = frozenset({Phase.AWAKE, Phase.REPLACING})
 _PARTING = frozenset({Phase.AWAKE, Phase.CHECKING, Phase.DRAINING, Phase.SNAPSHOTTING})
 """In which another server may run beside: in all others the engine sees to it that none does."""
 _TRYING = frozenset(
-    {Phase.AWAY, Phase.STARTING, Phase.CHECKING, Phase.DRAINING, Phase.STOPPING, Phase.REVERTING}
+    {
+        Phase.AWAY,
+        Phase.STARTING,
+        Phase.CHECKING,
+        Phase.DRAINING,
+        Phase.STOPPING,
+        Phase.REVERTING,
+        Phase.COPYING,
+    }
 )
-"""In which it may come to it that the site's folder is put back."""
+"""In which others may be kept from the site's folder, since another server is tried on it."""
+_UNPROVEN = _TRYING | {Phase.ASLEEP, Phase.CRASHED}
+"""In which the folder may be what a server has left that has not proven itself."""
 
 
 class After(Enum):
@@ -113,6 +123,8 @@ class Parting:
     """It was tried and did not prove itself."""
     told: bool = False
     """The engine was told to end it."""
+    unsure: bool = False
+    """Others may use it, too, who have not said so: another Snickers looked after them."""
 
 
 @frozen
@@ -167,9 +179,16 @@ class State:
     refused: str = ""
     """The fingerprint that was tried and failed: not tried again until it changes."""
     copied: str = ""
-    """The copy of the site's folder that was made before another server was tried on it."""
+    """The copy of the site's folder that was made before another server was tried on it, until one
+    has proven itself or the folder was put back."""
     touched: bool = False
     """A server that may have changed the folder was started since."""
+    clean: bool = False
+    """...and none but the one that is being started."""
+    held: bool = False
+    """Others are kept from the folder."""
+    back: Instance | None = None
+    """Which server before is coming back, or shall as soon as the engine can be reached."""
     crowded: bool = False
     """It is being asked because its room is needed."""
     crashes: int = 0
@@ -209,7 +228,7 @@ def due(state: State) -> float:
             if state.engine and state.parting is not None and not state.parting.told:
                 when = min(when, state.parting.until)
             if state.engine and life.wake != "always" and not state.inquiring:
-                when = min(when, state.used + min(life.idle_after, life.pause_after))
+                when = min(when, rests_at(state))
             if state.crashes:
                 when = min(when, state.since + STEADY)
         case Phase.PAUSED:
@@ -217,6 +236,16 @@ def due(state: State) -> float:
         case Phase.DRAINING | Phase.STOPPING | Phase.REMOVING | Phase.CRASHED:
             when = min(when, state.until)
     return when
+
+
+def rests_at(s: State) -> float:
+    """Return when it comes to rest if nobody uses it before."""
+    if s.parting is not None:
+        # Not frozen before what runs beside it has gone, of which nothing would be known then; and
+        # not stopped with it while that may be in use.
+        idle = s.used + s.life.idle_after
+        return max(idle, s.parting.until) if s.parting.unsure else idle
+    return s.used + min(s.life.idle_after, s.life.pause_after)
 
 
 def _fresh(s: State) -> bool:
@@ -230,6 +259,11 @@ def on_trial(s: State) -> bool:
     # While what is to be replaced is still there, nothing else has been tried.
     same = s.instance is not None and s.good is not None and s.instance.id == s.good.id
     return _fresh(s) and not same and s.phase is not Phase.AWAKE
+
+
+def owed(s: State) -> bool:
+    """Whether the folder has to be put back before the last good server may have it again."""
+    return bool(s.copied) and s.touched and s.good is not None and not s.gone
 
 
 def patience(s: State) -> float:
@@ -260,11 +294,14 @@ def enter(s: State, phase: Phase, now: float, **fields: Any) -> State:
         "leaving": None,
         "inherited": None,
         "newcomer": None,
+        "back": None,
         "parting": s.parting if phase in _PARTING else None,
         **fields,
     }
     if phase not in _TRYING:
-        fields = {**fields, "copied": "", "touched": False}
+        fields["held"] = False
+    if phase not in _UNPROVEN:
+        fields |= {"copied": "", "touched": False}
     return evolve(s, phase=phase, since=now, epoch=s.epoch + 1, **fields)
 
 
@@ -273,14 +310,25 @@ def begin(s: State, now: float) -> Step:
     for that."""
     if not s.engine:
         return lose(s, now, s.detail)
-    if s.life.copy_before_update and _fresh(s) and not s.copied:
-        s = enter(s, Phase.COPYING, now, instance=None, put=False)
-        return s, (e.Copy(s.epoch, s.life.snapshot_within), e.Tell("copying its folder"))
-    return launch(s, now)
+    wanted = not s.held if s.copied else s.life.copy_before_update
+    return copy(s, now) if wanted and _fresh(s) else launch(s, now)
+
+
+def copy(s: State, now: float, back: Instance | None = None) -> Step:
+    """Keep others from its folder, and have it copied, if it was not before a server touched it."""
+    s = enter(s, Phase.COPYING, now, instance=None, put=False, held=True, back=back)
+    had = s.copied if s.touched else ""
+    return s, (e.Copy(s.epoch, s.life.snapshot_within, had), e.Tell("copying its folder"))
 
 
 def launch(s: State, now: float) -> Step:
     """Start it, whatever had to be done before is done."""
+    if not _fresh(s):
+        if s.good is not None and owed(s):
+            # It is the one before that is wanted again, and not on what the next one has left.
+            return revert(s, now, s.good)
+        s = evolve(s, copied="", touched=False, held=False)
+    clean = not s.touched
     s = enter(
         s,
         Phase.STARTING,
@@ -292,6 +340,7 @@ def launch(s: State, now: float) -> Step:
         put=False,
         proven=False,
         touched=bool(s.copied),
+        clean=clean,
     )
     return s, (e.Start(s.epoch, s.updating), e.Tell("starting"))
 
@@ -341,7 +390,9 @@ def rise(s: State, now: float) -> Step:
 def part(s: State, now: float) -> Step:
     """Have what runs beside it ended, if nobody uses that or its time is over."""
     parting = s.parting
-    if parting is None or parting.told or not s.engine or (parting.uses and now < parting.until):
+    if parting is None or parting.told or not s.engine:
+        return s, ()
+    if (parting.uses or parting.unsure) and now < parting.until:
         return s, ()
     assert s.instance is not None
     settle = e.Settle(s.instance.id, failed=parting.failed)
@@ -464,8 +515,16 @@ def crash(s: State, now: float, words: str) -> Step:
     if s.parting is not None and s.engine:
         # What runs beside it must not be left behind.
         return halt(evolve(s, detail=words), now, After.CRASH)
-    if s.good is not None and on_trial(s) and s.engine:
-        return revert(evolve(s, detail=words), now, s.good)
+    if s.good is not None and (on_trial(s) or owed(s)):
+        if s.engine:
+            return revert(evolve(s, detail=words), now, s.good)
+        s, commands = lose(s, now, words)
+        return evolve(s, back=s.good), (e.Warn(words), *commands)
+    return fall(s, now, words)
+
+
+def fall(s: State, now: float, words: str) -> Step:
+    """It rests until it is tried again."""
     crashes = s.crashes + 1
     rests = crashes >= CRASHES
     pause = math.inf if rests else min(LONGEST_PAUSE, 2.0 ** (crashes - 1))
@@ -490,9 +549,14 @@ def revert(s: State, now: float, former: Instance) -> Step:
     refused = s.declared or s.fingerprint
     if refused == former.fingerprint:
         refused = ""
-    s = enter(s, Phase.REVERTING, now, instance=None, refused=refused, updating=False, heard="")
-    copy = s.copied if s.touched else ""
-    return s, (e.Revert(s.epoch, former.id, copy), e.Tell("going back to the server before"))
+    s = evolve(s, refused=refused, updating=False)
+    if owed(s) and not s.held:
+        return copy(
+            evolve(s, fingerprint=former.fingerprint if refused else s.fingerprint), now, former
+        )
+    s = enter(s, Phase.REVERTING, now, instance=None, heard="", back=former)
+    put_back = s.copied if s.touched else ""
+    return s, (e.Revert(s.epoch, former.id, put_back), e.Tell("going back to the server before"))
 
 
 def prepare(s: State) -> Step:
@@ -511,7 +575,8 @@ def lose(s: State, now: float, words: str) -> Step:
 def clear(s: State, now: float) -> Step:
     """Have the engine forget the site."""
     s = enter(s, Phase.REMOVING, now, until=math.inf, instance=None, after=After.SLEEP)
-    return s, (e.Clear(s.epoch),)
+    # Nothing of it will be there that could come back, should the site.
+    return evolve(s, good=None, before=None, updating=False), (e.Clear(s.epoch),)
 
 
 def replacing(s: State) -> After:

@@ -145,7 +145,7 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
         r.lost_away,       r.lost,            r.lost,            r.lost_alone,      r.lost_alone,
         r.lost_alone,      r.lost_tried,      r.lost_tried,      r.lost_crashed,    _,
         q.lost_quiet,      q.lost_quiet,      q.lost_quiet,      q.lost_quiet,      r.lost_alone,
-        p.lost,            r.lost,
+        p.lost,            u.lost_copying,
     ),
     e.EngineFound: (
         r.found,           r.found,           r.found_known,     r.found,           r.found,
@@ -241,7 +241,7 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
         w.sleep_away,      w.slept,           w.sleep,           w.sleep,           w.sleep,
         w.sleep_then,      w.sleep_then,      w.slept,           w.sleep_crashed,   w.refuse_sleep,
         q.sleep_between,   q.sleep_paused,    q.sleep_between,   w.sleep_then,      u.no_sleep,
-        p.sleep,           u.no_sleep,
+        p.sleep,           u.sleep_copying,
     ),
     e.RestartAsked: (
         w.want_away,       w.wake,            w.want,            w.restart,         w.restart,

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from snickers.containers import events as e
 from snickers.containers.engine import EngineAway
-from snickers.containers.life import SERVING, Phase, State, due
+from snickers.containers.life import SERVING, Phase, State, due, on_trial, owed
 from snickers.containers.lifecycle import step
 from snickers.containers.orders import ORDERS
 from snickers.containers.probe import Prober
@@ -61,7 +61,7 @@ class Surroundings(Protocol):
     alarm: IAlarm | None
     wall: Callable[[], float]
     calls: set[Deferred[None]]
-    """What engines were asked to do and have not done; each fires when it is over."""
+    """What engines, or the disk, were asked to do and have not done; each fires when it is over."""
 
     def scheduled(self, life: Living) -> None:
         """`Living.due` was set."""
@@ -73,9 +73,10 @@ class Surroundings(Protocol):
     def parted(self, life: Living) -> None:
         """The life is over: the site is gone."""
 
-    def copy(self, site: str, progress: Progress) -> Deferred[str]:
+    def copy(self, site: str, progress: Progress, had: str) -> Deferred[str]:
         """Copy the folder of *site* and keep it from others until `let_go`; fires with the name of
-        the copy, with ``""`` when there is nothing to copy; fails with `CopyFailed`."""
+        the copy, with ``""`` when there is nothing to copy; fails with `CopyFailed`. *had* is one
+        that was made before, if it is good still."""
 
     def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
         """Have the folder be as in *copy* again, while nothing runs; fails with `CopyFailed`."""
@@ -170,7 +171,7 @@ class Living:
         self.wakes = {"ready": 0, "failed": 0}
         """How many times it was started, by result."""
         self.woken = 0.0
-        """Seconds that the last start took until it answered."""
+        """Seconds that all starts together took, of those that were ready."""
         # Few at a time; a deque takes 700 bytes for each site, and most of them sleep.
         self._events: list[e.Event] = []
         self._running = False
@@ -200,6 +201,14 @@ class Living:
         """What shall run."""
         declared = self._declarations.get(self.state.fingerprint, self.declared)
         return evolve(declared, exact=self.exact) if self.exact else declared
+
+    def unnamed(self) -> Instance | None:
+        """Return the server that shall run, where nobody knows any more how it was declared: it is
+        of a Snickers before this one, and came back after what is declared had failed."""
+        state = self.state
+        if state.updating or state.good is None or state.fingerprint in self._declarations:
+            return None
+        return state.good if state.good.fingerprint == state.fingerprint else None
 
     def known(self, fingerprint: str) -> Declared | None:
         """Return what has this fingerprint, if it could come back."""
@@ -263,7 +272,18 @@ class Living:
         now = self._around.sweep.now
         until = now + kept.rest if kept.rest else -math.inf
         self.post(
-            e.Inherited(now - kept.idle, kept.crashes, until, kept.put, kept.stopping, kept.detail)
+            e.Inherited(
+                now - kept.idle,
+                kept.crashes,
+                until,
+                kept.put,
+                kept.stopping,
+                kept.detail,
+                kept.good,
+                kept.updating,
+                kept.copied,
+                kept.back,
+            )
         )
 
     def retire(self) -> Handed:
@@ -277,6 +297,7 @@ class Living:
         if self._probe is not None:
             self._probe[1].cancel()
         uses = max(0, self.uses - given)
+        tried = state.good is not None and (on_trial(state) or owed(state))
         handed = Handed(
             uses,
             address,
@@ -290,6 +311,10 @@ class Living:
                 state.detail if state.phase is Phase.CRASHED else "",
                 dict(self.wakes),
                 self.woken,
+                state.good.id if tried and state.good is not None else "",
+                tried and state.updating,
+                state.copied if owed(state) else "",
+                state.back is not None,
             ),
         )
         self._waiting.clear()
@@ -405,7 +430,7 @@ class Living:
                 _log.failure(
                     "{site}: {command} was not carried out", site=self.site, command=command
                 )
-        if self._copying and not self.state.copied and self.state.phase is not Phase.COPYING:
+        if self._copying and not self.state.held:
             self._copying = False
             self._around.let_go(self.site)
         self.due = due(self.state)
@@ -428,7 +453,7 @@ class Living:
         elif state.phase is Phase.AWAKE:
             if self._begun is not None:
                 self.wakes["ready"] += 1
-                self.woken = self._around.clock.seconds() - self._begun
+                self.woken += self._around.clock.seconds() - self._begun
             self._begun = None
             self._over("crashed")
             if "update" not in self._alarmed:
@@ -461,8 +486,9 @@ class Living:
     def _over(self, alarm: str) -> None:
         """What *alarm* was about is well again, whoever has raised it: that may have been another
         Snickers, which was on duty before."""
-        self._quiet(alarm)
-        if self._around.alarm is not None:
+        if alarm in self._alarmed:
+            self._quiet(alarm)
+        elif self._around.alarm is not None:
             self._around.alarm.cleared(alarm, self.site)
 
     def _quiet(self, alarm: str) -> None:
@@ -491,10 +517,10 @@ class Living:
         """Of pauses."""
         return self._around.clock
 
-    def copy(self, progress: Progress) -> Deferred[str]:
+    def copy(self, progress: Progress, had: str) -> Deferred[str]:
         """Copy the site's folder: see `Surroundings.copy`."""
         self._copying = True
-        return self._around.copy(self.site, progress)
+        return self._around.copy(self.site, progress, had)
 
     def put_back(self, copy: str, progress: Progress) -> Deferred[None]:
         """Have the site's folder be as in *copy*: see `Surroundings.put_back`."""
@@ -589,6 +615,11 @@ class Living:
     def _say_unwoken(self, command: e.SayUnwoken) -> None:
         self._done(self._wakers, command.words)
 
+    def _confirm(self, command: e.Confirm) -> None:
+        if self._wakers:
+            done, _ = self._wakers.pop()
+            done.callback(None)
+
     def _decline(self, command: e.Decline) -> None:
         if self._wakers:
             done, _ = self._wakers.pop()
@@ -608,6 +639,7 @@ _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {
     e.Tell: Living._do_tell,
     e.SayWoken: Living._say_woken,
     e.SayUnwoken: Living._say_unwoken,
+    e.Confirm: Living._confirm,
     e.Decline: Living._decline,
     e.SaySlept: Living._say_slept,
     e.SayUnslept: Living._say_unslept,

@@ -52,6 +52,9 @@ class Life(Protocol):
     def wanted(self) -> Declared:
         """Return what shall run."""
 
+    def unnamed(self) -> Instance | None:
+        """Return the server that shall run, where how it was declared is not known any more."""
+
     def post(self, event: e.Event) -> None:
         """Tell the machine of *event*."""
 
@@ -61,9 +64,9 @@ class Life(Protocol):
     def hear_out(self) -> Deferred[None]:
         """Keep the last lines that the server wrote; never fails."""
 
-    def copy(self, progress: Callable[[str], None]) -> Deferred[str]:
-        """Copy the site's folder, and let nobody else have it until the trial is over; fires with
-        the copy's name."""
+    def copy(self, progress: Callable[[str], None], had: str) -> Deferred[str]:
+        """Copy the site's folder, if *had* is not a copy that is good still, and let nobody else
+        have it until the trial is over; fires with the copy's name."""
 
     def put_back(self, copy: str, progress: Callable[[str], None]) -> Deferred[None]:
         """Have the site's folder be as it was when *copy* was made of it, while no server runs."""
@@ -104,7 +107,8 @@ def _call(
     calling = maybeDeferred(call)
     _hear(life, calling, done, lambda failure: _failed(life, failure, failed, epoch))
     calls = life.calls
-    if awaited and not calling.called:
+    if awaited:
+        # Also one that is called, and waits for another: an engine's turns are such.
         calls.add(calling)
         calling.addCallback(lambda _: calls.discard(calling))
 
@@ -131,9 +135,24 @@ def _start(life: Life, command: e.Start) -> None:
         if life.state.epoch == epoch:
             life.tell(words)
 
+    def make() -> Deferred[Instance]:
+        return life.engine().start(life.wanted(), progress, command.fresh, command.beside)
+
+    def start() -> Deferred[Instance]:
+        former = life.unnamed()
+        if former is None or command.beside:
+            return make()
+        # It cannot be made again, only be started as it is.
+        again = life.engine().revert(life.site, former.id, progress)
+        return again.addErrback(not_there)
+
+    def not_there(failure: Failure) -> Deferred[Instance]:
+        failure.trap(EngineFailed)  # type: ignore[no-untyped-call]
+        return make()
+
     _call(
         life,
-        lambda: life.engine().start(life.wanted(), progress, command.fresh, command.beside),
+        start,
         done=lambda instance: e.Started(epoch, instance),
         failed=e.StartFailed,
         epoch=epoch,
@@ -153,7 +172,7 @@ def _prepare(life: Life, command: e.Prepare) -> None:
 
 def _copy(life: Life, command: e.Copy) -> None:
     def copy() -> Deferred[str]:
-        copying = life.copy(life.tell).addTimeout(command.within, life.clock)
+        copying = life.copy(life.tell, command.had).addTimeout(command.within, life.clock)
         return copying.addErrback(late)
 
     def late(failure: Failure) -> Failure:

@@ -161,7 +161,7 @@ def not_settled(s: State, event: e.SettleFailed, now: float) -> Step:
     if event.spare or s.parting is None or not s.parting.told:
         return s, ()
     until = now if event.away else now + CLEAR_AGAIN
-    s = evolve(s, parting=evolve(s.parting, told=False, uses=0, until=until))
+    s = evolve(s, parting=evolve(s.parting, told=False, uses=0, until=until, unsure=False))
     return s, () if event.away else (e.Warn(event.words),)
 
 
@@ -174,7 +174,9 @@ def _abandon(s: State, now: float) -> State:
 
 
 def want(s: State, event: e.WakeAsked, now: float) -> Step:
-    return s, (e.Tell("the next server is being tried"),)
+    if event.alone:
+        return s, (e.Tell("the next server is being tried"),)
+    return w.woken(s, event, now)
 
 
 def sleep(s: State, event: e.SleepAsked, now: float) -> Step:

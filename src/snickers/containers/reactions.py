@@ -37,13 +37,16 @@ from snickers.containers.life import (
     halt,
     leave,
     lose,
+    on_trial,
     part,
     patience,
     pause,
     prepare,
     refuse,
     replacing,
+    rests_at,
     resume,
+    revert,
     rise,
     settle,
     stop,
@@ -95,7 +98,7 @@ def lease(s: State, event: e.Arrived, now: float) -> Step:
 def hold(s: State, event: e.Arrived, now: float) -> Step:
     if s.gone:
         return deny(s, event, now)
-    if s.after is After.CRASH:
+    if s.after is After.CRASH and not on_trial(s):
         return s, (e.Refuse(event.tickets, Refusal("crashed", SOON)),)
     if s.after is After.SLEEP and s.life.wake == "manual":
         return s, (e.Refuse(event.tickets, Refusal("resting", RESTING_RETRY)),)
@@ -119,9 +122,12 @@ def take(s: State, event: e.Taken, now: float) -> Step:
 def give(s: State, event: e.GivenBack, now: float) -> Step:
     parting = s.parting
     former = None if parting is None else parting.instance
-    if parting and parting.uses and former and former.address == event.address:
-        s = evolve(s, parting=evolve(parting, uses=parting.uses - 1))
-    return evolve(s, uses=max(0, s.uses - 1), used=now), ()
+    uses = max(0, s.uses - 1)
+    if parting and parting.uses:
+        own = parting.uses - (former is not None and former.address == event.address)
+        # Those of servers that are long gone may have been counted as its own.
+        s = evolve(s, parting=evolve(parting, uses=min(own, uses)))
+    return evolve(s, uses=uses, used=now), ()
 
 
 def give_awake(s: State, event: e.GivenBack, now: float) -> Step:
@@ -154,6 +160,9 @@ def doubt(s: State, event: e.Doubted, now: float) -> Step:
 
 
 def started(s: State, event: e.Started, now: float) -> Step:
+    if s.refused and event.instance.fingerprint == s.refused:
+        # What came back in its place is there no more, and could not be made again.
+        s = evolve(s, fingerprint=s.refused, refused="")
     if not event.instance.running or event.instance.address is None:
         words = s.said if s.heard == event.instance.id else ""
         words = words or "It ended as soon as it was started."
@@ -177,7 +186,7 @@ def start_failed(s: State, event: e.StartFailed, now: float) -> Step:
     if event.away:
         return lose(s, now, event.words)
     # What was never started has touched nothing.
-    return crash(evolve(s, touched=False), now, event.words)
+    return crash(evolve(s, touched=s.touched and not s.clean), now, event.words)
 
 
 def stopped(s: State, event: e.Stopped, now: float) -> Step:
@@ -213,6 +222,10 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
         # What another Snickers left, even asleep, is what there is to go back to.
         s = evolve(s, good=found, before=event.former)
     told = s.inherited
+    if s.phase is Phase.AWAY and s.back is not None and not s.gone:
+        return revert(s, now, s.back)
+    if told is not None and told.good and found is not None:
+        s = _go_on_trying(s, told, found, event.former)
     if found is None or not found.running or found.address is None:
         if s.phase is not Phase.AWAY:
             return s, ()
@@ -220,7 +233,10 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
             return rest(s, now, told)
         # Why nothing was known of it is over, now that something is.
         return settle(evolve(s, detail=""), now)
-    s = _beside(evolve(s, instance=found), event, now)
+    s = _beside(evolve(s, instance=found), event, now, known=False)
+    if s.copied and not s.held and not s.gone:
+        # It was being tried: begin anew, with others kept from the folder.
+        return halt(s, now, After.START)
     if told is not None and told.stopping:
         # The call may go on that was made to stop it: it will not be there for long.
         return halt(s, now, After.SLEEP)
@@ -241,8 +257,22 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
     return resume(s, now) if wanted else (s, ())
 
 
+def _go_on_trying(s: State, told: e.Inherited, found: Instance, former: Instance | None) -> State:
+    """Another Snickers was trying a server; *found* is that or the good one."""
+    good = next((each for each in (found, former) if each and each.id == told.good), None)
+    if good is None or (good is found and found.running):
+        # Nothing can come back, or it serves on what is its own.
+        return evolve(s, copied="", touched=False, updating=False)
+    s = evolve(s, good=good, before=None)
+    if not told.back:
+        return s
+    refused = "" if s.fingerprint == good.fingerprint else s.fingerprint
+    return evolve(s, fingerprint=good.fingerprint, refused=refused, updating=False)
+
+
 def inherit(s: State, event: e.Inherited, now: float) -> Step:
-    return evolve(s, inherited=event, crashes=event.crashes, put=event.put), ()
+    s = evolve(s, inherited=event, crashes=event.crashes, put=event.put, updating=event.updating)
+    return evolve(s, copied=event.copied, touched=bool(event.copied)), ()
 
 
 def rest(s: State, now: float, told: e.Inherited) -> Step:
@@ -251,14 +281,24 @@ def rest(s: State, now: float, told: e.Inherited) -> Step:
     return s, refusals
 
 
-def _beside(s: State, event: e.Listed, now: float) -> State:
-    """Have what runs beside the site's server ended, if nobody knows why it does; whoever uses it
-    since another Snickers looked after both has ``drain within`` still."""
+def _beside(s: State, event: e.Listed, now: float, known: bool = True) -> State:
+    """Have what runs beside the site's server ended, if nobody knows why it does.
+
+    *known*: all uses are. Where they are not, as after a change of duty, whoever uses a server
+    whose place the site's own has taken has ``drain within`` still. One that was started after
+    that was only to be tried, and nobody uses it.
+    """
     if not event.others or s.parting is not None:
         return s
-    if s.inherited is None:
+    taken = max(_began(each) for each in event.others) <= _began(s.instance)
+    if known or not taken:
         return evolve(s, parting=Parting(until=now))
-    return evolve(s, parting=Parting(uses=s.uses, until=now + s.life.drain_within))
+    former = event.others[0] if len(event.others) == 1 else None
+    return evolve(s, parting=Parting(former, until=now + s.life.drain_within, unsure=True))
+
+
+def _began(server: Instance | None) -> float:
+    return 0.0 if server is None or server.started is None else server.started
 
 
 def compare(s: State, event: e.Listed, now: float) -> Step:
@@ -298,7 +338,7 @@ def _parted(s: State, event: e.Exited) -> State:
     parting = s.parting
     if parting is None or parting.instance is None or parting.instance.id != event.id:
         return s
-    return evolve(s, parting=evolve(parting, uses=0, sound=False))
+    return evolve(s, parting=evolve(parting, uses=0, sound=False, unsure=False))
 
 
 def ask(s: State, event: e.Exited, now: float) -> Step:
@@ -459,7 +499,7 @@ def tick_awake(s: State, event: e.TimePassed, now: float) -> Step:
         return evolve(s, used=now), parting
     life = s.life
     idle = s.engine and life.wake != "always" and not s.inquiring
-    if not idle or now < s.used + min(life.idle_after, life.pause_after):
+    if not idle or now < rests_at(s):
         return s, parting
     s, commands = inquire(s, now) if life.veto else depart(s, now)
     return s, (*parting, *commands)

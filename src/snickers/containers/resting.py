@@ -26,6 +26,7 @@ from snickers.containers.life import (
     leave,
     lose,
     replacing,
+    rests_at,
     resume,
     rise,
     stop,
@@ -168,9 +169,9 @@ def remove_between(s: State, event: e.Removed, now: float) -> Step:
 def consented(s: State, event: e.Consented, now: float) -> Step:
     crowded = s.crowded
     s = evolve(s, inquiring=False, crowded=False)
-    if crowded and not s.uses:
+    if crowded and not s.uses and (s.parting is None or not s.parting.unsure):
         return stop(s, now, After.SLEEP)
-    if s.uses or now < s.used + min(s.life.idle_after, s.life.pause_after):
+    if s.uses or now < rests_at(s):
         return s, ()
     return r.depart(s, now)
 
@@ -184,7 +185,8 @@ def busy(s: State, event: e.Busy, now: float) -> Step:
 
 
 def make_room(s: State, event: e.Crowded, now: float) -> Step:
-    if s.uses or not s.engine or s.life.wake == "always":
+    unsure = s.parting is not None and s.parting.unsure
+    if s.uses or unsure or not s.engine or s.life.wake == "always":
         return s, ()
     if s.phase is Phase.AWAKE and s.life.veto:
         # It has the last word.

@@ -211,7 +211,8 @@ class Roster:
             site = instance.site
             if site in found and found[site].running:
                 others[site] = (*others.get(site, ()), found[site])
-            elif site in found:
+            elif site in found and found[site].started is not None:
+                # One that was made and never started is what an end in between has left.
                 former[site] = found[site]
             found[site] = instance
         for site, epoch in asked.items():

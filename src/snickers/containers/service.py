@@ -54,7 +54,7 @@ _log = Logger()
 class Trials(Protocol):
     """What copies sites' folders: see `snickers.containers.copies.Copies`."""
 
-    def begin_trial(self, site: str, progress: Progress) -> Deferred[str]:
+    def begin_trial(self, site: str, progress: Progress, had: str = "") -> Deferred[str]:
         """See `snickers.containers.living.Surroundings.copy`."""
 
     def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
@@ -350,6 +350,10 @@ class Lives:
     def wake(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.WakeAsked(), progress)
 
+    def wake_alone(self, site: str, progress: Progress) -> Deferred[None]:
+        """As `wake`, where no other server is being tried beside it."""
+        return self._ask(site, e.WakeAsked(alone=True), progress)
+
     def sleep(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.SleepAsked(), progress)
 
@@ -423,7 +427,7 @@ class Lives:
         life.roster.part(life.site)
         if life.next is None:
             if self.pins is not None and self.pins.of(life.site) is not None:
-                self.pins.keep(life.site, None)
+                self._note(self.pins, life.site, None)
             del self._lives[life.site]
             self.moved(life.site)
             return
@@ -432,10 +436,10 @@ class Lives:
         life.next.uses += life.uses
         life.next.roster.join(life.site, life.next)
 
-    def copy(self, site: str, progress: Progress) -> Deferred[str]:
+    def copy(self, site: str, progress: Progress, had: str) -> Deferred[str]:
         if self.copies is None:
             return fail(CopyFailed("Nothing here makes copies."))
-        return self.copies.begin_trial(site, progress)
+        return self.copies.begin_trial(site, progress, had)
 
     def put_back(self, site: str, copy: str, progress: Progress) -> Deferred[None]:
         if self.copies is None:
@@ -471,7 +475,7 @@ class Lives:
 
     def _pin(self, life: Living, pin: Pin | None) -> None:
         assert self.pins is not None
-        self.pins.keep(life.site, pin)
+        self._note(self.pins, life.site, pin)
         pinned = life.filed if pin is None else pin.applied(life.filed)
         life.exact = pinned.exact
         life.declared = evolve(pinned, exact="")
@@ -482,8 +486,14 @@ class Lives:
             return filed
         if pin.holds(filed):
             return pin.applied(filed)
-        self.pins.keep(filed.site, None)
+        self._note(self.pins, filed.site, None)
         return filed
+
+    def _note(self, pins: Pins, site: str, pin: Pin | None) -> None:
+        # Whoever takes over reads the file, and must not read it before it is written.
+        writing, calls = pins.keep(site, pin), self.calls
+        calls.add(writing)
+        writing.addCallback(lambda _: calls.discard(writing))
 
     def _notice(self, site: str, life: Living) -> str:
         """Return what the owner should know of a server that runs."""

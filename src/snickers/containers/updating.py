@@ -24,9 +24,12 @@ from snickers.containers.life import (
     check,
     clear,
     crash,
+    enter,
+    fall,
     launch,
     leave,
     lose,
+    owed,
     prepare,
     replacing,
     revert,
@@ -55,8 +58,10 @@ def prepared(s: State, event: e.Prepared, now: float) -> Step:
 
 def unprepared(s: State, event: e.PrepareFailed, now: float) -> Step:
     if event.away:
-        # When the engine is back it is compared, and replaced then.
-        return evolve(s, preparing=False), (e.Warn(event.words), e.SayUnwoken(event.words))
+        # When the engine is back it is compared, and what is declared anew is replaced then. Not so
+        # a newer image: whoever asked for one is told that it was not tried.
+        s = evolve(s, preparing=False, updating=False)
+        return s, (e.Warn(event.words), e.SayUnwoken(event.words))
     assert s.instance is not None
     refused = s.fingerprint if s.fingerprint != s.instance.fingerprint else ""
     s = evolve(
@@ -77,12 +82,32 @@ def unprepared(s: State, event: e.PrepareFailed, now: float) -> Step:
 def copied(s: State, event: e.Copied, now: float) -> Step:
     if s.gone:
         return clear(s, now)
-    return launch(evolve(s, copied=event.copy), now)
+    touched = s.touched and event.copy == s.copied
+    back = s.back
+    s = evolve(s, copied=event.copy, touched=touched, held=bool(event.copy))
+    return launch(s, now) if back is None else revert(s, now, back)
 
 
 def not_copied(s: State, event: e.CopyFailed, now: float) -> Step:
-    words = f"Its folder could not be copied, so nothing was tried. {event.words}"
-    return crash(s, now, words)
+    s = evolve(s, held=False)
+    if not owed(s):
+        words = f"Its folder could not be copied, so nothing was tried. {event.words}"
+        return crash(s, now, words)
+    # The one before may not have it as it is: it rests, and then its turn may come.
+    words = f"Its folder is not to be had, which has to be put back. {event.words}"
+    return fall(s, now, words)
+
+
+def lost_copying(s: State, event: e.EngineLost, now: float) -> Step:
+    return r.lost(evolve(s, held=False), event, now)
+
+
+def sleep_copying(s: State, event: e.SleepAsked, now: float) -> Step:
+    if s.gone:
+        return no_sleep(s, event, now)
+    # Nothing of it runs.
+    s, refusals = w.sleep_then(s, event, now)
+    return enter(s, Phase.ASLEEP, now), (*refusals, e.SaySlept())
 
 
 # Going back
@@ -111,9 +136,25 @@ def reverted(s: State, event: e.Reverted, now: float) -> Step:
 def revert_failed(s: State, event: e.RevertFailed, now: float) -> Step:
     words = f"{s.detail} The server before cannot come back: {event.words}".lstrip()
     if event.away:
-        return lose(s, now, words)
-    # Nothing is left to go back to: from now on it is a crash like another.
-    return crash(evolve(s, good=None, before=None), now, words)
+        # It may be half done, so it is gone on with, and nothing else is tried before.
+        back, detail = s.back, s.detail
+        s, commands = lose(s, now, detail)
+        return evolve(s, back=back), (e.Warn(words), *commands)
+    good, back, touched = s.good, s.back, bool(s.copied) and s.touched
+    s = evolve(s, before=None, copied="", touched=False, back=None)
+    told = (e.Warn(words), e.SayUnwoken(words))
+    if good is not None and back is not None and back.id != good.id and not s.gone:
+        # The one that was to make way for it was well, and nobody shall miss it for that.
+        s, commands = begin(evolve(s, refused="", detail=words), now)
+        return s, (*told, *commands)
+    # Nothing is left to go back to: from now on it is a crash like another...
+    s = evolve(s, good=None)
+    # (The one before must not see what the failed one has made of the folder.)
+    if good is None or s.gone or touched or good.fingerprint == s.fingerprint:
+        return crash(s, now, words)
+    # ...but what it was made of is known, and those who wait may have another one of that.
+    s, commands = begin(evolve(s, fingerprint=good.fingerprint, detail=words), now)
+    return s, (e.Warn(words, "update"), e.SayUnwoken(words), *commands)
 
 
 def no_sleep(s: State, event: e.SleepAsked, now: float) -> Step:
@@ -136,7 +177,11 @@ def _afresh(s: State, event: e.UpdateAsked) -> State:
 def update(s: State, event: e.UpdateAsked, now: float) -> Step:
     if not s.engine:
         return s, (e.Decline(_REACHED),)
-    return prepare(_afresh(s, event))
+    wanted = _afresh(s, event)
+    if s.preparing and s.updating and wanted.fingerprint != s.fingerprint:
+        # Whoever asked for that would be told that it is done, of this.
+        return not_now(s, event, now)
+    return prepare(wanted)
 
 
 def update_asleep(s: State, event: e.UpdateAsked, now: float) -> Step:
@@ -160,11 +205,16 @@ def not_paused(s: State, event: e.RollbackAsked, now: float) -> Step:
 
 
 def roll_back(s: State, event: e.RollbackAsked, now: float) -> Step:
-    if s.before is None:
+    if s.before is None and not owed(s):
         return s, (e.Decline("There is no server before this one that could come back."),)
     if not s.engine:
         return s, (e.Decline(_REACHED),)
+    if s.preparing:
+        return not_now(s, event, now)
     s = evolve(w.asked(s, now), detail="", crashes=0)
     if s.phase in (Phase.ASLEEP, Phase.CRASHED):
-        return revert(s, now, s.before) if s.before is not None else (s, ())
+        # What was tried and put to sleep before it has proven itself is what is not wanted.
+        former = s.good if owed(s) else s.before
+        assert former is not None
+        return revert(s, now, former)
     return leave(s, now, After.BACK)

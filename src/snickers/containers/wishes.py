@@ -59,7 +59,8 @@ def wake(s: State, event: e.WakeAsked, now: float) -> Step:
 
 
 def woken(s: State, event: e.WakeAsked, now: float) -> Step:
-    return s, (e.SayWoken(),)
+    # Others may wait for what is being prepared.
+    return s, (e.Confirm(),)
 
 
 def keep(s: State, event: e.WakeAsked, now: float) -> Step:

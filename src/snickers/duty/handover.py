@@ -88,6 +88,10 @@ def _said(kept: Kept) -> dict[str, Any]:
         "detail": kept.detail,
         "wakes": dict(kept.wakes),
         "woken": kept.woken,
+        "good": kept.good,
+        "updating": kept.updating,
+        "copied": kept.copied,
+        "back": kept.back,
     }
 
 
@@ -113,6 +117,10 @@ def _kept(said: Mapping[str, Any]) -> Kept:
         str(said.get("detail", "")),
         {str(name): max(0, int(number)) for name, number in said.get("wakes", {}).items()},
         float(said.get("woken", 0.0)),
+        str(said.get("good", "")),
+        bool(said.get("updating")),
+        str(said.get("copied", "")),
+        bool(said.get("back")),
     )
 
 

@@ -33,7 +33,15 @@ class Kept:
     wakes: Mapping[str, int] = Factory(dict)
     """How many times it was started, by result."""
     woken: float = 0.0
-    """Seconds that the last start took."""
+    """Seconds that all starts together took, of those that were ready."""
+    good: str = ""
+    """The id of the last good server, while another one is tried; else empty."""
+    updating: bool = False
+    """That one is of a newer image, though the declaration is the same."""
+    copied: str = ""
+    """The copy of the site's folder that was made before that was tried on it."""
+    back: bool = False
+    """That one has failed: the good one was about to come back."""
 
 
 @frozen(eq=False)

@@ -320,7 +320,8 @@ class RemoteLeases:
 
     def resumed(self) -> None:
         """There is somebody to ask, `lessor`: have a lease for all that is used, and ask for those
-        who wait."""
+        who wait. What is used and was left before is not asked for: whoever finds it beside a
+        site's server gives it ``drain within``."""
         self._absent = False
         waiting = list(self._asked.values())
         for site, server in list(self._servers.items()):
