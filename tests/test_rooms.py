@@ -76,6 +76,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     ),
     "snickers.certifying": ("snickers.config.values", "snickers.interfaces"),
     # A reload: the configuration as a whole against the rooms' interfaces.
+    "snickers.readable": (),
     "snickers.roots": ("snickers.config.values",),
     "snickers.running": ("snickers", "snickers.config", "snickers.interfaces", "snickers.roots"),
     "snickers.livesites": ("snickers.config.values", "snickers.interfaces"),
@@ -111,6 +112,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.livesites",
         "snickers.notify",
         "snickers.plane",
+        "snickers.readable",
         "snickers.workers",
     ),
     # What processes say to each other.

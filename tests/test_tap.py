@@ -185,6 +185,22 @@ class StartTests(Case, TestCase):
         self.assertEqual(said, "")
 
 
+class PythonTests(Case, SynchronousTestCase):
+    """What is imported later."""
+
+    def test_unreadable(self) -> None:
+        """A user that may not read it is told so at the start, before anything is opened."""
+        path = self.write(GOOD)
+        wiring = Wiring(Mock(), path, load(path), {})
+        self.patch(tap, "unreadable", lambda: "the user x cannot import tarfile")
+        errors = io.StringIO()
+        with patch("sys.stderr", errors):
+            ended = self.assertRaises(SystemExit, wiring.service.startService)
+        self.assertEqual(ended.code, 1)
+        self.assertEqual(errors.getvalue(), f"{path}: the user x cannot import tarfile\n")
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "state")))
+
+
 class LockTests(Case, SynchronousTestCase):
     """One Snickers is on duty for a state."""
 

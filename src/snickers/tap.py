@@ -64,6 +64,7 @@ from snickers.interfaces.plane import Change, IPlane
 from snickers.listening import CannotListen, bind, handed_over, inherited
 from snickers.notify import Notifier
 from snickers.plane import Called, Part, Plane, Several, steady
+from snickers.readable import unreadable
 from snickers.roots import Roots
 from snickers.running import Running
 from snickers.stream import Sweep
@@ -225,6 +226,7 @@ class Wiring:
         copies = Called(lambda: self.copies.start(self.sites()), self.copies.close)
         if self.team is None:
             on_duty: list[Part] = [
+                Called(self.see_python, lambda: None),
                 # First, since another Snickers may have it: nothing has been started by then.
                 Called(lambda: self.open(control), control.stopService),
                 Called(self.hold_duty, self.lock.close),
@@ -541,6 +543,11 @@ class Wiring:
             service.startService()
         except (ControlUnavailable, CannotListen) as problem:
             self.fail(problem)
+
+    def see_python(self) -> None:
+        """See that what is imported later can be; else a site would fail at its first visitor."""
+        if words := unreadable():
+            self.fail(RuntimeError(words))
 
     def hold_duty(self) -> None:
         """Be on duty; beside another Snickers that is, with the same state, none starts."""
