@@ -27,6 +27,19 @@ except SystemExit:
 """
 
 
+LATER = ("requests", "urllib3", "acme", "josepy", "dns", "docker", "yaml", "tarfile")
+"""What takes long to load, and many hosts need none of."""
+
+
+class LoadedTests(SynchronousTestCase):
+    def test_not_before_it_is_used(self) -> None:
+        """What asks authorities, the DNS and Docker is not loaded at a start, by no process."""
+        for module in ("snickers.tap", "snickers.worker", "snickers.control.command"):
+            code = f"import sys, {module}; print([n for n in {LATER!r} if n in sys.modules])"
+            done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+            self.assertEqual(done.stdout, b"[]\n", module)
+
+
 class MakeServiceTests(SynchronousTestCase):
     """Which configuration is read, and how a start ends that has a fault."""
 

@@ -13,7 +13,16 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-LATER = ("tarfile", "encodings.idna", "docker", "requests", "yaml", "snickers.containers.compose")
+LATER = (
+    "tarfile",
+    "encodings.idna",
+    "acme",
+    "dns",
+    "docker",
+    "requests",
+    "yaml",
+    "snickers.containers.compose",
+)
 """What is imported when it is needed first, or by that: of Python's library, of the environment's,
 and of Snickers' own."""
 
