@@ -289,9 +289,10 @@ class MetricsService(Service):
     def startService(self) -> None:
         for sock in self._bind():
             with sock:
-                self._ports.append(
-                    self._reactor.adoptStreamPort(sock.fileno(), sock.family, self._site)
-                )
+                port = self._reactor.adoptStreamPort(sock.fileno(), sock.family, self._site)
+            # That it closes at an end, or when a team stands by, is no news.
+            port._logConnectionLostMsg = lambda: None
+            self._ports.append(port)
         super().startService()
 
     def stopService(self) -> Deferred[Any]:
