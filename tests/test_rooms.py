@@ -162,6 +162,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.alarm",
         "snickers.alarm_command",
         "snickers.config",
+        "snickers.ending",
         "snickers.control.socketfile",
         "snickers.heartbeat",
         "snickers.listening",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from twisted.logger import LoggingFile
 
@@ -27,6 +28,13 @@ def say(*lines: str, logged: bool = True) -> None:
         for line in lines:
             print(line, file=output)
         output.flush()
+
+
+def log_shown(twistd: Mapping[str, Any] | None) -> bool:
+    """Return whether a person sees the log, on standard output, by *twistd*'s own options."""
+    if twistd is None or not twistd.get("nodaemon") or twistd.get("syslog"):
+        return False
+    return twistd.get("logfile") in (None, "-")
 
 
 def fail(*lines: str, logged: bool = True) -> NoReturn:

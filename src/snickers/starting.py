@@ -7,20 +7,16 @@ It must start nothing, and import nothing of the sites' rooms before it has read
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.python import usage
 
 from snickers import ending
-from snickers.config.files import NEAR, NEITHER, USUAL, usual
+from snickers.config.files import NEITHER, WHERE, named, usual
 from snickers.config.parse import load
 
 if TYPE_CHECKING:
     from snickers.front_door import FrontDoorService
-
-FROM_ENVIRONMENT = "SNICKERS_CONFIG"
-"""The variable that names the configuration where ``--config`` does not."""
 
 
 class Options(usage.Options):
@@ -33,8 +29,7 @@ class Options(usage.Options):
             "config",
             "c",
             "",
-            "The file, or the folder whose *.ini files are read; default: "
-            f"${FROM_ENVIRONMENT}, {NEAR}, {USUAL}.",
+            f"The file, or the folder whose *.ini files are read; default: {WHERE}.",
         ],
     ]
 
@@ -44,7 +39,7 @@ def makeService(options: Options) -> FrontDoorService:
 
     Faults end the start: a line each on stderr, exit status 1.
     """
-    given = options["config"] or os.environ.get(FROM_ENVIRONMENT, "")
+    given = named(options["config"])
     path = os.path.abspath(usual(given))
     if not given and not os.path.exists(path):
         ending.fail(f"snickers: {NEITHER}")
@@ -54,7 +49,6 @@ def makeService(options: Options) -> FrontDoorService:
     # Half of what a start costs: not for who has made a mistake.
     from snickers import tap
 
-    twistd: Mapping[str, Any] = options.parent or {}
-    nodaemon = bool(twistd.get("nodaemon"))
-    shown = nodaemon and not twistd.get("syslog") and twistd.get("logfile") in (None, "-")
-    return tap.wire(path, loaded, bool(twistd) and not nodaemon, shown)
+    twistd = options.parent
+    daemon = twistd is not None and not twistd.get("nodaemon")
+    return tap.wire(path, loaded, daemon, ending.log_shown(twistd))
