@@ -12,7 +12,9 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.acme.accounts import IDLE, KEPT, Accounts, Terms, read_external
-from snickers.acme.client import AuthorityFailed, Identity, new_key
+from snickers.acme.client import Identity
+from snickers.acme.keys import new_key
+from snickers.acme.said import AuthorityFailed
 from snickers.acme.store import Account, Store
 from snickers.config.values import Settings
 from tests.acme_fake import Authority, Client
