@@ -64,7 +64,7 @@ def _gone(pair: Pair, event: Left, now: float) -> Pair:
                 member = evolve(member, finish_by=by, stopping=True)
             return among_ending(pair, member)
         case p.Stopping(within=float(within), finishing=True) if not (
-            member.stopping or member in pair.ending
+            member.stopping or member in pair.ending or pair.stage is Stage.LEAVING
         ):
             # A former keeper told it to, and that was not written down.
             by = now + within + DRAIN_MARGIN
