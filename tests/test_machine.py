@@ -442,6 +442,13 @@ class FinishTests(SynchronousTestCase):
         talk.tell(p.Ended(2, "ended by itself"))
         self.assertEqual(talk.tell(p.Ended(1, "ended by itself")), [p.Quit()])
 
+    def test_not_at_the_end(self) -> None:
+        """While the keeper ends, nobody has such time, whatever it says."""
+        talk = Dialogue().trial()
+        talk.tell(p.AskedEnd())
+        talk.tell(p.Stopping(2, within=7000.0, finishing=True))
+        self.assertEqual([one.at_leisure for one in talk.pair.ending], [False, False])
+
     def test_hangs(self) -> None:
         """One that has said that it lives, and does not any more, is made to end, as anybody."""
         talk = self.finishing()

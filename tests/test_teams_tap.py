@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import io
 import os
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.application.service import IService
 from twisted.internet import reactor
@@ -97,6 +99,14 @@ class MakeServiceTests(SynchronousTestCase):
         )
         self.assertEqual(status["config"], str(self.config))
 
+    def test_hang_is_traced(self) -> None:
+        """What ends a keeper that hangs has it say on stderr what it was doing."""
+        before = faulthandler.is_enabled()
+        faulthandler.disable()
+        makeService(self.options())
+        self.addCleanup(lambda: None if before else faulthandler.disable())
+        self.assertTrue(faulthandler.is_enabled())
+
     def test_faults(self) -> None:
         """Faults end the start."""
         self.config.write_text("[snickers]\nhttps = x\n")
@@ -106,6 +116,22 @@ class MakeServiceTests(SynchronousTestCase):
             makeService(self.options())
         self.assertEqual(caught.exception.code, 1)
         self.assertIn("sites.ini:2: [snickers] https: 'x'", said.getvalue())
+
+    def test_no_configuration(self) -> None:
+        """Where none is given it is the environment's, or the usual one; where there is none, it
+        is said which were looked for."""
+        options = Options()
+        options.parseOptions(["--blue", "b", "--red", "r"])
+        with patch.dict(os.environ, {"SNICKERS_CONFIG": str(self.config)}):
+            self.assertEqual(makeService(options).status()["config"], str(self.config))
+        said = io.StringIO()
+        self.patch(sys, "stderr", said)
+        self.patch(tap, "usual", lambda given: given or str(self.folder / "none.ini"))
+        with patch.dict(os.environ, {"SNICKERS_CONFIG": ""}), self.assertRaises(SystemExit):
+            makeService(options)
+        (line,) = said.getvalue().splitlines()
+        self.assertIn("--config FILE", line)
+        self.assertIn("/etc/snickers/sites.ini", line)
 
     def test_no_such_user(self) -> None:
         """A user that does not exist ends the start."""
@@ -160,4 +186,4 @@ class SmallTests(SynchronousTestCase):
         rooms = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("snickers")}
         for large in ("http", "containers", "acme", "workers", "plane", "tap", "brokerage"):
             self.assertNotIn(f"snickers.{large}", rooms)
-        self.assertLess(len([name for name in loaded if name.startswith("snickers")]), 45)
+        self.assertLess(len([name for name in loaded if name.startswith("snickers")]), 48)

@@ -67,13 +67,15 @@ def _gone(pair: Pair, event: Left, now: float) -> Pair:
                 member = evolve(member, finish_by=by, stopping=True)
             return among_ending(pair, member)
         case p.Stopping(within=float(within), finishing=True) if not (
-            member.stopping or member in pair.ending
+            member.stopping or member in pair.ending or pair.stage is Stage.LEAVING
         ):
             # A former keeper told it to, and that was not written down.
             by = now + believed(within) + DRAIN_MARGIN
             member = evolve(member, finishing=now, finish_by=by, kill_at=math.inf, stopping=True)
             return among_ending(pair, member)
-        case p.Stopping(within=within):
+        case p.Stopping(within=within, finishing=finishing):
+            # Who must not take that long has as long as anybody.
+            within = None if finishing else within
             if not member.stopping and not member.urged:
                 known = end_by(pair, member, now, within)
                 # What it says itself is better than what the configuration said when it was asked.
