@@ -22,6 +22,7 @@ from snickers.teams.moves import (
     KILL_AFTER,
     PAUSES,
     PROVE_WITHIN,
+    SILENT,
     STEADY,
     TAKE_WITHIN,
     TAKEN_BACK,
@@ -586,6 +587,9 @@ class World(RuleBasedStateMachine):
                         self.accepting[id] = False
                 case p.Accept(id):
                     assert id in self.accepting
+                    if isinstance(event, p.Passed) and before.stage is Stage.TAKING:
+                        # While another one accepts, nothing is given back to one that may hang.
+                        assert self.silence(id) < SILENT + 1e-6
                     self.accepting[id] = True
                     self.accepted.add(id)
                 case p.Failed():
