@@ -629,7 +629,8 @@ class World(RuleBasedStateMachine):
         hung = self.silence(id) >= WATCHDOG - 1e-6
         unproven = not member.ready and member.serves is None
         if id in self.accepted and not (self.at_once or hung or unproven):
-            assert self.now - self.asked_at[id] >= self.least_drain - 1e-6, (before, event)
+            least = self.least_drain + DRAIN_MARGIN
+            assert self.now - self.asked_at[id] >= least - 1e-6, (before, event)
 
     def silence(self, id: int) -> float:
         """How long one that beats has not been heard."""
@@ -703,6 +704,25 @@ class World(RuleBasedStateMachine):
     )
     def asked(self, event: p.Event) -> None:
         self.feed(event)
+
+    @rule(beats=st.booleans(), gives=st.booleans(), stops=st.booleans())
+    def handed_over(self, beats: bool, gives: bool, stops: bool) -> None:
+        """A switch comes as far as it seldom does by chance: the other accepts, no more."""
+        live = self.pair.live
+        if live is None or self.pair.stage is not Stage.SERVING:
+            return
+        if beats:
+            self.feed(p.Beat(live.id))
+        self.feed(p.AskedSwitch())
+        newcomer = self.pair.other
+        assert newcomer is not None
+        self.feed(p.Proved(newcomer.id))
+        if gives:
+            self.feed(p.Gave(live.id))
+        self.time(GIVE_WITHIN)
+        self.time(TAKE_WITHIN)
+        if stops and newcomer.id in self.accepting:
+            self.feed(p.Stopping(newcomer.id))
 
     @rule(sure=st.integers(0, 19))
     def end(self, sure: int) -> None:
