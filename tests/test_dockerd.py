@@ -169,7 +169,6 @@ class StartTests(DockerdTestCase):
         """What was replaced is kept, one of it, and comes back when it is asked for; what came
         after it is forgotten."""
         ids = [self.start(print).instance.id for print in ("one", "two", "three")]
-        self.assertEqual(set(self.docker.made), set(ids[1:]))
         self.dockerd.settle(SITE, ids[2], "", Errand())
         self.assertEqual(set(self.docker.made), set(ids[1:]))
         errand = Errand()
@@ -180,6 +179,21 @@ class StartTests(DockerdTestCase):
         self.assertIn(ids[2], [seen.instance.id for seen in errand.ended])
         error = self.assertRaises(EngineFailed, self.dockerd.revert, SITE, ids[2], Errand())
         self.assertIn("not there any more", str(error))
+
+    def test_way_back_kept(self) -> None:
+        """What is tried in vain takes no container with it: when the one before is back, so is the
+        one before that."""
+        ids = [self.start(print).instance.id for print in ("one", "two")]
+        self.dockerd.settle(SITE, ids[1], "", Errand())
+        self.start("bad")
+        self.dockerd.revert(SITE, ids[1], Errand())
+        self.assertEqual(set(self.docker.made), set(ids))
+        self.assertEqual(self.dockerd.revert(SITE, ids[0], Errand()).instance.id, ids[0])
+
+    def test_few_kept(self) -> None:
+        """However many are tried one after the other, few are kept."""
+        ids = [self.start(str(number)).instance.id for number in range(6)]
+        self.assertEqual(set(self.docker.made), set(ids[-3:]))
 
     def test_one_that_cannot_come_back(self) -> None:
         """It is said why the one before cannot be started."""

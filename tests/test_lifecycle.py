@@ -358,6 +358,12 @@ class World(RuleBasedStateMachine):
         before = self.state
         self.state, commands = step(before, event, self.now)
         phase, was = self.state.phase, before.phase
+        if isinstance(event, e.Reverted) and was is Phase.REVERTING and not before.gone:
+            # What was tried in vain has changed nothing.
+            if before.back.id == before.good.id:
+                assert self.state.before == before.before
+            else:
+                assert self.state.before is None
         if phase is Phase.DRAINING and was is not phase:
             self.drain_began = self.now
             self.excuse(before, event)

@@ -309,6 +309,29 @@ class UpdateTests(SynchronousTestCase):
         self.assertEqual(life.hear(e.HealthPassed), (e.SayWoken(),))
         self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
 
+    def test_failed_update_keeps_the_way_back(self) -> None:
+        """An update that fails changes nothing: the one before the server that comes back can
+        still come back, also after a going back that was tried again."""
+        oldest = evolve(SERVER, id="zero", fingerprint="oldest")
+        for away in (False, True):
+            life = Dialogue(LIFE, good=SERVER, before=oldest)
+            life.hear(e.UpdateAsked("bad"))
+            life.hear(e.Prepared, True)
+            life.hear(e.Stopped)
+            life.hear(e.StartFailed, "no")
+            if away:
+                life.hear(e.RevertFailed, "away", True)
+                life.hear(e.Listed, NEW)
+            life.hear(e.Reverted, SERVER)
+            life.hear(e.HealthPassed)
+            self.assertEqual((life.state.good, life.state.before), (SERVER, oldest))
+            life.hear(e.RollbackAsked)
+            *_, revert = life.hear(e.Stopped)
+            self.assertEqual(revert, e.Revert(life.state.epoch, "zero"))
+            # From there on there is none.
+            life.hear(e.Reverted, oldest)
+            self.assertEqual((life.state.good, life.state.before), (oldest, None))
+
     def test_rolled_back_to_nothing(self) -> None:
         """Where the server before has gone, the one that was stopped for it serves again, and
         nobody has waited in vain; the person is told why."""

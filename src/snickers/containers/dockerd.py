@@ -42,6 +42,10 @@ LATE_WORD = 0.3
 SOON = 0.01
 """Seconds between two looks at a container that goes on and may be said to be paused still."""
 
+KEPT = 2
+"""Containers that one is started in the place of, and are kept until `Dockerd.settle` says that it
+is the right one: if it is not, there is still one before the one that comes back."""
+
 GO_ON_LOOKS = 40
 """Such looks, at the most."""
 
@@ -431,12 +435,12 @@ class Dockerd:
         return self._go_on(seen) if seen.instance.paused else seen
 
     def _replace(self, seen: Seen, before: Sequence[Seen], errand: Errand) -> None:
-        """Let *seen* take the place and the name of those *before* it, the latest of which is
+        """Let *seen* take the place and the name of those *before* it, the latest of which are
         kept; one that has never run is what a call that was killed has left."""
         others = [other for other in before if other.instance.id != seen.instance.id]
         for other in others:
             self._end(other, other.stop_within, errand)
-        kept = [other for other in others if other.instance.started][:1]
+        kept = [other for other in others if other.instance.started][:KEPT]
         for other in others:
             if other not in kept:
                 self._remove(other.instance.id)

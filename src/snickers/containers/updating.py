@@ -124,7 +124,10 @@ def reverted(s: State, event: e.Reverted, now: float) -> Step:
         s = evolve(s, fingerprint=instance.fingerprint)
     told = (e.Warn(words, "update"), e.SayUnwoken(words)) if s.detail else (e.Tell(words),)
     told = (*told, e.Keep(instance))
-    s = evolve(s, good=instance, before=None, instance=instance, copied="", touched=False)
+    # What was tried in vain has changed nothing: the one before the last good one is there still.
+    same = s.good is not None and s.back is not None and s.back.id == s.good.id
+    before = s.before if same else None
+    s = evolve(s, good=instance, before=before, instance=instance, copied="", touched=False)
     if s.gone:
         s, commands = leave(s, now, After.SLEEP)
         return s, (*told, *commands)
@@ -141,7 +144,9 @@ def revert_failed(s: State, event: e.RevertFailed, now: float) -> Step:
         s, commands = lose(s, now, detail)
         return evolve(s, back=back), (e.Warn(words), *commands)
     good, back, touched = s.good, s.back, bool(s.copied) and s.touched
-    s = evolve(s, before=None, copied="", touched=False, back=None)
+    if back is None or s.before is None or back.id == s.before.id:
+        s = evolve(s, before=None)
+    s = evolve(s, copied="", touched=False, back=None)
     told = (e.Warn(words), e.SayUnwoken(words))
     if good is not None and back is not None and back.id != good.id and not s.gone:
         # The one that was to make way for it was well, and nobody shall miss it for that.
