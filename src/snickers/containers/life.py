@@ -266,6 +266,11 @@ def owed(s: State) -> bool:
     return bool(s.copied) and s.touched and s.good is not None and not s.gone
 
 
+def tried(s: State) -> bool:
+    """Whether another server than the last good one is tried, or has to be undone."""
+    return s.good is not None and not s.gone and (on_trial(s) or owed(s))
+
+
 def patience(s: State) -> float:
     """Return the seconds that a start, its check included, may take."""
     if s.phase is Phase.REPLACING:
