@@ -136,6 +136,7 @@ SAMPLES = (
     e.Reverted(3, evolve(SERVER, id="zero", fingerprint="old")),
     e.RevertFailed(3, "no"),
     e.RevertFailed(3, "no", away=True),
+    e.RevertFailed(3, "no", folder=True),
     e.UpdateAsked(),
     e.UpdateAsked("tried"),
     e.RollbackAsked(),
@@ -644,11 +645,16 @@ class World(RuleBasedStateMachine):
                 self.happen(e.Cleared(command.epoch))
 
     @precondition(lambda self: self.calls)
-    @rule()
-    def fail_to(self):
+    @rule(folder=st.booleans())
+    def fail_to(self, folder):
         command = self.calls.pop(0)
         if isinstance(command, e.Revert):
             self.half = False
+            if command.copy and folder:
+                self.happen(e.RevertFailed(command.epoch, "the disk is full", folder=True))
+                return
+            if command.copy:
+                self.data = self.copy
         if isinstance(command, e.Inquire):
             self.happen(e.Vetoed(command.epoch))
         elif isinstance(command, e.Settle):

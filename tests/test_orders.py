@@ -224,7 +224,7 @@ class OrdersTests(TestCase):
         reverts = calls.count(("revert", SITE))
         self.assertEqual(
             self.life.obey(e.Revert(3, "server-1", "copy-1")),
-            [e.RevertFailed(3, "The disk is full.")],
+            [e.RevertFailed(3, "The disk is full.", folder=True)],
         )
         self.assertEqual(calls.count(("revert", SITE)), reverts)
 

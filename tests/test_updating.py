@@ -159,19 +159,52 @@ class SwapTests(SynchronousTestCase):
         self.assertIs(life.state.phase, Phase.ASLEEP)
 
     def test_not_put_back(self) -> None:
-        """No other one of its declaration is tried on a folder that the failed one has touched."""
-        life = Dialogue(evolve(LIFE, copy_before_update=True), good=SERVER)
-        life.hear(e.Changed(life.state.life, "new"))
-        life.hear(e.Arrived(2))
-        life.hear(e.Prepared, True)
-        life.hear(e.GivenBack)
-        life.hear(e.Stopped)
-        life.hear(e.Copied, "copy")
-        life.hear(e.Started, evolve(NEW, running=False, address=None))
-        life.hear(e.Stopped)
-        self.assertEqual(life.said[-1], e.Revert(life.state.epoch, "one", "copy"))
-        life.hear(e.RevertFailed, "The disk is full.")
-        self.assertIs(life.state.phase, Phase.CRASHED)
+        """Where the folder cannot be put back nothing is started, neither what has failed nor the
+        one before on what that has left: the way back is tried again, when somebody asks and by
+        itself, with growing pauses and without end; a person hears what is wrong."""
+        for event, fields in (
+            (e.Changed(CAREFUL, "new"), {}),
+            (e.UpdateAsked("named"), {}),
+            (e.UpdateAsked(), {"declared": "fp"}),
+        ):
+            life = Dialogue(CAREFUL, good=SERVER, **fields)
+            life.hear(event)
+            life.hear(e.Arrived(2))
+            life.hear(e.Prepared, True)
+            life.hear(e.GivenBack)
+            life.hear(e.Stopped)
+            life.hear(e.Copied, "copy")
+            life.hear(e.Started, evolve(NEW, running=False, address=None))
+            life.hear(e.Stopped)
+            pauses, said = [], set()
+            for _ in range(9):
+                self.assertEqual(life.said[-1], e.Revert(life.state.epoch, "one", "copy"))
+                life.hear(e.RevertFailed, "The disk is full.", False, True)
+                self.assertIs(life.state.phase, Phase.CRASHED)
+                (warn,) = [each for each in life.said if isinstance(each, e.Warn)]
+                self.assertEqual(warn.alarm, "crashed")
+                self.assertIn("The disk is full.", warn.words)
+                said.add(warn.words)
+                pauses.append(life.state.until - life.now)
+                life.pass_time(pauses[-1])
+                (copy,) = [each for each in life.hear(e.Arrived(3)) if isinstance(each, e.Copy)]
+                self.assertEqual(copy.had, "copy")
+                life.hear(e.Copied, "copy")
+            self.assertEqual(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60])
+            self.assertEqual(len(said), 1)
+            life.hear(e.Reverted, SERVER)
+            life.hear(e.HealthPassed)
+            self.assertEqual((life.state.phase, life.state.good), (Phase.AWAKE, SERVER))
+
+    def test_woken_when_there_is_room(self) -> None:
+        """A person's wake tries the way back at once."""
+        life = Dialogue(CAREFUL, Phase.REVERTING, instance=None, good=SERVER, back=SERVER)
+        life.state = evolve(life.state, copied="c", touched=True, held=True, crashes=7)
+        life.hear(e.RevertFailed, "The disk is full.", False, True)
+        (copy,) = life.hear(e.WakeAsked)
+        self.assertIsInstance(copy, e.Copy)
+        (revert,) = life.hear(e.Copied, "c")
+        self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
 
     def test_neither_of_the_same(self) -> None:
         """Nothing else can be tried where only the image is newer."""
@@ -498,12 +531,14 @@ class FolderTests(SynchronousTestCase):
         self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
 
     def test_cannot_come_back(self) -> None:
-        """Where the one before cannot come back there is nothing to put the folder back for."""
+        """Where the one before cannot come back another one of its declaration is tried, on the
+        folder that was put back."""
         life = self.trying()
         life.hear(e.Exited("two", "It ended."))
         life.hear(e.Listed, None)
-        life.hear(e.RevertFailed, "it is gone")
-        self.assertEqual((life.state.phase, life.state.copied), (Phase.CRASHED, ""))
+        *_, start = life.hear(e.RevertFailed, "it is gone")
+        self.assertIsInstance(start, e.Start)
+        self.assertEqual((life.state.fingerprint, life.state.copied), ("fp", ""))
 
     def test_engine_away_twice(self) -> None:
         """A going back that was broken off is gone on with, also from another image alone."""

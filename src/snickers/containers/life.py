@@ -528,11 +528,12 @@ def crash(s: State, now: float, words: str) -> Step:
     return fall(s, now, words)
 
 
-def fall(s: State, now: float, words: str) -> Step:
-    """It rests until it is tried again."""
+def fall(s: State, now: float, words: str, way_back: bool = False) -> Step:
+    """It rests until it is tried again; *way_back*: which it is without end, since it is not the
+    server that fails, but what there was before is not to be had yet."""
     crashes = s.crashes + 1
-    rests = crashes >= CRASHES
-    pause = math.inf if rests else min(LONGEST_PAUSE, 2.0 ** (crashes - 1))
+    rests = crashes >= CRASHES and not way_back
+    pause = math.inf if rests else min(LONGEST_PAUSE, 2.0 ** min(crashes - 1, 10))
     s, refusals = refuse(s, "crashed", RESTING_RETRY if rests else pause)
     s = enter(
         s,
@@ -546,6 +547,8 @@ def fall(s: State, now: float, words: str) -> Step:
     )
     more = f" It failed {crashes} times in a row and rests until it is changed or woken by hand."
     warn = e.Warn(words + more, "crashed") if rests else e.Warn(words)
+    if way_back:
+        warn = e.Warn(words, "crashed")
     return s, (warn, *refusals, e.SayUnwoken(words))
 
 

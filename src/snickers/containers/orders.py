@@ -198,10 +198,20 @@ def _copy(life: Life, command: e.Copy) -> None:
 
 
 def _revert(life: Life, command: e.Revert) -> None:
+    as_it_is: list[bool] = []
+
     def put_back(_: object) -> Deferred[None]:
         # Nothing may work on the folder while it is exchanged.
         stopping = life.engine().stop(life.site, life.state.life.stop_within)
-        return stopping.addCallback(lambda _: life.put_back(command.copy, life.tell))
+        putting = stopping.addCallback(lambda _: life.put_back(command.copy, life.tell))
+        return putting.addErrback(not_put_back)
+
+    def not_put_back(failure: Failure) -> Failure:
+        as_it_is.append(True)
+        return failure
+
+    def failed(epoch: int, words: str, away: bool) -> e.Event:
+        return e.RevertFailed(epoch, words, away, folder=bool(as_it_is))
 
     def revert(_: object) -> Deferred[Instance]:
         reverting: Deferred[Instance] = life.engine().revert(life.site, command.id, life.tell)
@@ -218,7 +228,7 @@ def _revert(life: Life, command: e.Revert) -> None:
         life,
         begin,
         done=lambda instance: e.Reverted(command.epoch, instance),
-        failed=e.RevertFailed,
+        failed=failed,
         epoch=command.epoch,
     )
 
