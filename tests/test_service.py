@@ -1443,6 +1443,21 @@ class PinTests(LivesCase):
         self.assertEqual((self.state()["pinned"], self.state()["notice"]), ("", ""))
         self.assertEqual(self.restart(self.box())[0][0], "lamp:7")
 
+    def test_changed_meanwhile(self):
+        """Whoever asked for an image hears that it is not what serves, where the section was
+        changed while it was tried."""
+        self.begin(self.box())
+        self.awake()
+        self.prober.passing = False
+        updating = self.update("lamp:8")
+        self.prober.passing = True
+        self.lives.apply((), (self.box("lamp:9"),), ())
+        self.turn()
+        self.awake()
+        failure = self.failureResultOf(updating, LifeFailed)
+        self.assertIn("changed meanwhile", str(failure.value))
+        self.assertIn("and not lamp:8", str(failure.value))
+
     def test_image_fails(self):
         """One that fails leaves nothing: the file's is started as before."""
         self.begin(self.box())

@@ -81,7 +81,10 @@ class SwapTests(SynchronousTestCase):
         self.assertEqual(warn.alarm, "update")
         self.assertIn(words, warn.words)
         self.assertIn("serves again", warn.words)
-        grant, _ = life.hear(e.HealthPassed)
+        # Whoever asked for it hears of it now, and not before: see what they ask for next.
+        unwoken, grant, _ = life.hear(e.HealthPassed)
+        assert isinstance(unwoken, e.SayUnwoken)
+        self.assertEqual(unwoken.words, warn.words)
         self.assertEqual(grant, e.Grant((2, 3), ("127.0.0.1", 1)))
 
     def test_cannot_be_started(self) -> None:
@@ -116,7 +119,7 @@ class SwapTests(SynchronousTestCase):
         self.assertEqual(life.hear(e.Arrived(4)), ())
         life.hear(e.Stopped)
         life.hear(e.Reverted, SERVER)
-        grant, *_ = life.hear(e.HealthPassed)
+        _, grant, *_ = life.hear(e.HealthPassed)
         self.assertEqual(grant, e.Grant((2, 4), ("127.0.0.1", 1)))
 
     def test_not_tried_again(self) -> None:
@@ -285,10 +288,33 @@ class UpdateTests(SynchronousTestCase):
         life.hear(e.Stopped)
         life.hear(e.StartFailed, "no")
         self.assertIs(life.state.phase, Phase.REVERTING)
-        said = life.hear(e.Reverted, SERVER)
-        self.assertIn("SayUnwoken", [type(command).__name__ for command in said])
-        life.hear(e.HealthPassed)
+        life.hear(e.Reverted, SERVER)
+        said = life.hear(e.HealthPassed)
+        self.assertEqual(said[0], e.SayUnwoken("no The server before serves again."))
         self.assertEqual(life.state.fingerprint, "fp")
+
+    def test_told_when_it_is_ready(self) -> None:
+        """A person hears that an update has failed when the server before answers, or when it is
+        known that it does not: whatever they ask for then is not refused as too early."""
+
+        def words(said: tuple[e.Command, ...]) -> list[str]:
+            return [each.words for each in said if isinstance(each, e.SayUnwoken)]
+
+        for then, end in (
+            (lambda life: life.hear(e.HealthPassed), "no The server before serves again."),
+            (lambda life: life.hear(e.SleepAsked), "no The server before was started again, and"),
+            (lambda life: life.hear(e.Changed(LIFE, "newer")), "no The server before was started"),
+        ):
+            life = Dialogue(LIFE, good=SERVER)
+            life.hear(e.UpdateAsked)
+            life.hear(e.Prepared, True)
+            life.hear(e.Stopped)
+            self.assertEqual(words(life.hear(e.StartFailed, "no")), [])
+            self.assertEqual(words(life.hear(e.Reverted, SERVER)), [])
+            # It is probed anew, and they wait on.
+            self.assertEqual(words(life.hear(e.Changed(evolve(LIFE, health="/up"), "fp"))), [])
+            self.assertTrue(words(then(life))[0].startswith(end))
+            self.assertEqual(life.state.verdict, "")
 
     def test_nothing_newer(self) -> None:
         """Nothing is touched."""

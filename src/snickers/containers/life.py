@@ -207,6 +207,9 @@ class State:
     """How it is said to have ended, until the engine was asked whether it has."""
     detail: str = ""
     """What went wrong last, in words."""
+    verdict: str = ""
+    """Why what persons asked for has failed: they are told when the server that came back instead
+    answers, or does not."""
 
 
 Step = tuple[State, tuple[e.Command, ...]]
@@ -300,6 +303,7 @@ def enter(s: State, phase: Phase, now: float, **fields: Any) -> State:
         "inherited": None,
         "newcomer": None,
         "back": None,
+        "verdict": s.verdict if phase is Phase.CHECKING else "",
         "parting": s.parting if phase in _PARTING else None,
         **fields,
     }
@@ -507,8 +511,9 @@ def settle(s: State, now: float) -> Step:
     if not s.engine:
         return lose(s, now, s.detail)
     s, refusals = refuse(s, "resting", RESTING_RETRY)
-    # What went wrong before is over: the engine is there again, the server was given up.
-    return enter(s, Phase.ASLEEP, now, instance=None, detail=""), refusals
+    # What the engine lacked is over; of what ails the server nobody knows before the next start.
+    detail = s.detail if s.phase is Phase.CRASHED else ""
+    return enter(s, Phase.ASLEEP, now, instance=None, detail=detail), refusals
 
 
 def crash(s: State, now: float, words: str) -> Step:

@@ -407,7 +407,16 @@ class Lives:
             self._named.pop(site)
             if trial is not None:
                 self._named[site] = trial
-        return asked
+
+        def done(_: None) -> None:
+            serving = life.state.instance
+            if serving is not None and serving.fingerprint != named:
+                raise LifeFailed(
+                    f"The section of {site} was changed meanwhile: what it says now serves, and not"
+                    f" {image}."
+                )
+
+        return asked.addCallback(done) if image else asked
 
     def roll_back(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.RollbackAsked(), progress)

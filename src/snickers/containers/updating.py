@@ -123,7 +123,8 @@ def reverted(s: State, event: e.Reverted, now: float) -> Step:
     words = f"{s.detail} The server before serves again.".lstrip()
     if s.refused:
         s = evolve(s, fingerprint=instance.fingerprint)
-    told = (e.Warn(words, "update"), e.SayUnwoken(words)) if s.detail else (e.Tell(words),)
+    verdict = s.detail
+    told: tuple[e.Command, ...] = (e.Warn(words, "update"),) if verdict else (e.Tell(words),)
     told = (*told, e.Keep(instance))
     # What was tried in vain has changed nothing: the one before the last good one is there still.
     same = s.good is not None and s.back is not None and s.back.id == s.good.id
@@ -132,7 +133,9 @@ def reverted(s: State, event: e.Reverted, now: float) -> Step:
     if s.gone:
         s, commands = leave(s, now, After.SLEEP)
         return s, (*told, *commands)
+    # Persons hear of it when it answers: what they ask for next is not refused then.
     s, commands = check(s, now, instance)
+    s = evolve(s, verdict=verdict)
     look = (e.Look(s.epoch),) if s.heard == instance.id else ()
     return s, (*told, *commands, *look)
 
