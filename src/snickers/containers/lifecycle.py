@@ -133,7 +133,7 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
         r.adopt,           r.adopt,           _,                 r.compare,         r.compare,
         r.compare_drained, _,                 _,                 r.adopt,           _,
         _,                 q.compare_paused,  _,                 r.compare_drained, _,
-        _,                 _,
+        p.compare,         _,
     ),
     e.Exited: (
         _,                 _,                 r.heard,           r.ask,             r.exited_awake,
