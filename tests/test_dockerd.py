@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
@@ -13,9 +15,16 @@ from snickers.containers.dockerapi import Refused
 from snickers.containers.dockerd import LATE_WORD
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand
-from snickers.interfaces.engine import Declared
+from snickers.interfaces.engine import Declared, Exit
 from tests.docker_fake import REAL, FakeApi, FakeDocker, Killed
 from tests.dockerd_case import ALICE, NAME, SITE, DockerdTestCase
+
+
+class AtOnce:
+    """A thread that does not take any time."""
+
+    def __init__(self, target: Callable[[], None], **_: Any) -> None:
+        self.start = target
 
 
 class StartTests(DockerdTestCase):
@@ -545,6 +554,42 @@ class EndTests(DockerdTestCase):
         """Of what is gone the event tells all."""
         exit = self.death("gone").exit
         self.assertEqual((exit.site, exit.id, exit.code), (SITE, "gone", 9))
+
+    def test_cut_off(self) -> None:
+        """What somebody disconnects from its network counts as dead at once, and is ended: its
+        address may be another site's next. One that has ended, is on another network still, is
+        somebody else's or has gone is not told of."""
+        id = self.start().instance.id
+        event = {"Type": "network", "Actor": {"Attributes": {"container": id}}}
+        self.assertIsNone(self.dockerd.death(event))
+        self.docker.made[id]["NetworkSettings"]["Networks"] = {}
+        self.assertIsNone(self.talk("other").death(event))
+        self.patch(threading, "Thread", AtOnce)
+        seen = self.dockerd.death(event)
+        self.assertEqual((seen.instance.id, seen.exit), (id, Exit(SITE, id, None)))
+        self.assertFalse(self.docker.made[id]["State"]["Running"])
+        self.assertIsNone(self.dockerd.death(event))
+        gone = {"Type": "network", "Actor": {"Attributes": {"container": "gone"}}}
+        self.assertIsNone(self.dockerd.death(gone))
+        self.assertIsNone(self.dockerd.death({"Type": "network", "Actor": {}}))
+
+    def test_cut_off_and_started(self) -> None:
+        """One that runs without a network is made anew by a start."""
+        id = self.start().instance.id
+        self.docker.made[id]["NetworkSettings"]["Networks"] = {}
+        seen = self.start()
+        self.assertNotEqual(seen.instance.id, id)
+        self.assertEqual(seen.instance.address, ("10.213.0.2", 80))
+
+    def test_death_of_others(self) -> None:
+        """The ends of others' containers are no business of ours."""
+        id = self.start().instance.id
+        self.docker.end(id, 3)
+        said = {recipe.SITE: SITE, "exitCode": "3"}
+        for owner, known in (("me", True), ("other", False), ("", False)):
+            attributes = {**said, recipe.OWNER: owner} if owner else said
+            event = {"Type": "container", "Actor": {"ID": id, "Attributes": attributes}}
+            self.assertIs(self.dockerd.death(event) is not None, known)
 
     def test_healthy(self) -> None:
         """It is healthy while it runs, and its image's check passes if it has one."""
