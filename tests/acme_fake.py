@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from snickers.acme.client import AuthorityFailed, Authorization, Identity, Offered, Seen, Suggested
+from snickers.acme.client import Identity
 from snickers.acme.order import Status
+from snickers.acme.said import AuthorityFailed, Authorization, Offered, Seen, Suggested
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.acme.accounts import Accounts
 from snickers.acme.challenges import Challenges
-from snickers.acme.client import AuthorityFailed
+from snickers.acme.said import AuthorityFailed
 from snickers.acme.service import Acme
 from snickers.acme.store import Store
 from snickers.config.values import Settings, Site, Static

@@ -8,8 +8,8 @@ from attrs import evolve
 
 from snickers.acme import attempt
 from snickers.acme.attempt import BUSY_PAUSE
-from snickers.acme.client import Suggested
 from snickers.acme.renewal import Window
+from snickers.acme.said import Suggested
 from tests.acme_world import CA, DAY, MINUTE, NOW, OTHER, STAGING, WorldCase
 
 

@@ -12,34 +12,20 @@ import socket
 import ssl
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.acme import client as client_module
-from snickers.acme.client import (
-    AuthorityFailed,
-    Client,
-    Identity,
-    identity_of,
-    kind_of_problem,
-    new_key,
-    request_for,
-    seconds_of,
-    trusting,
-    words_of,
-)
-from tests.acme_fake import Authority
-from tests.pairs import odd_pairs
+from snickers.acme.client import Client, Identity, kind_of_problem, seconds_of, trusting, words_of
+from snickers.acme.keys import new_key
+from snickers.acme.said import AuthorityFailed
 from tests.pebble_setup import make_tls
 
 PROBLEM = "urn:ietf:params:acme:error:"
@@ -101,51 +87,7 @@ class WordsTests(SynchronousTestCase):
         self.assertTrue(seconds is None or seconds >= 0)
 
 
-class KeysTests(SynchronousTestCase):
-    def test_request(self) -> None:
-        """A request is for all names, by ECDSA P-256, and names nobody as its subject."""
-        made = request_for(new_key(), ["a.example", "*.a.example"])
-        key = made.public_key()
-        assert isinstance(key, ec.EllipticCurvePublicKey)
-        self.assertEqual(key.curve.name, "secp256r1")
-        names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        self.assertEqual(
-            names.value.get_values_for_type(x509.DNSName), ["a.example", "*.a.example"]
-        )
-        self.assertEqual(list(made.subject), [])
-        self.assertTrue(made.is_signature_valid)
-
-    def test_fresh(self) -> None:
-        """No key is made twice."""
-        self.assertEqual(len({new_key() for _ in range(5)}), 5)
-
-    def test_identity(self) -> None:
-        """What a certificate is called has two parts, of its signer and of its number."""
-        authority = Authority("https://ca.example/", time.time)
-        request = request_for(new_key(), ["a.example"])
-        pem = authority.sign(request.public_key(), ["a.example"])
-        self.assertRegex(identity_of(x509.load_pem_x509_certificate(pem)), r"\A[\w-]{27}\.[\w-]+\Z")
-
-    def test_no_identity(self) -> None:
-        """A certificate that is not as it should be is called nothing."""
-        for odd, (data, _) in odd_pairs().items():
-            if "version" not in odd:
-                self.assertEqual(identity_of(x509.load_pem_x509_certificate(data)), "", odd)
-
-    def test_negative(self) -> None:
-        """So is one with a number below nothing, which some authorities have given."""
-        authority = Authority("https://ca.example/", time.time)
-        pem = authority.sign(request_for(new_key(), ["a.example"]).public_key(), ["a.example"])
-        der = ssl.PEM_cert_to_DER_cert(pem.decode())
-        number = x509.load_pem_x509_certificate(pem).serial_number
-        size = number.bit_length() // 8 + 1
-        old = number.to_bytes(size, "big")
-        certificate = x509.load_der_x509_certificate(der.replace(old, b"\x80" + old[1:]))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.assertLess(certificate.serial_number, 0)
-            self.assertEqual(identity_of(certificate), "")
-
+class IdentityTests(SynchronousTestCase):
     def test_proof(self) -> None:
         """A key authorization is the token and the thumbprint of the account's key."""
         identity = Identity.of(new_key(), "")
@@ -360,13 +302,6 @@ class FailureTests(ServerCase):
         failed = self.fails(client.look, f"{plain}/order")
         self.assertEqual(failed.kind, "away")
         self.assertIn("No connection adapters", str(failed))
-
-    def test_words(self) -> None:
-        """Whatever an authority says, what a person is told is one line, and no endless one."""
-        for words in ("https://x/\x1b[2J\nroot: all is well", "y" * 99999):
-            failed = AuthorityFailed("away", words)
-            self.assertTrue(str(failed).isprintable())
-            self.assertLessEqual(len(str(failed)), client_module.WORDS)
 
     def test_no_status(self) -> None:
         """An order without a status is not to be understood, rather than asked for on and on."""

@@ -23,9 +23,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from snickers.acme.attempt import Preflight
 from snickers.acme.challenges import Challenges, Dns
-from snickers.acme.client import identity_of
 from snickers.acme.dnshook import dns_hook
 from snickers.acme.errands import Errands
+from snickers.acme.keys import identity_of
 from snickers.acme.ledger import Ledger
 from snickers.acme.service import Acme
 from snickers.acme.store import Store

@@ -14,11 +14,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.acme.challenges import Challenges, ProofFailed
-from snickers.acme.client import AuthorityFailed, Authorization, Identity, Seen, new_key
+from snickers.acme.client import Identity
+from snickers.acme.keys import new_key
 from snickers.acme.ledger import Ledger
 from snickers.acme.limits import PER_SET
 from snickers.acme.order import Order, Step
 from snickers.acme.ordering import AGAIN, DECIDED_WITHIN, Ordering
+from snickers.acme.said import AuthorityFailed, Authorization, Seen
 from snickers.acme.store import Store
 from snickers.tls.credentials import CertificateUnavailable, Credentials
 from tests.acme_fake import AtOnce, Authority, Client

@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.acme.client import identity_of, new_key, request_for
+from snickers.acme.keys import identity_of, new_key, request_for
 from snickers.acme.order import Answer, Order, Step
 from snickers.acme.plan import Held, Known, Memory
 from snickers.acme.renewal import Window

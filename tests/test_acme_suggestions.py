@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from snickers.acme.client import AuthorityFailed, Seen, Suggested
 from snickers.acme.ledger import Ledger
 from snickers.acme.renewal import Window
+from snickers.acme.said import AuthorityFailed, Seen, Suggested
 from tests.acme_fake import Client
 from tests.acme_world import CA, DAY, NOW, WorldCase
 

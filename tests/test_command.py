@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers import __version__
@@ -104,6 +105,8 @@ class FakeClient:
 class CommandCase(SynchronousTestCase):
     configuration = GOOD
     terminal = False
+    absent = ""
+    """What is wrong with the folders of all sites."""
 
     def run_command(self, *argv: str, environ: dict[str, str] | None = None, **answers: Any) -> int:
         self.out = Out(self.terminal)
@@ -120,6 +123,7 @@ class CommandCase(SynchronousTestCase):
             elapsed=lambda: 0.0,
             reach=self.client,
             sleep=lambda seconds: None,
+            roots=lambda sites: {s.name: self.absent for s in sites if self.absent},
         )
         return made.run(argv)
 
@@ -271,8 +275,22 @@ class CheckTests(CommandCase):
                         "message": "must be a number",
                     }
                 ],
+                "warnings": [],
             },
         )
+
+    def test_warnings(self) -> None:
+        """A folder that is missing may come later: it is told, and no fault."""
+        self.absent = "/srv is gone"
+        self.configuration = evolve(
+            GOOD, sites={"a.example": evolve(STATIC, where=Where("x.ini", 3))}
+        )
+        self.assertEqual(self.run_command("--config", "x.ini", "check"), 0)
+        self.assertEqual(self.err.said(), "x.ini:3: [a.example] root: warning: /srv is gone\n")
+        self.assertEqual(self.out.said(), "x.ini: 1 site, no faults, 1 warning\n")
+        self.run_command("check", "--json")
+        (told,) = json.loads(self.out.said())["warnings"]
+        self.assertEqual((told["option"], told["line"]), ("root", 3))
 
     def test_for_real(self) -> None:
         """The real reader's faults come out of the real command."""
@@ -552,10 +570,24 @@ class LookingTests(CommandCase):
             "reload",
             reload=DENIED,
         )
-        self.assertEqual(self.out.said(), "nothing has changed since the files were read last\n")
+        self.assertEqual(self.out.said(), "")
         self.run_command("plan", "--json", plan=DENIED)
         self.assertEqual(json.loads(self.out.said()), DENIED)
         self.assertIn("would stay on its last good version", self.err.said())
+
+    def test_a_fault_of_all(self) -> None:
+        """A fault in [snickers] leaves everything as it was, and that is what is said."""
+        answer = {"faults": ["x.ini:2: [snickers] https: bad"], "broken": [], "held": True}
+        words = "1 fault; with one in [snickers], or in what all sites depend on, everything"
+        said = f"x.ini:2: [snickers] https: bad\nsnickers: {words}"
+        self.assertFails(f"{said} stays as it was\n", "reload", reload=answer)
+        self.assertFails(f"{said} would stay as it was\n", "plan", plan=answer)
+
+    def test_warnings(self) -> None:
+        """What is no fault and may not work is told, and what was asked for is done."""
+        answer = {"added": [{"site": "b.example"}], "warnings": ["x.ini:5: [b.example] root: gone"]}
+        self.assertEqual(self.run_command("reload", reload=answer), 0)
+        self.assertEqual(self.err.said(), "x.ini:5: [b.example] root: gone\n")
 
 
 class ActingTests(CommandCase):
@@ -625,7 +657,7 @@ class ActingTests(CommandCase):
         for path in ("etc/sites.ini", "usual.ini"):
             with open(path, "w"):
                 pass
-        self.patch(command, "_USUAL", f"{folder}/usual.ini")
+        self.patch(command, "USUAL", f"{folder}/usual.ini")
         hint = (
             f" (etc/sites.ini of this folder was read; for {folder}/usual.ini: "
             f"--config {folder}/usual.ini)\n"

@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from snickers.config.values import Container, Keep, Lifecycle, Site, Static
+from snickers.config.values import Container, Keep, Lifecycle, Process, Site, Static
 from snickers.containers import copies as copies_module
 from snickers.containers import swap
 from snickers.containers.copies import Copies
@@ -824,6 +824,24 @@ class ProvingTests(CopiesTests):
         failure = await self.assertFailure(failing, CopyFailed)
         self.assertIn("no such image", str(failure))
         self.assertEqual(self.beside(), [])
+
+    async def test_refused_at_once(self) -> None:
+        """Where no server can be tried nothing is copied back first: a process, or no engine."""
+        await self.copied()
+        restored: list[str] = []
+
+        async def restore(site: str, id: str, folder: str, progress: Any) -> None:
+            restored.append(folder)
+
+        self.patch(self.store, "restore", restore)
+        self.apart.host.away = "Docker is away."
+        failing = self.copies.prove(NAME, "latest", ignore)
+        self.assertEqual(str(await self.assertFailure(failing, CopyFailed)), "Docker is away.")
+        self.site = Site(NAME, Process(("serve",)), data=str(self.data))
+        failing = self.copies.prove(NAME, "latest", ignore)
+        failure = await self.assertFailure(failing, CopyFailed)
+        self.assertTrue(str(failure).startswith(f"{NAME} is a process, which cannot"), failure)
+        self.assertEqual(restored, [])
 
     async def test_engine_is_let_go(self) -> None:
         """The engine is there for as long as a proof needs it."""

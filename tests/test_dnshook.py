@@ -15,8 +15,8 @@ from typing import Any
 from attrs import frozen
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from snickers.acme.asked import Held, Server, Unanswered
 from snickers.acme.dnshook import DnsHook, HookFailed, dns_hook, environment, run
-from snickers.acme.lookup import Held, Server, Unanswered
 from tests.dns_fake import FakeDNS
 
 NAME = "_acme-challenge.a.example"

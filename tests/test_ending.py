@@ -8,7 +8,7 @@ from unittest.mock import patch
 from twisted.logger import Logger, LoggingFile
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.ending import end_with, fail, say
+from snickers.ending import end_with, fail, log_shown, say
 
 
 class EndingTests(SynchronousTestCase):
@@ -27,6 +27,27 @@ class EndingTests(SynchronousTestCase):
         with patch("sys.stderr", log), patch("sys.__stderr__", terminal):
             say("one")
         self.assertEqual((told, terminal.getvalue()), (["one"], "one\n"))
+
+    def test_log_is_shown(self) -> None:
+        """Where a person sees the log, too, it is not said twice."""
+        told: list[str] = []
+        log = LoggingFile(Logger(observer=lambda event: told.append(event["log_io"])))
+        terminal = io.StringIO()
+        with patch("sys.stderr", log), patch("sys.__stderr__", terminal):
+            say("one", logged=False)
+        self.assertEqual((told, terminal.getvalue()), ([], "one\n"))
+
+    def test_log_shown(self) -> None:
+        """The log is seen where twistd stays in the foreground and writes it nowhere else."""
+        for twistd, shown in (
+            ({"nodaemon": True, "logfile": None, "syslog": False}, True),
+            ({"nodaemon": True, "logfile": "-"}, True),
+            ({"nodaemon": True, "logfile": "x"}, False),
+            ({"nodaemon": True, "syslog": True}, False),
+            ({"nodaemon": False, "logfile": "-"}, False),
+            (None, False),
+        ):
+            self.assertIs(log_shown(twistd), shown, twistd)
 
     def test_fail(self) -> None:
         """A start that fails has status 1, and no traceback."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.config.parse import load, parse
+from snickers.config.parse import parse
 from snickers.config.values import Configuration, Container, Process, Redirect, Static
 
 CHECKOUT = Path(__file__).parent.parent
@@ -24,7 +24,8 @@ class FirstSitesTests(SynchronousTestCase):
 
     def load(self) -> Configuration:
         """The file as it is, which has no fault."""
-        configuration = load(str(SITES)).configuration
+        # Alone: a person's own sites, in sites.d, are none of these.
+        configuration = parse([(str(SITES), SITES.read_text())])
         self.assertEqual([str(fault) for fault in configuration.faults], [])
         return configuration
 
@@ -37,6 +38,12 @@ class FirstSitesTests(SynchronousTestCase):
             {"hello.localhost": Static, "www.localhost": Redirect, "notes.localhost": Process},
         )
         self.assertEqual({site.certificates for site in sites.values()}, {"internal"})
+
+    def test_own_sites(self) -> None:
+        """A person's own sites are included, and are in a folder that git does not look at."""
+        self.assertIn("\ninclude = sites.d/*.ini\n", SITES.read_text())
+        self.assertIn("/etc/sites.d/", (CHECKOUT / ".gitignore").read_text().splitlines())
+        self.assertIn('mkdir -p "$here/etc/sites.d"', (CHECKOUT / "run").read_text())
 
     def test_unprivileged(self) -> None:
         """Only loopback, only ports that anybody may bind, only folders of the checkout."""

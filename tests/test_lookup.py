@@ -5,8 +5,9 @@ from __future__ import annotations
 import dns.resolver
 from twisted.trial.unittest import SynchronousTestCase
 
+from snickers.acme.asked import Held, NoSuchName, Server, Unanswered
 from snickers.acme.caa import Record
-from snickers.acme.lookup import Held, Lookup, NoSuchName, Server, Unanswered, server_at
+from snickers.acme.lookup import Lookup
 from tests.dns_fake import FAILS, SILENT, FakeDNS
 
 ZONE = {
@@ -144,18 +145,3 @@ class LookupTests(SynchronousTestCase):
         self.unanswered(
             "this host has no resolver (/etc/resolv.conf)", Lookup().addresses, "a.example"
         )
-
-
-class ServerTests(SynchronousTestCase):
-    def test_server_at(self) -> None:
-        """An address and a port, of either family, or nothing."""
-        self.assertIsNone(server_at(""))
-        self.assertEqual(server_at("192.0.2.1:53"), Server("192.0.2.1", "192.0.2.1", 53))
-        self.assertEqual(
-            server_at("[2001:db8::1]:5353"), Server("2001:db8::1", "2001:db8::1", 5353)
-        )
-
-    def test_words(self) -> None:
-        """It is called by its name, with the address, or by the address alone."""
-        self.assertEqual(str(Server("ns.example", "192.0.2.1")), "ns.example (192.0.2.1)")
-        self.assertEqual(str(Server("192.0.2.1", "192.0.2.1")), "192.0.2.1")

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from snickers.control import metrics as metrics_module
@@ -231,6 +232,20 @@ class ServiceTests(TestCase):
         await self.service.stopService()
         with self.assertRaises(OSError):
             await self.ask("/metrics")
+
+    async def test_log(self) -> None:
+        """The log says that they are there, not of which class; that they close is no news."""
+        said: list[str] = []
+
+        def heard(event: LogEvent) -> None:
+            said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(heard)
+        self.addCleanup(globalLogPublisher.removeObserver, heard)
+        self.service.startService()
+        await self.service.stopService()
+        found = [line for line in said if str(self.port) in line]
+        self.assertEqual(found, [f"metrics starting on {self.port}"])
 
     async def test_body(self) -> None:
         """What somebody sends along is kept nowhere, however much it is."""

@@ -98,7 +98,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(
             found.stdout.split("\n"),
             [
-                "snickers snickers.tap False",
+                "snickers snickers.starting False",
                 "snickers-teams snickers.teams.tap False",
                 str(site),
                 "",

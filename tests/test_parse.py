@@ -344,18 +344,26 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual(configuration.faults, ())
         self.assertEqual(list(configuration.sites), ["b.example", "a.example"])
 
+    def test_an_address_for_a_name(self) -> None:
+        """Who writes an address where a name belongs is told the name."""
+        for title in ("https://neu.localhost", "http://neu.localhost:8443/page"):
+            (fault,) = parse([("a.ini", f"[{title}]\ntype = static\nroot = /x\n")]).faults
+            self.assertEqual(fault.where, Where("a.ini", 1))
+            self.assertIn(f"leave {title.partition(':')[0]}:// out and write [neu", fault.message)
+            self.assertTrue(fault.message.endswith("[neu.localhost]"))
+
     def test_nothing_to_read(self) -> None:
-        """What is not there, or is nothing to read, is a fault with a place and no exception."""
+        """What is not there, or is nothing to read, is a fault of no line, and no exception."""
         self.write("not-utf8.ini", "")
         with open(os.path.join(self.folder, "not-utf8.ini"), "wb") as file:
             file.write(b"[a.example]\n\xff")
         os.mkdir(os.path.join(self.folder, "empty"))
         self.write("folder/a.ini/x", "")
         for name, message in [
-            ("missing.ini", "missing.ini:1: cannot be read: No such file or directory"),
-            ("not-utf8.ini", "not-utf8.ini:1: is not UTF-8: see line 2; save it as UTF-8"),
-            ("empty", "empty:1: the folder has no *.ini file; add one, such as sites.ini"),
-            ("folder", "folder/a.ini:1: is a folder, not a file"),
+            ("missing.ini", "missing.ini: cannot be read: No such file or directory"),
+            ("not-utf8.ini", "not-utf8.ini: is not UTF-8: see line 2; save it as UTF-8"),
+            ("empty", "empty: the folder has no *.ini file; add one, such as sites.ini"),
+            ("folder", "folder/a.ini: is a folder, not a file"),
         ]:
             loaded = self.load(name)
             self.assertIsNone(loaded.configuration.settings)

@@ -13,8 +13,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.acme import reach
+from snickers.acme.asked import NoSuchName, Unanswered
 from snickers.acme.caa import Record
-from snickers.acme.lookup import NoSuchName, Unanswered
 from snickers.acme.preflight import BeforeOrders, Findings, Preflight, is_public, ways
 from snickers.acme.reach import ELSEWHERE, NOTHING, OTHER, OURS, Reached
 from tests.dns_fake import FakeDNS

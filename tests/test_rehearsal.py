@@ -107,6 +107,7 @@ class RehearsalTests(SynchronousTestCase):
             lambda: self.doubles,
             lambda: self.workers,
             lambda: self.engine,
+            lambda: self.unreadable,
         ).run()
 
     def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
@@ -124,6 +125,16 @@ class RehearsalTests(SynchronousTestCase):
         sock = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(sock.close)
         self.doubles.append((kind, sock, Double(self.noted, proxies)))
+
+    unreadable = ""
+    """What could not be imported later."""
+
+    def test_unreadable(self) -> None:
+        """A team whose user may not read its Python would fail at its first container: it says
+        what it cannot import instead."""
+        self.unreadable = "the user x cannot import tarfile"
+        self.assertEqual(self.words(self.run_it()), self.unreadable)
+        self.assertTrue(self.loaded)
 
     def test_certificates(self) -> None:
         """Every certificate that the team on duty shows is loaded, for each name."""

@@ -72,10 +72,13 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.config",
         "snickers.notify",
         "snickers.disk",
+        "snickers.roots",
     ),
     "snickers.certifying": ("snickers.config.values", "snickers.interfaces"),
     # A reload: the configuration as a whole against the rooms' interfaces.
-    "snickers.running": ("snickers", "snickers.config", "snickers.interfaces"),
+    "snickers.readable": (),
+    "snickers.roots": ("snickers.config.values",),
+    "snickers.running": ("snickers", "snickers.config", "snickers.interfaces", "snickers.roots"),
     "snickers.livesites": ("snickers.config.values", "snickers.interfaces"),
     # The data plane of one process, connected.
     "snickers.plane": (
@@ -109,6 +112,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.livesites",
         "snickers.notify",
         "snickers.plane",
+        "snickers.readable",
         "snickers.workers",
     ),
     # What processes say to each other.
@@ -140,6 +144,14 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     # A worker, or the broker, at the other end of a wire.
     "snickers.children": ("snickers.workers.wire",),
     "snickers.ending": (),
+    # What is wired is imported when the configuration is without a fault.
+    "snickers.starting": (
+        "snickers",
+        "snickers.config",
+        "snickers.ending",
+        "snickers.front_door",
+        "snickers.tap",
+    ),
     "snickers.alarm": ("snickers.interfaces", "snickers.alarm_command"),
     "snickers.alarm_command": (),
     "snickers.front_door": ("snickers.notify",),
@@ -150,6 +162,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.alarm",
         "snickers.alarm_command",
         "snickers.config",
+        "snickers.ending",
         "snickers.control.socketfile",
         "snickers.heartbeat",
         "snickers.listening",

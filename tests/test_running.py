@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, execute, fail
+from twisted.logger import Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -150,6 +152,9 @@ class RunningCase(SynchronousTestCase):
         self.settings: list[Settings] = []
         self.made: list[Handler] = []
         self.fail_for = ""
+        self.now = 1000.0
+        self.absent: dict[str, str] = {}
+        self.looked: list[list[str]] = []
         self.running = Running(
             self.load,
             execute,
@@ -165,10 +170,16 @@ class RunningCase(SynchronousTestCase):
             self.lives,
             self.alarm,
             self.told.append,
-            lambda: 1000.0,
+            lambda: self.now,
             lambda: {"version": "1"},
             self.settle,
+            roots=self.look_at,
         )
+
+    def look_at(self, sites: Sequence[Site]) -> dict[str, str]:
+        """What is wrong with the folders of *sites*, as the test says."""
+        self.looked.append([site.name for site in sites])
+        return {site.name: self.absent[site.name] for site in sites if site.name in self.absent}
 
     def settle(self) -> None:
         """A moment passes, in which somebody may write."""
@@ -403,7 +414,8 @@ class FaultTests(RunningCase):
         answer = self.reload("[snickers]\nstate = /s\nhtps = tcp:1\n" + A.replace("/a", "/x"))
         self.assertEqual((self.made, self.settings), ([], []))
         self.assertEqual(len(self.sites.by_name), 2)
-        self.assertEqual(len(answer["faults"]), 1)
+        self.assertEqual((len(answer["faults"]), answer["held"]), (1, True))
+        self.assertFalse(self.reload(self.text.replace("htps", "https"))["held"])
 
     def test_an_empty_file(self) -> None:
         """A file that was emptied by mistake takes nobody off the net."""
@@ -411,6 +423,93 @@ class FaultTests(RunningCase):
         self.reload("")
         self.assertEqual(len(self.sites.by_name), 2)
         self.assertTrue(self.alarm.now)
+
+
+class FolderTests(RunningCase):
+    """Folders of sites that are not there."""
+
+    def test_told_from_the_beginning(self) -> None:
+        """A folder that is missing is a site's detail before anybody has visited it, and no fault;
+        the log has it once."""
+        self.absent = {"a.example": "/a does not exist"}
+        logged: list[Any] = []
+        self.patch(Running, "log", Logger(observer=logged.append))
+        self.begin()
+        status = self.running.status()
+        details = {site["site"]: site["detail"] for site in status["sites"]}
+        self.assertEqual(details, {"a.example": "/a does not exist", "b.example": ""})
+        self.assertEqual((status["faults"], status["alarms"]), ([], []))
+        answer = self.reload(self.text)
+        self.assertEqual(answer["faults"], [])
+        self.assertEqual(
+            answer["warnings"], ["s.ini:4: [a.example] root: warning: /a does not exist"]
+        )
+        self.assertEqual([event["log_level"] for event in logged].count(LogLevel.warn), 1)
+
+    def test_there_by_now(self) -> None:
+        """What was missing is looked at again when somebody asks; what was there is not."""
+        self.text += A.replace("[a", "[c")
+        self.absent = {"a.example": "away"}
+        self.begin()
+        self.looked.clear()
+        self.successResultOf(self.running.freshen())
+        self.absent = {}
+        self.successResultOf(self.running.freshen())
+        self.assertEqual(self.running.status()["sites"][0]["detail"], "")
+        self.successResultOf(self.running.freshen())
+        self.assertEqual(self.looked, [["a.example"], ["a.example"]])
+
+    def test_given_up(self) -> None:
+        """Of a site that is removed, or is of another type, nothing is said any more."""
+        self.absent = {"a.example": "away"}
+        self.begin()
+        self.reload(SETTINGS + B + B.replace("[b", "[a").replace("a.example\n", "c.example\n", 1))
+        self.assertEqual({site["detail"] for site in self.running.status()["sites"]}, {""})
+
+    def test_the_look_fails(self) -> None:
+        """A reload is done, whatever becomes of the look at folders."""
+        self.begin()
+        self.absent = cast("dict[str, str]", None)
+        self.assertEqual(len(self.reload(self.text + BOX)["added"]), 1)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+
+class JustAppliedTests(RunningCase):
+    """What the watcher has applied before a person asked for a reload."""
+
+    def saved(self) -> None:
+        self.begin()
+        self.text += BOX
+        self.files["number"] = 2
+        self.successResultOf(self.running.watch())
+
+    def test_told(self) -> None:
+        """Who asks a moment later learns what the save did, and when."""
+        self.saved()
+        self.now += 2.0
+        before = self.reload(self.text)["before"]
+        self.assertEqual(before["seconds"], 2.0)
+        self.assertEqual(before["added"], [{"site": "box.example", "kind": "process"}])
+
+    def test_long_ago(self) -> None:
+        """After a minute it is no news; nor where this reload has changed something itself."""
+        self.saved()
+        self.assertNotIn("before", self.reload(self.text + A.replace("[a", "[c")))
+        self.now += 61.0
+        self.assertNotIn("before", self.reload(self.text))
+
+    def test_nothing_was_applied(self) -> None:
+        """A look that changed nothing is not told."""
+        self.begin()
+        self.files["number"] = 2
+        self.successResultOf(self.running.watch())
+        self.assertNotIn("before", self.reload(self.text))
+
+    def test_asked_for(self) -> None:
+        """What a person has asked for was told then."""
+        self.begin()
+        self.reload(self.text + BOX)
+        self.assertNotIn("before", self.reload(self.text))
 
 
 class WatchTests(RunningCase):
@@ -468,9 +567,13 @@ class WatchTests(RunningCase):
         first, second = self.running.reload(), self.running.reload()
         self.assertEqual(len(waiting), 1)
         waiting[0].callback(self.load())
+        self.assertNoResult(first)
+        # The look at folders.
+        waiting[1].callback({})
         self.successResultOf(first)
-        self.assertEqual(len(waiting), 2)
-        waiting[1].callback(self.load())
+        self.assertEqual(len(waiting), 3)
+        waiting[2].callback(self.load())
+        waiting[3].callback({})
         self.successResultOf(second)
 
 

@@ -168,7 +168,7 @@ class StatusTests(SynchronousTestCase):
             [
                 "Snickers 1.2.3, pid 7, up 2h, etc/sites.ini",
                 "",
-                "SITE           STATE    CONTAINER     SINCE  REQUESTS  CONNECTIONS  CERTIFICATE"
+                "SITE           STATE    RUNS AS       SINCE  REQUESTS  CONNECTIONS  CERTIFICATE"
                 "  DETAIL",
                 "alice.example  ready    59486dc6596c    10m     12041            3          63d",
                 "b.example      serving  -                 -         0            -            -",
@@ -361,6 +361,13 @@ class SiteTests(SynchronousTestCase):
         listed = show.status({"sites": [answer]}, NOW)
         self.assertTrue(any("A newer image is here" in line for line in listed))
 
+    def test_pinned(self) -> None:
+        """Where another image is used than the file names, it is said which is the file's."""
+        answer = {"site": "a.example", "declared_image": "lamp:7", "pinned": "lamp:8"}
+        self.assertEqual(
+            show.site(answer, NOW), ["a.example", "  in the file  lamp:7", "  pinned to    lamp:8"]
+        )
+
     def test_expired(self) -> None:
         """A certificate that has ended is expired, not left."""
         self.assertEqual(
@@ -424,6 +431,25 @@ class DifferenceTests(SynchronousTestCase):
         self.assertEqual(show.difference({}, done=False), ["nothing would change"])
         nothing = "nothing has changed since the files were read last"
         self.assertEqual(show.difference({"added": []}, done=True), [nothing])
+
+    def test_applied_before(self) -> None:
+        """What was applied a moment before somebody asked is what the person wants to know."""
+        before = {"added": [{"site": "neu.localhost", "kind": "static"}], "seconds": 1.2}
+        self.assertEqual(
+            show.difference({"added": [], "before": before}, done=True),
+            [
+                "what differs was applied 1s ago:",
+                "+ neu.localhost (static)",
+                "",
+                "1 site changed, no connection closed",
+            ],
+        )
+
+    def test_faults_alone(self) -> None:
+        """Where nothing has changed for a fault, the fault is what there is to say."""
+        answer = {"faults": ["x"], "before": {"added": [{"site": "a"}], "seconds": 1.0}}
+        self.assertEqual(show.difference(answer, done=True), [])
+        self.assertEqual(show.difference(answer, done=False), [])
 
     def test_nothing_closed(self) -> None:
         """That no connection is closed is said, for it is what one wants to know."""

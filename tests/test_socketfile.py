@@ -12,6 +12,7 @@ import tempfile
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from snickers.control.socketfile import ControlUnavailable, OwnersPort, listen
@@ -41,6 +42,22 @@ class ListenTests(TestCase):
         """Somebody listens at *path*."""
         with socket.socket(socket.AF_UNIX) as caller:
             caller.connect(path)
+
+    def test_log(self) -> None:
+        """The log says that a socket is there, not of which class; that it closes is no news."""
+        said: list[str] = []
+        observer = lambda event: said.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        port = listen(reactor, self.path, Factory.forProtocol(Greeter))
+        closed = maybeDeferred(port.stopListening)
+        closed.addCallback(
+            lambda _: self.assertEqual(
+                [line for line in said if self.path in line],
+                [f"socket starting on {self.path!r}"],
+            )
+        )
+        return closed
 
     def test_owner_alone(self) -> None:
         """The socket is 0600 and a folder that had to be made is 0700."""

@@ -38,6 +38,9 @@ class BadStartTests(SynchronousTestCase):
         )
         self.assertEqual(done.returncode, 1)
         self.assertNotIn("Traceback", done.stdout + done.stderr)
+        for line in done.stderr.splitlines():
+            # The log is seen, too.
+            self.assertNotIn(line, done.stdout)
         return path, done.stderr.splitlines()
 
     def test_faults(self) -> None:

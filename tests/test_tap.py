@@ -32,7 +32,8 @@ from snickers.ending import StartFailed, end_with
 from snickers.interfaces.copies import CopyFailed
 from snickers.interfaces.plane import Change
 from snickers.plane import steady
-from snickers.tap import Options, Wiring, makeService
+from snickers.starting import Options, makeService
+from snickers.tap import Wiring
 from snickers.workers.wire import CONTROL, FIRST_FRONT, TALLY
 from tests.descriptors import open_descriptors
 
@@ -109,28 +110,6 @@ class MakeServiceTests(Case, SynchronousTestCase):
         self.steadied: list[Any] = []
         self.patch(tap, "steady", self.steadied.append)
 
-    def test_faults(self) -> None:
-        """Every fault is one line on stderr with its place; the start ends with status 1."""
-        options = self.options("[snickers]\nhtps = tcp:1\n[a.example]\ntype = statc\n")
-        errors = io.StringIO()
-        with patch("sys.stderr", errors):
-            ended = self.assertRaises(SystemExit, makeService, options)
-        self.assertEqual(ended.code, 1)
-        lines = errors.getvalue().splitlines()
-        self.assertEqual(len(lines), 2, lines)
-        self.assertIn(f"{options['config']}:2: [snickers] htps:", lines[0])
-        self.assertIn(f"{options['config']}:4: [a.example] type:", lines[1])
-
-    def test_a_missing_file(self) -> None:
-        """A file that is not there is one line, too."""
-        options = Options()
-        options.parseOptions(["--config", "/nonexistent/sites.ini"])
-        errors = io.StringIO()
-        with patch("sys.stderr", errors):
-            self.assertRaises(SystemExit, makeService, options)
-        self.assertEqual(len(errors.getvalue().splitlines()), 1)
-        self.assertIn("/nonexistent/sites.ini", errors.getvalue())
-
     def test_nothing_is_started(self) -> None:
         """Neither thread nor descriptor nor file is made: twistd forks after this."""
         options = self.options(GOOD)
@@ -204,6 +183,22 @@ class StartTests(Case, TestCase):
         self.assertIsInstance(ended, StartFailed)
         self.assertIn("control.sock", str(ended))
         self.assertEqual(said, "")
+
+
+class PythonTests(Case, SynchronousTestCase):
+    """What is imported later."""
+
+    def test_unreadable(self) -> None:
+        """A user that may not read it is told so at the start, before anything is opened."""
+        path = self.write(GOOD)
+        wiring = Wiring(Mock(), path, load(path), {})
+        self.patch(tap, "unreadable", lambda: "the user x cannot import tarfile")
+        errors = io.StringIO()
+        with patch("sys.stderr", errors):
+            ended = self.assertRaises(SystemExit, wiring.service.startService)
+        self.assertEqual(ended.code, 1)
+        self.assertEqual(errors.getvalue(), f"{path}: the user x cannot import tarfile\n")
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "state")))
 
 
 class LockTests(Case, SynchronousTestCase):

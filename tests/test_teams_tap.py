@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.application.service import IService
 from twisted.internet import reactor
@@ -106,6 +107,22 @@ class MakeServiceTests(SynchronousTestCase):
             makeService(self.options())
         self.assertEqual(caught.exception.code, 1)
         self.assertIn("sites.ini:2: [snickers] https: 'x'", said.getvalue())
+
+    def test_no_configuration(self) -> None:
+        """Where none is given it is the environment's, or the usual one; where there is none, it
+        is said which were looked for."""
+        options = Options()
+        options.parseOptions(["--blue", "b", "--red", "r"])
+        with patch.dict(os.environ, {"SNICKERS_CONFIG": str(self.config)}):
+            self.assertEqual(makeService(options).status()["config"], str(self.config))
+        said = io.StringIO()
+        self.patch(sys, "stderr", said)
+        self.patch(tap, "usual", lambda given: given or str(self.folder / "none.ini"))
+        with patch.dict(os.environ, {"SNICKERS_CONFIG": ""}), self.assertRaises(SystemExit):
+            makeService(options)
+        (line,) = said.getvalue().splitlines()
+        self.assertIn("--config FILE", line)
+        self.assertIn("/etc/snickers/sites.ini", line)
 
     def test_no_such_user(self) -> None:
         """A user that does not exist ends the start."""

@@ -110,8 +110,13 @@ class UsageTests(SynchronousTestCase):
         self.assertIn("'qqq' is not known; there are check, plan", self.refused("qqq"))
 
     def test_nothing(self) -> None:
-        """Without a verb the usage is shown."""
-        self.assertIn("usage: snickers", self.refused())
+        """Without a verb all of them are shown, each with a line, and all options."""
+        for argv in ([], ["--json"], ["--config", "x"]):
+            said = self.refused(*argv)
+            for verb, does in VERBS.items():
+                self.assertRegex(said, rf"(?m)^  {verb}\b.*  {does}")
+            for option in ("--config", "--socket", "--json", "--version"):
+                self.assertIn(option, said.partition("\n\n")[0])
 
     def test_unknown_option(self) -> None:
         """An unknown option is wrong usage, and no abbreviation is guessed."""

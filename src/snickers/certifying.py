@@ -63,8 +63,10 @@ class Certifying:
         orders = {} if self._renewer is None else self._renewer.states()
         now = self._wall()
         return [
-            self._row(site, states.get(site.name), orders.get(site.name), now)
-            for site in self._sites()
+            _elsewhere(site)
+            if isinstance(site.kind, Passthrough)
+            else self._row(site, states.get(site.name), orders.get(site.name), now)
+            for site in self._all()
         ]
 
     def _row(
@@ -150,18 +152,31 @@ class Certifying:
         """Have every process show what is there now."""
         self._plane.apply(Change(certificates=(site,)))
 
-    def _sites(self) -> Sequence[Site]:
+    def _all(self) -> Sequence[Site]:
         configuration = self._configuration()
         if configuration is None:
             return ()
-        return [
-            site
-            for _, site in sorted(configuration.sites.items())
-            if not isinstance(site.kind, Passthrough)
-        ]
+        return [site for _, site in sorted(configuration.sites.items())]
 
     def _find(self, name: str) -> Site | None:
-        return next((site for site in self._sites() if site.name == name), None)
+        """Return the site *name* if its TLS is opened here."""
+        opened = (site for site in self._all() if not isinstance(site.kind, Passthrough))
+        return next((site for site in opened if site.name == name), None)
+
+
+def _elsewhere(site: Site) -> dict[str, Any]:
+    """Return the row of a site whose certificate is its server's own matter."""
+    nothing = dict.fromkeys(("source", "issuer", "fault", "challenge", "authority"), "")
+    return {
+        **nothing,
+        "site": site.name,
+        "names": list(site.names),
+        "wanted": "its server",
+        "not_after": None,
+        "days": None,
+        "step": "its TLS is not opened here",
+        "next": None,
+    }
 
 
 def _not_opened(site: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from twisted.logger import LoggingFile
 
@@ -17,21 +18,28 @@ class StartFailed(Exception):
     """A daemon that cannot start: twistd gives the text to whoever waits in the foreground."""
 
 
-def say(*lines: str) -> None:
-    """Print *lines* where a person looks."""
+def say(*lines: str, logged: bool = True) -> None:
+    """Print *lines* where a person looks, and in the log unless that is seen, too (*logged*)."""
     outputs = [sys.stderr]
     if isinstance(sys.stderr, LoggingFile) and sys.__stderr__ is not None:
         # Once twistd logs, what is printed is in the log; a person looks at the terminal.
-        outputs.append(sys.__stderr__)
+        outputs = [*outputs, sys.__stderr__] if logged else [sys.__stderr__]
     for output in outputs:
         for line in lines:
             print(line, file=output)
         output.flush()
 
 
-def fail(*lines: str) -> NoReturn:
-    """End the start: one line for each fault, no traceback, status 1."""
-    say(*lines)
+def log_shown(twistd: Mapping[str, Any] | None) -> bool:
+    """Return whether a person sees the log, on standard output, by *twistd*'s own options."""
+    if twistd is None or not twistd.get("nodaemon") or twistd.get("syslog"):
+        return False
+    return twistd.get("logfile") in (None, "-")
+
+
+def fail(*lines: str, logged: bool = True) -> NoReturn:
+    """End the start: one line for each fault, no traceback, status 1. *logged*: see `say`."""
+    say(*lines, logged=logged)
     raise SystemExit(1)
 
 

@@ -8,7 +8,7 @@ exception goes on watching. This is also what the control room asks (`IFrontDoor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import evolve
@@ -26,6 +26,7 @@ from snickers.config.values import (
     Process,
     Settings,
     Site,
+    Static,
 )
 from snickers.interfaces.alarm import IAlarm
 from snickers.interfaces.certificates import ICertificates, IRenewer
@@ -33,9 +34,14 @@ from snickers.interfaces.colleagues import NOTHING, IColleagues, Share
 from snickers.interfaces.front_door import IFrontDoor, Metrics
 from snickers.interfaces.lives import ILives
 from snickers.interfaces.plane import Change, IPlane
+from snickers.roots import warnings
 
 NEEDS_RESTART = frozenset({"https", "http", "http2", "state", "docker", "docker_broker", "metrics"})
 """Options of ``[snickers]`` that only a new start takes up."""
+
+RECENT = 60.0
+"""Seconds in which what the watcher has applied is told to who asks for a reload: a person saves,
+finds the command and types it within a minute."""
 
 
 class SiteRegister(Protocol):
@@ -63,6 +69,10 @@ class Nobody:
 
 def _kind_name(site: Site) -> str:
     return type(site.kind).__name__.lower()
+
+
+def _differs(answer: Mapping[str, Any]) -> bool:
+    return any(answer[key] for key in ("added", "changed", "removed", "settings"))
 
 
 def _declaration(site: Site) -> object:
@@ -122,13 +132,15 @@ class Running:
         others: IColleagues | None = None,
         measured: Callable[[], Mapping[str, int]] = dict,
         renewer: IRenewer | None = None,
+        roots: Callable[[Sequence[Site]], dict[str, str]] = lambda sites: {},
     ) -> None:
         """*load* blocks and is called through *in_thread* only. *sites* are those of this process,
         *plane* is the data plane of all of them, *others* says what the others have of it; *told*
         is told ``"reloading"`` and ``"ready"``; *about* says what is part of every status;
         *settle* lets a moment pass, blocking, in a thread; *measured* brings the sites' traffic
         up to date, and returns how many TLS handshakes of this process ended how; *renewer* orders
-        certificates."""
+        certificates; *roots* looks at the folders of sites, and returns what is wrong with them by
+        the sites' names: it blocks, and is called through *in_thread* only."""
         self._load = load
         self._in_thread = in_thread
         self._sites = sites
@@ -143,6 +155,11 @@ class Running:
         self._others: IColleagues = others or Nobody()
         self._measured = measured
         self._renewer = renewer
+        self._roots = roots
+        self._doubts: dict[str, str] = {}
+        """What is wrong with the folders of sites, by the sites' names."""
+        self._applied: tuple[float, dict[str, Any]] | None = None
+        """What the watcher has applied last, and when."""
         self._lock = DeferredLock()
         self._began_with: Settings | None = None
         self._waits_for_restart = ""
@@ -156,6 +173,37 @@ class Running:
         """Apply the first configuration."""
         self._loaded = loaded
         self._apply(loaded.configuration)
+        self._look_at_folders(self._static())
+
+    # Folders of sites
+
+    def _static(self) -> list[Site]:
+        configuration = self.configuration
+        sites = () if configuration is None else configuration.sites.values()
+        return [site for site in sites if isinstance(site.kind, Static)]
+
+    def _look_at_folders(self, sites: Sequence[Site]) -> Deferred[None]:
+        """Look at the folders of *sites*, keep what is wrong and log what is new. Never fails."""
+        if not sites:
+            self._keep_doubts((), {})
+            return succeed(None)
+        done: Deferred[Any] = self._in_thread(self._roots, sites)
+
+        def looked(found: dict[str, str]) -> None:
+            for name, words in found.items():
+                if self._doubts.get(name) != words:
+                    self.log.warn("{site}: root: {words}", site=name, words=words)
+            self._keep_doubts(sites, found)
+
+        done.addCallback(looked)
+        done.addErrback(lambda failure: self.log.failure("looking at folders", failure=failure))
+        return done
+
+    def _keep_doubts(self, looked: Sequence[Site], found: Mapping[str, str]) -> None:
+        """Keep what was *found* of the sites that were *looked* at, and what is known of others."""
+        others = {site.name for site in self._static()} - {site.name for site in looked}
+        kept = {name: words for name, words in self._doubts.items() if name in others}
+        self._doubts = {**kept, **found}
 
     # Changes
 
@@ -167,7 +215,11 @@ class Running:
         """
 
         def looked(changed: bool) -> Deferred[Any] | None:
-            return self.reload() if changed else None
+            return self.reload().addCallback(applied) if changed else None
+
+        def applied(answer: dict[str, Any]) -> None:
+            if _differs(answer):
+                self._applied = self._wall(), answer
 
         loaded = self._loaded
 
@@ -189,6 +241,14 @@ class Running:
     def reload(self) -> Deferred[dict[str, Any]]:
         return self._lock.run(self._reload)
 
+    def _before(self) -> dict[str, Any] | None:
+        """Return what the watcher has applied a moment ago, and how many seconds."""
+        if self._applied is None:
+            return None
+        at, answer = self._applied
+        ago = max(0.0, self._wall() - at)
+        return {**answer, "seconds": ago} if ago <= RECENT else None
+
     def _reload(self) -> Deferred[dict[str, Any]]:
         self._told("reloading")
         done: Deferred[Any] = self._in_thread(self._load)
@@ -197,6 +257,9 @@ class Running:
             self._loaded = fresh
             answer = self._apply(fresh.configuration)
             self.reloads["faults" if fresh.configuration.faults else "ok"] += 1
+            before = None if _differs(answer) else self._before()
+            if before is not None:
+                answer["before"] = before
             return answer
 
         def failed(failure: Any) -> Any:
@@ -208,12 +271,22 @@ class Running:
             # They are told one thing after the other: who has counted has applied before.
             return self._others.freshen().addCallback(lambda _: answer)
 
+        def warned(answer: dict[str, Any]) -> Deferred[dict[str, Any]]:
+            sites = self._static()
+
+            def looked(_: None) -> dict[str, Any]:
+                told = [str(one) for one in warnings(sites, self._doubts)]
+                return {**answer, "warnings": told} if told else answer
+
+            return self._look_at_folders(sites).addCallback(looked)
+
         def ready(result: Any) -> Any:
             self._told("ready")
             return result
 
         done.addCallbacks(loaded, failed)
         done.addCallback(everywhere)
+        done.addCallback(warned)
         done.addBoth(ready)
         return done
 
@@ -255,6 +328,8 @@ class Running:
             ],
             "faults": [str(fault) for fault in fresh.faults],
             "broken": sorted(fresh.broken),
+            # Else it is all or nothing, whatever the sites are.
+            "held": fresh.settings is None,
         }
 
     def _open(self, site: Site) -> int:
@@ -364,7 +439,12 @@ class Running:
     # What there is to say
 
     def freshen(self) -> Deferred[None]:
-        return self._others.freshen()
+        done = self._others.freshen()
+        if self._doubts:
+            # It may be there by now; those that were there are not looked at each time.
+            doubted = [site for site in self._static() if site.name in self._doubts]
+            done.addCallback(lambda _: self._look_at_folders(doubted))
+        return done
 
     def status(self) -> dict[str, Any]:
         configuration = self.configuration
@@ -381,7 +461,7 @@ class Running:
                 live, lives.get(name), certificates.get(name), orders.get(name, {}), now
             )
             # Why a site cannot be visited is often known before anybody has tried.
-            said["detail"] = said["detail"] or wrong.get(name, "")
+            said["detail"] = said["detail"] or wrong.get(name) or self._doubts.get(name, "")
             sites.append(said)
         loaded = self._loaded
         faults = [] if loaded is None else [str(f) for f in loaded.configuration.faults]

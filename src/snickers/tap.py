@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProcessProtocol
 from twisted.logger import Logger
-from twisted.python import usage
 from zope.interface import implementer
 
 from snickers import __version__, children, ending
@@ -66,6 +65,8 @@ from snickers.interfaces.plane import Change, IPlane
 from snickers.listening import CannotListen, bind, handed_over, inherited
 from snickers.notify import Notifier
 from snickers.plane import Called, Part, Plane, Several, steady
+from snickers.readable import unreadable
+from snickers.roots import Roots
 from snickers.running import Running
 from snickers.stream import Sweep
 from snickers.team import LOCK, Team
@@ -89,16 +90,6 @@ PROVING_THREADS = 4
 """Threads for what may take minutes: looking before an order, writing into the DNS."""
 TRIED = ("crashed", "update", "snapshot", "snapshots", RENEWAL)
 """Kinds of alarms that tell of something that was tried: they hold until it has succeeded."""
-
-
-class Options(usage.Options):
-    """The command line behind ``twistd snickers``."""
-
-    synopsis = "[--config FILE]"
-    longdesc = "Serve the sites of an INI file, or of a folder of *.ini files."
-    optParameters = [
-        ["config", "c", "etc/sites.ini", "The file, or the folder whose *.ini files are read."],
-    ]
 
 
 @implementer(IPlane)
@@ -195,6 +186,7 @@ class Wiring:
             self.crew if self.team is None else self.team.colleagues(self.crew),
             lambda: self.plane.measured(),
             self.acme,
+            Roots().look,
         )
         self.timekeeper = Timekeeper(
             reactor,
@@ -228,6 +220,8 @@ class Wiring:
         )
         self.daemon = False
         """Whether twistd has gone to the background."""
+        self.log_shown = False
+        """Whether a person sees the log beside what is said."""
         notifier = Notifier(environ)
         heartbeat = Heartbeat(
             reactor,
@@ -239,6 +233,7 @@ class Wiring:
         copies = Called(lambda: self.copies.start(self.sites()), self.copies.close)
         if self.team is None:
             on_duty: list[Part] = [
+                Called(self.see_python, lambda: None),
                 # First, since another Snickers may have it: nothing has been started by then.
                 Called(lambda: self.open(control), control.stopService),
                 Called(self.hold_duty, self.lock.close),
@@ -557,6 +552,11 @@ class Wiring:
         except (ControlUnavailable, CannotListen) as problem:
             self.fail(problem)
 
+    def see_python(self) -> None:
+        """See that what is imported later can be; else a site would fail at its first visitor."""
+        if words := unreadable():
+            self.fail(RuntimeError(words))
+
     def hold_duty(self) -> None:
         """Be on duty; beside another Snickers that is, with the same state, none starts."""
         try:
@@ -573,7 +573,7 @@ class Wiring:
 
     def unproven(self, words: str) -> None:
         """End a team that has not proved itself, with a line that says why and status 1."""
-        ending.say(f"{self.path}: {words}")
+        ending.say(f"{self.path}: {words}", logged=not self.log_shown)
         # The reactor ends without a status, and twistd with it.
         atexit.register(ending.end_with, 1)
         self.reactor.stop()
@@ -583,7 +583,7 @@ class Wiring:
         if self.daemon:
             # twistd hands on a hundred bytes: the path is left out for the reason.
             raise ending.StartFailed(str(problem)) from None
-        ending.fail(f"{self.path}: {problem}")
+        ending.fail(f"{self.path}: {problem}", logged=not self.log_shown)
 
     def welcome(self) -> None:
         """Print where to go, for who has started Snickers by hand for the first time."""
@@ -606,17 +606,13 @@ class Wiring:
         )
 
 
-def makeService(options: Options) -> FrontDoorService:
-    """Read the configuration and connect everything; start nothing.
+def wire(path: str, loaded: Loaded, daemon: bool, log_shown: bool) -> FrontDoorService:
+    """Connect everything that serves what was *loaded* from *path*; start nothing.
 
-    Faults end the start: a line each on stderr, exit status 1.
+    *daemon*: twistd goes to the background; *log_shown*: its log is on standard output.
     """
     from twisted.internet import reactor
 
-    path = os.path.abspath(options["config"])
-    loaded = load(path)
-    if loaded.configuration.faults:
-        ending.fail(*[str(fault) for fault in loaded.configuration.faults])
     settings = loaded.configuration.settings
     if settings is not None and settings.docker_broker:
         words = unguarded(name for name, _ in loaded.stamp.seen)
@@ -630,6 +626,6 @@ def makeService(options: Options) -> FrontDoorService:
     faulthandler.enable(2)
     steady(reactor)
     wiring = Wiring(reactor, path, loaded, environ)
-    twistd = options.parent
-    wiring.daemon = twistd is not None and not twistd.get("nodaemon")
+    wiring.daemon = daemon
+    wiring.log_shown = log_shown
     return wiring.service

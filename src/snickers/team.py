@@ -41,6 +41,7 @@ from snickers.interfaces.engine import IEngine
 from snickers.livesites import is_opened
 from snickers.notify import Notifier
 from snickers.plane import Called, Plane
+from snickers.readable import unreadable
 from snickers.sweep import Sweep
 from snickers.workers.census import ALL, Counts
 from snickers.workers.crew import Crew
@@ -276,6 +277,7 @@ class Team:
             self._plane.doubles,
             self._crew.loaded,
             self._engine,
+            unreadable,
         ).run()
 
     def _names(self) -> dict[str, tuple[str, ...]]:

@@ -11,15 +11,22 @@ import re
 import ssl
 import stat
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from snickers.acme.client import AuthorityFailed, Client, Identity, new_key, trusting
+from snickers.acme.keys import new_key
+from snickers.acme.said import AuthorityFailed
 from snickers.acme.store import Account, Store
 from snickers.config.values import Settings
 from snickers.disk import Stamp, locked, read, stamp
+
+if TYPE_CHECKING:
+    # Else not before it is used, in a thread: it takes a tenth of a second and 6 MB, which a host
+    # without certificates from the network shall not pay.
+    from snickers.acme.client import Client
 
 IDLE = 60.0
 """Seconds after which a conversation that rests is begun anew: its connection is likely gone."""
@@ -69,7 +76,10 @@ class Accounts:
     """Opens conversations; *make* is `Client` but for tests."""
 
     def __init__(
-        self, store: Store, wall: Callable[[], float], make: Callable[..., Client] = Client
+        self,
+        store: Store,
+        wall: Callable[[], float],
+        make: Callable[..., Client] | None = None,
     ) -> None:
         self._store = store
         self._wall = wall
@@ -93,8 +103,7 @@ class Accounts:
         context = self._context(terms.trust)
         account = self._store.account(directory)
         if account is not None and account.url and account.email == terms.email:
-            identity = Identity.of(account.key, account.url)
-            return self._make(directory, identity, context, self._wall)
+            return self._client(directory, account, context)
         return self._register(directory, terms, context)
 
     def rest(self, terms: Terms, client: Client) -> None:
@@ -129,9 +138,7 @@ class Accounts:
             account = self._store.account(directory)
             if account is None:
                 account = self._store.keep_account(Account(directory, new_key()))
-            client = self._make(
-                directory, Identity.of(account.key, account.url), context, self._wall
-            )
+            client = self._client(directory, account, context)
             if not account.url:
                 url = client.register(terms.email, external)
                 self._store.keep_account(evolve(account, url=url, email=terms.email))
@@ -140,10 +147,27 @@ class Accounts:
                 self._store.keep_account(evolve(account, email=terms.email))
         return client
 
-    def _locked(self, directory: str) -> AbstractContextManager[None]:
-        return locked(self._store.account_path(directory).removesuffix(".json") + ".lock")
+    def _client(self, directory: str, account: Account, context: ssl.SSLContext) -> Client:
+        from snickers.acme.client import Client, Identity
+
+        make = self._make or Client
+        return make(directory, Identity.of(account.key, account.url), context, self._wall)
+
+    @contextmanager
+    def _locked(self, directory: str) -> Iterator[None]:
+        path = self._store.account_path(directory).removesuffix(".json") + ".lock"
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(path))
+            except TimeoutError as problem:
+                # Who has it waits for the authority, so that is what is wrong.
+                words = "it has not answered who asks it for an account, and others wait for that"
+                raise AuthorityFailed("away", f"{directory}: {words}") from problem
+            yield
 
     def _context(self, trust: str) -> ssl.SSLContext:
+        from snickers.acme.client import trusting
+
         found = stamp(trust) if trust else None
         with self._lock:
             known = self._contexts.get(trust)

@@ -10,7 +10,7 @@ a pause that grows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError
@@ -19,17 +19,21 @@ from twisted.logger import Logger
 from snickers.acme import plan
 from snickers.acme.accounts import Accounts, Terms
 from snickers.acme.challenges import Challenges, ProofFailed
-from snickers.acme.client import AuthorityFailed, Client, identity_of, new_key
+from snickers.acme.keys import identity_of, new_key
 from snickers.acme.ledger import Ledger
 from snickers.acme.order import Order, usable
 from snickers.acme.ordering import Ordering, take_away
 from snickers.acme.plan import Held, Known
+from snickers.acme.said import AuthorityFailed
 from snickers.acme.standing import Standing, unpaused
 from snickers.acme.store import Lock, Store, StoreFailed
 from snickers.acme.tidings import Tidings
 from snickers.config.values import Settings, Site
 from snickers.tls.credentials import CertificateUnavailable, Credentials, spoken
 from snickers.tls.threads import ThreadsStopped
+
+if TYPE_CHECKING:
+    from snickers.acme.client import Client
 
 BUSY_PAUSE = 30.0
 """Seconds after which a site is looked at again that another process is ordering for, or for which

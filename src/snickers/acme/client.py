@@ -23,9 +23,7 @@ from acme import errors, messages
 from acme.client import ClientNetwork
 from attrs import field, frozen
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtensionOID
+from cryptography.hazmat.primitives import serialization
 from josepy import b64
 from josepy.errors import DeserializationError
 from josepy.json_util import JSONObjectWithFields
@@ -38,8 +36,8 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from snickers.acme.order import Status
 from snickers.acme.punctual import Punctual, answered_within
-from snickers.acme.renewal import Window, certificate_id
-from snickers.tls.credentials import MALFORMED
+from snickers.acme.renewal import Window
+from snickers.acme.said import AuthorityFailed, Authorization, Offered, Seen, Suggested, plain
 
 WITHIN = 30
 """Seconds for one answer, from the question to its last byte."""
@@ -53,8 +51,6 @@ NONCES = 20
 are restarted, and some test whether that is borne."""
 LISTED = 60
 """Questions spent on finding an order that may have been placed."""
-WORDS = 2000
-"""Characters of what a person is told."""
 AGENT = "snickers (acme)"
 
 _ERROR = "urn:ietf:params:acme:error:"
@@ -67,79 +63,6 @@ _REFUSALS = {
 _PROOFS = frozenset(
     ["connection", "dns", "dnssec", "incorrectResponse", "tls", "unauthorized", "unknownHost"]
 )
-
-
-class AuthorityFailed(Exception):
-    """What was asked of an authority could not be had; the text says why, for a person."""
-
-    def __init__(
-        self,
-        kind: str,
-        words: str,
-        retry_after: float | None = None,
-        whole: bool = True,
-        said: bool = False,
-    ) -> None:
-        """*kind*: ``"away"`` (it does not answer, or not as one), ``"limited"`` (not so often),
-        ``"refused"`` (not at all), ``"proof"`` (a name is not proven), ``"lost"`` (it does not
-        know what it has given), ``"replaced"`` (what is to be renewed was renewed before).
-        *retry_after*: seconds, where it says so. *whole*: all that is asked of it is meant, not
-        only these names. *said*: the authority itself says so, in a problem document: it has not
-        done what it was asked for."""
-        # Some of them are the authority's, and they go into logs and to terminals.
-        super().__init__(_plain(words)[:WORDS])
-        self.kind = kind
-        self.retry_after = retry_after
-        self.whole = whole
-        self.said = said
-
-
-@frozen
-class Seen:
-    """An order as the authority shows it."""
-
-    url: str
-    status: Status
-    authorizations: tuple[str, ...] = ()
-    finalize: str = ""
-    certificate: str = ""
-    words: str = ""
-    """Why it is invalid."""
-    retry_after: float | None = None
-
-
-@frozen
-class Offered:
-    """One way to prove a name."""
-
-    challenge: str
-    url: str
-    token: str
-    status: str
-    words: str = ""
-    """Why it has failed."""
-
-
-@frozen
-class Authorization:
-    """One name, and how far it is proven."""
-
-    url: str
-    name: str
-    wildcard: bool
-    status: str
-    offered: tuple[Offered, ...]
-
-
-@frozen
-class Suggested:
-    """When a certificate should be renewed, as its authority says."""
-
-    window: Window
-    retry_after: float | None
-    """Seconds until it is to be asked again."""
-    explanation: str = ""
-    """A page for the owner, where there is one."""
 
 
 class _Adapter(HTTPAdapter):
@@ -209,42 +132,6 @@ class _NewOrder(messages.NewOrder):
     replaces: str | None = json_field("replaces", omitempty=True)
 
 
-def new_key() -> str:
-    """Return a fresh private key, ECDSA P-256, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode()
-
-
-def request_for(key: str, names: Sequence[str]) -> x509.CertificateSigningRequest:
-    """Return the request for a certificate of *names* with the private *key* (PEM)."""
-    private = serialization.load_pem_private_key(key.encode(), None)
-    assert isinstance(private, ec.EllipticCurvePrivateKey)
-    subject = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    return (
-        x509.CertificateSigningRequestBuilder()
-        .subject_name(x509.Name([]))
-        .add_extension(subject, critical=False)
-        .sign(private, hashes.SHA256())
-    )
-
-
-def identity_of(certificate: x509.Certificate) -> str:
-    """Return what RFC 9773 calls *certificate*; ``""`` when it does not say who has signed it, or
-    not as it should."""
-    try:
-        said = certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
-    except (x509.ExtensionNotFound, *MALFORMED):
-        return ""
-    found = getattr(said.value, "key_identifier", None)
-    if not found or certificate.serial_number < 0:
-        return ""
-    return certificate_id(found, certificate.serial_number)
-
-
 def words_of(problem: Any) -> str:
     """Return what a problem document (RFC 7807) says, on one line, for a person."""
     if not isinstance(problem, dict):
@@ -252,12 +139,7 @@ def words_of(problem: Any) -> str:
     parts = problem.get("subproblems")
     said = [_words(part) for part in (problem, *(parts if isinstance(parts, list) else ()))]
     text = "; ".join(filter(None, said))
-    return _plain(text).strip()[:500]
-
-
-def _plain(text: str) -> str:
-    """Return *text* on one line, without what a terminal would act on."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return plain(text).strip()[:500]
 
 
 def _words(problem: Any) -> str:
@@ -362,7 +244,7 @@ class Client:
         meta = self._places.get("meta")
         said = meta.get("caaIdentities") if isinstance(meta, dict) else None
         named = said if isinstance(said, list) else []
-        return tuple(_plain(str(one))[:253] for one in named[:100])
+        return tuple(plain(str(one))[:253] for one in named[:100])
 
     def close(self) -> None:
         """Let go of its connections."""
@@ -482,7 +364,7 @@ class Client:
             return Suggested(
                 Window(_epoch(window["start"]), _epoch(window["end"])),
                 seconds_of(answer.headers.get("Retry-After"), self._wall()),
-                _plain(str(said.get("explanationURL") or ""))[:500],
+                plain(str(said.get("explanationURL") or ""))[:500],
             )
 
     # Underneath

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from snickers.acme.lookup import Held, Lookup, Server, Unanswered, server_at
+from snickers.acme.asked import Held, Server, Unanswered, server_at
 
 WITHIN = 120.0
 """Seconds for one run of the program: some ask a provider that takes its time."""
@@ -239,6 +239,11 @@ class _Look:
 
 def dns_hook(settings: Callable[[], IsWanted]) -> DnsHook:
     """Return what proves names by the DNS as *settings* say when it is called."""
-    return DnsHook(
-        lambda: settings().acme_dns_hook, lambda: Lookup(server_at(settings().acme_resolver))
-    )
+
+    def look_up() -> IDns:
+        # In a thread, when it is asked first: it takes 3 MB that others shall not pay.
+        from snickers.acme.lookup import Lookup
+
+        return Lookup(server_at(settings().acme_resolver))
+
+    return DnsHook(lambda: settings().acme_dns_hook, look_up)

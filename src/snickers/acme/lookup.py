@@ -17,11 +17,11 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
-from attrs import frozen
 from dns.rdtypes.ANY.CAA import CAA
 from dns.rdtypes.ANY.TXT import TXT
 from dns.rrset import RRset
 
+from snickers.acme.asked import DNS_PORT, Held, NoSuchName, Server, Unanswered
 from snickers.acme.caa import Record
 
 WITHIN = 5.0
@@ -30,48 +30,6 @@ DIRECT = 3.0
 """Seconds for one question to one server of a zone."""
 ALIASES = 8
 """How many aliases in a row are followed."""
-DNS_PORT = 53
-
-
-class Unanswered(Exception):
-    """It cannot be told what the DNS says; the text says whom that is owed to."""
-
-
-class NoSuchName(Exception):
-    """The name does not exist, says the DNS."""
-
-
-@frozen(order=True)
-class Server:
-    """A server of a zone."""
-
-    name: str
-    """Its own name, or the address where it is known by that alone."""
-    address: str
-    port: int = DNS_PORT
-
-    def __str__(self) -> str:
-        return self.name if self.name == self.address else f"{self.name} ({self.address})"
-
-
-@frozen
-class Held:
-    """Where the records of a name are."""
-
-    name: str
-    """Where its aliases lead."""
-    servers: tuple[Server, ...]
-    """Sorted; each address is one."""
-
-
-def server_at(text: str) -> Server | None:
-    """Return the server that an option of the form ``ADDRESS:PORT`` (IPv6 in brackets) names;
-    ``None`` for an empty one."""
-    if not text:
-        return None
-    address, _, port = text.rpartition(":")
-    address = address.strip("[]")
-    return Server(address, address, int(port))
 
 
 class Lookup:

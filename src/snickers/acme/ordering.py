@@ -10,18 +10,22 @@ runs it holds the site's lock.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from snickers.acme.challenges import Challenges, ProofFailed
-from snickers.acme.client import AuthorityFailed, Authorization, Client, Offered, Seen, request_for
+from snickers.acme.keys import request_for
 from snickers.acme.ledger import Ledger
 from snickers.acme.order import Act, Answer, Order, Status, Step, act
+from snickers.acme.said import AuthorityFailed, Authorization, Offered, Seen
 from snickers.acme.store import NotYet, Store
 from snickers.tls.credentials import Credentials, join, read_certificates, read_key
+
+if TYPE_CHECKING:
+    from snickers.acme.client import Client
 
 T = TypeVar("T")
 

@@ -24,8 +24,8 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from snickers.acme import reach
+from snickers.acme.asked import NoSuchName, Unanswered, server_at
 from snickers.acme.caa import Asked, Record, forbids, relevant
-from snickers.acme.lookup import Lookup, NoSuchName, Unanswered, server_at
 from snickers.acme.reach import ELSEWHERE, NOTHING, OTHER, OURS, Reached
 from snickers.disk import make_folder, replace
 
@@ -464,6 +464,9 @@ class BeforeOrders:
 
         *challenge*: as the site says it; the others as in `Preflight.look`.
         """
+        # In a thread, when it is asked first: it takes 3 MB that others shall not pay.
+        from snickers.acme.lookup import Lookup
+
         http_port, https_port = self._ports
         dns = Lookup(server_at(settings.acme_resolver))
         found = Preflight(

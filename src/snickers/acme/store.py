@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from attrs import asdict, evolve, field, frozen
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from snickers.acme.client import identity_of
+from snickers.acme.keys import identity_of
 from snickers.acme.order import Order, from_text, to_text
 from snickers.acme.plan import Held, Known, Memory
 from snickers.acme.renewal import Window

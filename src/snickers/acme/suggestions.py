@@ -17,9 +17,9 @@ from twisted.python.failure import Failure
 
 from snickers.acme import plan
 from snickers.acme.accounts import Accounts, Terms
-from snickers.acme.client import AuthorityFailed, Suggested
 from snickers.acme.plan import Memory
 from snickers.acme.renewal import ask_pause
+from snickers.acme.said import AuthorityFailed, Suggested
 from snickers.acme.standing import Standing
 from snickers.acme.store import Store, StoreFailed
 from snickers.config.values import Settings

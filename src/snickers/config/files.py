@@ -15,6 +15,14 @@ from attrs import frozen
 
 from snickers.config.wrong import Missing, Wrong
 
+NEAR = os.path.join("etc", "sites.ini")
+USUAL = "/etc/snickers/sites.ini"
+"""Where the configuration is when nobody says so: the first of the two that exists."""
+FROM_ENVIRONMENT = "SNICKERS_CONFIG"
+"""The variable that names the configuration where ``--config`` does not."""
+WHERE = f"${FROM_ENVIRONMENT}, {NEAR}, {USUAL}"
+NEITHER = f"there is neither {NEAR} here nor {USUAL}; give the configuration with --config FILE"
+
 MOST = 64 * 2**20
 """Bytes of one file: 5,000 sites take about one megabyte; more than this is not a text by hand."""
 
@@ -119,6 +127,17 @@ def _content(descriptor: int, mode: int, most: int) -> bytes:
 
 def _amount(size: int) -> str:
     return f"{size >> 20} megabytes" if size >= 1 << 20 else f"{size >> 10} kilobytes"
+
+
+def named(option: str) -> str:
+    """Return the configuration's path as *option* or the environment names it, ``""``: neither
+    does."""
+    return option or os.environ.get(FROM_ENVIRONMENT, "")
+
+
+def usual(given: str) -> str:
+    """Return the configuration's path: the one that was *given*, or the usual places'. Blocks."""
+    return given or (NEAR if os.path.exists(NEAR) else USUAL)
 
 
 def listed(root: str) -> list[str]:

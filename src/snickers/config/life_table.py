@@ -230,7 +230,9 @@ def _copies() -> Iterable[Option]:
         "last 3 daily 7 weekly 4",
         "Which copies of the site's own folder are kept when a new one has been made: the newest "
         "(`last`), and the newest of so many hours, days, weeks, months or years that have one "
-        "(`hourly daily weekly monthly yearly`, in UTC); `all`: every one.",
+        "(`hourly daily weekly monthly yearly`, in UTC); `all`: every one. Copies that were asked "
+        "for count as the others do and go as they go: write a larger `last` where several are "
+        "made in a row, or keep one elsewhere.",
         "last 5 daily 14 monthly 6",
         "life.keep_snapshots",
     )

@@ -22,7 +22,7 @@ from snickers.config.options import SCOPES
 from snickers.config.reading import Layer, nearest
 from snickers.config.settings import Whole, read_settings
 from snickers.config.site_reader import ReadText, Shared, SiteReader
-from snickers.config.values import Configuration, Fault, Process, Site, Where
+from snickers.config.values import NO_LINE, Configuration, Fault, Process, Site, Where
 from snickers.config.wrong import Missing, Wrong
 
 _SECTIONS = ("snickers", "defaults", "application NAME")
@@ -49,7 +49,9 @@ def load(path: str) -> Loaded:
     for file in files:
         _read_into(gathering, shelf, file)
     if folder and not files:
-        gathering.fault(path, "the folder has no *.ini file; add one, such as sites.ini")
+        gathering.fault(
+            path, "the folder has no *.ini file; add one, such as sites.ini", line=NO_LINE
+        )
     return Loaded(gathering.configuration(), shelf.stamp())
 
 
@@ -62,7 +64,7 @@ def _read_into(gathering: _Gathering, shelf: Shelf, file: str) -> None:
     try:
         text = shelf.read(file)
     except Wrong as wrong:
-        gathering.fault(file, str(wrong), damaged=True)
+        gathering.fault(file, str(wrong), damaged=True, line=NO_LINE)
         return
     section = gathering.take(text, file)
     if section is None or "include" not in section.options:
@@ -140,10 +142,10 @@ class _Gathering:
                     settings = section
         return settings
 
-    def fault(self, file: str, message: str, damaged: bool = False) -> None:
+    def fault(self, file: str, message: str, damaged: bool = False, line: int = 1) -> None:
         """Note that the file as a whole is at fault."""
         self._order.setdefault(file, len(self._order))
-        self.faults.append(Fault(Where(file, 1), "", "", message))
+        self.faults.append(Fault(Where(file, line), "", "", message))
         if damaged:
             self._damaged.append(file)
 
@@ -251,6 +253,12 @@ class _Sections:
 
 def _host(title: str) -> str:
     """Return the host name of a site's section; raises `Wrong` for a title that is no name."""
+    scheme, is_address, rest = title.partition("://")
+    if is_address:
+        host = rest.split("/")[0].split(":")[0]
+        raise Wrong(
+            f"a site's section is its host name alone: leave {scheme}:// out and write [{host}]"
+        )
     if title == "application":
         raise Wrong("an application needs a name: write [application lamp]")
     if "." not in title:

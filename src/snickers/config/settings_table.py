@@ -108,7 +108,8 @@ def settings_options() -> Iterable[Option]:
         formats.one_of("combined", "vhost", "json"),
         "combined",
         "How a line of the access log is written: as Apache and nginx do (`vhost`: with SITE:PORT "
-        "before it), or one JSON object.",
+        "before it; PORT is 443 for https and 80 for http, whatever port is listened on), or one "
+        "JSON object.",
         "json",
     )
     yield option(
@@ -187,7 +188,8 @@ def settings_options() -> Iterable[Option]:
         "1",
         "How many processes carry the traffic; `auto`: as many as there are processors. With `1` "
         "the one process does it itself; with more, it is one of them and in charge of the rest. "
-        "64 at the most.",
+        "64 at the most. Whoever is free takes a connection, so with little to do one of them has "
+        "most of it: that is as it should be.",
         "auto",
     )
     yield option(

@@ -85,7 +85,8 @@ def _every_site() -> Iterable[Option]:
         ANSWERING_TYPES,
         formats.PATH,
         "",
-        "A file of names and passwords, written by `htpasswd -B` (bcrypt): who may come in.",
+        "A file of names and passwords, written by `htpasswd -B` (bcrypt; of Debian's package "
+        "`apache2-utils`): who may come in.",
         "{host}.htpasswd",
         "site.basic_auth",
         empty="",

@@ -18,6 +18,8 @@ from types import MappingProxyType
 from attrs import field, frozen
 
 NEVER = math.inf
+NO_LINE = 0
+"""The line of what is said by no line: of a file that cannot be read."""
 
 
 @frozen(order=True)
@@ -28,7 +30,7 @@ class Where:
     line: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 @frozen

@@ -562,6 +562,8 @@ class Copies:
             await self._store(site, each, LEFT, lambda words: None)
 
     async def _prove(self, site: Site, id: str, progress: Progress) -> Copy:
+        # Before anything is copied back: a folder may be large.
+        await self._proof.ready(site)
         store, copy = await self._find(site, id)
         folder = swap.beside(os.path.realpath(site.data), swap.PROVING)
         await clear(self._reactor, folder)

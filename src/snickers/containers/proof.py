@@ -87,6 +87,13 @@ class Proof:
             except (EngineFailed, EngineAway) as problem:
                 raise CopyFailed(str(problem)) from None
 
+    async def ready(self, site: Site) -> None:
+        """Return when a server of *site* could be tried; fail with `CopyFailed` and why none
+        can."""
+        declared(site, "")
+        async with self._engine_for_now():
+            pass
+
     async def try_(self, site: Site, folder: str, progress: Callable[[str], None]) -> None:
         """Return when a server of *site* has passed its check on *folder*; fail with `CopyFailed`
         and why it has not."""

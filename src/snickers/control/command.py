@@ -21,7 +21,8 @@ from typing import Any, TextIO
 from attrs import asdict
 
 from snickers import __version__
-from snickers.config.values import Configuration, Fault, Settings
+from snickers.config.files import NEAR, NEITHER, USUAL, usual
+from snickers.config.values import Configuration, Fault, Settings, Site
 from snickers.control import last_deploy, show, show_teams
 from snickers.control.client import Client, ControlFailed, NotRunning
 from snickers.control.deploy import LOOK_EVERY, Deploy, DeployFailed, Wanted
@@ -33,13 +34,10 @@ from snickers.control.placing import NotPlaced, place
 from snickers.control.progress import IProgress, Line, Lines
 from snickers.control.team_folders import look
 from snickers.control.usage import parse
+from snickers.roots import Roots, warnings
 
 SOCKET = "control.sock"
 """The control socket's name in the state folder."""
-
-_NEAR = os.path.join("etc", "sites.ini")
-_USUAL = "/etc/snickers/sites.ini"
-"""Where the configuration is when nobody says so: the first of the two that exists."""
 
 _DONE = {
     "wake": "is awake",
@@ -84,7 +82,7 @@ class Command:
 
     *load* reads a configuration; *connect* makes a client of a socket's path, and *reach* one of
     the keeper's; *now* is seconds since the epoch and *elapsed* seconds since anything, *sleep*
-    lets some pass.
+    lets some pass. *roots* returns what is wrong with the folders of sites, by their names.
     """
 
     def __init__(
@@ -98,6 +96,7 @@ class Command:
         elapsed: Callable[[], float] = time.monotonic,
         reach: Callable[[str], KeeperClient] = KeeperClient,
         sleep: Callable[[float], None] = time.sleep,
+        roots: Callable[[Sequence[Site]], dict[str, str]] = lambda sites: Roots().look(sites),
     ) -> None:
         self._out = out
         self._err = err
@@ -108,6 +107,7 @@ class Command:
         self._elapsed = elapsed
         self._reach = reach
         self._sleep = sleep
+        self._roots = roots
         self._terminal = out.isatty() and environ.get("TERM") != "dumb"
         self._style = show.Style(colour=self._terminal and not environ.get("NO_COLOR"))
         self._options = argparse.Namespace()
@@ -175,6 +175,8 @@ class Command:
     def _check(self) -> int:
         configuration = self._configuration()
         faults = configuration.faults
+        sites = list(configuration.sites.values())
+        doubts = warnings(sites, self._roots(sites))
         if self._options.json:
             self._print_json(
                 {
@@ -182,32 +184,40 @@ class Command:
                     "sites": sorted(configuration.sites),
                     "broken": sorted(configuration.broken),
                     "faults": [_fault(fault) for fault in faults],
+                    "warnings": [_fault(doubt) for doubt in doubts],
                 }
             )
-        for fault in faults:
+        for fault in (*faults, *doubts):
             self._complain(str(fault))
         if faults:
             return 1
         if not self._options.json:
-            sites = show.counted(len(configuration.sites), "site")
-            self._print(f"{self._config}: {sites}, no faults")
+            count = show.counted(len(sites), "site")
+            more = f", {show.counted(len(doubts), 'warning')}" if doubts else ""
+            self._print(f"{self._config}: {count}, no faults{more}")
         return 0
 
     def _difference(self, answer: dict[str, Any], done: bool) -> int:
+        faults = answer.get("faults") or []
         if self._options.json:
             self._print_json(answer)
         else:
             self._print(*show.difference(answer, done, self._style))
-        faults = answer.get("faults") or []
-        for fault in faults:
+        for fault in (*faults, *(answer.get("warnings") or ())):
             for line in show.fault(fault):
                 self._complain(line)
         if not faults:
             return 0
-        what = ", ".join(answer.get("broken") or ())
         stays, answers = ("stays", "answers") if done else ("would stay", "answer")
+        count = show.counted(len(faults), "fault")
+        if answer.get("held"):
+            raise Failed(
+                f"{count}; with one in [snickers], or in what all sites depend on, everything "
+                f"{stays} as it was"
+            )
+        what = ", ".join(answer.get("broken") or ())
         raise Failed(
-            f"{show.counted(len(faults), 'fault')}; what is at fault{f' ({what})' if what else ''} "
+            f"{count}; what is at fault{f' ({what})' if what else ''} "
             f"{stays} on its last good version, or without one {answers} 503"
         )
 
@@ -429,9 +439,7 @@ class Command:
     @property
     def _config(self) -> str:
         """The configuration's path: what was given, or the usual places."""
-        if self._given:
-            return self._given
-        return _NEAR if os.path.exists(_NEAR) else _USUAL
+        return usual(self._given)
 
     @property
     def _to_start(self) -> str:
@@ -445,9 +453,9 @@ class Command:
         """Words on which configuration was read, where another one may have been meant."""
         if self._given or self._options.socket:
             return ""
-        if not (os.path.exists(_NEAR) and os.path.exists(_USUAL)):
+        if not (os.path.exists(NEAR) and os.path.exists(USUAL)):
             return ""
-        return f" ({_NEAR} of this folder was read; for {_USUAL}: --config {_USUAL})"
+        return f" ({NEAR} of this folder was read; for {USUAL}: --config {USUAL})"
 
     def _configuration(self) -> Configuration:
         try:
@@ -458,10 +466,7 @@ class Command:
                 "give another one with --config FILE"
             ) from problem
         if configuration.settings is None and not self._given and not os.path.exists(self._config):
-            raise Failed(
-                f"there is neither {_NEAR} here nor {_USUAL}; give the configuration with "
-                "--config FILE"
-            )
+            raise Failed(NEITHER)
         return configuration
 
     def _client(self) -> Client:

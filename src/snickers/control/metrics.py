@@ -27,10 +27,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import ILoggingContext
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import NoResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import implementer
 
 from snickers.interfaces.front_door import IFrontDoor, Metrics
 from snickers.interfaces.traffic import BOUNDS, Traffic
@@ -248,11 +250,16 @@ class _Bodiless(Request):
         """Nothing: it is of no use."""
 
 
+@implementer(ILoggingContext)
 class _Quiet(Site):
     """Keeps no log of who looks."""
 
     noisy = False
     requestFactory = _Bodiless
+
+    def logPrefix(self) -> str:
+        """Return what the log says is starting."""
+        return "metrics"
 
     def startFactory(self) -> None:
         """Nothing: Twisted's own ticks every second for the dates of an access log."""
@@ -282,9 +289,10 @@ class MetricsService(Service):
     def startService(self) -> None:
         for sock in self._bind():
             with sock:
-                self._ports.append(
-                    self._reactor.adoptStreamPort(sock.fileno(), sock.family, self._site)
-                )
+                port = self._reactor.adoptStreamPort(sock.fileno(), sock.family, self._site)
+            # That it closes at an end, or when a team stands by, is no news.
+            port._logConnectionLostMsg = lambda: None
+            self._ports.append(port)
         super().startService()
 
     def stopService(self) -> Deferred[Any]:

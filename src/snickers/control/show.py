@@ -192,7 +192,7 @@ def status(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
     lines = [_about(answer, now), ""]
     sites = _entries(answer, "sites")
     if sites:
-        heads = ("SITE", "STATE", "CONTAINER", "SINCE", "REQUESTS", "CONNECTIONS", "CERTIFICATE")
+        heads = ("SITE", "STATE", "RUNS AS", "SINCE", "REQUESTS", "CONNECTIONS", "CERTIFICATE")
         rows = [[style.paint(head, "dim") for head in (*heads, "DETAIL")]]
         rows += [_site_row(site, now, style) for site in sites]
         lines += table(rows, right=frozenset({3, 4, 5, 6}))
@@ -322,6 +322,8 @@ def site(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
         found = answer.get(key)
         if found is None or found in ("", []):
             continue
+        if key == "declared_image" and answer.get("pinned"):
+            label = "in the file"
         match key:
             case "state":
                 text = _painted_state(found, style)
@@ -462,7 +464,14 @@ def difference(answer: Answer, done: bool, style: Style = PLAIN) -> list[str]:
     if settings:
         lines.append(style.paint("~ [snickers]", "yellow"))
         lines += [f"    {_setting(entry)}" for entry in settings]
+    if not lines and answer.get("faults"):
+        # What is wrong is what there is to say.
+        return []
     if not lines:
+        before = answer.get("before") if done else None
+        if isinstance(before, Mapping):
+            head = f"what differs was applied {span(before.get('seconds'))} ago:"
+            return [head, *difference({**before, "faults": (), "before": None}, done, style)]
         return [_NOTHING if done else "nothing would change"]
     return [*lines, "", _summary(entries, closes, done)]
 

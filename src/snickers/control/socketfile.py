@@ -48,6 +48,13 @@ class OwnersPort(unix.Port):
         self._place = path
         self._file = _identity(path)
 
+    def _getLogPrefix(self, applicationObject: object) -> str:
+        # What the log says is starting; else it is the name of a class.
+        return "socket"
+
+    def _logConnectionLostMsg(self) -> None:
+        """Nothing: that a socket closes at an end, or when a team stands by, is no news."""
+
     def connectionLost(self, reason: Failure) -> None:
         # Twisted's own removes the path, whoever's it is by now, and fails if it has gone.
         if self._file is not None and _identity(self._place) == self._file:

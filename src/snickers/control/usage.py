@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from collections.abc import Sequence
 
 from snickers import __version__
@@ -70,7 +71,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     A verb of `LATER` keeps its words, unread, in ``rest``.
     """
-    options = _top().parse_args(argv)
+    top = _top()
+    options = top.parse_args(argv)
+    if options.verb is None:
+        # Who asks for nothing wants to know what there is.
+        top.print_help(sys.stderr)
+        top.exit(2)
     if options.verb in VERBS:
         parser = _of_verb(options.verb)
         parser.parse_args(options.rest, options)
@@ -115,7 +121,8 @@ def _top() -> argparse.ArgumentParser:
     lines = [f"  {_SHAPES.get(verb, verb):{width}}  {does}" for verb, does in VERBS.items()]
     parser = argparse.ArgumentParser(
         prog="snickers",
-        usage="snickers [--config FILE] [--json] VERB ...",
+        usage="snickers [--config FILE] [--socket PATH] [--json] VERB ...\n"
+        "       snickers --version",
         description="Looks at a running Snickers and steers it.",
         epilog="verbs:\n"
         + "\n".join(lines)
@@ -126,7 +133,7 @@ def _top() -> argparse.ArgumentParser:
     )
     _add_common(parser, None)
     parser.add_argument("--version", action="version", version=f"snickers {__version__}")
-    parser.add_argument("verb", metavar="VERB", type=_verb, help="what to do, see below")
+    parser.add_argument("verb", metavar="VERB", nargs="?", type=_verb, help="what to do, see below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help=argparse.SUPPRESS)
     return parser
 

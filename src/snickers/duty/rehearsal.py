@@ -70,6 +70,7 @@ class Rehearsal:
     :param doubles: makes the ports to try.
     :param workers: fires when all workers have loaded what they need.
     :param engine: makes the engine that has to be reached, ``None`` where there is none to reach.
+    :param unreadable: blocks; says what could not be imported later, ``""`` where all could.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Rehearsal:
         doubles: Callable[[], Doubles],
         workers: Callable[[], Deferred[Any]],
         engine: Callable[[], IEngine | None],
+        unreadable: Callable[[], str] = lambda: "",
     ) -> None:
         self._clock = clock
         self._in_thread = in_thread
@@ -93,6 +95,7 @@ class Rehearsal:
         self._doubles = doubles
         self._workers = workers
         self._engine = engine
+        self._unreadable = unreadable
         self._step = ""
         self._loaded: str = ""
         """The name of a certificate that could be loaded."""
@@ -113,6 +116,10 @@ class Rehearsal:
         until = self._clock.seconds() + PORTS_WITHIN
         for kind, sock, port in self._doubles():
             await self._try_port(kind, sock, port, until)
+        self._step = "what it imports later"
+        looking: Deferred[str] = self._in_thread(self._unreadable)
+        if words := await looking:
+            raise Unproven(words)
         self._step = "its workers"
         workers = self._workers()
         workers.addTimeout(WORKERS_WITHIN, self._clock)

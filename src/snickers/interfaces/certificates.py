@@ -105,10 +105,10 @@ class ICertifying(Interface):
     """What a person may ask of sites' certificates. Answers are JSON-able."""
 
     def report() -> list[dict[str, Any]]:
-        """Return for each site whose TLS is opened here ``site``, ``names`` (its own), ``wanted``
-        (the source that the configuration names), and as `ICertificates.states` and
-        `IRenewer.states` have it: ``source`` (empty: nobody has asked for it yet), ``issuer``,
-        ``not_after``, ``days`` (left), ``step``, ``next``, ``fault``, ``challenge``,
+        """Return for each site, also where its TLS is not opened here, ``site``, ``names`` (its
+        own), ``wanted`` (the source that the configuration names), and as `ICertificates.states`
+        and `IRenewer.states` have it: ``source`` (empty: nobody has asked for it yet),
+        ``issuer``, ``not_after``, ``days`` (left), ``step``, ``next``, ``fault``, ``challenge``,
         ``authority``."""
 
     def renew(site: str, progress: Callable[[str], None]) -> Deferred[None]:

@@ -43,7 +43,10 @@ class IFrontDoor(Interface):
     def plan() -> Deferred[dict[str, Any]]:
         """Fire with what a reload would do: ``{"added": [{"site", "kind"}], "changed": [{"site",
         "options": {name: [old, new]}, "closes": n}], "removed": [{"site", "closes": n}],
-        "settings": [names that need a restart or apply at once], "faults": [...]}``."""
+        "settings": [names that need a restart or apply at once], "faults": [...], "held": a fault
+        is of ``[snickers]`` or of all, so that everything stays as it was}``."""
 
     def reload() -> Deferred[dict[str, Any]]:
-        """Reload now; fires with the same form as `plan`, of what was done."""
+        """Reload now; fires with the same form as `plan`, of what was done. Where there is any,
+        ``"warnings"`` is what is no fault and may not work, and, where nothing was to be done,
+        ``"before"`` what was applied a moment ago without being asked, with its ``"seconds"``."""

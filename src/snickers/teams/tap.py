@@ -17,16 +17,16 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
-from twisted.logger import LoggingFile
 from twisted.python import usage
 
-from snickers import __version__
+from snickers import __version__, ending
 from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
+from snickers.config.files import NEITHER, WHERE, named, usual
 from snickers.listening import handed_over
 from snickers.teams.configured import Configured, Misconfigured, read
 from snickers.teams.processes import FIRST
@@ -48,7 +48,7 @@ class Options(usage.Options):
     optParameters = [
         ["blue", "b", None, "The folder of the team blue."],
         ["red", "r", None, "The folder of the team red."],
-        ["config", "c", "etc/sites.ini", "The teams' configuration."],
+        ["config", "c", "", f"The teams' configuration; default: {WHERE}."],
         ["team-user", None, "", "The user that the teams become, if the keeper is root."],
         ["team-group", None, "", "The group that the teams become; default: the user's."],
     ]
@@ -63,19 +63,6 @@ class Options(usage.Options):
             raise usage.UsageError("--blue and --red are the same folder; each team needs its own")
 
 
-def _fail(*lines: str) -> NoReturn:
-    """End the start: one line for each fault, no traceback."""
-    outputs = [sys.stderr]
-    if isinstance(sys.stderr, LoggingFile) and sys.__stderr__ is not None:
-        # Once twistd logs, what is printed is in the log; a person looks at the terminal.
-        outputs.append(sys.__stderr__)
-    for output in outputs:
-        for line in lines:
-            print(line, file=output)
-        output.flush()
-    raise SystemExit(1)
-
-
 def _user(name: str, group: str) -> tuple[int, int] | None:
     """Return whom the teams' own files belong to; ``None``: who runs the keeper."""
     if not name:
@@ -83,11 +70,11 @@ def _user(name: str, group: str) -> tuple[int, int] | None:
     try:
         found = pwd.getpwnam(name)
     except KeyError:
-        _fail(f"--team-user {name}: there is no such user")
+        ending.fail(f"--team-user {name}: there is no such user")
     try:
         return found.pw_uid, grp.getgrnam(group).gr_gid if group else found.pw_gid
     except KeyError:
-        _fail(f"--team-group {group}: there is no such group")
+        ending.fail(f"--team-group {group}: there is no such group")
 
 
 def team_arguments(config: str, user: str, group: str) -> list[str]:
@@ -156,7 +143,10 @@ def makeService(options: Options) -> KeeperService:
     """
     from twisted.internet import reactor
 
-    path = os.path.abspath(options["config"])
+    given = named(options["config"])
+    path = os.path.abspath(usual(given))
+    if not given and not os.path.exists(path):
+        ending.fail(f"snickers: {NEITHER}")
     configured = _configured(path)
     user, group = options["team-user"], options["team-group"]
     owner = _user(user, group)
@@ -198,7 +188,7 @@ def makeService(options: Options) -> KeeperService:
         OwnThreads(reactor, 1, "keeper"),  # type: ignore[arg-type]
         lambda fronts: replace(fronts, pidfile),
         sound_now,
-        lambda line: _fail(f"{path}: {line}"),
+        lambda line: ending.fail(f"{path}: {line}", logged=not ending.log_shown(options.parent)),
         {"keeper_version": __version__, "keeper_pid": os.getpid(), "config": path},
     )
 
@@ -207,4 +197,4 @@ def _configured(path: str) -> Configured:
     try:
         return read(path)
     except Misconfigured as problem:
-        _fail(*problem.lines)
+        ending.fail(*problem.lines)

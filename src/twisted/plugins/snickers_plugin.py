@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 snickers = ServiceMaker(  # type: ignore[no-untyped-call]
     "Snickers",
-    "snickers.tap",
+    "snickers.starting",
     "Many https sites on one address, each person's server in a container of its own.",
     "snickers",
 )
