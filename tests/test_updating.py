@@ -391,6 +391,15 @@ class UpdateTests(SynchronousTestCase):
             life.hear(e.Reverted, oldest)
             self.assertEqual((life.state.good, life.state.before), (oldest, None))
 
+    def test_rolled_back_to_what_is_declared(self) -> None:
+        """What is declared and has failed once may be what a person goes back to: it stays."""
+        life = Dialogue(LIFE, good=SERVER, before=NEW, declared="new", refused="new")
+        life.hear(e.RollbackAsked)
+        life.hear(e.Stopped)
+        life.hear(e.Reverted, NEW)
+        self.assertEqual(life.hear(e.HealthPassed), (e.SayWoken(),))
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("new", ""))
+
     def test_rolled_back_to_nothing(self) -> None:
         """Where the server before has gone, the one that was stopped for it serves again, and
         nobody has waited in vain; the person is told why."""

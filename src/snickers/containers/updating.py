@@ -121,7 +121,8 @@ def wait(s: State, event: e.Arrived, now: float) -> Step:
 def reverted(s: State, event: e.Reverted, now: float) -> Step:
     instance = event.instance
     words = f"{s.detail} The server before serves again.".lstrip()
-    if s.refused:
+    if s.refused or instance.fingerprint == s.declared:
+        # (What is declared may be what failed once, and is what a person has gone back to.)
         s = evolve(s, fingerprint=instance.fingerprint)
     verdict = s.detail
     told: tuple[e.Command, ...] = (e.Warn(words, "update"),) if verdict else (e.Tell(words),)
