@@ -12,6 +12,8 @@ from snickers.bounds import (
     SET,
     SOCKETS,
     objection,
+    outer,
+    own_folder,
     plain,
     reaches,
     steers,
@@ -67,6 +69,30 @@ class PathTests(SynchronousTestCase):
             ("proc", False),
         ):
             self.assertEqual(objection(source, read_only, OURS), "", source)
+
+    def test_own_folder(self) -> None:
+        """What is in the folder of a site, this one or another beside it, is told from what is
+        elsewhere."""
+        for path, folder in (
+            ("/data/a", "/data/a"),
+            ("/data/a/x/y", "/data/a"),
+            ("/data/a/../b/x", "/data/b"),
+            ("/data", ""),
+            ("/srv/x", ""),
+            ("/database/x", ""),
+        ):
+            self.assertEqual(own_folder(path, "/data/a"), folder, path)
+        self.assertEqual(own_folder("/b/x", "/a"), "")
+        self.assertEqual(own_folder("/a/x", "/a"), "/a")
+        self.assertEqual(own_folder("/x", ""), "")
+
+    def test_outer(self) -> None:
+        """What is in a folder that is written to is found, however deep; that one itself is not
+        in it."""
+        self.assertEqual(outer("/a/b/../b/c", {"/a"}), "/a")
+        self.assertEqual(outer("/a/", {"/a"}), "")
+        self.assertEqual(outer("/ab", {"/a"}), "")
+        self.assertEqual(outer("/ab", {"/"}), "/")
 
     def test_within(self) -> None:
         """A folder is within itself, and what is beneath it; not what only begins alike."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 SOCKETS = (
     "/var/run/docker.sock",
@@ -72,6 +72,41 @@ def plain(path: str) -> str:
 def within(path: str, folder: str) -> bool:
     """Say whether *path* is *folder* or in it, as they are written."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def own_folder(path: str, data: str) -> str:
+    """Return the folder of a site's own that *path* is in, as they are written; empty: in none.
+
+    :param data: the folder of one site, beside which those of the others are.
+    """
+    path, data = plain(path), plain(data)
+    if data == "/":
+        return ""
+    if within(path, data):
+        return data
+    all_sites = posixpath.dirname(data)
+    if all_sites == "/" or path == all_sites or not within(path, all_sites):
+        return ""
+    return posixpath.join(all_sites, path[len(all_sites) + 1 :].partition("/")[0])
+
+
+def outer(path: str, written: Collection[str]) -> str:
+    """Return which of the folders *written*, given away to be written to, *path* is in and is not
+    itself; empty: in none."""
+    folder = plain(path)
+    while folder != "/":
+        folder = posixpath.dirname(folder)
+        if folder in written:
+            return folder
+    return ""
+
+
+def nested(path: str, folder: str) -> str:
+    """Return why nobody is given *path* who can write to *folder*, which it is in."""
+    return (
+        f"{path} is in {folder}, which is given away to be written to: a link in its place could "
+        "lead anywhere; give folders beside each other, or the outer one to be read only (:ro)"
+    )
 
 
 def reaches(source: str, sockets: Iterable[str]) -> bool:

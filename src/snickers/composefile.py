@@ -420,17 +420,8 @@ def _nested(document: Mapping[str, Any], folder: str) -> Iterator[Objection]:
     given = list(binds(document, folder))
     written = {path for _, path, read_only in given if not read_only}
     for where, path, _ in given:
-        outer = path
-        while outer != "/":
-            outer = posixpath.dirname(outer)
-            if outer in written:
-                yield Objection(
-                    where,
-                    f"{path} is in {outer}, which is given away to be written "
-                    "to: a link in its place could lead anywhere; give folders beside each other, "
-                    "or the outer one to be read only (:ro)",
-                )
-                break
+        if folder_around := bounds.outer(path, written):
+            yield Objection(where, bounds.nested(path, folder_around))
 
 
 def _declared(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -12,7 +12,6 @@ decide what may be given away.
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +20,6 @@ from typing import Any
 from attrs import evolve, field, frozen
 from twisted.logger import Logger
 
-from snickers import bounds
 from snickers.config.values import Container
 from snickers.containers import composition as c
 from snickers.containers import recipe
@@ -620,7 +618,7 @@ class Composed(Dockerd):
         return None
 
     def _guard(self, file: bytes) -> None:
-        """Fail where a folder of the site's own has become a link that leads out of it, and where
+        """Fail where a folder of a site's own has become a link that leads out of it, and where
         any leads to what nobody is given."""
         from snickers import composefile
 
@@ -628,14 +626,8 @@ class Composed(Dockerd):
             return
         document, _ = composefile.filled(c.document(file), {})
         folder = c.folder_of(document)
-        own = os.path.realpath(folder)
         for _, path, read_only in composefile.binds(document, folder):
-            real = os.path.realpath(path)
-            if bounds.within(path, folder) and not bounds.within(real, own):
-                raise EngineFailed(
-                    f"{path} leads out of the site's own folder, to {real}: put a folder there."
-                )
-            self._look_behind(path, read_only)
+            self._look_behind(path, read_only, folder)
 
 
 def _as_one(project: str, parts: Sequence[_Part]) -> Seen:
