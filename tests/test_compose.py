@@ -21,8 +21,10 @@ from snickers.config.values import Container, Lifecycle
 from snickers.containers import compose, composetool, composition, recipe, subnets
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import EngineFailed
+from snickers.containers.errand import Errand
 from snickers.interfaces.engine import Address, Declared, Exit, Instance
 from tests import docker_setup
+from tests.docker_fake import FakeApi, FakeDocker
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 from tests.test_process import ask, inside
 
@@ -488,6 +490,26 @@ class SeveralTests(TestCase):
         await self.fixture.wait(got.until(b"three\n"))
         await self.fixture.wait(self.engine.stop(self.site, 1))
         await self.fixture.wait(following)
+
+
+class FreshTests(SynchronousTestCase):
+    """Images that are looked for anew, with a Docker in memory."""
+
+    def test_made_here(self) -> None:
+        """No registry is asked for one that was built here: it could have a stranger's of that
+        name. Those that came from one are."""
+        docker = FakeDocker()
+        docker.images["pulled:1"] = {"Id": "sha256:1", "RepoDigests": ["pulled@sha256:a"]}
+        docker.registry = {"lamp:7": "sha256:strange", "pulled:1": "sha256:2"}
+        engine = compose.Composed(
+            FakeApi(docker), "me", "10.213.0.0/16", composetool.Tool("unix:///nowhere", {})
+        )
+        resolved = {"services": {"web": {"image": "lamp:7"}, "db": {"image": "pulled:1"}}}
+        kind = Container(services="/srv/compose.yaml", service="web")
+        found = engine._images(kind, resolved, True, Errand())
+        self.assertEqual(
+            {name: image.id for name, image in found.items()}, {"web": "sha256:7", "db": "sha256:2"}
+        )
 
 
 class Slow:

@@ -597,7 +597,7 @@ class Composed(Dockerd):
             name = str(said["image"])
             if name not in looked:
                 alone = evolve(kind, image=name)
-                if fresh and kind.pull != "never":
+                if fresh and kind.pull != "never" and not self.images.made_here(alone):
                     self.images.pull(alone, errand)
                 image = self.images.meant(alone, "", errand)
                 looked[name] = c.Image(image.id, image.digest, image.entrypoint)
