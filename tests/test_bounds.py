@@ -59,12 +59,15 @@ class PathTests(SynchronousTestCase):
             ("/sys/fs/cgroup", False, "steers the kernel"),
             ("/dev", False, "devices"),
             ("/dev/pts/", True, "devices"),
+            ("/dev/pts/3", False, "devices"),
+            ("/dev//console", False, "devices"),
         ):
             self.assertIn(words, objection(source, read_only, OURS), source)
         for source, read_only in (
             ("/sys/fs/cgroup", True),
             ("/process", False),
             ("/dev/shm", False),
+            ("/dev/ptsx", False),
             ("/srv/x", True),
             ("proc", False),
         ):

@@ -21,9 +21,9 @@ SOCKETS = (
 
 ROOT = "whoever has that is root on this host, and reaches every other site"
 
-TERMINALS = ("/dev", "/dev/pts")
-"""Folders of devices that a container could use without being given them: other people's
-terminals."""
+TERMINALS = ("/dev/pts", "/dev/console")
+"""Devices that a container could use without being given them: other people's terminals, all of
+them or one."""
 
 # fmt: off
 CAPABILITIES = frozenset((
@@ -134,6 +134,6 @@ def objection(source: str, read_only: bool, sockets: Iterable[str]) -> str:
         return f"{source} is a door to all processes of this host and their files: {ROOT}"
     if (path == "/sys" or path.startswith("/sys/")) and not read_only:
         return f"{source} steers the kernel of this host: {ROOT}"
-    if path in TERMINALS:
+    if path == "/dev" or any(within(path, each) for each in TERMINALS):
         return f"{source} holds devices of this host: {ROOT}"
     return ""
