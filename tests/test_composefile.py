@@ -306,6 +306,23 @@ class ObjectionTests(SynchronousTestCase):
         for fine in ("'.:/all:ro'", "'./www:/www'", "'./db:/same'", "'/data/a.example/d:/d'"):
             self.assertEqual(faults(text % fine), [])
 
+    def test_led_out(self) -> None:
+        """A relative path stays in the site's own folder, wherever it is said; a whole one is meant
+        as it is."""
+        for source in ("..", "../bob.example", "./a/../../b", "./a/${UP:-..}/../b"):
+            (fault,) = said(f"volumes: ['{source}:/x']")
+            self.assertIn("line 4: services.web.volumes: ", fault)
+            self.assertIn("leads out of the site's own folder", fault)
+        for source in ("${N:-${M:-..}}/b", "./${N:-${M:-..}}"):
+            (fault,) = said(f"volumes: ['{source}:/x']")
+            self.assertIn("where a variable within another one's default leads", fault)
+        (fault,) = said("volumes: [{type: bind, source: ../b, target: /x}]")
+        self.assertIn("../b leads out of the site's own folder", fault)
+        (fault,) = said("command: x", "secrets: {s: {file: ../s}}")
+        self.assertIn("line 5: secrets.s.file: ../s leads out", fault)
+        for fine in (".:/x", "./a/../b:/x", "/srv/x:/x", "${SNICKERS_DATA}/x:/x", "named:/x"):
+            self.assertEqual(said(f"volumes: ['{fine}']"), [], fine)
+
 
 class PartsTests(SynchronousTestCase):
     """What the parts of it do."""

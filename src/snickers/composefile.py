@@ -416,6 +416,32 @@ def binds(document: Mapping[str, Any], folder: str) -> Iterator[tuple[Path, str,
         yield where, bounds.plain(posixpath.join(folder, source)), False
 
 
+def _led_out(document: Mapping[str, Any], folder: str) -> Iterator[Objection]:
+    """Yield the relative paths that lead out of *folder*: what is given of the rest of the host is
+    written as a whole path, and so meant."""
+    said = [
+        (("services", str(name), "volumes"), mount.source)
+        for name, service in document["services"].items()
+        for mount in mounts(service)
+        if mount.kind == "bind" or mount.source.startswith("${")
+    ]
+    for where, source in [*said, *_declared(document)]:
+        if source[:1] in ("/", "~"):
+            continue
+        if "${" in source:
+            yield Objection(
+                where,
+                f"{source}...: where a variable within another one's default leads is not known "
+                "here; write one of the two",
+            )
+        elif not bounds.within(bounds.plain(posixpath.join(folder, source)), bounds.plain(folder)):
+            yield Objection(
+                where,
+                f"{source} leads out of the site's own folder; write a path within it, or, where "
+                "that is meant, the whole path, which begins with /",
+            )
+
+
 def _nested(document: Mapping[str, Any], folder: str) -> Iterator[Objection]:
     given = list(binds(document, folder))
     written = {path for _, path, read_only in given if not read_only}
@@ -487,6 +513,7 @@ def objections(
     for path, source, read_only in binds(document, folder):
         if words := bounds.objection(source, read_only, sockets):
             yield Objection(path, f"{words}; remove it")
+    yield from _led_out(document, folder)
     yield from _nested(document, folder)
     yield from _volumes(document)
     for group, name, said in _top(document, "networks"):
