@@ -11,6 +11,7 @@ from snickers.bounds import (
     KEPT,
     SET,
     SOCKETS,
+    connects,
     objection,
     outer,
     own_folder,
@@ -134,3 +135,14 @@ class VariableTests(SynchronousTestCase):
             self.assertTrue(steers(name), name)
         for name in ("TITLE", "DB_HOME", "PATHS", "SNICKERS_DATA", "HOMEPAGE"):
             self.assertFalse(steers(name), name)
+
+    def test_connects(self) -> None:
+        """Those by which a program finds Docker, trusts it, or writes files, in whichever case;
+        they are no fault, since containers need them."""
+        for name in ("HTTP_PROXY", "https_proxy", "No_Proxy", "OTEL_TRACES_EXPORTER", "TMPDIR"):
+            self.assertTrue(connects(name), name)
+            self.assertFalse(steers(name), name)
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HOSTALIASES", "all_proxy"):
+            self.assertTrue(connects(name), name)
+        for name in ("TITLE", "MY_HTTP_PROXY", "HTTP_PROXY_USER", "HOTEL_NAME"):
+            self.assertFalse(connects(name), name)

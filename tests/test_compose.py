@@ -251,6 +251,19 @@ class SeveralTests(TestCase):
         mine = {"label": f"{recipe.OWNER}={self.fixture.owner}"}
         self.assertEqual(docker_setup.client().networks(filters=mine), [])
 
+    async def test_proxies(self) -> None:
+        """Variables that would send the tool itself elsewhere get to the containers, in whichever
+        way the file hands them on."""
+        text = FILE.replace("[SITE]", "[SITE, HTTP_PROXY, 'OTHER=$no_proxy-${{TMPDIR:-none}}']")
+        declared = self.declared(text)
+        more = {"HTTP_PROXY": "http://127.0.0.1:1/$x", "no_proxy": "a$b", "TMPDIR": "/none"}
+        environment = tuple({**dict(declared.kind.environment), **more}.items())
+        await self.start(evolve(declared, kind=evolve(declared.kind, environment=environment)))
+        found = self.containers()["web"]["Config"]["Env"]
+        self.assertIn("HTTP_PROXY=http://127.0.0.1:1/$x", found)
+        self.assertIn("OTHER=a$b-/none", found)
+        self.assertFalse([each for each in found if "ASIDE" in each])
+
     async def test_part_ends(self) -> None:
         """When one of them ends the site has ended, that one is named, and the others end, too;
         the next start is one of all."""

@@ -340,6 +340,30 @@ class PartsTests(SynchronousTestCase):
         ):
             self.assertEqual(filled({"x": [text]}, variables), ({"x": [value]}, lacking))
 
+    def test_aside(self) -> None:
+        """Variables are renamed wherever they are used, and nothing else is."""
+        text = "$A ${A} ${A:-x} $$A $$$A $AB ${AB} A: $B $"
+        self.assertEqual(
+            composefile.aside(text, ["A"]),
+            "$SNICKERS_ASIDE_A ${SNICKERS_ASIDE_A} ${SNICKERS_ASIDE_A:-x} $$A $$$SNICKERS_ASIDE_A "
+            "$AB ${AB} A: $B $",
+        )
+        self.assertEqual(composefile.aside(text, []), text)
+
+    def test_handed_on(self) -> None:
+        """Who gets a variable by its name gets its value, in either form; who has said another one,
+        or gets none, is left alone."""
+        values = {"A": "1$", "C": "3"}
+        for environment, expected in (
+            ({"A": None, "B": None, "C": "x"}, {"A": "1$$", "B": None, "C": "x"}),
+            (["A", "B", "C=x=y"], {"A": "1$$", "B": None, "C": "x=y"}),
+            (["C=x"], ["C=x"]),
+            (None, None),
+        ):
+            resolved = {"services": {"a": {"environment": environment}}, "x": 1}
+            found = composefile.handed_on(resolved, values)
+            self.assertEqual(found, {"services": {"a": {"environment": expected}}, "x": 1})
+
     @given(st.text())
     def test_any(self, text: str) -> None:
         """Whatever a file says, it is read or refused in words."""

@@ -45,6 +45,14 @@ SET = ("LC_ALL",)
 STEERING = ("LD_", "DOCKER_", "COMPOSE_", "PYTHON", "OPENSSL_", "GCONV_", "GLIBC_", "GODEBUG")
 """What variables begin with that say how the tool itself runs."""
 
+CONNECTING = frozenset((
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "HOSTALIASES", "LOCALDOMAIN",
+    "RES_OPTIONS", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE", "TMPDIR", "TMP", "TEMP",
+))  # fmt: skip
+"""Variables, in whichever case, that containers need as well, and that say to the compose tool how
+Docker is reached, whom it trusts there, and where it writes to."""
+
 
 def unknown_capability(name: str) -> str:
     """Return what is wrong with *name*, in capitals and without ``CAP_``, as that of a capability;
@@ -61,6 +69,11 @@ def unknown_capability(name: str) -> str:
 def steers(variable: str) -> bool:
     """Say whether the compose tool has *variable* for itself, whatever a site says of it."""
     return variable in KEPT or variable in SET or variable.startswith(STEERING)
+
+
+def connects(variable: str) -> bool:
+    """Say whether *variable* is for containers alone: the tool that makes them must not have it."""
+    return variable.upper() in CONNECTING or variable.upper().startswith("OTEL_")
 
 
 def plain(path: str) -> str:

@@ -22,6 +22,10 @@ SITE = "SNICKERS_SITE"
 DATA = "SNICKERS_DATA"
 """Variables that every file may use: the site's name, and its own folder."""
 
+ASIDE = "SNICKERS_ASIDE_"
+"""What is put before the names of variables that containers get and the compose tool itself must
+not have, see `snickers.bounds.connects`: so it can fill them in, and takes none for its own."""
+
 Path = tuple[str, ...]
 """The keys that lead to something in a file."""
 
@@ -345,6 +349,36 @@ def filled(document: Any, variables: Mapping[str, str]) -> tuple[Any, Sequence[s
         return said
 
     return fill(document), list(lacking)
+
+
+def aside(text: str, names: Iterable[str]) -> str:
+    """Return *text*, of a file, where the variables *names* are called otherwise, see `ASIDE`."""
+    words = "|".join(map(re.escape, names))
+    if not words:
+        return text
+
+    def renamed(match: re.Match[str]) -> str:
+        return match[0] if match[2] is None else f"${match[1]}{ASIDE}{match[2]}"
+
+    return re.sub(rf"\$(?:\$|(\{{?)({words})(?!\w))", renamed, text, flags=re.ASCII)
+
+
+def handed_on(resolved: Mapping[str, Any], values: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return *resolved*, as the tool has understood it, where each service that gets one of the
+    variables of *values* by its name has its value."""
+    services = {}
+    for name, service in resolved["services"].items():
+        environment = service.get("environment")
+        passed = [key for key in _passed_on(environment) if key in values]
+        if passed:
+            if isinstance(environment, list):
+                pairs = (str(each).partition("=") for each in environment)
+                environment = {key: value if equals else None for key, equals, value in pairs}
+            # To the tool, which reads it once more, a single $ would begin a variable.
+            own = {key: values[key].replace("$", "$$") for key in passed}
+            service = {**service, "environment": {**environment, **own}}
+        services[name] = service
+    return {**resolved, "services": services}
 
 
 def _list(said: object) -> list[Any]:

@@ -20,6 +20,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 from twisted.logger import Logger
 
+from snickers import bounds
 from snickers.config.values import Container
 from snickers.containers import composition as c
 from snickers.containers import recipe
@@ -552,22 +553,27 @@ class Composed(Dockerd):
 
         kind = declared.kind
         assert isinstance(kind, Container)
+        variables = c.variables(declared)
+        held = {name: value for name, value in variables.items() if bounds.connects(name)}
+        given = {
+            f"{composefile.ASIDE}{name}" if name in held else name: value
+            for name, value in variables.items()
+        }
         asked, where = c.asking(declared.site), f"services = {kind.services}"
         ended = self._tool.run(
             asked,
             declared.data,
             ["config"],
-            kind.composition.encode(),
+            composefile.aside(kind.composition, held).encode(),
             errand,
-            c.variables(declared),
+            given,
             within=READ_WITHIN,
         )
         if ended.code:
-            raise EngineFailed(
-                f"{where}: the compose tool does not take it: {c.complaint(ended.said, asked)}."
-            )
+            why = c.complaint(ended.said, asked).replace(composefile.ASIDE, "")
+            raise EngineFailed(f"{where}: the compose tool does not take it: {why}.")
         try:
-            resolved = composefile.understood(ended.text)
+            resolved = composefile.handed_on(composefile.understood(ended.text), held)
             if text := composefile.ambiguous(resolved):
                 raise EngineFailed(
                     f"{where}: {text}: a $ in a path, or in security_opt, is read as a variable by "
