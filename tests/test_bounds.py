@@ -8,7 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.bounds import (
     CAPABILITIES,
+    GIVING,
     KEPT,
+    ROOT,
     SET,
     SOCKETS,
     connects,
@@ -17,6 +19,7 @@ from snickers.bounds import (
     own_folder,
     plain,
     reaches,
+    refused_capability,
     steers,
     unknown_capability,
     within,
@@ -112,6 +115,16 @@ class CapabilityTests(SynchronousTestCase):
         self.assertEqual(len(CAPABILITIES), 41)
         for name in CAPABILITIES:
             self.assertEqual(unknown_capability(name), "")
+
+    def test_refused(self) -> None:
+        """What is as good as all of them nobody is given; the others, and what is ordinary, are."""
+        for name in ("SYS_MODULE", "SYS_ADMIN", "SYS_RAWIO", "SYS_PTRACE", "DAC_READ_SEARCH"):
+            self.assertEqual(refused_capability(name), f"{name}: {ROOT}; remove it")
+        for name in ("BPF", "MAC_ADMIN", "ALL", "SYSADMIN"):
+            self.assertTrue(refused_capability(name), name)
+        self.assertLess(GIVING, CAPABILITIES)
+        for name in (*DEFAULT, "NET_ADMIN", "NET_RAW", "SYS_NICE", "IPC_LOCK"):
+            self.assertEqual(refused_capability(name), "", name)
 
     def test_misspelt(self) -> None:
         """One that there is not is told, with those that may have been meant; or all of them."""

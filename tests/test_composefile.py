@@ -193,6 +193,8 @@ class ObjectionTests(SynchronousTestCase):
                 "cap_add: [CAP_NET_RAV]",
                 "cap_add: 'NET_RAV' is no capability of Linux; write NET_RAW",
             ),
+            ("cap_add: [cap_sys_admin]", "cap_add: SYS_ADMIN: whoever has that is root"),
+            ("cap_add: [BPF]", "cap_add: BPF: whoever has that is root on this host"),
             ("cap_drop: [ALLL]", "cap_drop: 'ALLL' is no capability"),
             ("scale: 2", "scale: there is one container of each"),
             ("deploy: {replicas: 3}", "deploy.replicas: there is one container of each"),
@@ -213,6 +215,15 @@ class ObjectionTests(SynchronousTestCase):
             self.assertTrue(found, service)
             self.assertTrue(found[0].startswith("line 4: services.web"), found)
             self.assertIn(words, found[0])
+
+    def test_dropped(self) -> None:
+        """Whatever there is may be taken away."""
+        self.assertEqual(said("cap_drop: [SYS_ADMIN, CHOWN, ALL]"), [])
+
+    def test_privileged(self) -> None:
+        """Who is refused all privileges is not sent to where the same is to be had by name."""
+        (fault,) = said("privileged: true")
+        self.assertNotIn("cap_add", fault)
 
     def test_modes(self) -> None:
         """No network that others are in; none at all, or that of another service, is all right."""

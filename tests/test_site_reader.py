@@ -612,6 +612,8 @@ class BadSiteTests(SynchronousTestCase):
         (fault,) = self.faults(text + "ALL")
         self.assertIn("name those that it needs", fault)
         self.assertEqual(read(text + "cap_net_raw CHOWN").faults, ())
+        (fault,) = self.faults(text + "cap_sys_admin")
+        self.assertIn("SYS_ADMIN: whoever has that is root on this host", fault)
 
     def test_login_missing(self) -> None:
         """A file of a login that is not there is a fault; one that cannot be read here is none, as

@@ -38,6 +38,19 @@ CAPABILITIES = frozenset((
 # fmt: on
 """All that Linux has, see capabilities(7)."""
 
+GIVING = frozenset(
+    {
+        "BPF",  # Programs in the kernel, which see and change what all others do.
+        "DAC_READ_SEARCH",  # Opens every file of the host by its number (open_by_handle_at).
+        "MAC_ADMIN",  # Rewrites the rules of AppArmor or SELinux that keep containers in.
+        "SYS_ADMIN",  # Mounts: the host's disks, its control groups, its kernel's files.
+        "SYS_MODULE",  # Loads whatever code into the kernel of the host.
+        "SYS_PTRACE",  # Takes over other processes, all of the host's where they are in sight.
+        "SYS_RAWIO",  # Reads and writes the memory and the disks of the machine past all files.
+    }
+)
+"""Those that are as good as all, and as root on this host."""
+
 KEPT = ("PATH", "HOME", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK")
 """Variables of Snickers' own that the compose tool gets."""
 SET = ("LC_ALL",)
@@ -64,6 +77,14 @@ def unknown_capability(name: str) -> str:
     like = difflib.get_close_matches(name, sorted(CAPABILITIES), 3, 0.6)
     right = " or ".join(like) if like else ", ".join(sorted(CAPABILITIES))
     return f"{name!r} is no capability of Linux; write {right}"
+
+
+def refused_capability(name: str) -> str:
+    """Return why nobody is given the capability *name*, in capitals and without ``CAP_``; empty:
+    nothing is in the way."""
+    if name in GIVING:
+        return f"{name}: {ROOT}; remove it"
+    return unknown_capability(name)
 
 
 def steers(variable: str) -> bool:

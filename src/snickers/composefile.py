@@ -571,7 +571,7 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         if service.get(key):
             yield (key,), words
     if service.get("privileged"):
-        yield ("privileged",), f"{_ROOT}; remove it, and name what it needs in cap_add"
+        yield ("privileged",), f"{_ROOT}; remove it"
     mode = str(service.get("network_mode") or "none")
     if mode != "none" and not mode.startswith("service:"):
         yield (
@@ -599,7 +599,10 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for key in ("cap_add", "cap_drop"):
         for said in _list(service.get(key)):
             name = str(said).upper().removeprefix("CAP_")
-            wrong = "" if (key, name) == ("cap_drop", "ALL") else bounds.unknown_capability(name)
+            if key == "cap_add":
+                wrong = bounds.refused_capability(name)
+            else:
+                wrong = "" if name == "ALL" else bounds.unknown_capability(name)
             if wrong:
                 yield (key,), wrong
     for other in _list(service.get("volumes_from")):
