@@ -216,6 +216,52 @@ class ObjectionTests(SynchronousTestCase):
             self.assertTrue(found[0].startswith("line 4: services.web"), found)
             self.assertIn(words, found[0])
 
+    def test_swap(self) -> None:
+        """There is no swap beyond the memory; who says just that says nothing new."""
+        for swap in ("-1", "0", "3g"):
+            (fault,) = said(f"memswap_limit: {swap}\n    mem_limit: 2g")
+            self.assertIn(f"line 4: services.web.memswap_limit: {swap}: there is no swap", fault)
+        self.assertEqual(said("memswap_limit: 2g\n    mem_limit: 2g"), [])
+        deploy = "deploy: {resources: {limits: {memory: 2g}}}"
+        self.assertEqual(said(f"memswap_limit: 2g\n    {deploy}"), [])
+
+    def test_logs(self) -> None:
+        """Logs on this host are bounded; those that go elsewhere are not ours."""
+        for wrong in (
+            *(
+                "{options: {max-size: 100g}}",
+                "{options: {max-size: -1}}",
+                "{options: {max-size: x}}",
+            ),
+            "{driver: json-file, options: {max-size: 50m, max-file: 3}}",
+            "{driver: local, options: {max-file: '10'}}",
+            "{options: {max-file: 0}}",
+            "{options: {max-size: '0'}}",
+        ):
+            (fault,) = said(f"logging: {wrong}")
+            self.assertIn("line 4: services.web.logging: a log of ", fault)
+            self.assertIn("no more than 100m in all", fault)
+        for driver in ("journald", "syslog"):
+            (fault,) = said(f"logging: {{driver: {driver}}}")
+            self.assertIn(f"logging: driver: {driver}: this host's own log", fault)
+        for fine in (
+            *("{}", "{driver: local}", "{driver: none}", "{driver: json-file}"),
+            "{options: {max-size: 33m, max-file: '3'}}",
+            "{options: {max-size: 512k, labels: x}}",
+            "{options: {max-size: '1000000'}}",
+            "{driver: fluentd, options: {fluentd-address: '10.0.0.9'}}",
+            "{driver: syslog, options: {syslog-address: 'udp://10.0.0.9:514'}}",
+        ):
+            self.assertEqual(said(f"logging: {fine}"), [], fine)
+
+    def test_no_new_privileges(self) -> None:
+        """New privileges are not to be had, in no way of writing it."""
+        for wrong in ("no-new-privileges:false", "no-new-privileges=0", "no-new-privileges:F"):
+            (fault,) = said(f"security_opt: ['{wrong}']")
+            self.assertIn(f"security_opt: {wrong}: with it a setuid program", fault)
+        for fine in ("no-new-privileges:true", "no-new-privileges", "no-new-privileges=true"):
+            self.assertEqual(said(f"security_opt: ['{fine}']"), [])
+
     def test_dropped(self) -> None:
         """Whatever there is may be taken away."""
         self.assertEqual(said("cap_drop: [SYS_ADMIN, CHOWN, ALL]"), [])

@@ -76,6 +76,15 @@ MOST = 100_000
 and a few lines of aliases of aliases may stand for more than any memory holds."""
 
 
+LOGS = {"json-file": ("10m", 3), "local": ("20m", 5)}
+"""Drivers that keep a container's log in files of this host, and how large and how many those are
+where nobody says it."""
+
+MOST_LOG = 100 * 2**20
+"""Bytes of a service's log on this host: the most that a driver keeps by itself, and far more than
+is read."""
+
+
 class NotCompose(Exception):
     """The text is no compose file; says why, and where."""
 
@@ -566,6 +575,33 @@ def objections(
             )
 
 
+def _unbounded(logging: Mapping[str, Any]) -> str:
+    """Return why a log is not kept as *logging* says; empty: nothing is in the way."""
+    driver, options = str(logging.get("driver") or "json-file"), _mapping(logging.get("options"))
+    remote = re.match(r"(?:udp|tcp(?:\+tls)?)://", str(options.get("syslog-address", "")))
+    if driver == "journald" or (driver == "syslog" and not remote):
+        return (
+            f"driver: {driver}: this host's own log would be filled by whoever visits the site; "
+            "remove it"
+        )
+    if driver not in LOGS:
+        return ""
+    size, files = LOGS[driver]
+    said, count = str(options.get("max-size", size)), str(options.get("max-file", files))
+    bytes = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([kmgt]?)(?:i?b)?", said.lower(), re.ASCII)
+    power = "kmgt".index(bytes[2]) + 1 if bytes and bytes[2] else 0
+    if (
+        bytes is None
+        or re.fullmatch(r"[1-9]\d{0,5}", count, re.ASCII) is None
+        or not 0 < float(bytes[1]) * 1024**power * int(count) <= MOST_LOG
+    ):
+        return (
+            f"a log of {count} files (max-file) of {said} each (max-size) could fill the disk; "
+            f"write no more than {MOST_LOG >> 20}m in all, or remove it"
+        )
+    return ""
+
+
 def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for key, words in _NEVER.items():
         if service.get(key):
@@ -591,6 +627,21 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
                 ("security_opt",),
                 f"{said}: a change of that file would not be noticed; remove it",
             )
+        elif re.match(r"no-new-privileges[:=](?!true$)", str(said)):
+            yield (
+                ("security_opt",),
+                f"{said}: with it a setuid program of the image makes root of a user; remove it",
+            )
+    if words := _unbounded(_mapping(service.get("logging"))):
+        yield ("logging",), words
+    swap, resources = service.get("memswap_limit"), _mapping(service.get("deploy")).get("resources")
+    memory = _mapping(_mapping(resources).get("limits")).get("memory")
+    if swap is not None and str(swap) not in (str(service.get("mem_limit")), str(memory)):
+        yield (
+            ("memswap_limit",),
+            f"{swap}: there is no swap beyond the memory, or one site would slow all by swapping; "
+            "remove it",
+        )
     if service.get("oom_kill_disable") or _negative(service.get("oom_score_adj")):
         yield (
             ("oom_kill_disable" if service.get("oom_kill_disable") else "oom_score_adj",),
