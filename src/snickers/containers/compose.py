@@ -15,6 +15,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -349,6 +350,7 @@ class Composed(Dockerd):
     def remove(self, site: str, errand: Errand) -> None:
         with self._turn(site):
             super().remove(site, errand)
+            _TURNS.pop((self._owner, site), None)
 
     def settle(self, site: str, id: str, spare: str, errand: Errand) -> None:
         with self._turn(site):
@@ -476,10 +478,12 @@ class Composed(Dockerd):
                 self._tool.run(project, "/", asked, file, Errand(), within=within_all)
             except EngineFailed as problem:
                 log.warn("{project}: {why}", project=project, why=str(problem))
+        # Whoever has taken over may have started them again by now.
+        errand.check()
         for part in reversed(self._parts(project)):
             if part.seen.instance.running:
                 patience = part.seen.stop_within if within is None else within
-                super()._end(part.seen, patience, Errand())
+                self._halt(part.seen, patience, errand)
 
     def _end_rest_of(self, seen: Seen) -> None:
         """End what runs on of a server that does not run any more, without waiting for it."""
@@ -490,24 +494,28 @@ class Composed(Dockerd):
 
         def end() -> None:
             try:
-                wait()
-                # From here on another end may have something to end again.
-                _RESTS.discard(which)
-                with self._turn(seen.instance.site):
-                    # It may have been started again meanwhile.
-                    now = self._whole(seen.project)
-                    if now is not None and now.remains:
-                        self._rest(seen.project, Errand())
+                for left in reversed(range(LOOKS)):
+                    if (not left or not at_work(seen.project)) and ended(left):
+                        break
+                    self._pause(LOOK_AGAIN)
             except (EngineFailed, EngineAway) as problem:
                 log.warn("{site}: {why}", site=seen.instance.site, why=str(problem))
             finally:
                 _RESTS.discard(which)
 
-        def wait() -> None:
-            for _ in range(LOOKS):
-                if not at_work(seen.project):
-                    break
-                self._pause(LOOK_AGAIN)
+        def ended(left: int) -> bool:
+            # From here on another end may have something to end again.
+            _RESTS.discard(which)
+            with self._turn(seen.instance.site):
+                # It may have been started again meanwhile, or another Snickers is about to.
+                now = self._whole(seen.project)
+                if now is None or not now.remains:
+                    return True
+                if left and at_work(seen.project):
+                    _RESTS.add(which)
+                    return False
+                self._rest(seen.project, Errand())
+            return True
 
         threading.Thread(target=end, name="docker-rest", daemon=True).start()
 
@@ -530,8 +538,16 @@ class Composed(Dockerd):
     def _rename(self, seen: Seen, name: str) -> bool:
         return bool(seen.project) or super()._rename(seen, name)
 
-    def _turn(self, site: str) -> threading.RLock:
-        return _TURNS.setdefault((self._owner, site), threading.RLock())
+    @contextmanager
+    def _turn(self, site: str) -> Iterator[None]:
+        which = (self._owner, site)
+        while True:
+            turn = _TURNS.setdefault(which, threading.RLock())
+            with turn:
+                # Who had it before may have removed the site, and others take turns anew.
+                if _TURNS.get(which) is turn:
+                    yield
+                    return
 
     # The tool
 

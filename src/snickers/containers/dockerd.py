@@ -478,6 +478,12 @@ class Dockerd:
 
     def _end(self, seen: Seen, within: float, errand: Errand) -> Seen:
         """End it if it runs, note how it ended, and return it as it is then."""
+        after = self._halt(seen, within, errand)
+        errand.note(after)
+        return after
+
+    def _halt(self, seen: Seen, within: float, errand: Errand) -> Seen:
+        """End one container if it runs; return it as it is then."""
         id, after = seen.instance.id, seen
         try:
             if seen.instance.paused:
@@ -493,7 +499,6 @@ class Dockerd:
         except Refused as error:
             if error.status != 404:
                 raise
-        errand.note(after)
         return after
 
     def _remove(self, id: str) -> None:
