@@ -152,7 +152,7 @@ class Wiring:
             leases,
             self.alarm,
             lambda: self.running.whole(),
-            lambda: self.settings.drain_within,
+            lambda: self.service.within,
             self.tally,
             self.look,
         )
@@ -220,7 +220,7 @@ class Wiring:
             reactor,
             notifier,
             every(environ, os.getpid()),
-            None if self.team is None else self.team.again,
+            None if self.team is None else self.again,
         )
         self.lock = DutyLock(os.path.join(settings.state, LOCK))
         copies = Called(lambda: self.copies.start(self.sites()), self.copies.close)
@@ -283,7 +283,13 @@ class Wiring:
             notifier,
             self.welcome,
             self.team,
+            lambda: self.settings.finish_within,
         )
+
+    def again(self) -> Sequence[str]:
+        """Return what a keeper has been told of this team, and may have missed."""
+        assert self.team is not None
+        return (*self.team.again(), *self.service.again())
 
     def about(self) -> dict[str, Any]:
         """Return what is part of every status."""
