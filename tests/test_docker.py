@@ -779,11 +779,19 @@ class RealDockerTests(TestCase):
         folder = os.path.join(os.path.abspath(self.folder), "linked")
         os.makedirs(folder)
         declared = self.declared("sleep 1000", volumes=(f"{folder}:/x",))
-        await self.start(declared)
+        first = await self.start(declared)
         await self.engine.stop(self.site, 1)
         os.rename(folder, folder + ".was")
         os.symlink(os.path.dirname(docker_setup.docker_url().removeprefix("unix://")), folder)
         self.assertIn("holds Docker's own socket", await self.fails(declared))
+        second = await self.start(self.declared("sleep 1000"))
+        with self.assertRaises(EngineFailed) as failed:
+            await self.engine.revert(self.site, first.id, lambda words: None)
+        self.assertIn("holds Docker's own socket", str(failed.exception))
+        self.assertEqual(
+            [(each.id, each.running) for each in await self.engine.list()],
+            [(second.id, True), (first.id, False)],
+        )
 
     async def test_labels_of_an_image(self) -> None:
         """What an image says of itself makes its container no part of another site's."""

@@ -15,6 +15,7 @@ from snickers.containers.dockerapi import Refused
 from snickers.containers.dockerd import LATE_WORD
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand
+from snickers.containers.networks import Networks
 from snickers.interfaces.engine import Declared, Exit
 from tests.docker_fake import REAL, FakeApi, FakeDocker, Killed
 from tests.dockerd_case import ALICE, NAME, SITE, DockerdTestCase
@@ -411,6 +412,117 @@ class StartTests(DockerdTestCase):
         error = self.assertRaises(EngineFailed, self.start, declared=declared)
         self.assertIn(f"{path}/x", str(error))
         self.assertEqual(self.docker.made, {})
+
+
+class LinkTests(DockerdTestCase):
+    """Links where folders were that a container has been given: Docker follows them at each
+    start."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.dockerd._api.local = True
+        self.patch(Networks, "of", lambda *_: "net")
+        self.docker.nets["net"] = {"Labels": {}}
+        self.top = os.path.realpath(self.mktemp())
+        self.folder = os.path.join(self.top, SITE)
+        self.sub = os.path.join(self.folder, "sub")
+        os.makedirs(self.sub)
+        kind = Container("lamp:7", volumes=(f"{self.sub}:/sub",))
+        self.declared = Declared(SITE, kind, self.folder)
+
+    def lead(self, target: str) -> None:
+        """Put a link in the folder's place."""
+        if os.path.islink(self.sub):
+            os.remove(self.sub)
+        else:
+            os.rmdir(self.sub)
+        os.symlink(target, self.sub)
+
+    def test_back(self) -> None:
+        """None goes back to a container whose folder leads to Docker's socket by now: what runs
+        goes on."""
+        old = self.start("old", self.declared).instance.id
+        new = self.start("new", evolve(self.declared, kind=Container("lamp:7"))).instance.id
+        self.lead("/var/run")
+        error = self.assertRaises(EngineFailed, self.dockerd.revert, SITE, old, Errand())
+        self.assertIn(self.sub, str(error))
+        self.assertEqual(self.docker.running(SITE), [new])
+
+    def test_back_changed_at_the_end(self) -> None:
+        """Nor where the server that ends for it has changed it at its very end."""
+        old = self.start("old", self.declared).instance.id
+        self.start("new", evolve(self.declared, kind=Container("lamp:7")))
+        stop = FakeApi.stop
+
+        def lead_and_stop(api, id, within):
+            self.lead("/var/run")
+            stop(api, id, within)
+
+        self.patch(FakeApi, "stop", lead_and_stop)
+        self.assertRaises(EngineFailed, self.dockerd.revert, SITE, old, Errand())
+        self.assertEqual(self.docker.running(SITE), [])
+
+    def test_made_changed_at_the_end(self) -> None:
+        """A new one is not started then either, and not left behind."""
+        old = self.start("old", self.declared).instance.id
+        stop = FakeApi.stop
+
+        def lead_and_stop(api, id, within):
+            self.lead("/var/run")
+            stop(api, id, within)
+
+        self.patch(FakeApi, "stop", lead_and_stop)
+        self.assertRaises(EngineFailed, self.start, "new", self.declared)
+        self.assertEqual(list(self.docker.made), [old])
+        self.assertEqual(self.docker.running(SITE), [])
+
+    def test_beside(self) -> None:
+        """None is started again beside another one."""
+        self.docker.at_once = 2
+        self.start("old", self.declared)
+        new = self.start("new", evolve(self.declared, kind=Container("lamp:7"))).instance.id
+        self.lead("/var/run")
+        error = self.assertRaises(
+            EngineFailed, self.dockerd.start, self.declared, "old", Errand(), False, new
+        )
+        self.assertIn(self.sub, str(error))
+        self.assertEqual(self.docker.running(SITE), [new])
+
+    def test_out_of_the_folder(self) -> None:
+        """What is in a site's folder must lead to what is in that one, at the first start and each
+        later one; elsewhere a link is its owner's."""
+        for target in ("/etc", os.path.join(self.top, "bob.example"), self.top):
+            self.lead(target)
+            error = self.assertRaises(EngineFailed, self.start, "new", self.declared)
+            self.assertIn(f"{self.sub} leads out of the site's own folder, to {target}", str(error))
+        os.makedirs(os.path.join(self.folder, "beside"))
+        self.lead("beside")
+        id = self.start("old", self.declared).instance.id
+        self.start("new", evolve(self.declared, kind=Container("lamp:7")))
+        self.lead("/etc")
+        error = self.assertRaises(EngineFailed, self.dockerd.revert, SITE, id, Errand())
+        self.assertIn("leads out of the site's own folder", str(error))
+        link = os.path.join(self.top, "..", "link")
+        os.symlink("/etc", link)
+        kind = Container("lamp:7", volumes=(f"{os.path.normpath(link)}:/x:ro",))
+        self.start("x", evolve(self.declared, kind=kind))
+
+    def test_folder_of_another(self) -> None:
+        """A folder of another site's that is given to this one must stay in that other's."""
+        bobs = os.path.join(self.top, "bob.example")
+        os.makedirs(bobs)
+        os.symlink(self.folder, os.path.join(bobs, "sub"))
+        kind = Container("lamp:7", volumes=(f"{bobs}/sub:/x",))
+        error = self.assertRaises(EngineFailed, self.start, "new", evolve(self.declared, kind=kind))
+        self.assertIn(f"{bobs}/sub leads out of the site's own folder", str(error))
+
+    def test_elsewhere(self) -> None:
+        """A Docker of another host has folders that are not ours to look at."""
+        old = self.start("old", self.declared).instance.id
+        self.start("new", evolve(self.declared, kind=Container("lamp:7")))
+        self.lead("/var/run")
+        self.dockerd._api.local = False
+        self.assertEqual(self.dockerd.revert(SITE, old, Errand()).instance.id, old)
 
 
 class PauseTests(DockerdTestCase):

@@ -204,6 +204,8 @@ class Dockerd:
         former = next((seen for seen in found if seen.instance.id == id), None)
         if former is None:
             raise EngineFailed("Its container is not there any more.")
+        if not former.instance.running:
+            self._look_behind_binds(former)
         for seen in found:
             if seen is not former:
                 self._end(seen, seen.stop_within, errand)
@@ -301,7 +303,7 @@ class Dockerd:
                     return seen
                 errand.note(seen)
                 try:
-                    self._api.start(seen.instance.id)
+                    self._begin(seen)
                 except Refused as error:
                     log.info(
                         "{site} was not started again: {why}.", site=declared.site, why=error.why
@@ -324,7 +326,8 @@ class Dockerd:
         errand: Errand,
     ) -> tuple[Seen, list[Seen]]:
         """Make a container and start it when those *before* have ended; return both."""
-        site = declared.site
+        site, kind = declared.site, declared.kind
+        assert isinstance(kind, Container)
         init = self._api.init and recipe.wants_init(image.entrypoint)
         config = recipe.creation(
             declared, self._owner, fingerprint, image.id, image.digest, network, init
@@ -334,6 +337,8 @@ class Dockerd:
         try:
             errand.check()
             ended = [self._end(other, other.stop_within, errand) for other in before]
+            # Who has just ended may have changed what it could write to.
+            self._look_behind_mounts(declared, kind)
             try:
                 self._api.start(id)
             except Refused as error:
@@ -441,10 +446,16 @@ class Dockerd:
         """Return what Docker tells *found* of."""
         return inspected.read(found)
 
+    def _begin(self, seen: Seen) -> None:
+        """Have Docker start a container that is there, unless what it was given leads elsewhere
+        by now: Docker follows links anew at each start."""
+        self._look_behind_binds(seen)
+        self._api.start(seen.instance.id)
+
     def _launch(self, seen: Seen, errand: Errand) -> None:
         """Start what has run before."""
         try:
-            self._api.start(seen.instance.id)
+            self._begin(seen)
         except Refused as error:
             raise EngineFailed(f"Its container cannot be started: {error.why}.") from None
 
@@ -462,7 +473,7 @@ class Dockerd:
         ]
         errand.note(seen)
         try:
-            self._api.start(seen.instance.id)
+            self._begin(seen)
         except Refused as error:
             # Its network or a volume may have gone; one made anew may have more luck.
             log.info("{site} was not started again: {why}.", site=seen.instance.site, why=error.why)
@@ -511,6 +522,12 @@ class Dockerd:
 
     def _end(self, seen: Seen, within: float, errand: Errand) -> Seen:
         """End it if it runs, note how it ended, and return it as it is then."""
+        after = self._halt(seen, within, errand)
+        errand.note(after)
+        return after
+
+    def _halt(self, seen: Seen, within: float, errand: Errand) -> Seen:
+        """End one container if it runs; return it as it is then."""
         id, after = seen.instance.id, seen
         try:
             if seen.instance.paused:
@@ -526,7 +543,6 @@ class Dockerd:
         except Refused as error:
             if error.status != 404:
                 raise
-        errand.note(after)
         return after
 
     def _remove(self, id: str) -> None:
@@ -550,16 +566,29 @@ class Dockerd:
         named = [*bounds.SOCKETS, self._api.where.removeprefix("unix://")]
         return [*named, *map(os.path.realpath, named)] if self._api.local else named
 
-    def _look_behind(self, path: str, read_only: bool) -> None:
-        """Fail where *path* of this host leads, by whatever links, to what nobody is given."""
+    def _look_behind(self, path: str, read_only: bool, data: str) -> None:
+        """Fail where *path* of this host leads, by whatever links, out of a site's own folder, or
+        to what nobody is given.
+
+        :param data: the folder of a site's own, beside which those of the others are.
+        """
         real = os.path.realpath(path)
+        own = bounds.own_folder(path, data)
+        if own and not bounds.within(real, os.path.realpath(own)):
+            raise EngineFailed(
+                f"{path} leads out of the site's own folder, to {real}: put a folder there."
+            )
         if words := bounds.objection(real, read_only, self._sockets()):
             raise EngineFailed(f"{path} leads to {real}, and {words}; remove it.")
 
     def _look_behind_mounts(self, declared: Declared, kind: Container) -> None:
         for mount in recipe.mounts(declared, kind) if self._api.local else ():
             if mount["Type"] == "bind":
-                self._look_behind(mount["Source"], mount["ReadOnly"])
+                self._look_behind(mount["Source"], mount["ReadOnly"], declared.data)
+
+    def _look_behind_binds(self, seen: Seen) -> None:
+        for path, read_only in seen.binds if self._api.local else ():
+            self._look_behind(path, read_only, seen.data)
 
     def _folder(self, declared: Declared, kind: Container) -> None:
         if not kind.data or not self._api.local or os.path.isdir(declared.data):

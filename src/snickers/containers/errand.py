@@ -53,6 +53,10 @@ class Seen:
     """What several containers that were made together are called; empty: it is one alone."""
     remains: bool = False
     """Whether some of those run, though not all that should."""
+    binds: tuple[tuple[str, bool], ...] = ()
+    """The paths of this host that it was given, and whether each can only be read; of one alone."""
+    data: str = ""
+    """The folder of the site's own when it was made; empty: it is not known."""
 
 
 class Abandoned(Exception):
