@@ -466,7 +466,7 @@ class TrialTests(CopiesTests):
         self.assertEqual(self.alarm.told, [("cleared", "tried", NAME)])
 
     async def test_goes_on_elsewhere(self) -> None:
-        """Of a trial that was handed over nothing is told: it goes on."""
+        """Of a trial that was handed over nothing is told while it goes on."""
         await self.trial()
         (copy,) = await self.copies.snapshots(NAME)
         kept = self.lives.hand_over()[NAME].kept
@@ -479,11 +479,39 @@ class TrialTests(CopiesTests):
         copies = self.make_copies()
         copies.start([self.site])
         self.assertEqual(self.alarm.told, [])
-        # Of another copy than the one that is owed nobody knows.
+        self.lives.copies = copies
+        self.lives.moved = copies.moved
+        self.lives.start()
+        # This engine has no server that could come back, so the folder stays as it is.
+        await self.until(lambda: self.alarm.told)
+        self.assertEqual(self.alarm.told, [("raised", "tried", NAME)])
+
+    async def test_does_not_go_on(self) -> None:
+        """Where it turns out that there is nothing to go back to it is told then."""
+        await self.stage("asleep")
+        self.patch(self.lives, "owes", lambda site: "copy-1")
+        (self.above / f".{NAME}.tried").write_text("copy-1")
+        self.copies.start([self.site])
+        self.copies.moved(NAME)
+        await self.copies.verify(NAME, ignore)
+        self.assertEqual(self.alarm.told, [])
+        self.patch(self.lives, "owes", lambda site: "")
+        self.copies.moved(NAME)
+        await self.copies.verify(NAME, ignore)
+        self.assertEqual(self.alarm.told, [("raised", "tried", NAME)])
+        self.assertIn("copy-1", self.alarm.words)
+
+    async def test_goes_on_with_another(self) -> None:
+        """Of another copy than the one that is owed nobody knows."""
+        await self.stage("asleep")
+        self.patch(self.lives, "owes", lambda site: "copy-1")
+        copies = self.make_copies()
+        (self.above / f".{NAME}.tried").write_text("copy-1")
+        copies.start([self.site])
+        self.assertEqual(self.alarm.told, [])
         (self.above / f".{NAME}.tried").write_text("copy-0")
         copies.start([self.site])
         self.assertEqual(self.alarm.told, [("raised", "tried", NAME)])
-        self.lives.start()
 
     async def test_given_up(self) -> None:
         """A copy that was given up is broken off, and nothing says later that another server was

@@ -115,6 +115,8 @@ class Copies:
         """Sites whose folder was put back in the trial that goes on."""
         self._told: set[str] = set()
         """Sites of which it was told that another server was tried."""
+        self._going_on: set[str] = set()
+        """Sites of which it was not, as somebody else's trial goes on here."""
         self._ahead: dict[str, Callable[[], None]] = {}
         """Sites whose server is waited for by whoever has the turn, and what ends that."""
         self._heedless: set[str] = set()
@@ -127,6 +129,7 @@ class Copies:
         self._closed = False
         self._lived.clear()
         self._told.clear()
+        self._going_on.clear()
         for site in sites:
             if site.life is None or not site.data:
                 continue
@@ -149,7 +152,12 @@ class Copies:
             self._alarm.cleared(TRIED, name)
             return
         if self._lives.owes(name) == id:
-            return  # Known to be on its way: it goes on with that, or has the folder put back.
+            # Known to be on its way: it goes on with that, or has the folder put back.
+            self._going_on.add(name)
+            return
+        self._tell(name, id, mark)
+
+    def _tell(self, name: str, id: str, mark: str) -> None:
         words = (
             "Snickers ended while another server was tried on its folder, which may be as that one "
             f"has left it. As it was before: snickers restore {name} {id} (or remove {mark}, if "
@@ -162,6 +170,7 @@ class Copies:
     def _no_mark(self, name: str) -> None:
         """The file is gone that says that another server was tried on the folder of a site."""
         self._told.discard(name)
+        self._going_on.discard(name)
         self._alarm.cleared(TRIED, name)
 
     async def _look_for_mark(self, site: Site) -> None:
@@ -169,6 +178,11 @@ class Copies:
         mark = swap.beside(os.path.realpath(site.data), swap.TRIED)
         if site.name in self._told and not await self._in_thread(os.path.lexists, mark):
             self._no_mark(site.name)
+
+    async def _tell_late(self, site: Site) -> None:
+        mark = swap.beside(os.path.realpath(site.data), swap.TRIED)
+        if id := await self._in_thread(_read, mark):
+            self._tell(site.name, id, mark)
 
     def close(self) -> Deferred[Any]:
         """End what is being done; fires when it has ended."""
@@ -182,6 +196,12 @@ class Copies:
 
     def moved(self, name: str) -> None:
         """The server of a site may have fallen asleep: see `Lives.moved`."""
+        if name in self._going_on and name not in self._trials and not self._lives.owes(name):
+            # It turned out that there is nothing to go back to, so nobody puts the folder back.
+            self._going_on.discard(name)
+            self._in_turn(name, self._tell_late).addErrback(
+                lambda failure: _log.failure("{site}: copies", failure, site=name)
+            )
         stage = self._lives.stage(name)
         if stage == "awake":
             self._lived.add(name)
@@ -352,6 +372,7 @@ class Copies:
     def end_trial(self, site: str) -> None:
         """Let others have the folder of *site* again."""
         self._put.discard(site)
+        self._going_on.discard(site)
         mark = self._marks.pop(site, None)
         if mark is not None and self._lives.stage(site) == "awake":
             # In all other cases nobody knows whether the folder is well.
