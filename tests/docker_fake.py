@@ -277,7 +277,7 @@ class FakeApi:
         return FakeStream([f"{id} {tail} {follow}".encode()])
 
     @_call
-    def deaths(self, labels):
+    def deaths(self):
         return FakeStream([])
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from snickers.acme import accounts
 from snickers.acme.accounts import IDLE, KEPT, Accounts, Terms, read_external
 from snickers.acme.client import Identity
 from snickers.acme.keys import new_key
 from snickers.acme.said import AuthorityFailed
 from snickers.acme.store import Account, Store
 from snickers.config.values import Settings
+from snickers.disk import locked
 from tests.acme_fake import Authority, Client
 
 CA = "https://ca.example/directory"
@@ -61,6 +64,18 @@ class AccountsTests(SynchronousTestCase):
             found = list(threads.map(lambda _: self.open().identity.url, range(16)))
         self.assertEqual(len(set(found)), 1)
         self.assertEqual(self.authority.asked["register"], 1)
+
+    def test_silent(self) -> None:
+        """Who waits in vain for another who asks for the account is told of the authority, which
+        does not answer: that mends itself."""
+        self.patch(accounts, "locked", partial(locked, within=0.0))
+        lock = self.store.account_path(CA).removesuffix(".json") + ".lock"
+        with locked(lock), self.assertRaises(AuthorityFailed) as raised:
+            self.open()
+        self.assertEqual(raised.exception.kind, "away")
+        self.assertIn(CA, str(raised.exception))
+        self.assertEqual(self.authority.asked["register"], 0)
+        self.open()
 
     def test_key_first(self) -> None:
         """The key is kept before the authority is asked: who was killed then has the same account

@@ -98,9 +98,11 @@ class TidingsTests(SynchronousTestCase):
         self.site.failure(MEMORY, lacking=True)
         self.site.failure(evolve(MEMORY, failures=2), lacking=True)
         self.assertEqual(self.alarms.over, [])
-        self.site.failure(evolve(MEMORY, kind="setting"), lacking=True)
+        self.site.failure(evolve(MEMORY, kind="setting", fault="no key"), lacking=True)
         self.assertEqual(self.alarms.over, [("renewal", "a.example")])
-        self.assertEqual(self.told(), [("renewal", "a.example")] * 2)
+        self.site.failure(MEMORY, lacking=True)
+        self.assertIn("it leads nowhere", self.alarms.current["renewal", "a.example"])
+        self.assertEqual(self.told(), [("renewal", "a.example")] * 3)
 
     def test_all_are_away(self) -> None:
         """Of an authority that is known to be away no site tells once more."""

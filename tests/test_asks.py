@@ -28,7 +28,7 @@ class AsksTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.keeper: Any = Keeper()
         self.asked: list[tuple[str, Asking]] = []
-        self.written: Deferred[None] = succeed(None)
+        self.written: Deferred[str] = succeed("")
         self.asks = Asks(
             self.keeper,
             lambda: {"stage": "serving"},
@@ -73,8 +73,17 @@ class AsksTests(SynchronousTestCase):
         protocol.dataReceived(b'{"do": "commit"}\n')
         protocol.done("red stays")
         self.assertEqual(transport.value(), b"")
-        self.written.callback(None)
+        self.written.callback("")
         self.assertEqual(self.answers(transport), [{"done": "red stays"}])
+
+    def test_done_and_not_written(self) -> None:
+        """...nor that it is if that one would not."""
+        self.written = succeed("keeper.json cannot be written")
+        protocol, transport = self.connect()
+        protocol.dataReceived(b'{"do": "commit"}\n')
+        protocol.done("red stays")
+        told = {"done": "red stays; but keeper.json cannot be written"}
+        self.assertEqual(self.answers(transport), [told])
 
     def test_gone(self) -> None:
         """One who hangs up is told nothing more."""
@@ -93,7 +102,8 @@ class AsksTests(SynchronousTestCase):
             [
                 {
                     "failed": "'fly' is not known to this keeper; it knows status, switch, "
-                    "restart, commit, rollback"
+                    "restart, commit, rollback, hurry blue, "
+                    "hurry red"
                 }
             ],
         )

@@ -64,3 +64,11 @@ class StartTests(SynchronousTestCase):
         self.assertRaises(OSError, self.start)
         self.assertEqual(open_descriptors() - before, set())
         self.reactor.adoptStreamConnection.assert_not_called()
+
+    def test_no_descriptors(self) -> None:
+        """Nor does one for which there are no descriptors left."""
+        before = open_descriptors()
+        with patch.object(os, "open", side_effect=OSError):
+            self.assertRaises(OSError, self.start)
+        self.assertEqual(open_descriptors() - before, set())
+        self.reactor.spawnProcess.assert_not_called()

@@ -97,6 +97,7 @@ class CrewCase(SynchronousTestCase):
         self.given: list[list[tuple[str, int]]] = []
         self.cannot_launch = False
         self.looks: list[list[int]] = []
+        self.within = 20.0
         self.descriptor = Tally.create()
         self.addCleanup(os.close, self.descriptor)
         self.tallies: list[Tally] = []
@@ -108,7 +109,7 @@ class CrewCase(SynchronousTestCase):
             self.leases,
             self.alarm,
             lambda: Change(default="whole"),
-            lambda: 20.0,
+            lambda: self.within,
             self.tally,
             lambda: self.looks.append(self.living()),
         )
@@ -604,6 +605,18 @@ class StopTests(CrewCase):
         self.successResultOf(self.crew.stop())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.alarm.now, set())
+
+    def test_hurried(self) -> None:
+        """Told to end another time, they have as long as is wished then."""
+        process, _ = self.start(2)
+        self.within = 7200.0
+        self.crew.stopListening()
+        self.clock.advance(0)
+        self.within = 30.0
+        self.crew.stopListening()
+        self.assertEqual(process.told[-2:], ["Drain", "Drain"])
+        self.clock.advance(30.0 + MORE)
+        self.assertEqual(process.signals, ["KILL"])
 
     def test_abort(self) -> None:
         """Who is asked a second time ends at once."""

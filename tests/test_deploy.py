@@ -324,7 +324,7 @@ class DeployTests(SynchronousTestCase):
     def test_switch_fails(self) -> None:
         """What the keeper says is said."""
         self.keeper.refuses = (
-            "red ended with status 3 before it had proven itself (see the log); blue goes on"
+            "red has not proven itself: it ended with status 3 (see the log); blue goes on"
         )
         self.assertEqual(str(self.failed()), f"switch: {self.keeper.refuses}")
 
@@ -411,6 +411,53 @@ class DeployTests(SynchronousTestCase):
             self.assertEqual(found.step, "teams")
             self.assertIn(words, str(found))
         self.assertEqual(self.ran, [])
+
+    def finishing(self, words: str = "") -> None:
+        """A process of red's finishes what it has open, and ends when it is told to."""
+        member = {**RED, "finishing_since": 5.0, "hurried": False, "ends_by": 86400.0}
+        self.keeper.now |= {"ending": [member], "now": 100.0}
+
+        def change(what: str, known: Any = self.keeper.change) -> Iterator[dict[str, Any]]:
+            if what != "hurry red":
+                yield from known(what)
+                return
+            self.keeper.asked.append(what)
+            if words:
+                raise Refused(200, words)
+            self.keeper.now["ending"] = [{**member, "hurried": True, "ends_by": 190.0}]
+            yield {"progress": "red still finishes 1 connection of before; it has 30s more"}
+            yield {"done": "done"}
+
+        self.patch(self.keeper, "change", change)
+
+    def test_still_finishes(self) -> None:
+        """What finishes, from the folder, what it has open is hurried and waited for before
+        anything is installed there."""
+        self.finishing()
+
+        def gone() -> None:
+            self.assertFalse([words for words in self.ran if "pip" in words])
+            if self.slept >= 20:
+                self.keeper.now["ending"] = []
+                self.sleeping = lambda: None
+
+        self.sleeping = gone
+        self.assertEqual(self.deploy(Wanted(watch=0)), "red serves 2.0 and stays")
+        self.assertEqual(self.keeper.asked, ["hurry red", "switch", "commit"])
+        self.assertIn("red still finishes 1 connection of before; it has 30s more", self.steps)
+
+    def test_finishes_for_ever(self) -> None:
+        """It is not waited for for ever, nor is anything installed then."""
+        self.finishing()
+        self.assertIn("red does not end", str(self.failed()))
+        self.assertLess(self.slept, 130)
+        self.assertFalse([words for words in self.ran if "pip" in words])
+
+    def test_nothing_new_hurries_nobody(self) -> None:
+        """...and neither does what the keeper refuses go any further."""
+        self.finishing("the keeper ends")
+        self.assertIn("the keeper ends", str(self.failed()))
+        self.assertFalse([words for words in self.ran if "pip" in words])
 
     def test_what_is_installed(self) -> None:
         """What is checked is said by its version."""

@@ -105,7 +105,7 @@ class DeployTests(SynchronousTestCase):
             (done.returncode, done.stderr),
             (
                 1,
-                "snickers: deploy: switch: blue ended with status 4 before it had proven itself "
+                "snickers: deploy: switch: blue has not proven itself: it ended with status 4 "
                 "(see the log); red goes on\n",
             ),
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
@@ -13,9 +15,16 @@ from snickers.containers.dockerapi import Refused
 from snickers.containers.dockerd import LATE_WORD
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand
-from snickers.interfaces.engine import Declared
+from snickers.interfaces.engine import Declared, Exit
 from tests.docker_fake import REAL, FakeApi, FakeDocker, Killed
 from tests.dockerd_case import ALICE, NAME, SITE, DockerdTestCase
+
+
+class AtOnce:
+    """A thread that does not take any time."""
+
+    def __init__(self, target: Callable[[], None], **_: Any) -> None:
+        self.start = target
 
 
 class StartTests(DockerdTestCase):
@@ -169,7 +178,6 @@ class StartTests(DockerdTestCase):
         """What was replaced is kept, one of it, and comes back when it is asked for; what came
         after it is forgotten."""
         ids = [self.start(print).instance.id for print in ("one", "two", "three")]
-        self.assertEqual(set(self.docker.made), set(ids[1:]))
         self.dockerd.settle(SITE, ids[2], "", Errand())
         self.assertEqual(set(self.docker.made), set(ids[1:]))
         errand = Errand()
@@ -180,6 +188,21 @@ class StartTests(DockerdTestCase):
         self.assertIn(ids[2], [seen.instance.id for seen in errand.ended])
         error = self.assertRaises(EngineFailed, self.dockerd.revert, SITE, ids[2], Errand())
         self.assertIn("not there any more", str(error))
+
+    def test_way_back_kept(self) -> None:
+        """What is tried in vain takes no container with it: when the one before is back, so is the
+        one before that."""
+        ids = [self.start(print).instance.id for print in ("one", "two")]
+        self.dockerd.settle(SITE, ids[1], "", Errand())
+        self.start("bad")
+        self.dockerd.revert(SITE, ids[1], Errand())
+        self.assertEqual(set(self.docker.made), set(ids))
+        self.assertEqual(self.dockerd.revert(SITE, ids[0], Errand()).instance.id, ids[0])
+
+    def test_few_kept(self) -> None:
+        """However many are tried one after the other, few are kept."""
+        ids = [self.start(str(number)).instance.id for number in range(6)]
+        self.assertEqual(set(self.docker.made), set(ids[-3:]))
 
     def test_one_that_cannot_come_back(self) -> None:
         """It is said why the one before cannot be started."""
@@ -531,6 +554,42 @@ class EndTests(DockerdTestCase):
         """Of what is gone the event tells all."""
         exit = self.death("gone").exit
         self.assertEqual((exit.site, exit.id, exit.code), (SITE, "gone", 9))
+
+    def test_cut_off(self) -> None:
+        """What somebody disconnects from its network counts as dead at once, and is ended: its
+        address may be another site's next. One that has ended, is on another network still, is
+        somebody else's or has gone is not told of."""
+        id = self.start().instance.id
+        event = {"Type": "network", "Actor": {"Attributes": {"container": id}}}
+        self.assertIsNone(self.dockerd.death(event))
+        self.docker.made[id]["NetworkSettings"]["Networks"] = {}
+        self.assertIsNone(self.talk("other").death(event))
+        self.patch(threading, "Thread", AtOnce)
+        seen = self.dockerd.death(event)
+        self.assertEqual((seen.instance.id, seen.exit), (id, Exit(SITE, id, None)))
+        self.assertFalse(self.docker.made[id]["State"]["Running"])
+        self.assertIsNone(self.dockerd.death(event))
+        gone = {"Type": "network", "Actor": {"Attributes": {"container": "gone"}}}
+        self.assertIsNone(self.dockerd.death(gone))
+        self.assertIsNone(self.dockerd.death({"Type": "network", "Actor": {}}))
+
+    def test_cut_off_and_started(self) -> None:
+        """One that runs without a network is made anew by a start."""
+        id = self.start().instance.id
+        self.docker.made[id]["NetworkSettings"]["Networks"] = {}
+        seen = self.start()
+        self.assertNotEqual(seen.instance.id, id)
+        self.assertEqual(seen.instance.address, ("10.213.0.2", 80))
+
+    def test_death_of_others(self) -> None:
+        """The ends of others' containers are no business of ours."""
+        id = self.start().instance.id
+        self.docker.end(id, 3)
+        said = {recipe.SITE: SITE, "exitCode": "3"}
+        for owner, known in (("me", True), ("other", False), ("", False)):
+            attributes = {**said, recipe.OWNER: owner} if owner else said
+            event = {"Type": "container", "Actor": {"ID": id, "Attributes": attributes}}
+            self.assertIs(self.dockerd.death(event) is not None, known)
 
     def test_healthy(self) -> None:
         """It is healthy while it runs, and its image's check passes if it has one."""

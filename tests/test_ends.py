@@ -49,7 +49,7 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(talk.pair.stage, Stage.SERVING)
         talk = Dialogue().proving()
         talk.tell(p.Beat(2))
-        words = "red hung and was ended before it had proven itself (see the log); blue goes on"
+        words = "red has not proven itself: it hung and was ended (see the log); blue goes on"
         self.assertEqual(talk.wait(WATCHDOG), [p.Abort(2), p.Failed(words)])
 
     def test_as_it_takes_over(self) -> None:

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.front_door import CLOSE_WITHIN, LOOK_EVERY, FrontDoorService, Together, drained
+from snickers.front_door import CLOSE_WITHIN, LOOK_EVERY, Draining, FrontDoorService, Together
 
 
 class Reactor(Clock):
@@ -142,6 +142,7 @@ class FrontDoorServiceTests(SynchronousTestCase):
             self.notifier,  # type: ignore[arg-type]
             lambda: self.noted.append("ready"),
             team,
+            lambda: 7200.0,
         )
 
     def start(self) -> None:
@@ -157,6 +158,7 @@ class FrontDoorServiceTests(SynchronousTestCase):
             signal.SIGUSR2,
             signal.SIGTERM,
             signal.SIGINT,
+            signal.SIGURG,
         ):
             handlers[installed] = signal.getsignal(installed)
             self.addCleanup(signal.signal, installed, handlers[installed])
@@ -205,6 +207,80 @@ class FrontDoorServiceTests(SynchronousTestCase):
             self.assertEqual(self.noted, ["stop port", "team end", "drain"])
             self.front.connections.clear()
             self.noted.clear()
+
+    def finishing(self) -> Deferred[Any]:
+        """A team with one connection open that was told to finish; fires at its end."""
+        self.service = self.make(Team(self.noted, False))
+        self.start()
+        self.front.connections.add(1)
+        self.notifier.sent.clear()
+        self.handle(signal.SIGURG)
+        self.handle(signal.SIGURG)
+        self.assertEqual(self.reactor.stopped, 1)
+        self.noted.clear()
+        done = self.service.stopService()
+        self.assertEqual(self.noted, ["stop port", "team end", "drain"])
+        needs = f"EXTEND_TIMEOUT_USEC={round((7200 + CLOSE_WITHIN) * 1e6)}"
+        self.assertEqual(self.notifier.sent, ["STOPPING=1", needs])
+        return done
+
+    def test_finishing(self) -> None:
+        """A team that is told to finish has `finish within`, and says again how much is left."""
+        done = self.finishing()
+        self.reactor.pump([1.0] * 7000)
+        self.assertNoResult(done)
+        needs = f"EXTEND_TIMEOUT_USEC={round((200 + CLOSE_WITHIN) * 1e6)}"
+        self.assertEqual(self.service.again(), (needs, "X_SNICKERS_FINISHING=1"))
+        self.front.connections.clear()
+        self.reactor.pump([1.0] * 2)
+        self.successResultOf(done)
+        self.assertNotIn("abort", self.noted)
+
+    def test_finishing_has_an_end(self) -> None:
+        """What is open after that is broken off."""
+        done = self.finishing()
+        self.reactor.pump([1.0] * 7199)
+        self.assertNoResult(done)
+        self.reactor.pump([1.0] * 2)
+        self.successResultOf(done)
+        self.assertIn("abort", self.noted)
+
+    def test_hurried(self) -> None:
+        """One that finishes has `drain within` from SIGTERM on, workers, too, and ends at once by
+        another one."""
+        for twice in (False, True):
+            done = self.finishing()
+            self.reactor.pump([1.0] * 100)
+            self.noted.clear()
+            self.notifier.sent.clear()
+            self.handle(signal.SIGTERM)
+            self.assertEqual(self.noted, ["stop port"])
+            needs = f"EXTEND_TIMEOUT_USEC={round((30 + CLOSE_WITHIN) * 1e6)}"
+            self.assertEqual(self.notifier.sent, ["STOPPING=1", needs])
+            self.assertEqual(self.service.again(), ())
+            if twice:
+                self.handle(signal.SIGTERM)
+            else:
+                self.reactor.pump([1.0] * 29)
+                self.assertNoResult(done)
+                self.assertNotIn("abort", self.noted)
+            self.reactor.pump([1.0] * 2)
+            self.successResultOf(done)
+            self.assertIn("abort", self.noted)
+            self.reactor.stopped = 0
+
+    def test_hurried_before_it_has_begun(self) -> None:
+        """Both signals at once mean the second one."""
+        self.service = self.make(Team(self.noted, False))
+        self.start()
+        self.handle(signal.SIGURG)
+        self.handle(signal.SIGTERM)
+        self.assertEqual((self.service.within, self.reactor.stopped), (30.0, 1))
+
+    def test_finishing_alone(self) -> None:
+        """Without another team the signal means nothing."""
+        self.start()
+        self.assertEqual(signal.getsignal(signal.SIGURG), signal.SIG_DFL)
 
     def test_a_part_that_cannot_start(self) -> None:
         """...ends the start: what was started before is stopped, nobody is accepted."""
@@ -341,13 +417,13 @@ class DrainedTests(SynchronousTestCase):
 
     def test_nothing_open(self) -> None:
         """Where nothing is open nothing is waited for."""
-        self.successResultOf(drained(self.clock, self.front, 5.0))
+        self.successResultOf(Draining(self.clock, self.front, 5.0).done)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_ends_by_itself(self) -> None:
         """It is over soon after the last one has gone, and nobody is cut off."""
         self.front.connections |= {1, 2}
-        done = drained(self.clock, self.front, 5.0)
+        done = Draining(self.clock, self.front, 5.0).done
         self.clock.advance(3.0)
         self.front.connections.clear()
         self.assertNoResult(done)
@@ -360,7 +436,7 @@ class DrainedTests(SynchronousTestCase):
         for within in (0.0, 5.0):
             self.noted.clear()
             self.front.connections.add(1)
-            done = drained(self.clock, self.front, within)
+            done = Draining(self.clock, self.front, within).done
             self.clock.pump([LOOK_EVERY] * int(within / LOOK_EVERY + 1))
             self.clock.advance(0)
             self.successResultOf(done)

@@ -178,11 +178,47 @@ class KeeperTests(SynchronousTestCase):
         asker = Asker()
         self.keeper.ask("switch", asker)
         words = (
-            "red cannot be started: nothing is there before it had proven itself (see the log); "
+            "red has not proven itself: it cannot be started: nothing is there (see the log); "
             "blue goes on"
         )
         self.assertEqual(asker.told[-1], ("failed", words))
         self.assertEqual(self.keeper.pair.stage, Stage.SERVING)
+
+    def test_finishes(self) -> None:
+        """Who was committed away finishes what it has open, and a reload reaches it; what is to be
+        done to its folder, or an end of all, has it end as soon as anybody."""
+        self.keeper.configured(math.inf, 30.0, 7200.0)
+        blue, _ = self.trial()
+        self.say(blue, "X_SNICKERS_FINISHES=1", "X_SNICKERS_OPEN=2", "WATCHDOG=1")
+        before = self.changes
+        self.keeper.ask("commit", Asker())
+        self.assertEqual(blue.signals[-1], signal.SIGURG)
+        self.assertGreater(self.changes, before)
+        self.say(blue, "STOPPING=1", "EXTEND_TIMEOUT_USEC=7230000000")
+        (told,) = self.keeper.status()["ending"]
+        self.assertEqual(
+            (told["open"], told["finishing_since"], told["hurried"], told["ends_by"]),
+            (2, 1e9, False, 1e9 + 7290),
+        )
+        for _ in range(600):
+            self.clock.advance(6.0)
+            self.say(blue, "WATCHDOG=1", "STOPPING=1")
+        self.keeper.signal_all(signal.SIGHUP)
+        self.assertEqual(blue.signals[-2:], [signal.SIGURG, signal.SIGHUP])
+        asker = Asker()
+        self.keeper.ask("hurry red", asker)
+        self.assertEqual(asker.told, [("done", "red has nothing to be hurried")])
+        asker = Asker()
+        self.keeper.ask("hurry blue", asker)
+        words = "blue still finishes 2 connections of before; it has 30s more"
+        self.assertEqual(
+            asker.told, [("progress", words), ("done", "blue has been told to end soon")]
+        )
+        self.assertEqual(blue.signals[-1], signal.SIGTERM)
+        (told,) = self.keeper.status()["ending"]
+        self.assertEqual((told["hurried"], told["ends_by"]), (True, 1e9 + 3600 + 90))
+        self.keeper.signal_all(signal.SIGHUP)
+        self.assertEqual(blue.signals[-1], signal.SIGTERM)
 
     def test_nothing_can_be_started(self) -> None:
         """With two folders that are no use it goes on trying, more and more seldom."""
@@ -290,7 +326,7 @@ class KeeperTests(SynchronousTestCase):
     def test_does_not_end(self) -> None:
         """A team that does not end is asked once more, after `drain within` and a margin, and then
         killed; what the configuration says counts."""
-        self.keeper.configured(math.inf, 600.0)
+        self.keeper.configured(math.inf, 600.0, 86400.0)
         blue, _ = self.trial()
         self.keeper.ask("commit", Asker())
         ends = [signal.SIGUSR1, signal.SIGTERM]
@@ -382,6 +418,9 @@ class KeeperTests(SynchronousTestCase):
                 "answers": 10,
                 "errors": 1,
                 "alarms": 0,
+                "finishing_since": None,
+                "hurried": False,
+                "ends_by": None,
             },
         )
         self.assertEqual((status["other"]["team"], status["other"]["version"]), ("blue", "1.0"))

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.teams import machine
 from snickers.teams import pair as p
-from snickers.teams.ends import WATCHDOG
+from snickers.teams.ends import ABORT_WITHIN, WATCHDOG
 from snickers.teams.machine import LEAVE_WITHIN, TABLE, step
 from snickers.teams.moves import (
     DRAIN_MARGIN,
@@ -25,10 +25,13 @@ from snickers.teams.moves import (
     STEADY,
     TAKE_WITHIN,
     TAKEN_BACK,
+    URGE_WITHIN,
 )
 from snickers.teams.pair import Pair, Stage, due
 
-HEARD = ("proved", "gave", "took", "ended", "stopping", "beat")
+HEARD = ("proved", "gave", "took", "ended", "stopping", "finishing", "finishes", "beat")
+LONGEST = 7200.0
+"""Seconds that a team of the world's may say that it needs to finish."""
 
 
 class Dialogue:
@@ -114,7 +117,7 @@ class SwitchTests(SynchronousTestCase):
         self.assertEqual((talk.pair.stage, done[0]), (Stage.SERVING, p.End(2)))
         self.assertEqual(talk.wait(KILL_AFTER), [p.Kill(2)])
         talk = Dialogue().proving()
-        words = "red ended with status 1 before it had proven itself (see the log); blue goes on"
+        words = "red has not proven itself: it ended with status 1 (see the log); blue goes on"
         self.assertEqual(talk.tell(p.Ended(2, "ended with status 1")), [p.Failed(words)])
 
     def test_live_one_dies_meanwhile(self) -> None:
@@ -334,6 +337,134 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(talk.tell(p.AskedEnd())[-1], p.Quit())
 
 
+class FinishTests(SynchronousTestCase):
+    """Who was committed away and can be told so finishes what it has open, in nobody's way."""
+
+    def finishing(self, opened: int = 1) -> Dialogue:
+        """Red serves, blue finishes."""
+        talk = Dialogue().trial()
+        talk.tell(p.Configured(30.0, 7200.0))
+        talk.tell(p.Described(1, finishes=True))
+        talk.tell(p.Counted(1, open=opened))
+        first, *_, last = talk.tell(p.AskedCommit())
+        self.assertEqual(first, p.Finish(1))
+        words = "red stays; blue finishes what it has open, within 2h, and ends"
+        self.assertEqual(last, p.Done(words))
+        return talk
+
+    def test_left_alone(self) -> None:
+        """It is told nothing more until it has had its time, is then hurried, asked once more, and
+        killed."""
+        talk = self.finishing()
+        self.assertEqual(talk.wait(7200.0 + DRAIN_MARGIN - 1), [])
+        self.assertEqual(talk.wait(1), [p.End(1)])
+        self.assertEqual(talk.wait(30.0 + DRAIN_MARGIN), [p.End(1)])
+        self.assertEqual(talk.wait(URGE_WITHIN), [p.Kill(1)])
+
+    def test_ends(self) -> None:
+        """That it ends is told to nobody."""
+        talk = self.finishing()
+        self.assertEqual(talk.tell(p.Stopping(1, within=7230.0)), [])
+        self.assertEqual(talk.tell(p.Ended(1, "ended by itself")), [])
+        self.assertEqual(talk.pair.ending, ())
+
+    def test_says_until_when(self) -> None:
+        """Its own word on how long it may take counts, once."""
+        talk = self.finishing()
+        for within in (9000.0, 1e9):
+            talk.tell(p.Stopping(1, within=within))
+            self.assertEqual(talk.pair.ending[0].finish_by, talk.now + 9000.0 + DRAIN_MARGIN)
+
+    def test_older_team(self) -> None:
+        """One that does not know how is asked to end, as ever."""
+        talk = Dialogue().trial()
+        first, *_, last = talk.tell(p.AskedCommit())
+        self.assertEqual(first, p.End(1))
+        self.assertEqual(last, p.Done("red stays; blue finishes what it has open, and ends"))
+
+    def test_rollback_and_restart(self) -> None:
+        """The same holds for whoever else is followed, and was well until then."""
+        talk = Dialogue().trial()
+        talk.tell(p.Described(2, finishes=True))
+        talk.tell(p.AskedRollback())
+        talk.tell(p.Gave(2))
+        self.assertEqual(talk.tell(p.Took(1))[0], p.Finish(2))
+        talk = Dialogue().serving()
+        talk.tell(p.Described(1, finishes=True))
+        talk.tell(p.AskedRestart())
+        talk.tell(p.Proved(2))
+        talk.tell(p.Gave(1))
+        words = "blue serves; the one before it finishes what it has open, within 1d, and ends"
+        self.assertEqual(talk.tell(p.Took(2)), [p.Finish(1), p.Done(words)])
+
+    def test_who_failed(self) -> None:
+        """Who could not take over has nothing worth a day."""
+        talk = Dialogue().taking()
+        talk.tell(p.Described(2, finishes=True))
+        self.assertEqual(talk.wait(TAKE_WITHIN)[:3], [p.StandBy(2), p.End(2), p.Accept(1)])
+
+    def test_next_switch(self) -> None:
+        """Another process from its folder hurries it, and who asked for that hears so."""
+        talk = self.finishing()
+        talk.tell(p.Stopping(1, within=7230.0))
+        talk.pair, commands = step(talk.pair, p.AskedSwitch(), talk.now)
+        words = "blue still finishes 1 connection of before; it has 30s more"
+        self.assertEqual(commands[:2], (p.Say(words), p.End(1)))
+        self.assertEqual(commands[-1], p.Spawn(3, "blue", True))
+        # What it says late, or again, gives it no more time.
+        talk.tell(p.Stopping(1, within=7230.0, finishing=True))
+        self.assertEqual(talk.wait(30.0 + DRAIN_MARGIN), [p.End(1)])
+        self.assertEqual(talk.wait(URGE_WITHIN), [p.Kill(1)])
+
+    def test_other_folder(self) -> None:
+        """What is started from the other folder is no concern of it, nor is a start that nobody
+        asked for."""
+        talk = self.finishing()
+        self.assertEqual(talk.tell(p.AskedRestart()), [p.Spawn(3, "red", True)])
+        talk = self.finishing()
+        talk.tell(p.Ended(2, "was ended by SIGKILL"))
+        self.assertTrue(talk.pair.member(1) is not None and talk.pair.ending[0].at_leisure)
+
+    def test_hurried(self) -> None:
+        """Who is about to do something to its folder has it hurried at any stage, and whoever
+        waits for something else goes on waiting."""
+        talk = self.finishing(2)
+        talk.tell(p.AskedRestart())
+        self.assertEqual(talk.tell(p.AskedHurry("red")), [p.Reply("red has nothing to be hurried")])
+        done = talk.tell(p.AskedHurry("blue"))
+        self.assertEqual(done, [p.End(1), p.Reply("blue has been told to end soon")])
+
+    def test_end_of_all(self) -> None:
+        """The keeper's end hurries it; the live one stays for what it may need, and no longer."""
+        talk = self.finishing()
+        self.assertEqual(talk.tell(p.AskedEnd()), [p.Failed("the keeper ends"), p.End(1)])
+        self.assertEqual(talk.wait(LEAVE_WITHIN), [p.End(2)])
+        talk.tell(p.Ended(2, "ended by itself"))
+        self.assertEqual(talk.tell(p.Ended(1, "ended by itself")), [p.Quit()])
+
+    def test_not_at_the_end(self) -> None:
+        """While the keeper ends, nobody has such time, whatever it says."""
+        talk = Dialogue().trial()
+        talk.tell(p.AskedEnd())
+        talk.tell(p.Stopping(2, within=7000.0, finishing=True))
+        self.assertEqual([one.at_leisure for one in talk.pair.ending], [False, False])
+
+    def test_hangs(self) -> None:
+        """One that has said that it lives, and does not any more, is made to end, as anybody."""
+        talk = self.finishing()
+        talk.tell(p.Beat(1))
+        self.assertEqual(talk.wait(WATCHDOG), [p.Abort(1)])
+        self.assertEqual(talk.wait(ABORT_WITHIN), [p.Kill(1)])
+
+    def test_not_written_down(self) -> None:
+        """A keeper that knows nothing of the commit hears of it from the team itself."""
+        talk = Dialogue().trial()
+        talk.tell(p.Stopping(1, within=7000.0, finishing=True))
+        self.assertEqual((talk.pair.stage, talk.pair.other), (Stage.SERVING, None))
+        self.assertTrue(talk.pair.ending[0].at_leisure)
+        self.assertEqual(talk.wait(7000.0 + DRAIN_MARGIN), [p.End(1)])
+
+
 class OverTests(SynchronousTestCase):
     """What was alarmed about is over when it is."""
 
@@ -398,6 +529,11 @@ class World(RuleBasedStateMachine):
         self.heard_at: dict[int, float] = {}
         """When each that has ever beaten was last heard."""
         self.killed: set[int] = set()
+        self.can_finish: set[int] = set()
+        self.told_to_finish: set[int] = set()
+        self.told_to_end: set[int] = set()
+        self.late: set[int] = set()
+        """Those that said by themselves that they finish: nobody can have told them not to."""
         self.waiting = 0
         self.feed(p.Passed())
 
@@ -412,12 +548,24 @@ class World(RuleBasedStateMachine):
             self.heard_at[event.id] = self.now
         self.pair, commands = step(before, event, self.now)
         asked = isinstance(event, p.Asked) and not isinstance(event, p.AskedEnd)
+        if isinstance(event, p.Described) and event.finishes:
+            self.can_finish.add(event.id)
         for command in commands:
             match command:
                 case p.Spawn(id, _, stand_by):
                     assert id not in self.accepting
                     self.accepting[id] = not stand_by
+                case p.Finish(id):
+                    # Only one that knows how, that has not been told, and that does not serve.
+                    assert id in self.can_finish
+                    assert id not in self.told_to_finish | self.told_to_end
+                    self.told_to_finish.add(id)
+                    self.may_end(before, event, id)
+                    if id in self.accepting:
+                        self.accepting[id] = False
                 case p.StandBy(id) | p.End(id) | p.Kill(id) | p.Abort(id):
+                    if isinstance(command, p.End):
+                        self.told_to_end.add(id)
                     if isinstance(command, p.Kill):
                         self.killed.add(id)
                     if not isinstance(command, p.StandBy):
@@ -429,6 +577,9 @@ class World(RuleBasedStateMachine):
                     self.accepting[id] = True
                 case p.Failed():
                     self.waiting = 0
+                case p.Reply():
+                    assert isinstance(event, p.AskedHurry)
+                    asked = False
                 case p.Done() | p.Refuse():
                     self.waiting = 0 if isinstance(command, p.Done) else self.waiting
                     asked = False
@@ -459,7 +610,7 @@ class World(RuleBasedStateMachine):
 
     @rule(within=st.sampled_from([1.0, 30.0, 3600.0]))
     def configured(self, within: float) -> None:
-        self.feed(p.Configured(within))
+        self.feed(p.Configured(within, 2 * within))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 2.0, 10.0, 60.0, 400.0]))
     def time(self, seconds: float) -> None:
@@ -486,6 +637,11 @@ class World(RuleBasedStateMachine):
                 self.feed(p.Ended(id, "ended"))
             case "stopping":
                 self.feed(p.Stopping(id, within=1000.0 if which % 2 else None))
+            case "finishing":
+                self.late.add(id)
+                self.feed(p.Stopping(id, within=LONGEST, finishing=True))
+            case "finishes":
+                self.feed(p.Described(id, finishes=True))
             case "beat":
                 self.feed(p.Beat(id))
 
@@ -512,6 +668,8 @@ class World(RuleBasedStateMachine):
                 p.AskedRestart(),
                 p.AskedCommit(),
                 p.AskedRollback(),
+                p.AskedHurry("blue"),
+                p.AskedHurry("red"),
             ]
         )
     )
@@ -547,9 +705,23 @@ class World(RuleBasedStateMachine):
     def nobody_is_waited_for_for_ever(self) -> None:
         """Whoever is to end is killed at last; whoever beats is not silent for long."""
         for member in self.pair.ending:
+            if member.at_leisure:
+                assert member.finish_by <= self.now + 86400.0 + DRAIN_MARGIN
+                continue
             assert member.kill_at <= self.now + 3600.0 + DRAIN_MARGIN or member.id in self.killed
-        for one in (self.pair.live, self.pair.other):
-            assert one is None or not one.beats or self.silence(one.id) <= WATCHDOG + 1e-6
+        for one in self.pair.watched():
+            assert not one.beats or self.silence(one.id) <= WATCHDOG + 1e-6
+
+    @invariant()
+    def nobody_is_in_the_way_for_long(self) -> None:
+        """What was started because a person asked hurries what its folder still has open; the end
+        of all hurries everybody."""
+        for member in self.pair.ending:
+            if member.at_leisure:
+                assert self.pair.stage not in (Stage.LEAVING, Stage.OVER)
+                newcomer = self.pair.other
+                if self.pair.stage is Stage.PROVING and newcomer is not None:
+                    assert member.team != newcomer.team or member.id in self.late
 
     @invariant()
     def everybody_is_answered(self) -> None:

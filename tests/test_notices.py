@@ -54,6 +54,14 @@ class EventsTests(SynchronousTestCase):
         self.assertEqual(events(4, b"STOPPING=1\nEXTEND_TIMEOUT_USEC=x"), [p.Stopping(4)])
         self.assertEqual(events(4, b"WATCHDOG=trigger\nEXTEND_TIMEOUT_USEC=1"), [])
 
+    def test_finishing(self) -> None:
+        """That it can be told to finish, and that it does, for how long."""
+        self.assertEqual(events(4, b"X_SNICKERS_FINISHES=1"), [p.Described(4, finishes=True)])
+        self.assertEqual(events(4, b"X_SNICKERS_FINISHES=x"), [])
+        data = b"WATCHDOG=1\nSTOPPING=1\nEXTEND_TIMEOUT_USEC=45000000\nX_SNICKERS_FINISHING=1"
+        told = p.Stopping(4, within=45.0, finishing=True)
+        self.assertEqual(events(4, data), [p.Beat(4), told])
+
     def test_not_understood(self) -> None:
         """What is of another version, or nonsense, is left out; the rest counts."""
         data = (

@@ -287,3 +287,22 @@ class SeveralTests(SynchronousTestCase):
         change = Change(certificates=("a.example",))
         both.apply(change)
         self.assertEqual(order, [("first", change), ("second", change)])
+
+    def test_one_fails(self) -> None:
+        """What one of them cannot take the others have all the same, and it is logged."""
+        order: list[Change] = []
+
+        @implementer(IPlane)
+        class Broken:
+            def apply(self, change: Change) -> None:
+                raise ValueError(change)
+
+        @implementer(IPlane)
+        class Sound:
+            def apply(self, change: Change) -> None:
+                order.append(change)
+
+        change = Change(certificates=("a.example",))
+        Several(Broken(), Sound()).apply(change)
+        self.assertEqual(order, [change])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

@@ -14,7 +14,16 @@ from snickers.teams import pair as p
 from snickers.teams.ends import LOOK_AGAIN, WATCHDOG
 from snickers.teams.moves import DRAIN_MARGIN, ENDED, STEADY
 from snickers.teams.pair import Member, Pair, Purpose, Stage, Trial
-from snickers.teams.record import Process, Record, read, taken_up, without_members, write
+from snickers.teams.record import (
+    Process,
+    Record,
+    read,
+    taken_up,
+    with_survivors,
+    without_members,
+    write,
+)
+from snickers.teams.survivors import Survivor
 
 BLUE = Member(1, "blue", 10.0, accepts=True, ready=True, duty=True, serves=12.0, version="1")
 RED = Member(2, "red", 500.0, accepts=False, ready=True)
@@ -42,6 +51,20 @@ class TextTests(SynchronousTestCase):
             self.assertEqual(read(write(record(pair))), record(pair))
         busy = evolve(SERVING, live=evolve(BLUE, answers=7, errors=1, open=3))
         self.assertEqual(read(write(record(busy))), record(SERVING))
+
+    def test_finishing(self) -> None:
+        """Who finishes what is open goes on with it under a later keeper, by the same time, and is
+        watched anew; for an older keeper it is one that ends, without a time for it."""
+        one = evolve(BLUE, accepts=False, finishes=True, finishing=590.0, finish_by=9000.0)
+        left = record(evolve(SERVING, live=evolve(RED, serves=1.0), ending=(one,)))
+        self.assertEqual(read(write(left)), left)
+        beats = evolve(left.pair, ending=(evolve(one, beats=True),))
+        pair, commands = taken_up(beats, [1, 2], NOW)
+        self.assertEqual(commands, (p.Accept(2),))
+        look_at = NOW + WATCHDOG - LOOK_AGAIN
+        self.assertEqual(pair.ending, (evolve(one, beats=True, look_at=look_at),))
+        (told,) = json.loads(write(left))["ending"]
+        self.assertIsNone(told["kill_at"])
 
     def test_alarms(self) -> None:
         """What a person was told and still holds is kept; damage to that loses nothing else."""
@@ -104,6 +127,71 @@ class TextTests(SynchronousTestCase):
         left = without_members(evolve(record(held), alarms=alarms))
         self.assertEqual((left.alarms, left.pair.raised), (alarms, {ENDED}))
         self.assertLess(left.pair.calm_at, NOW)
+
+
+class SurvivorsTests(SynchronousTestCase):
+    """The record is lost, or older than what runs."""
+
+    def test_none(self) -> None:
+        """Where the record knows all there are it is as it is."""
+        left = record(TRIAL)
+        self.assertEqual(with_survivors(left, [1, 2], [], 102, NOW), (left, ()))
+        self.assertEqual(with_survivors(None, [], [], 0, NOW), (None, ()))
+
+    def test_lost(self) -> None:
+        """Without a record whoever is on duty serves, and nothing is started; what ran beside it
+        ends, since nobody knows what it was to become."""
+        found = [Survivor(7, 70, "red", ("https",)), Survivor(8, 80, "blue", ("https",))]
+        left, first = with_survivors(None, [], found, 7, NOW)
+        assert left is not None
+        self.assertEqual(left.names, ("https",))
+        self.assertEqual(left.processes, {1: Process(7, 70), 2: Process(8, 80)})
+        self.assertEqual(first, (p.StandBy(2), p.End(2)))
+        pair, commands = taken_up(left.pair, left.processes, NOW)
+        assert pair.live is not None
+        self.assertEqual((pair.stage, pair.live.team, pair.other), (Stage.SERVING, "red", None))
+        self.assertEqual([one.team for one in pair.ending], ["blue"])
+        self.assertEqual(commands, (p.Accept(1),))
+
+    def test_nobody_on_duty(self) -> None:
+        """If nobody says that he is on duty it is the youngest that serves."""
+        found = [Survivor(7, 70, "red", ("https",)), Survivor(8, 80, "blue", ("https",))]
+        left, first = with_survivors(None, [], found, 0, NOW)
+        assert left is not None and left.pair.live is not None  # noqa: PT018
+        self.assertEqual((left.pair.live.team, first), ("blue", (p.StandBy(1), p.End(1))))
+
+    def test_older(self) -> None:
+        """A record from before a switch: the newcomer that is on duty serves, the one that is
+        written down stands by before that one is told to accept, and ends."""
+        found = [Survivor(7, 70, "red", ("https", "http"))]
+        left, first = with_survivors(record(SERVING), [1], found, 7, NOW)
+        assert left is not None
+        self.assertEqual(first, (p.StandBy(1), p.End(1)))
+        pair, commands = taken_up(left.pair, [1, 2], NOW)
+        assert pair.live is not None
+        self.assertEqual((pair.live.id, pair.live.team), (2, "red"))
+        self.assertEqual(([one.id for one in pair.ending], commands), ([1], (p.Accept(2),)))
+        self.assertEqual(pair.good, "blue")
+
+    def test_older_and_gone(self) -> None:
+        """...and if that one has gone, nobody hears of it."""
+        found = [Survivor(7, 70, "red", ("https", "http"))]
+        left, _ = with_survivors(record(SERVING), [], found, 7, NOW)
+        assert left is not None
+        pair, commands = taken_up(left.pair, [2], NOW)
+        assert pair.live is not None
+        self.assertEqual((pair.live.id, pair.ending, commands), (2, (), (p.Accept(2),)))
+
+    def test_newcomer_of_an_unwritten_switch(self) -> None:
+        """The one on duty is written down: what was started beside it ends, and it goes on."""
+        found = [Survivor(7, 70, "red", ("https", "http"))]
+        for on_duty in (101, 0):
+            left, first = with_survivors(record(SERVING), [1], found, on_duty, NOW)
+            assert left is not None
+            self.assertEqual(first, (p.StandBy(2), p.End(2)))
+            pair, _ = taken_up(left.pair, [1, 2], NOW)
+            self.assertEqual(pair.live, BLUE)
+            self.assertEqual([one.id for one in pair.ending], [2])
 
 
 class TakenUpTests(SynchronousTestCase):

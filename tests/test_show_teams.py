@@ -37,6 +37,7 @@ ODD = st.sampled_from(
     [
         *(None, True, -1, 1.5, 1e300, "serving", "trial", "proving", "x\x1b[2J", [], [1], {}),
         *(BLUE, [BLUE, 1], {"team": "blue"}, {"team": 3}, {"team": "red", "since": "x"}),
+        [{"team": "red", "finishing_since": 1, "ends_by": 1e300}],
         *({"team": "red", "pid": [], "open": {}}, [{"message": "a\nb"}, "c\x00"]),
     ]
 )
@@ -78,6 +79,22 @@ class TeamsTests(SynchronousTestCase):
         """Who still finishes what is open has a line of its own."""
         answer = {**TRIAL, "stage": "serving", "other": None, "ending": [BLUE]}
         self.assertIn("blue  ends ", teams(answer, FOLDERS, 8400.0)[3])
+
+    def test_finishing(self) -> None:
+        """Who was committed away and finishes what is open: since when, how much, until when."""
+        one = {**BLUE, "finishing_since": 8000.0, "hurried": False, "ends_by": 94400.0}
+        answer = {**TRIAL, "stage": "serving", "other": None, "ending": [one]}
+        told = teams(answer, FOLDERS, 8400.0)
+        self.assertIn("blue  finishes     7m", told[3])
+        self.assertEqual(
+            told[6],
+            "blue: process 100 has finished what is open for 7m; 3 connections, for 24h at the "
+            "most, or until the next start or deploy of that team",
+        )
+        one |= {"hurried": True, "ends_by": 8490.0, "open": 1}
+        told = teams(answer, FOLDERS, 8400.0)
+        self.assertIn("blue  ends ", told[3])
+        self.assertEqual(told[6], "blue: process 100 ends; 1 connection, for 90s at the most")
 
     def test_proving(self) -> None:
         """A switch under way can be given up."""

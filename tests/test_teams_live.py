@@ -90,7 +90,7 @@ class ChangeTests(Case):
         with kept.crowd() as counts:
             words = kept.failed("switch")
         self.assertEqual(
-            words, "red ended with status 3 before it had proven itself (see the log); blue goes on"
+            words, "red has not proven itself: it ended with status 3 (see the log); blue goes on"
         )
         self.assertEqual(set(counts), {"answered"})
 
@@ -405,6 +405,74 @@ class KeeperTests(Case):
             kept.done("switch")
             kept.done("commit")
             self.settle(kept)
+        self.assertEqual(set(counts), {"answered"})
+
+    def kill_keeper(self, kept: Kept) -> None:
+        assert kept.keeper is not None
+        kept.keeper.kill()
+        kept.keeper.wait(WITHIN)
+
+    def block(self, path: Path) -> None:
+        """Have nothing be written by way of *path*."""
+
+        def blocked() -> bool:
+            try:
+                path.mkdir()
+            except FileExistsError:
+                return False  # it is just being written
+            return True
+
+        until(blocked, "it is written for ever")
+
+    def test_full_disk(self) -> None:
+        """What cannot be written down is told to who asked, and by an alarm, until it is. A keeper
+        that finds an old record goes on with what runs: none is started beside it."""
+        kept = self.kept(handed=True)
+        in_the_way = kept.state / "teams" / "keeper.json.new"
+        self.block(in_the_way)
+        words = kept.done("switch")
+        self.assertIn("red serves; blue stands by until commit or rollback; but ", words)
+        self.assertIn("keeper.json cannot be written", words)
+        words = kept.done("commit")
+        self.assertIn("keeper.json cannot be written", words)
+        (alarm,) = kept.status()["alarms"]
+        self.assertEqual(alarm["kind"], "keeper record")
+        in_the_way.rmdir()
+        until(lambda: not kept.status()["alarms"], "it is not written again")
+        self.settle(kept)
+        self.block(in_the_way)
+        kept.done("switch")
+        told = kept.status()
+        live, before = told["live"]["pid"], told["other"]["pid"]
+        self.addCleanup(lambda: [self.end(pid) for pid in (live, before)])
+        with kept.crowd() as counts:
+            self.kill_keeper(kept)
+            in_the_way.rmdir()
+            kept.start()
+            told = self.settle(kept)
+        self.assertEqual((told["live"]["pid"], told["live"]["team"]), (live, "blue"))
+        self.assertEqual((told["other"], set(counts)), (None, {"answered"}))
+        self.assertIn(f"does not know of process {live}, blue, which serves", kept.said())
+        self.assertEqual(kept.team(), "blue")
+
+    def end(self, pid: int) -> None:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def test_record_lost(self) -> None:
+        """Without any record, too, the teams that hold the ports are found and taken up, with
+        their sockets."""
+        need_tracing()
+        kept = self.kept()
+        pid = kept.status()["live"]["pid"]
+        self.addCleanup(self.end, pid)
+        with kept.crowd() as counts:
+            self.kill_keeper(kept)
+            (kept.state / "teams" / "keeper.json").unlink()
+            kept.start()
+            self.assertEqual(kept.status()["live"]["pid"], pid)
         self.assertEqual(set(counts), {"answered"})
 
     def test_killed_with_a_team(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -243,6 +244,21 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn("another server listens there", words)
         self.assertFalse(self.threads.started)
 
+    def test_unknown_on_duty(self) -> None:
+        """Beside a process that serves with this state, and is not known, no team is started: a
+        line says which, and what to do."""
+        (self.folder / "teams").mkdir(mode=0o700, exist_ok=True)
+        service = self.make({})
+        self.addCleanup(service._state.close)
+        service.privilegedStartService()
+        self.addCleanup(lambda: [sock.close() for _, sock in service._fronts])
+        with open(self.folder / "duty.lock", "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            service.startService()
+        (words,) = self.failed
+        self.assertIn(f"process {os.getpid()} serves with this state", words)
+        self.assertIn(f"End it (kill {os.getpid()})", words)
+
     def test_in_the_way(self) -> None:
         """What lies in the place of the control socket is told with its path, as a person knows
         it."""
@@ -272,7 +288,7 @@ class ServiceTests(SynchronousTestCase):
     def test_end_takes_its_time(self) -> None:
         """Systemd is told how long the teams may take to finish what they have open."""
         self.service._state.open()
-        self.service.keeper.configured(60.0, 600.0)
+        self.service.keeper.configured(60.0, 600.0, 86400.0)
         done = self.service.stopService()
         self.threads.fake.run_all()
         self.successResultOf(done)
@@ -280,31 +296,17 @@ class ServiceTests(SynchronousTestCase):
         needs = int(said.rpartition("EXTEND_TIMEOUT_USEC=")[2]) / 1e6
         self.assertGreater(needs, 600.0 + DRAIN_MARGIN)
 
-    def test_writes_the_newest(self) -> None:
-        """What changes while something is being written is written next, as it is then; who waits
-        for it is told after that."""
-        self.service._state.open()
-        self.addCleanup(self.service._state.close)
-        for good in ("blue", "red"):
-            self.service.keeper.pair = type(self.service.keeper.pair)(good=good)
-            self.service._changed()
-        written = self.service.written()
-        self.assertEqual(len(self.threads.fake.waiting), 1)
-        self.threads.fake.run()
-        self.assertIn(b'"good": "blue"', self.service._state.read())
-        self.assertNoResult(written)
-        self.threads.fake.run()
-        self.assertIn(b'"good": "red"', self.service._state.read())
-        self.successResultOf(written)
-        self.assertEqual(self.threads.fake.waiting, [])
-
     def test_cannot_write(self) -> None:
-        """A disk that is full is told of, and no reason to stop."""
+        """A disk that is full is told of, and no reason to stop; a newer keeper would not know what
+        runs, and is not put in the place of this one."""
         written = self.service.written()
         self.threads.fake.run_all()
-        self.successResultOf(written)
-        (error,) = self.flushLoggedErrors() or [None]
-        self.assertIsNone(error)
+        self.assertIn("keeper.json cannot be written", self.successResultOf(written))
+        self.service.renew()
+        self.threads.fake.run_all()
+        self.assertEqual(self.replaced, [])
+        kinds = [alarm["kind"] for alarm in self.service.status()["alarms"]]
+        self.assertEqual(kinds, ["keeper record", "keeper"])
 
     def test_switch_reads_the_configuration(self) -> None:
         """What the file says of alarms and of committing is read before a switch; when it cannot
@@ -332,9 +334,10 @@ class ServiceTests(SynchronousTestCase):
         for what in ("rollback", "restart"):
             self.service.ask(what, cast("Any", None))
         self.assertEqual(asked, ["rollback", "restart"])
-        self.configured = evolve(self.configured, drain_within=77.0)
+        self.configured = evolve(self.configured, drain_within=77.0, finish_within=78.0)
         self.threads.fake.run_all()
         self.assertEqual(self.service.keeper.pair.drain_within, 77.0)
+        self.assertEqual(self.service.keeper.pair.finish_within, 78.0)
 
     def test_renewed(self) -> None:
         """A newer keeper takes the place of this one when it is sound, and all is written."""
@@ -372,6 +375,8 @@ class ServiceTests(SynchronousTestCase):
 
     def test_cannot_be_replaced(self) -> None:
         """When it does not work out in the end, this one goes on, with an alarm."""
+        self.service._state.open()
+        self.addCleanup(self.service._state.close)
         self.replaced.append(())
         self.service.renew()
         self.threads.fake.run_all()
@@ -393,7 +398,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(self.service.status()["taken_back"], words)
         self.service._state.open()
         self.addCleanup(self.service._state.close)
-        self.service._changed()
+        self.service.written()
         self.threads.fake.run_all()
         found = record.read(self.service._state.read())
         assert found is not None

@@ -177,4 +177,4 @@ class SmallTests(SynchronousTestCase):
         rooms = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("snickers")}
         for large in ("http", "containers", "acme", "workers", "plane", "tap", "brokerage"):
             self.assertNotIn(f"snickers.{large}", rooms)
-        self.assertLess(len([name for name in loaded if name.startswith("snickers")]), 45)
+        self.assertLess(len([name for name in loaded if name.startswith("snickers")]), 48)

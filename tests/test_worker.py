@@ -179,6 +179,23 @@ class WorkerPlaneTests(WorkerCase):
 
         return self.asked().addCallback(answered)
 
+    def test_hurried(self) -> Deferred[None]:
+        """Who was to end at leisure ends sooner when it is told so, and never later."""
+        self.plane.apply(self.change)
+        self.plane.accept()
+        open_one = socket.create_connection(("127.0.0.1", self.ports[1]))
+        self.addCleanup(open_one.close)
+        open_one.sendall(b"GET /")
+
+        def accepted(_: object) -> Deferred[None]:
+            self.assertEqual(self.plane.plane.open, 1)
+            for within in (3600.0, 0.5, 7200.0):
+                self.plane.end(within)
+            self.assertLessEqual(self.plane._draining.left, 0.5)
+            return self.reactor.stopped
+
+        return self.asked().addCallback(accepted)
+
 
 class ConnectedTests(WorkerCase):
     """Everything connected, the first process at the other end."""

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from twisted.internet.interfaces import IProcessProtocol
@@ -44,9 +45,10 @@ def start(
     :param at: the number by which the process has its end of the line.
     :param more: descriptors of this process that it is given, by their numbers there.
     """
-    ours, theirs = socket.socketpair()
-    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
+    with ExitStack() as opened:
+        ours, theirs = map(opened.enter_context, socket.socketpair())
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        opened.callback(os.close, nothing)
         ours.setblocking(False)
         reactor.spawnProcess(
             protocol,
@@ -56,7 +58,3 @@ def start(
             childFDs={0: nothing, 1: "r", 2: "r", at: theirs.fileno(), **(more or {})},
         )
         reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Only(line))
-    finally:
-        os.close(nothing)
-        theirs.close()
-        ours.close()

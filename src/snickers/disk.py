@@ -26,8 +26,9 @@ Watched = tuple[tuple[str, Stamp | None], ...]
 """Paths, and how each was found; ``None``: it did not exist."""
 
 LOCK_WITHIN = 60.0
-"""Seconds a lock is waited for: longer than what is done under one takes, a registration with an
-authority among it. A process that hangs may hold one for ever, and threads are few."""
+"""Seconds a lock is waited for: longer than what is done under one takes, unless an authority is
+asked meanwhile that does not answer. A process that hangs may hold one for ever, and threads are
+few."""
 LOOK_FOR_LOCK = 0.1
 """Seconds between two tries, after the first ones."""
 

@@ -23,7 +23,10 @@ from twisted.logger import Logger
 from snickers.notify import Notifier
 
 LOOK_EVERY = 0.1
-"""Seconds between looks whether the last connection has gone, while ending."""
+"""Seconds between looks whether the last connection has gone, while ending..."""
+LOOK_SELDOM = 1.0
+"""...and those when they have stayed for `LONG`: it may take a day."""
+LONG = 30.0
 CLOSE_WITHIN = 30.0
 """Seconds that the service manager is told are needed after that, on a busy machine."""
 
@@ -94,11 +97,13 @@ class FrontDoorService(Service):
         notifier: Notifier,
         ready: Callable[[], None],
         team: Team | None = None,
+        finish_within: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """*bind* makes the ports, raising `SystemExit` when one cannot be; *parts* are started
         in order and stopped in reverse; *watch* looks for changes, each *every* seconds;
         *reload* reloads at once; *ready* is called when connections are accepted. *team*, where
-        there are two, says when they are."""
+        there are two, says when they are; *finish_within* is how many seconds it may finish what is
+        open when the other one has taken over for good."""
         self._reactor = reactor
         self._bind = bind
         self._parts = parts
@@ -115,6 +120,10 @@ class FrontDoorService(Service):
         self._watcher.clock = reactor
         self._signals: dict[int, Any] = {}
         self._ending = False
+        self._finishing = False
+        """Whether it ends at leisure: nobody waits for that."""
+        self._finish_within = finish_within
+        self._draining: Draining | None = None
 
     def privilegedStartService(self) -> None:
         self._ports = self._bind()
@@ -185,6 +194,7 @@ class FrontDoorService(Service):
             (signal.SIGUSR2, self.accept_again),
             (signal.SIGTERM, self._end),
             (signal.SIGINT, self._end),
+            *([(signal.SIGURG, self._finish)] if self._team is not None else []),
         ):
             self._signals[number] = signal.signal(number, self._handler(act))
 
@@ -194,8 +204,32 @@ class FrontDoorService(Service):
 
         return handle
 
+    def _finish(self) -> None:
+        """Finish what is open, for long: the other team has taken over for good (SIGURG)."""
+        if self._ending:
+            return
+        self.log.info("SIGURG: finishing what is open")
+        self._ending = self._finishing = True
+        self._reactor.stop()
+
+    def _hurry(self) -> None:
+        """What is still open has as long as at any end, from now on."""
+        self._finishing = False
+        if self._draining is None:
+            # It has not begun yet.
+            return
+        self.log.info("what is open has {seconds:g}s more", seconds=self.within)
+        self._say_stopping()
+        for port in self._ports:
+            # The crew has told its workers another time.
+            port.stopListening()
+        self._draining.hurry(self.within)
+
     def _end(self) -> None:
         """The first signal drains, the second one waits for nobody."""
+        if self._finishing:
+            self._hurry()
+            return
         if self._ending:
             self._front.abort()
             return
@@ -234,8 +268,7 @@ class FrontDoorService(Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
-        needs = round((self._drain_within() + CLOSE_WITHIN) * 1e6)
-        self._notifier.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={needs}")
+        self._say_stopping()
         if self._watcher.running:
             self._watcher.stop()
         for port in self._ports:
@@ -247,38 +280,77 @@ class FrontDoorService(Service):
         if self._front.open:
             self.log.info(
                 "ending: waiting up to {seconds:g}s for {count} open; once more to end at once",
-                seconds=self._drain_within(),
+                seconds=self.within,
                 count=self._front.open,
             )
-        done: Deferred[Any] = drained(self._reactor, self._front, self._drain_within())
+        self._draining = Draining(self._reactor, self._front, self.within)
+        done: Deferred[Any] = self._draining.done
         for part in reversed(self._started):
             done.addCallback(self._stop, part)
             done.addErrback(lambda failure: self.log.failure("stopping", failure=failure))
         self._started = []
         return done
 
+    @property
+    def within(self) -> float:
+        """How many seconds what is open is given at an end that begins now."""
+        return self._finish_within() if self._finishing else self._drain_within()
+
+    def again(self) -> tuple[str, ...]:
+        """Return what a keeper may have missed: that this ends at leisure, and how long it may."""
+        if not self._finishing or self._draining is None:
+            return ()
+        return (_needs(self._draining.left), "X_SNICKERS_FINISHING=1")
+
+    def _say_stopping(self) -> None:
+        self._notifier.send("STOPPING=1", _needs(self.within))
+
     def _stop(self, before: object, part: Part) -> Deferred[Any]:
         return maybeDeferred(part.stop)
 
 
-def drained(clock: Any, front: Fronts, within: float) -> Deferred[None]:
-    """Fire when the last connection has gone, by itself or because *within* seconds are over."""
-    until = clock.seconds() + within
-    done: Deferred[None] = Deferred()
+def _needs(seconds: float) -> str:
+    """Return how the service manager is told that an end may take so long."""
+    return f"EXTEND_TIMEOUT_USEC={round((seconds + CLOSE_WITHIN) * 1e6)}"
 
-    def look() -> None:
-        if not front.open:
-            done.callback(None)
-            return
-        if clock.seconds() >= until:
-            _log.info("ending with {count} connections open", count=front.open)
-            front.abort()
-            clock.callLater(0, done.callback, None)
-            return
-        clock.callLater(LOOK_EVERY, look)
 
-    look()
-    return done
+class Draining:
+    """Waits until the last connection has gone, by itself or because *within* seconds are over."""
+
+    def __init__(self, clock: Any, front: Fronts, within: float) -> None:
+        self.done: Deferred[None] = Deferred()
+        """Fires then."""
+        self._clock = clock
+        self._front = front
+        self._began = clock.seconds()
+        self._until = self._began + within
+        self._next: Any = None
+        self._look()
+
+    @property
+    def left(self) -> float:
+        """Seconds until the rest is broken off."""
+        return float(max(0.0, self._until - self._clock.seconds()))
+
+    def hurry(self, within: float) -> None:
+        """Wait for *within* seconds more at the most."""
+        self._until = min(self._until, self._clock.seconds() + within)
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+            self._look()
+
+    def _look(self) -> None:
+        if not self._front.open:
+            self.done.callback(None)
+            return
+        now = self._clock.seconds()
+        if now >= self._until:
+            _log.info("ending with {count} connections open", count=self._front.open)
+            self._front.abort()
+            self._clock.callLater(0, self.done.callback, None)
+            return
+        pause = LOOK_EVERY if now - self._began < LONG else min(LOOK_SELDOM, self._until - now)
+        self._next = self._clock.callLater(pause, self._look)
 
 
 class Together:

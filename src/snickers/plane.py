@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from snickers.announced import Proxies
@@ -86,14 +87,19 @@ class Called:
 
 @implementer(IPlane)
 class Several:
-    """Several planes as one: each change reaches them in turn."""
+    """Several planes as one: each change reaches them in turn, whatever becomes of it in others."""
+
+    log = Logger()
 
     def __init__(self, *planes: IPlane) -> None:
         self._planes = planes
 
     def apply(self, change: Change) -> None:
         for plane in self._planes:
-            plane.apply(change)
+            try:
+                plane.apply(change)
+            except Exception:
+                self.log.failure("{plane} did not take a change", plane=type(plane).__name__)
 
 
 def _bounds(settings: Settings) -> Bounds:

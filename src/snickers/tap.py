@@ -41,7 +41,7 @@ from snickers.brokerage.wire import CONTROL as BROKER_CONTROL
 from snickers.certifying import Certifying
 from snickers.config.parse import Loaded, load
 from snickers.config.values import Container, Passthrough, Process, Site, Static
-from snickers.containers import memory, restic
+from snickers.containers import memory, restic, tried
 from snickers.containers.archive import Archives
 from snickers.containers.copies import TRIED as FOLDER_TRIED
 from snickers.containers.copies import Copies
@@ -51,6 +51,7 @@ from snickers.containers.pins import Pins, in_the_folder
 from snickers.containers.process import ProcessEngine
 from snickers.containers.proof import OWNER, Proof
 from snickers.containers.service import Lives
+from snickers.containers.tried import Tried
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.control.metrics import MetricsService
 from snickers.duty.dutylock import DutyLock
@@ -117,6 +118,8 @@ class Wiring:
         self.team: Team | None = None
         name = environ.get("SNICKERS_TEAM", "")
         self.minder: Minder | None = None
+        # Visitors may wait for what these write, which shall not wait for a copy.
+        self.note_threads = OwnThreads(reactor, 1, "notes")
         self.lives = Lives(
             reactor,
             reactor,
@@ -128,6 +131,10 @@ class Wiring:
             pins=Pins(
                 in_the_folder(settings.state),
                 lambda act, *arguments: self.copy_threads.run(lambda: act(*arguments)),
+            ),
+            tried=Tried(
+                tried.in_the_folder(settings.state),
+                lambda act, *arguments: self.note_threads.run(lambda: act(*arguments)),
             ),
         )
         if settings.docker_broker:
@@ -153,7 +160,7 @@ class Wiring:
             leases,
             self.alarm,
             lambda: self.running.whole(),
-            lambda: self.settings.drain_within,
+            lambda: self.service.within,
             self.tally,
             self.look,
         )
@@ -221,7 +228,7 @@ class Wiring:
             reactor,
             notifier,
             every(environ, os.getpid()),
-            None if self.team is None else self.team.again,
+            None if self.team is None else self.again,
         )
         self.lock = DutyLock(os.path.join(settings.state, LOCK))
         copies = Called(lambda: self.copies.start(self.sites()), self.copies.close)
@@ -268,6 +275,7 @@ class Wiring:
                 *on_duty,
                 *self.plane.parts,
                 self.copy_threads,
+                self.note_threads,
                 Called(self.begin, lambda: None),
                 *lives,
                 self.plane.certificates,
@@ -284,7 +292,13 @@ class Wiring:
             notifier,
             self.welcome,
             self.team,
+            lambda: self.settings.finish_within,
         )
+
+    def again(self) -> Sequence[str]:
+        """Return what a keeper has been told of this team, and may have missed."""
+        assert self.team is not None
+        return (*self.team.again(), *self.service.again())
 
     def about(self) -> dict[str, Any]:
         """Return what is part of every status."""

@@ -21,7 +21,7 @@ from twisted.logger import Logger, globalLogBeginner
 from zope.interface import implementer
 
 from snickers.config.values import Settings
-from snickers.front_door import drained
+from snickers.front_door import Draining
 from snickers.interfaces.plane import Change, IPlane
 from snickers.plane import Part, Plane, steady
 from snickers.printed import LOG, observer
@@ -65,6 +65,7 @@ class WorkerPlane:
         self.plane: Plane | None = None
         self._started: list[Part] = []
         self._ending = False
+        self._draining: Draining | None = None
 
     @property
     def settings(self) -> Settings:
@@ -136,8 +137,11 @@ class WorkerPlane:
                 port.pause()
 
     def end(self, within: float) -> None:
-        """Accept no more, finish what is open within so many seconds, and end the process."""
+        """Accept no more, finish what is open within so many seconds, and end the process; asked
+        once more, sooner than that if need be."""
         if self._ending:
+            if self._draining is not None:
+                self._draining.hurry(within)
             return
         self._ending = True
         plane = self.plane
@@ -147,7 +151,8 @@ class WorkerPlane:
         for port in plane.ports:
             port.stopListening()
         plane.drain()
-        done: Deferred[Any] = drained(self._reactor, plane, within)
+        self._draining = Draining(self._reactor, plane, within)
+        done: Deferred[Any] = self._draining.done
         for part in reversed(self._started):
             done.addCallback(self._stop, part)
             done.addErrback(lambda failure: self.log.failure("stopping", failure=failure))

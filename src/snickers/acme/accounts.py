@@ -11,8 +11,8 @@ import re
 import ssl
 import stat
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -153,8 +153,17 @@ class Accounts:
         make = self._make or Client
         return make(directory, Identity.of(account.key, account.url), context, self._wall)
 
-    def _locked(self, directory: str) -> AbstractContextManager[None]:
-        return locked(self._store.account_path(directory).removesuffix(".json") + ".lock")
+    @contextmanager
+    def _locked(self, directory: str) -> Iterator[None]:
+        path = self._store.account_path(directory).removesuffix(".json") + ".lock"
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(path))
+            except TimeoutError as problem:
+                # Who has it waits for the authority, so that is what is wrong.
+                words = "it has not answered who asks it for an account, and others wait for that"
+                raise AuthorityFailed("away", f"{directory}: {words}") from problem
+            yield
 
     def _context(self, trust: str) -> ssl.SSLContext:
         from snickers.acme.client import trusting

@@ -82,8 +82,8 @@ class SiteTidings:
         self._alarm = alarm
         self._all_sites = all_sites
         self._site = site
-        self._failures: set[str] = set()
-        """Kinds of failure that were told."""
+        self._failure = ""
+        """The kind of failure that was told last, and holds; empty: none."""
         self._expiry = 0.0
         """When the certificate ends of whose end was told."""
         self._key = ""
@@ -113,14 +113,14 @@ class SiteTidings:
     def failure(self, memory: Memory, lacking: bool) -> None:
         """An order has failed, as *memory* has it. *lacking*: no certificate can be shown
         meanwhile."""
-        if memory.kind in self._failures or not plan.to_tell(memory, lacking):
+        if memory.kind == self._failure or not plan.to_tell(memory, lacking):
             return
         if memory.kind == "away" and self._all_sites.away_told:
             return  # one authority away is one alarm, not one for each site
-        if self._failures:
+        if self._failure:
             # What was told before is not what is wrong now.
             self._alarm.cleared(RENEWAL, self._site)
-        self._failures.add(memory.kind)
+        self._failure = memory.kind
         self._alarm.raised(
             RENEWAL,
             self._site,
@@ -130,7 +130,7 @@ class SiteTidings:
 
     def over(self) -> None:
         """There is a new certificate, or the site is no more: nothing that was told holds."""
-        self._failures.clear()
+        self._failure = ""
         self._expiry = 0.0
         self._key = ""
         for kind in (RENEWAL, EXPIRY, KEY):

@@ -322,6 +322,15 @@ def settings_options() -> Iterable[Option]:
         "How long open requests are given to finish when Snickers ends.",
         "10s",
     )
+    yield option(
+        "finish within",
+        _PATIENCE,
+        "1d",
+        "Blue and red: how long a team that another one has taken over from, for good, may finish "
+        "what it has open: downloads, uploads, event streams, WebSockets, passthrough. What is "
+        "left when its team is started or deployed anew has `drain within` from then on.",
+        "2h",
+    )
 
 
 def _acme() -> Iterable[Option]:

@@ -376,7 +376,9 @@ class Settings:
     commit_after: float = math.inf
     """Of two teams: how long a new one serves without alarms until the one before it ends."""
     drain_within: float = 30.0
-    """At the end: how long open exchanges are given."""
+    """At the end: how long open exchanges are given..."""
+    finish_within: float = 86400.0
+    """...and by a team that another one has taken over from."""
     snapshots_directory: str = ""
     """Where copies of sites' folders are kept; empty: the folder ``snapshots`` of `state`."""
     where: Where = field(default=Where("", 0), eq=False)

@@ -113,6 +113,8 @@ class Composed(Dockerd):
 
     def death(self, event: Mapping[str, Any]) -> Seen | None:
         """As `Dockerd.death`; with one part of a server the others end."""
+        if self.of_others(event):
+            return None
         said = event.get("Actor", {}).get("Attributes", {})
         project = said.get(c.PROJECT, "")
         seen = super().death(event)

@@ -27,6 +27,8 @@ LAST = 12
 """Lines of a failed step that are shown: enough for pip's and git's own words on what to do."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at a newcomer that is watched."""
+LATE = 30.0
+"""Seconds that one which was to end is waited for beyond its time: the keeper kills it by then."""
 LOADS = (
     "import importlib, pkgutil, snickers; "
     "[importlib.import_module(found.name) "
@@ -155,7 +157,7 @@ class Deploy:
                     f"it again, 'snickers teams restart' starts {live} anew"
                 )
             self._note(self.team, "", None)
-            words = self._deploy(identity)
+            words = self._deploy(identity, status)
         except (DeployFailed, ControlFailed) as problem:
             self._note(self.team, str(problem), True)
             raise
@@ -165,7 +167,8 @@ class Deploy:
         self._note(self.team, words, False)
         return words
 
-    def _deploy(self, identity: str) -> str:
+    def _deploy(self, identity: str, status: Mapping[str, Any]) -> str:
+        self._clear_the_way(status)
         self._install(identity)
         self._check()
         self._switch()
@@ -209,13 +212,37 @@ class Deploy:
                 f"{words}; 'snickers teams commit' or 'snickers teams rollback' first",
             )
         self.team = next(team for team in ("blue", "red") if team != live["team"])
-        if any(member["team"] == self.team for member in status.get("ending") or ()):
+        if any(not one.get("finishing_since") for one in self._ending(status)):
             # It may still load a part of itself from there.
             raise DeployFailed(
                 "teams", f"{self.team} still finishes what it has open; again when it has ended"
             )
         self._folder = status["folders"][self.team]
         self._live = status["folders"][live["team"]]
+
+    def _ending(self, status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Return the processes of before that still run from the folder."""
+        return [one for one in status.get("ending") or () if one["team"] == self.team]
+
+    def _clear_the_way(self, status: Mapping[str, Any]) -> None:
+        """Have what still finishes, from this folder, what it has open end soon, and wait for it:
+        it may still load a part of itself from there."""
+        if not self._ending(status):
+            return
+        try:
+            for answer in self._keeper.change(f"hurry {self.team}"):
+                if "progress" in answer:
+                    self._step(str(answer["progress"]))
+        except ControlFailed as problem:
+            raise DeployFailed("teams", str(problem)) from None
+        status, began = self._keeper.status(), self._elapsed()
+        ends = [one.get("ends_by") or 0.0 for one in self._ending(status)]
+        limit = max(ends, default=0.0) - (status.get("now") or 0.0) + LATE
+        while self._ending(status):
+            if self._elapsed() - began > limit:
+                raise DeployFailed("teams", f"{self.team} does not end; see the keeper's log")
+            self._sleep(LOOK_EVERY)
+            status = self._keeper.status()
 
     def _must(self, step: str, words: str, command: Sequence[str], shown: str = "") -> str:
         """Run *command*, *shown* to a person like that; fail with *words* and what it said."""

@@ -27,6 +27,7 @@ def teams(
             rows.append(_row(team, state, member, folders.get(team, ""), now, style))
     lines += table(rows, right=frozenset({2, 3, 5, 6, 7}))
     lines.append("")
+    lines += _finishing(answer, now)
     lines += would(answer, folders)
     lines += _last_deploy(answer.get("deploy"), now, style)
     if answer.get("taken_back"):
@@ -55,6 +56,32 @@ def _last_deploy(told: object, now: float, style: Style) -> list[str]:
     return ["", style.paint(line, "red") if failed else line]
 
 
+def _at_leisure(member: Answer) -> bool:
+    """Say whether it finishes for long what it has open."""
+    return isinstance(member.get("finishing_since"), int | float) and not member.get("hurried")
+
+
+def _finishing(answer: Answer, now: float) -> list[str]:
+    """Return a line for each process that still finishes what it has open: until when."""
+    lines = []
+    ending = answer.get("ending")
+    for member in ending if isinstance(ending, list) else []:
+        by = member.get("ends_by") if isinstance(member, Mapping) else None
+        if not isinstance(by, int | float):
+            continue
+        opened = member.get("open")
+        things = "1 connection" if opened == 1 else f"{clean(opened)} connections"
+        words = f"{clean(member.get('team', '?'))}: process {clean(member.get('pid', '?'))}"
+        limit = f"for {span(max(0.0, by - now))} at the most"
+        if _at_leisure(member):
+            since = span(now - member["finishing_since"])
+            limit += ", or until the next start or deploy of that team"
+            lines.append(f"{words} has finished what is open for {since}; {things}, {limit}")
+        else:
+            lines.append(f"{words} ends; {things}, {limit}")
+    return [*lines, ""] if lines else []
+
+
 def _members(answer: Answer, team: str) -> list[tuple[str, Answer]]:
     """Return the processes of *team*, each with its state."""
     found: list[tuple[str, Answer]] = []
@@ -67,12 +94,13 @@ def _members(answer: Answer, team: str) -> list[tuple[str, Answer]]:
     ending = answer.get("ending")
     for member in ending if isinstance(ending, list) else []:
         if isinstance(member, Mapping) and member.get("team") == team:
-            found.append(("ends", member))
+            found.append(("finishes" if _at_leisure(member) else "ends", member))
     return found
 
 
 def _row(team: str, state: str, member: Answer, folder: str, now: float, style: Style) -> list[str]:
-    since = member.get("live_since") if state == "live" else None
+    key = {"live": "live_since", "finishes": "finishing_since"}.get(state, "")
+    since = member.get(key)
     since = member.get("since") if since is None else since
     colour = {"live": "green", "stands by": "yellow", "ends": "dim"}.get(state, "yellow")
     return [

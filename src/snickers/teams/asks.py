@@ -2,7 +2,8 @@
 
 ``{"do": "status"}`` is answered with one line. ``switch``, ``restart``, ``commit`` and ``rollback``
 are answered with ``{"progress": words}`` as it goes, and at last with ``{"done": words}`` or
-``{"failed": words}``. Whoever can open the socket steers the teams, so it is its owner's alone.
+``{"failed": words}``; so are ``hurry blue`` and ``hurry red``, for who is about to do something to
+that team's folder. Whoever can open the socket steers the teams, so it is its owner's alone.
 What is asked may be of any version: what is not understood is refused in words.
 """
 
@@ -74,7 +75,9 @@ class Asking(LineOnlyReceiver):
 
     def done(self, words: str) -> None:
         # Not before a later keeper would know of it, too.
-        self._desk.written().addCallback(lambda _: self._say({"done": words}))
+        written = self._desk.written()
+        written.addCallback(lambda wrong: f"{words}; but {wrong}" if wrong else words)
+        written.addCallback(lambda told: self._say({"done": told}))
 
     def failed(self, words: str) -> None:
         self._say({"failed": words})
@@ -90,7 +93,8 @@ class Asks(Factory):
     """Hears those who ask.
 
     *status* returns what is answered to that; *ask* takes what else is asked, and by whom;
-    *written* returns a Deferred that fires when what is so now is written down.
+    *written* returns a Deferred that fires when what is so now is written down: with ``""``, or
+    with words on why it is not.
     """
 
     noisy = False
@@ -100,7 +104,7 @@ class Asks(Factory):
         keeper: Keeper,
         status: Callable[[], dict[str, Any]],
         ask: Callable[[str, Asking], None],
-        written: Callable[[], Deferred[None]],
+        written: Callable[[], Deferred[str]],
     ) -> None:
         self.keeper = keeper
         self.status = status

@@ -20,7 +20,15 @@ from snickers.config.settings_table import settings_options
 from snickers.config.values import Fault, Listen
 from snickers.config.wrong import Wrong
 
-_NAMES = ("https", "http", "state", "alarm command", "commit after", "drain within")
+_NAMES = (
+    "https",
+    "http",
+    "state",
+    "alarm command",
+    "commit after",
+    "drain within",
+    "finish within",
+)
 
 
 @frozen
@@ -34,7 +42,9 @@ class Configured:
     commit_after: float
     """Seconds; infinite: never by itself."""
     drain_within: float = 30.0
-    """Seconds a team is given to finish what it has open."""
+    """Seconds a team is given to finish what it has open..."""
+    finish_within: float = 86400.0
+    """...and one that was committed away."""
 
     @property
     def addresses(self) -> tuple[tuple[str, Listen], ...]:

@@ -13,6 +13,7 @@ from attrs import evolve
 
 from snickers.teams import pair as p
 from snickers.teams.moves import (
+    DRAIN_MARGIN,
     DUTY,
     ENDED,
     STEADY,
@@ -24,6 +25,7 @@ from snickers.teams.moves import (
     end_by,
     give_back,
     go_down,
+    hurried,
     is_of,
     proof_failed,
     serve,
@@ -56,7 +58,21 @@ def _gone(pair: Pair, event: Left, now: float) -> Pair:
     member = pair.member(event.id)
     assert member is not None
     match event:
-        case p.Stopping(within=within):
+        case p.Stopping(within=within) if member.at_leisure:
+            if within is not None and not member.stopping:
+                by = now + within + DRAIN_MARGIN
+                member = evolve(member, finish_by=by, stopping=True)
+            return among_ending(pair, member)
+        case p.Stopping(within=float(within), finishing=True) if not (
+            member.stopping or member in pair.ending or pair.stage is Stage.LEAVING
+        ):
+            # A former keeper told it to, and that was not written down.
+            by = now + within + DRAIN_MARGIN
+            member = evolve(member, finishing=now, finish_by=by, kill_at=math.inf, stopping=True)
+            return among_ending(pair, member)
+        case p.Stopping(within=within, finishing=finishing):
+            # Who must not take that long has as long as anybody.
+            within = None if finishing else within
             if not member.stopping and not member.urged:
                 known = end_by(pair, member, now, within)
                 # What it says itself is better than what the configuration said when it was asked.
@@ -182,6 +198,11 @@ def overdue(pair: Pair, now: float) -> Step:
     """Ask those that should have ended once more, and end by force those that were."""
     commands: list[Command] = []
     for member in pair.ending:
+        if member.at_leisure and member.finish_by <= now:
+            words = f"{member.team}: what a process of it still finishes has had its time"
+            commands += [p.Say(words), p.End(member.id)]
+            pair = pair.changed(hurried(pair, member, now))
+            continue
         if member.kill_at > now:
             continue
         if member.urged:
@@ -214,8 +235,8 @@ def listened(member: Member, now: float) -> Member:
 
 def silent(pair: Pair, now: float) -> tuple[Pair, Member | None]:
     """Look at those that have not been heard for long; return one that hangs, if one does."""
-    for member in (pair.live, pair.other):
-        if member is None or member.look_at > now:
+    for member in pair.watched():
+        if member.look_at > now:
             continue
         if member.doubted and now - member.look_at <= LATE:
             return pair, member

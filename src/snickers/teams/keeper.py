@@ -31,6 +31,7 @@ NUMBERS = {
     p.StandBy: signal.SIGUSR1,
     p.Accept: signal.SIGUSR2,
     p.End: signal.SIGTERM,
+    p.Finish: signal.SIGURG,
     p.Abort: signal.SIGABRT,
     p.Kill: signal.SIGKILL,
 }
@@ -41,6 +42,8 @@ ASKS: Mapping[str, Callable[[float], p.Asked]] = {
     "restart": lambda after: p.AskedRestart(),
     "commit": lambda after: p.AskedCommit(),
     "rollback": lambda after: p.AskedRollback(),
+    "hurry blue": lambda after: p.AskedHurry("blue"),
+    "hurry red": lambda after: p.AskedHurry("red"),
 }
 """What may be asked for, and the event that it is."""
 
@@ -166,10 +169,10 @@ class Keeper:
                             running.process.signal(number)
                 return
 
-    def configured(self, commit_after: float, drain_within: float) -> None:
-        """The configuration was read; both in seconds."""
+    def configured(self, commit_after: float, drain_within: float, finish_within: float) -> None:
+        """The configuration was read; all in seconds."""
         self.commit_after = commit_after
-        self.feed(p.Configured(drain_within))
+        self.feed(p.Configured(drain_within, finish_within))
 
     def ask(self, what: str, asker: IAsker) -> None:
         """*asker* asks for one of `ASKS`."""
@@ -186,10 +189,10 @@ class Keeper:
         return self.over
 
     def signal_all(self, number: int) -> None:
-        """Send a signal to those that serve or stand by; to one that is being started when it has
-        proven itself."""
-        for member in (self.pair.live, self.pair.other):
-            if member is None or member.id not in self._running:
+        """Send a signal to those that serve, stand by, or finish for long what they have open; to
+        one that is being started when it has proven itself."""
+        for member in self.pair.watched():
+            if member.id not in self._running:
                 continue
             if member.ready or member.serves is not None:
                 self._running[member.id].process.signal(number)
@@ -269,6 +272,10 @@ class Keeper:
                 if asker is not None:
                     asker.failed(words)
                 return None
+            case p.Reply(words):
+                if asker is not None:
+                    asker.done(words)
+                return None
             case p.Failed(words):
                 self.log.info("{words}", words=words)
                 for waiting in self._answered():
@@ -338,6 +345,8 @@ class Keeper:
             return None
         running = self._running.get(member.id)
         now, wall = self._clock.seconds(), self._wall()
+        by = min(member.kill_at, member.finish_by)
+        finishing = member.finishing
         return {
             "id": member.id,
             "team": member.team,
@@ -353,6 +362,9 @@ class Keeper:
             "answers": member.answers,
             "errors": member.errors,
             "alarms": member.alarms,
+            "finishing_since": None if finishing is None else wall - (now - finishing),
+            "hurried": finishing is not None and not member.at_leisure,
+            "ends_by": wall + (by - now) if math.isfinite(by) else None,
         }
 
 
@@ -367,7 +379,10 @@ def _remembered(pair: Pair) -> tuple[Any, ...]:
         *(
             None
             if member is None
-            else (member.id, member.accepts, member.version, member.beats, member.kill_at)
+            else (
+                *(member.id, member.accepts, member.version, member.beats, member.kill_at),
+                *(member.finishes, member.finish_by),
+            )
             for member in (pair.live, pair.other, *pair.ending)
         ),
     )

@@ -61,7 +61,10 @@ from snickers.teams.moves import (
     give_back,
     go_down,
     hand_over,
+    how_it_ends,
+    hurry,
     is_of,
+    let_finish,
     open_up,
     proof_failed,
     serve,
@@ -150,17 +153,18 @@ def _heard(pair: Pair, event: Any, now: float) -> Step:
                 open=member.open if opened is None else opened,
                 alarms=member.alarms if alarms is None else alarms,
             )
-        case p.Described(_, version, status):
+        case p.Described(_, version, status, finishes):
             member = evolve(
                 member,
                 version=member.version if version is None else version,
                 status=member.status if status is None else status,
+                finishes=member.finishes if finishes is None else finishes,
             )
     return pair.changed(member), ()
 
 
 def _configured(pair: Pair, event: p.Configured, now: float) -> Step:
-    return evolve(pair, drain_within=event.drain_within), ()
+    return evolve(pair, drain_within=event.drain_within, finish_within=event.finish_within), ()
 
 
 def _opened(pair: Pair, event: p.Proved, now: float) -> Step:
@@ -292,7 +296,7 @@ def _never_proved(pair: Pair, event: p.Passed, now: float) -> Step:
     other = pair.other
     assert other is not None
     pair = dismiss(pair, other, now)
-    words = f"needed more than {PROVE_WITHIN:g} s"
+    words = f"has had {PROVE_WITHIN:g} s for it"
     pair, commands = proof_failed(pair, other, words, now)
     return pair, (p.End(other.id), *commands)
 
@@ -351,6 +355,7 @@ def _restart(pair: Pair, event: p.AskedRestart, now: float) -> Step:
 
 
 def _prove(pair: Pair, team: str, purpose: Purpose, now: float) -> Step:
+    pair, hurrying = hurry(pair, team, now)
     pair, member, command = spawn(pair, team, True, now)
     pair = evolve(
         pair,
@@ -359,26 +364,40 @@ def _prove(pair: Pair, team: str, purpose: Purpose, now: float) -> Step:
         purpose=purpose,
         until=now + PROVE_WITHIN,
     )
-    return pair, (p.Say(f"{team}: is started, to stand by"), command)
+    return pair, (*hurrying, p.Say(f"{team}: is started, to stand by"), command)
 
 
 def _switch_down(pair: Pair, event: p.AskedSwitch, now: float) -> Step:
     """The good team fails again and again: a person says which one to start instead."""
     pair = evolve(pair, good=p.opponent(pair.good), failures=0, unproven=0)
-    return open_up(pair, pair.good, now)
+    return _open_asked(pair, now)
 
 
 def _start_now(pair: Pair, event: p.AskedRestart, now: float) -> Step:
-    return open_up(evolve(pair, failures=0, unproven=0), pair.good, now)
+    return _open_asked(evolve(pair, failures=0, unproven=0), now)
+
+
+def _open_asked(pair: Pair, now: float) -> Step:
+    """Start the good team as a person wishes: there may be something new in its folder."""
+    pair, hurrying = hurry(pair, pair.good, now)
+    pair, commands = open_up(pair, pair.good, now)
+    return pair, (*hurrying, *commands)
+
+
+def _hurry(pair: Pair, event: p.AskedHurry, now: float) -> Step:
+    pair, commands = hurry(pair, event.team, now)
+    words = "has been told to end soon" if commands else "has nothing to be hurried"
+    return pair, (*commands, p.Reply(f"{event.team} {words}"))
 
 
 def _commit(pair: Pair, event: p.Event, now: float) -> Step:
     live, before = pair.live, pair.other
     assert live is not None and before is not None  # noqa: PT018
-    pair = evolve(dismiss(pair, before, now), good=live.team, failures=0, unproven=0)
-    words = f"{live.team} stays; {before.team} finishes what it has open, and ends"
+    pair, commands = let_finish(pair, before, now)
+    pair = evolve(pair, good=live.team, failures=0, unproven=0)
+    words = f"{live.team} stays; {before.team} {how_it_ends(pair, before.id)}"
     return serve(pair, now), (
-        p.End(before.id),
+        *commands,
         p.Clear(TAKEN_BACK),
         p.Clear(ENDED),
         p.Done(words),
@@ -401,7 +420,8 @@ def _give_up(pair: Pair, event: p.AskedRollback, now: float) -> Step:
 
 def _end(pair: Pair, event: p.AskedEnd, now: float) -> Step:
     """End the one that stands by first: its connections live from the other's being on duty."""
-    commands: list[Command] = [p.Failed("the keeper ends")]
+    pair, hurrying = hurry(pair, None, now)
+    commands: list[Command] = [p.Failed("the keeper ends"), *hurrying]
     pair = evolve(pair, stage=Stage.LEAVING, until=now + LEAVE_WITHIN)
     second = pair.other
     if second is not None:
@@ -481,6 +501,9 @@ _ROWS: Mapping[type[p.Event], tuple[Handler, ...]] = {
         _refuse("nobody stands by to go back to; 'teams switch' starts {other}"),
         _give_up,      _BUSY,
         _BUSY,         _BUSY,           _roll_back,      _GOING,          _GOING),
+    p.AskedHurry: (
+        _hurry,        _hurry,          _hurry,          _hurry,          _hurry,
+        _hurry,        _hurry,          _hurry,          _GOING,          _GOING),
     p.AskedEnd: (
         _end,          _end,            _end,            _end,            _end,
         _end,          _end,            _end,            _end_at_once,    _),

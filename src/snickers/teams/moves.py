@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import evolve
 
+from snickers.config.formats import show_duration
 from snickers.teams import pair as p
 from snickers.teams.pair import Command, Member, Pair, Purpose, Stage, Step, Trial
 
@@ -58,7 +59,7 @@ def is_of(member: Member | None, event: p.OfMember) -> bool:
 def end_by(pair: Pair, member: Member, now: float, within: float | None = None) -> float:
     """Return by when *member*, which is asked to end now, should have; *within*: what it says
     itself. Whoever has accepted connections may finish them."""
-    if not member.accepts and member.serves is None:
+    if not member.accepts and member.serves is None and member.finishing is None:
         return now + KILL_AFTER
     return now + (pair.drain_within if within is None else within) + DRAIN_MARGIN
 
@@ -69,6 +70,42 @@ def dismiss(pair: Pair, member: Member, now: float) -> Pair:
     # One that has nothing open is not asked twice.
     leaving = evolve(member, kill_at=end_by(pair, member, now), urged=not served)
     return among_ending(pair, leaving)
+
+
+def let_finish(pair: Pair, member: Member, now: float) -> Step:
+    """Have *member*, which has no duty and is in nobody's way, finish what it has open, if it can
+    be told to; one that cannot is asked to end."""
+    if not member.finishes:
+        return dismiss(pair, member, now), (p.End(member.id),)
+    by = now + pair.finish_within + DRAIN_MARGIN
+    pair = among_ending(pair, evolve(member, finishing=now, finish_by=by))
+    return pair, (p.Finish(member.id),)
+
+
+def hurry(pair: Pair, team: str | None, now: float) -> Step:
+    """Have those of *team* (``None``: of both) that finish what they have open do so as one that
+    is asked to end."""
+    commands: list[Command] = []
+    for member in pair.ending:
+        if not member.at_leisure or team not in (None, member.team):
+            continue
+        pair = pair.changed(hurried(pair, member, now))
+        # After the keeper's own update it is not known at once.
+        things = {0: "what is open", 1: "1 connection"}.get(
+            member.open, f"{member.open} connections"
+        )
+        words = (
+            f"{member.team} still finishes {things} of before; it has "
+            f"{show_duration(pair.drain_within)} more"
+        )
+        commands += [p.Say(words), p.End(member.id)]
+    return pair, tuple(commands)
+
+
+def hurried(pair: Pair, member: Member, now: float) -> Member:
+    """Return *member* as one that has been asked to end: whatever time it had asked for is over."""
+    by = end_by(pair, member, now)
+    return evolve(member, kill_at=by, finish_by=math.inf, stopping=True)
 
 
 def among_ending(pair: Pair, member: Member) -> Pair:
@@ -187,8 +224,18 @@ def taken_over(pair: Pair, now: float) -> Step:
         words = f"{team} serves; {before.team} stands by until commit or rollback"
         # What was taken back before is over.
         return pair, (p.Clear(TAKEN_BACK), p.Done(words))
-    pair = serve(dismiss(pair, before, now), now)
-    return pair, (p.End(before.id), p.Done(f"{team} serves; the one before it ends"))
+    pair, commands = let_finish(pair, before, now)
+    words = f"{team} serves; the one before it {how_it_ends(pair, before.id)}"
+    return serve(pair, now), (*commands, p.Done(words))
+
+
+def how_it_ends(pair: Pair, id: int) -> str:
+    """Return in words how the member *id*, which has just been told to, ends."""
+    member = pair.member(id)
+    if member is None or not member.at_leisure:
+        return "finishes what it has open, and ends"
+    limit = show_duration(pair.finish_within)
+    return f"finishes what it has open, within {limit}, and ends"
 
 
 def _trial_of(before: Member, newcomer: Member) -> Trial:
@@ -227,5 +274,5 @@ def proof_failed(pair: Pair, other: Member | None, words: str, now: float) -> St
     """The newcomer *other*, which is in the pair no more, has not proven itself."""
     assert other is not None and pair.live is not None  # noqa: PT018
     live = pair.live.team
-    words = f"{other.team} {words} before it had proven itself (see the log); {live} goes on"
+    words = f"{other.team} has not proven itself: it {words} (see the log); {live} goes on"
     return serve(pair, now), (p.Failed(words),)

@@ -48,6 +48,7 @@ def events(id: int, data: bytes) -> list[p.Event]:
     """Return what the datagram *data* of the member *id* tells, in its order."""
     told: list[p.Event] = []
     within: float | None = None
+    finishing = False
     for line in data.decode("utf-8", "replace").split("\n"):
         name, _, value = line.partition("=")
         match name:
@@ -72,11 +73,16 @@ def events(id: int, data: bytes) -> list[p.Event]:
                 told.append(p.Counted(id, alarms=number))
             case "X_SNICKERS_VERSION":
                 told.append(p.Described(id, version=_words(value)))
+            case "X_SNICKERS_FINISHES" if value in ("0", "1"):
+                told.append(p.Described(id, finishes=value == "1"))
+            case "X_SNICKERS_FINISHING" if value == "1":
+                finishing = True
             case "STATUS":
                 told.append(p.Described(id, status=_words(value)))
-    if within is None:
-        return told
-    return [evolve(one, within=within) if isinstance(one, p.Stopping) else one for one in told]
+    return [
+        evolve(one, within=within, finishing=finishing) if isinstance(one, p.Stopping) else one
+        for one in told
+    ]
 
 
 class CannotHear(Exception):

@@ -91,6 +91,17 @@ class Member:
     """When its silence is looked at, if it beats..."""
     doubted: bool = False
     """...and whether it has been looked at once."""
+    finishes: bool = False
+    """Whether it says that it can be told to finish what it has open, for long."""
+    finishing: float | None = None
+    """Since when it does, if it was told to."""
+    finish_by: float = math.inf
+    """When it has had its time for that, and is hurried."""
+
+    @property
+    def at_leisure(self) -> bool:
+        """Whether it finishes what it has open, and nobody has hurried it yet."""
+        return self.finishing is not None and not self.urged and math.isinf(self.kill_at)
 
 
 @frozen
@@ -136,7 +147,9 @@ class Pair:
     commit_after: float = math.inf
     """Seconds without alarms after which a newcomer stays."""
     drain_within: float = 30.0
-    """Seconds a team is given to finish what it has open, as the configuration says."""
+    """Seconds a team is given to finish what it has open, as the configuration says..."""
+    finish_within: float = 86400.0
+    """...and one that is in nobody's way."""
     raised: frozenset[str] = frozenset()
     """The kinds of alarms that hold."""
     calm_at: float = math.inf
@@ -146,6 +159,11 @@ class Pair:
     def members(self) -> tuple[Member, ...]:
         """Return all there are."""
         return tuple(m for m in (self.live, self.other, *self.ending) if m is not None)
+
+    def watched(self) -> tuple[Member, ...]:
+        """Return those that must not be silent for long: what ends within a bound may be."""
+        ending = [member for member in self.ending if member.at_leisure]
+        return tuple(m for m in (self.live, self.other, *ending) if m is not None)
 
     def member(self, id: int) -> Member | None:
         """Return the one with this number, if it has not gone."""
@@ -163,8 +181,9 @@ class Pair:
 
 def due(pair: Pair) -> float:
     """Return when `Passed` has something to do, in seconds of the keeper's clock."""
-    watched = [member.look_at for member in (pair.live, pair.other) if member is not None]
-    return min([pair.until, pair.calm_at, *watched, *(one.kill_at for one in pair.ending)])
+    watched = [member.look_at for member in pair.watched()]
+    ends = [at for one in pair.ending for at in (one.kill_at, one.finish_by)]
+    return min([pair.until, pair.calm_at, *watched, *ends])
 
 
 # What happens
@@ -185,6 +204,8 @@ class Configured(Event):
     """The configuration was read."""
 
     drain_within: float
+    """Seconds."""
+    finish_within: float = 86400.0
     """Seconds."""
 
 
@@ -238,10 +259,12 @@ class Counted(Told):
 
 @frozen
 class Described(Told):
-    """Its version and its own words about itself; ``None``: not told."""
+    """Its version, its own words about itself, whether it can be told to finish what it has open;
+    ``None``: not told."""
 
     version: str | None = None
     status: str | None = None
+    finishes: bool | None = None
 
 
 @frozen
@@ -259,6 +282,8 @@ class Stopping(Told):
     words: str = "was asked to end"
     within: float | None = None
     """Seconds that it needs for that at the most (``EXTEND_TIMEOUT_USEC=``), if it has said so."""
+    finishing: bool = False
+    """Whether it was told to finish, by a keeper whose record may be lost."""
 
 
 @frozen
@@ -296,6 +321,13 @@ class AskedRollback(Asked):
 
 
 @frozen
+class AskedHurry(Asked):
+    """What *team* still finishes is in the way: something is to be done to its folder."""
+
+    team: str = TEAMS[0]
+
+
+@frozen
 class AskedEnd(Asked):
     """The keeper is to end, and all teams with it."""
 
@@ -303,7 +335,7 @@ class AskedEnd(Asked):
 EVENTS = (
     *(Passed, Configured, Beat, Proved, Gave, Took, Answered, Counted, Described),
     *(Ended, Stopping, Hung),
-    *(AskedSwitch, AskedRestart, AskedCommit, AskedRollback, AskedEnd),
+    *(AskedSwitch, AskedRestart, AskedCommit, AskedRollback, AskedHurry, AskedEnd),
 )
 
 
@@ -343,7 +375,13 @@ class Accept(ToMember):
 
 @frozen
 class End(ToMember):
-    """Finish what is open, and end (SIGTERM)."""
+    """Finish what is open within `drain within`, and end (SIGTERM)."""
+
+
+@frozen
+class Finish(ToMember):
+    """Finish what is open within `finish within`, and end (SIGURG, which one that does not know
+    of it ignores); `End` hurries it."""
 
 
 @frozen
@@ -372,6 +410,11 @@ class Say(Worded):
 @frozen
 class Done(Worded):
     """What was asked for is done."""
+
+
+@frozen
+class Reply(Worded):
+    """What is being asked for right now is done; who waits for anything else goes on waiting."""
 
 
 @frozen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import asdict, evolve, fields_dict, frozen
@@ -19,6 +19,7 @@ from snickers.teams.ends import listened
 from snickers.teams.machine import step
 from snickers.teams.moves import ENDED, STEADY, dismiss, end_by
 from snickers.teams.pair import Command, Member, Pair, Purpose, Stage, Step, Trial
+from snickers.teams.survivors import Survivor
 
 FORMAT = 1
 """Raised when a record of before cannot be understood any more."""
@@ -64,6 +65,7 @@ def write(record: Record) -> bytes:
             **asdict(one),
             # JSON has no infinity. Whoever is silent is looked at anew.
             "kill_at": one.kill_at if math.isfinite(one.kill_at) else None,
+            "finish_by": one.finish_by if math.isfinite(one.finish_by) else None,
             "look_at": None,
             "process": None if process is None else asdict(process),
         }
@@ -112,31 +114,32 @@ def read(data: bytes) -> Record | None:
             process = entry.pop("process")
             if process is not None:
                 processes[int(entry["id"])] = Process(int(process["pid"]), int(process["began"]))
-            serves = entry["serves"]
+            serves, finishing = entry["serves"], entry.get("finishing")
             if entry["team"] not in p.TEAMS:
                 raise ValueError
             told = {
                 **entry,
                 "began": float(entry["began"]),
                 "serves": None if serves is None else float(serves),
-                "kill_at": math.inf if entry["kill_at"] is None else float(entry["kill_at"]),
+                "kill_at": _time(entry["kill_at"]),
+                "finish_by": _time(entry.get("finish_by")),
+                "finishing": None if finishing is None else float(finishing),
                 "look_at": math.inf,
             }
             return Member(**_known(Member, told))
 
-        until = told["until"]
         pair = Pair(
             stage=Stage(told["stage"]),
             live=member(told["live"]),
             other=member(told["other"]),
             ending=tuple(one for one in map(member, told["ending"]) if one is not None),
-            until=math.inf if until is None else float(until),
+            until=_time(told["until"]),
             trial=Trial(**_known(Trial, told["trial"])),
             good=p.TEAMS[p.TEAMS.index(told["good"])],
             failures=int(told["failures"]),
             unproven=int(told["unproven"]),
             next_id=int(told["next_id"]),
-            calm_at=math.inf if told.get("calm_at") is None else float(told["calm_at"]),
+            calm_at=_time(told.get("calm_at")),
         )
         names = tuple(str(name) for name in told["names"])
         alarms = _alarms(told.get("alarms"))
@@ -144,6 +147,10 @@ def read(data: bytes) -> Record | None:
         return Record(pair, processes, names, str(told["boot"]), alarms)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _time(told: Any) -> float:
+    return math.inf if told is None else float(told)
 
 
 def _alarms(told: Any) -> tuple[Told, ...]:
@@ -206,14 +213,54 @@ def taken_up(recorded: Pair, alive: Iterable[int], now: float) -> Step:
     return pair, tuple(commands)
 
 
+def with_survivors(
+    left: Record | None, alive: Iterable[int], found: Sequence[Survivor], on_duty: int, now: float
+) -> tuple[Record | None, tuple[Command, ...]]:
+    """Return the record with the processes *found* that it does not know of, and what is to be done
+    before it is taken up.
+
+    *alive*: its own members whose processes still run; *on_duty*: the process that is, 0 if that
+    is not known. Whoever is on duty serves, or the youngest one if nobody says so; the others that
+    the record is wrong about end, since nobody knows what they were to become.
+    """
+    if not found:
+        return left, ()
+    living = set(alive)
+    names = found[-1].names
+    record = Record(Pair(), {}, names, "") if left is None else left
+    pair, processes = record.pair, dict(record.processes)
+    known = {processes[id].pid for id in living if id in processes}
+    lives = pair.live is not None and pair.live.id in living
+    serves = 0 if on_duty in known else on_duty
+    if serves not in {one.pid for one in found}:
+        serves = 0 if lives or on_duty in known else found[-1].pid
+    commands: list[Command] = []
+    superfluous = [one for one in (pair.live, pair.other) if one is not None and serves]
+    live = None
+    for one in found:
+        member = Member(pair.next_id, one.team, now, accepts=one.pid == serves, serves=now)
+        pair = evolve(pair, next_id=pair.next_id + 1)
+        processes[member.id] = Process(one.pid, one.began)
+        if one.pid == serves:
+            live = member
+        else:
+            superfluous.append(member)
+    for member in superfluous:
+        pair = dismiss(pair, member, now)
+        if member.id in living or member.id in processes:
+            commands += [p.StandBy(member.id), p.End(member.id)]
+    if live is not None:
+        pair = evolve(pair, stage=Stage.SERVING, live=live, other=None, until=now)
+    return evolve(record, pair=pair, processes=processes, names=names), tuple(commands)
+
+
 def _watched(pair: Pair, now: float) -> Pair:
     """Return *pair* as one that begins to be watched now: nobody has been silent yet, and who ends
     has a time for it, as one of an older keeper had not."""
-    for member in (pair.live, pair.other):
-        if member is not None:
-            pair = pair.changed(listened(member, now))
+    for member in pair.watched():
+        pair = pair.changed(listened(member, now))
     for member in pair.ending:
-        if not math.isfinite(member.kill_at):
+        if not math.isfinite(member.kill_at) and not member.at_leisure:
             pair = pair.changed(evolve(member, kill_at=end_by(pair, member, now)))
     return pair
 

@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import FrameType
@@ -40,7 +40,7 @@ from snickers.teams.ends import WATCHDOG
 from snickers.teams.keeper import Keeper
 from snickers.teams.machine import LEAVE_WITHIN
 from snickers.teams.moves import DRAIN_MARGIN, DUTY, ENDED, TAKEN_BACK, URGE_WITHIN
-from snickers.teams.pair import Stage
+from snickers.teams.pair import Command, Stage
 from snickers.teams.processes import (
     IProcess,
     Reaper,
@@ -51,6 +51,8 @@ from snickers.teams.processes import (
     spawn,
     take_up,
 )
+from snickers.teams.recorder import Recorder
+from snickers.teams.survivors import holder, survivors
 from snickers.tls.threads import Threads
 
 REAP_EVERY = 1.0
@@ -275,11 +277,14 @@ class KeeperService(Service):
         self._reaping = LoopingCall(Reaper().reap)
         self._reaping.clock = reactor
         self._serves = False
-        self._writing = False
-        self._unwritten = False
-        self._written: list[Deferred[None]] = []
         self._ending = False
-        self.keeper = Keeper(reactor, wall, self._launch, began, alarm, self._changed, self._tell)
+        self._recorder = Recorder(
+            reactor, threads.run, alarm, state.path("keeper.json"), self._data, state.write
+        )
+        self.written = self._recorder.written
+        self.keeper = Keeper(
+            reactor, wall, self._launch, began, alarm, self._recorder.changed, self._tell
+        )
         self.asks = Asks(self.keeper, self.status, self.ask, self.written)
 
     # Starting
@@ -322,6 +327,8 @@ class KeeperService(Service):
 
     def _keep(self, left: record.Record | None) -> None:
         processes = self._still_running(left)
+        left, first = self._with_survivors(left, processes)
+        processes |= self._still_running(left, processes)
         if not self._fronts:
             self._fronts = self._taken_from(left, processes)
         become_subreaper()
@@ -334,15 +341,45 @@ class KeeperService(Service):
         self._port = listen_for_asks(self._reactor, own, self.asks)
         self._reaping.start(REAP_EVERY, now=False)
         self._heartbeat.start()
-        self._reactor.callWhenRunning(self._running, left, processes)
+        self._reactor.callWhenRunning(self._running, left, first, processes)
+
+    def _with_survivors(
+        self, left: record.Record | None, processes: Mapping[int, tuple[IProcess, record.Process]]
+    ) -> tuple[record.Record | None, tuple[Command, ...]]:
+        """Return the record with the teams that run and are not in it; raises `CannotKeep` if it
+        cannot be made out what runs: no team may be started beside one that serves."""
+        known = {process.pid for process, _ in processes.values()}
+        found = survivors(self._state.path("notify.sock"), known)
+        lock = os.path.join(os.path.dirname(self._state.folder), "duty.lock")
+        on_duty = holder(lock)
+        path = self._state.path("keeper.json")
+        if on_duty and on_duty not in known | {one.pid for one in found}:
+            raise CannotKeep(
+                f"process {on_duty} serves with this state ({lock}), and {path} does not know of "
+                f"it: a team would be started beside it. End it (kill {on_duty}), or start the "
+                "keeper as root, which finds it if it is a team"
+            )
+        for one in found:
+            self.log.warn(
+                "{path} does not know of process {pid}, {team}, which {does}: it was lost, or not "
+                "written when a keeper was killed",
+                path=path,
+                pid=one.pid,
+                team=one.team,
+                does="serves and is taken up" if one.pid == on_duty else "runs beside",
+            )
+        now = self._reactor.seconds()
+        return record.with_survivors(left, processes, found, on_duty, now)
 
     def _still_running(
-        self, left: record.Record | None
+        self, left: record.Record | None, but: Collection[int] = ()
     ) -> dict[int, tuple[IProcess, record.Process]]:
         found: dict[int, tuple[IProcess, record.Process]] = {}
         if left is None:
             return found
         for id, known in left.processes.items():
+            if id in but:
+                continue
             ended = partial(self.keeper.ended, id)
             process = take_up(self._reactor, known.pid, known.began, ended)
             if process is not None:
@@ -374,6 +411,7 @@ class KeeperService(Service):
     def _running(
         self,
         left: record.Record | None,
+        first: Sequence[Command],
         processes: Mapping[int, tuple[IProcess, record.Process]],
     ) -> None:
         """The reactor runs, and has installed its own handlers of signals."""
@@ -386,12 +424,16 @@ class KeeperService(Service):
             self._signals[number] = signal.signal(number, self._handler(act))
         # What a person means for a team would end the keeper.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        self.keeper.configured(self._configured.commit_after, self._configured.drain_within)
+        self._apply(self._configured)
         if left is None:
             self.keeper.begin()
             return
         self._know(left.alarms)
-        before = evolve(left.pair, drain_within=self._configured.drain_within)
+        before = evolve(
+            left.pair,
+            drain_within=self._configured.drain_within,
+            finish_within=self._configured.finish_within,
+        )
         pair, commands = record.taken_up(before, processes, self._reactor.seconds())
         if processes:
             self.log.info(
@@ -399,7 +441,7 @@ class KeeperService(Service):
                 count=len(processes),
                 pids=", ".join(str(process.pid) for process, _ in processes.values()),
             )
-        self.keeper.take_up(pair, commands, processes)
+        self.keeper.take_up(pair, (*first, *commands), processes)
 
     def _know(self, alarms: Iterable[record.Told]) -> None:
         """Have the alarms go on that a former keeper raised; that which it could not be followed
@@ -443,51 +485,21 @@ class KeeperService(Service):
             self._notifier.send("READY=1")
         self._notifier.send(f"STATUS={words}")
 
-    def _changed(self) -> None:
-        """Write down what a later keeper needs; one at a time, the newest at last."""
-        self._unwritten = True
-        if not self._writing:
-            self._write()
-
-    def _write(self) -> None:
-        self._writing, self._unwritten = True, False
-        now = record.Record(
-            self.keeper.pair,
-            self.keeper.processes(),
-            tuple(name for name, _ in self._fronts),
-            boot(),
-            tuple(
-                (str(alarm["kind"]), str(alarm["message"]), float(alarm["since"]))
-                for alarm in self._alarm.current()
-                if alarm["kind"] in KEPT
-            ),
-        )
-        data = record.write(now)
-        done = self._threads.run(lambda: self._state.write(data))
-        done.addErrback(
-            lambda failure: self.log.error(
-                "cannot write {path}: {problem}",
-                path=self._state.path("keeper.json"),
-                problem=failure.getErrorMessage(),
+    def _data(self) -> bytes:
+        """Return what a later keeper needs."""
+        return record.write(
+            record.Record(
+                self.keeper.pair,
+                self.keeper.processes(),
+                tuple(name for name, _ in self._fronts),
+                boot(),
+                tuple(
+                    (str(alarm["kind"]), str(alarm["message"]), float(alarm["since"]))
+                    for alarm in self._alarm.current()
+                    if alarm["kind"] in KEPT
+                ),
             )
         )
-        done.addCallback(self._wrote)
-
-    def _wrote(self, _: object) -> None:
-        self._writing = False
-        if self._unwritten:
-            self._write()
-            return
-        written, self._written = self._written, []
-        for done in written:
-            done.callback(None)
-
-    def written(self) -> Deferred[None]:
-        """Fire when all is written down."""
-        done: Deferred[None] = Deferred()
-        self._written.append(done)
-        self._changed()
-        return done
 
     def _reload(self) -> None:
         """Hand SIGHUP on, and read for ourselves."""
@@ -500,7 +512,7 @@ class KeeperService(Service):
 
         def take(configured: Configured) -> None:
             self._alarm.command = configured.alarm_command
-            self.keeper.configured(configured.commit_after, configured.drain_within)
+            self._apply(configured)
             self._configured = configured
 
         done = self._threads.run(self._reading)
@@ -509,6 +521,11 @@ class KeeperService(Service):
             lambda failure: self.log.warn(
                 "the configuration is not read anew: {problem}", problem=failure.getErrorMessage()
             ),
+        )
+
+    def _apply(self, configured: Configured) -> None:
+        self.keeper.configured(
+            configured.commit_after, configured.drain_within, configured.finish_within
         )
 
     def ask(self, what: str, asker: Asking) -> None:
@@ -548,9 +565,14 @@ class KeeperService(Service):
             self._alarm.raised(UPDATE, "", f"a newer keeper would not start: {wrong}")
             return
         self._alarm.cleared(UPDATE, "")
-        self.written().addCallback(lambda _: self._replaced())
+        self.written().addCallback(self._replaced)
 
-    def _replaced(self) -> None:
+    def _replaced(self, unwritten: str) -> None:
+        if unwritten:
+            # A newer one would go on from what was before.
+            self.log.error("this keeper stays: {wrong}", wrong=unwritten)
+            self._alarm.raised(UPDATE, "", f"a newer keeper cannot take over: {unwritten}")
+            return
         if self.keeper.pair.stage not in QUIET:
             # What teams say in between would be heard by nobody.
             self._reactor.callLater(RENEW_AGAIN, self._renew, "")
@@ -594,5 +616,6 @@ class KeeperService(Service):
             self._reaping.stop()
         self._heartbeat.stop()
         self._alarm.stop()
+        self._recorder.stop()
         self._threads.stop()
         self._state.close()

@@ -404,7 +404,7 @@ class Crew:
             worker.accept()
 
     def stopListening(self) -> None:
-        """Have all finish what is open, and end."""
+        """Have all finish what is open, and end; another time, as soon as is wished then."""
         self._closed = True
         for call in self._starting.values():
             call.cancel()
