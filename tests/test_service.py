@@ -623,12 +623,12 @@ class LivesTests(LivesCase):
         self.processes.host.lose("gone")
         self.turn()
         raised = {entry[1:] for entry in self.alarm.told}
-        self.assertEqual(raised, {("crashed", "a.example"), ("engine", "")})
+        self.assertEqual(raised, {("crashed", "a.example"), ("process engine", "")})
         self.alarm.told.clear()
         self.lives.hand_over()
         self.assertEqual(
             sorted(self.alarm.told),
-            [("cleared", "crashed", "a.example"), ("cleared", "engine", "")],
+            [("cleared", "crashed", "a.example"), ("cleared", "process engine", "")],
         )
         self.host.lose("gone, too")
         self.turn(20)

@@ -43,6 +43,7 @@ from snickers.config.parse import Loaded, load
 from snickers.config.values import Container, Passthrough, Process, Site, Static
 from snickers.containers import memory, restic, tried
 from snickers.containers.archive import Archives
+from snickers.containers.copies import TRIED as FOLDER_TRIED
 from snickers.containers.copies import Copies
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import owner_of
@@ -88,7 +89,7 @@ ACME_THREADS = 8
 """Threads that ask certificate authorities, whose answers take their time."""
 PROVING_THREADS = 4
 """Threads for what may take minutes: looking before an order, writing into the DNS."""
-TRIED = ("crashed", "update", "snapshot", "snapshots", RENEWAL)
+TRIED = ("crashed", "update", "snapshot", "snapshots", FOLDER_TRIED, RENEWAL)
 """Kinds of alarms that tell of something that was tried: they hold until it has succeeded."""
 
 

@@ -1,6 +1,7 @@
 """One call's way through a thread, shared by the thread that does it and the reactor that asked.
 
-Who asked may cancel it at any moment, and the thread must then end soon, whatever it waits for.
+Who asked may cancel it at any moment, and the thread must then end soon, whatever it waits for. It
+must never touch what is the reactor's.
 """
 
 from __future__ import annotations

@@ -96,6 +96,10 @@ class Surroundings(Protocol):
         never fails."""
 
 
+_Asker = tuple[Deferred[None], Progress, e.Event]
+"""A person: what fires when it is done, where to say how far it is, and what was asked for."""
+
+
 class Living:
     """The life of *site* with the servers of one roster."""
 
@@ -105,6 +109,7 @@ class Living:
         "_begun",
         "_copying",
         "_declarations",
+        "_event",
         "_events",
         "_planned",
         "_probe",
@@ -191,8 +196,10 @@ class Living:
         self._waiting: dict[int, IWaiter] = {}
         self._tickets: dict[int, int] = {}
         self._probe: tuple[int, Deferred[None]] | None = None
-        self._wakers: list[tuple[Deferred[None], Progress]] = []
-        self._sleepers: list[tuple[Deferred[None], Progress]] = []
+        self._wakers: list[_Asker] = []
+        self._sleepers: list[_Asker] = []
+        self._event: e.Event | None = None
+        """What is being dealt with."""
         self._alarmed = _NO_ALARM
         """The words of the alarms that are raised for it, by their names."""
 
@@ -347,23 +354,23 @@ class Living:
             asking[:] = [entry for entry in asking if entry[0] is not done]
 
         done: Deferred[None] = Deferred(cancel)
-        asking.append((done, progress))
+        asking.append((done, progress, event))
         self.post(event)
         return done
 
     def tell(self, words: str) -> None:
         self.words = words
         self._around.moved(self.site)
-        for _, progress in (*self._wakers, *self._sleepers):
+        for _, progress, _ in (*self._wakers, *self._sleepers):
             try:
                 progress(words)
             except Exception:
                 _log.failure("{site}: progress could not be told", site=self.site)
 
-    def _done(self, asking: list[tuple[Deferred[None], Progress]], fault: str | None) -> None:
+    def _done(self, asking: list[_Asker], fault: str | None) -> None:
         told = asking[:]
         asking.clear()
-        for done, _ in told:
+        for done, *_ in told:
             if fault is None:
                 done.callback(None)
             else:
@@ -416,6 +423,7 @@ class Living:
             self._running = False
 
     def _step(self, event: e.Event) -> None:
+        self._event = event
         # What was counted outside since the last step is carried in.
         address = self.address
         had = evolve(self.state, uses=self.uses, used=self.used)
@@ -442,6 +450,9 @@ class Living:
                 _log.failure(
                     "{site}: {command} was not carried out", site=self.site, command=command
                 )
+        if had.preparing and not state.preparing and state.phase is had.phase:
+            # What was on its way is not any more.
+            self.words = ""
         if self._copying and not self.state.held:
             self._copying = False
             self._around.let_go(self.site)
@@ -644,14 +655,20 @@ class Living:
     def _say_unwoken(self, command: e.SayUnwoken) -> None:
         self._done(self._wakers, command.words)
 
+    def _asker(self) -> Deferred[None] | None:
+        """Return who waits for what is being dealt with, who waits no more; ``None``: nobody."""
+        for entry in self._wakers:
+            if entry[2] is self._event:
+                self._wakers.remove(entry)
+                return entry[0]
+        return None
+
     def _confirm(self, command: e.Confirm) -> None:
-        if self._wakers:
-            done, _ = self._wakers.pop()
+        if done := self._asker():
             done.callback(None)
 
     def _decline(self, command: e.Decline) -> None:
-        if self._wakers:
-            done, _ = self._wakers.pop()
+        if done := self._asker():
             done.errback(LifeFailed(command.words))
 
     def _say_slept(self, command: e.SaySlept) -> None:

@@ -440,6 +440,12 @@ class Lives:
             return fail(LifeFailed(f"Nothing here runs a {life.roster.kind}."))
         return life.roster.engine.run(site, command, within)
 
+    def owes(self, site: str) -> str:
+        """Return which copy of its folder is put back should the server fail that is being tried,
+        ``""`` where none is."""
+        life = self._lives.get(site)
+        return "" if life is None else life.state.copied
+
     def _ask(self, site: str, event: e.Event, progress: Progress) -> Deferred[None]:
         life = self._lives.get(site)
         return fail(_no_life(site)) if life is None else life.ask(event, progress)
