@@ -104,6 +104,7 @@ class FakeApi:
         self.docker = docker
         self.init = True
         self.local = False
+        self.where = "unix:///nowhere/docker.sock"
         self.began = 0
         self.closed = False
 
@@ -136,6 +137,15 @@ class FakeApi:
             "Name": f"/{name}",
             "Config": config,
             "HostConfig": config["HostConfig"],
+            "Mounts": [
+                {
+                    "Type": mount["Type"],
+                    "Source": mount["Source"],
+                    "Destination": mount["Target"],
+                    "RW": not mount["ReadOnly"],
+                }
+                for mount in config["HostConfig"].get("Mounts") or ()
+            ],
             "State": {
                 "Running": False,
                 "Paused": False,
@@ -277,7 +287,7 @@ class FakeApi:
         return FakeStream([f"{id} {tail} {follow}".encode()])
 
     @_call
-    def deaths(self, labels):
+    def deaths(self):
         return FakeStream([])
 
 

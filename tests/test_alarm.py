@@ -235,3 +235,30 @@ class AlarmTests(SynchronousTestCase):
         self.alarm.look()
         self.assertEqual(len(self.alarm.current()), 1)
         self.assertEqual(self.teller.told, [])
+
+    def test_command_that_fails_in_the_middle(self):
+        """One that cannot be run while much is to be told neither raises nor is told of."""
+        self.alarm.be_silent()
+        for site in ("a.example", "b.example"):
+            self.alarm.raised("disk", site, "it is full")
+        asked = []
+
+        def tell(alarm):
+            asked.append(alarm["site"])
+            self.teller.heard(f"tell cannot be run: {len(asked)}")
+
+        self.teller.tell = tell
+        self.alarm.speak(())
+        self.assertEqual(asked, ["a.example", "b.example"])
+        [said] = [a for a in self.alarm.current() if a["kind"] == "alarm command"]
+        self.assertIn("cannot be run: 2", said["message"])
+
+    def test_command_of_another(self):
+        """That the command of one team does not work is not handed on, and not told later."""
+        self.alarm.command = ("tell", "me")
+        self.alarm.raised("disk", "", "it is full")
+        self.assertEqual(self.alarm.be_silent(), [("disk", "", "it is full")])
+        self.alarm.speak([("disk", "", "it is full"), ("alarm command", "", "does not work")])
+        kinds = [alarm["kind"] for alarm in self.alarm.current()]
+        self.assertEqual(sorted(kinds), ["alarm command", "disk"])
+        self.assertEqual([told["kind"] for told in self.teller.told], ["disk"])

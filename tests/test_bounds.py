@@ -8,12 +8,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.bounds import (
     CAPABILITIES,
+    GIVING,
     KEPT,
+    ROOT,
     SET,
     SOCKETS,
+    connects,
     objection,
+    outer,
+    own_folder,
     plain,
     reaches,
+    refused_capability,
     steers,
     unknown_capability,
     within,
@@ -57,16 +63,43 @@ class PathTests(SynchronousTestCase):
             ("/sys/fs/cgroup", False, "steers the kernel"),
             ("/dev", False, "devices"),
             ("/dev/pts/", True, "devices"),
+            ("/dev/pts/3", False, "devices"),
+            ("/dev//console", False, "devices"),
         ):
             self.assertIn(words, objection(source, read_only, OURS), source)
         for source, read_only in (
             ("/sys/fs/cgroup", True),
             ("/process", False),
             ("/dev/shm", False),
+            ("/dev/ptsx", False),
             ("/srv/x", True),
             ("proc", False),
         ):
             self.assertEqual(objection(source, read_only, OURS), "", source)
+
+    def test_own_folder(self) -> None:
+        """What is in the folder of a site, this one or another beside it, is told from what is
+        elsewhere."""
+        for path, folder in (
+            ("/data/a", "/data/a"),
+            ("/data/a/x/y", "/data/a"),
+            ("/data/a/../b/x", "/data/b"),
+            ("/data", ""),
+            ("/srv/x", ""),
+            ("/database/x", ""),
+        ):
+            self.assertEqual(own_folder(path, "/data/a"), folder, path)
+        self.assertEqual(own_folder("/b/x", "/a"), "")
+        self.assertEqual(own_folder("/a/x", "/a"), "/a")
+        self.assertEqual(own_folder("/x", ""), "")
+
+    def test_outer(self) -> None:
+        """What is in a folder that is written to is found, however deep; that one itself is not
+        in it."""
+        self.assertEqual(outer("/a/b/../b/c", {"/a"}), "/a")
+        self.assertEqual(outer("/a/", {"/a"}), "")
+        self.assertEqual(outer("/ab", {"/a"}), "")
+        self.assertEqual(outer("/ab", {"/"}), "/")
 
     def test_within(self) -> None:
         """A folder is within itself, and what is beneath it; not what only begins alike."""
@@ -82,6 +115,16 @@ class CapabilityTests(SynchronousTestCase):
         self.assertEqual(len(CAPABILITIES), 41)
         for name in CAPABILITIES:
             self.assertEqual(unknown_capability(name), "")
+
+    def test_refused(self) -> None:
+        """What is as good as all of them nobody is given; the others, and what is ordinary, are."""
+        for name in ("SYS_MODULE", "SYS_ADMIN", "SYS_RAWIO", "SYS_PTRACE", "DAC_READ_SEARCH"):
+            self.assertEqual(refused_capability(name), f"{name}: {ROOT}; remove it")
+        for name in ("BPF", "MAC_ADMIN", "ALL", "SYSADMIN"):
+            self.assertTrue(refused_capability(name), name)
+        self.assertLess(GIVING, CAPABILITIES)
+        for name in (*DEFAULT, "NET_ADMIN", "NET_RAW", "SYS_NICE", "IPC_LOCK"):
+            self.assertEqual(refused_capability(name), "", name)
 
     def test_misspelt(self) -> None:
         """One that there is not is told, with those that may have been meant; or all of them."""
@@ -105,3 +148,14 @@ class VariableTests(SynchronousTestCase):
             self.assertTrue(steers(name), name)
         for name in ("TITLE", "DB_HOME", "PATHS", "SNICKERS_DATA", "HOMEPAGE"):
             self.assertFalse(steers(name), name)
+
+    def test_connects(self) -> None:
+        """Those by which a program finds Docker, trusts it, or writes files, in whichever case;
+        they are no fault, since containers need them."""
+        for name in ("HTTP_PROXY", "https_proxy", "No_Proxy", "OTEL_TRACES_EXPORTER", "TMPDIR"):
+            self.assertTrue(connects(name), name)
+            self.assertFalse(steers(name), name)
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HOSTALIASES", "all_proxy"):
+            self.assertTrue(connects(name), name)
+        for name in ("TITLE", "MY_HTTP_PROXY", "HTTP_PROXY_USER", "HOTEL_NAME"):
+            self.assertFalse(connects(name), name)

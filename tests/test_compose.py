@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from unittest import SkipTest
 
 import docker
@@ -21,8 +21,10 @@ from snickers.config.values import Container, Lifecycle
 from snickers.containers import compose, composetool, composition, recipe, subnets
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import EngineFailed
+from snickers.containers.errand import Abandoned, Errand
 from snickers.interfaces.engine import Address, Declared, Exit, Instance
 from tests import docker_setup
+from tests.docker_fake import FakeApi, FakeDocker
 from tests.engine_contract import Gathered, RecordingObserver, engine_contract
 from tests.test_process import ask, inside
 
@@ -248,6 +250,19 @@ class SeveralTests(TestCase):
         await self.fixture.wait(self.engine.remove(self.site))
         mine = {"label": f"{recipe.OWNER}={self.fixture.owner}"}
         self.assertEqual(docker_setup.client().networks(filters=mine), [])
+
+    async def test_proxies(self) -> None:
+        """Variables that would send the tool itself elsewhere get to the containers, in whichever
+        way the file hands them on."""
+        text = FILE.replace("[SITE]", "[SITE, HTTP_PROXY, 'OTHER=$no_proxy-${{TMPDIR:-none}}']")
+        declared = self.declared(text)
+        more = {"HTTP_PROXY": "http://127.0.0.1:1/$x", "no_proxy": "a$b", "TMPDIR": "/none"}
+        environment = tuple({**dict(declared.kind.environment), **more}.items())
+        await self.start(evolve(declared, kind=evolve(declared.kind, environment=environment)))
+        found = self.containers()["web"]["Config"]["Env"]
+        self.assertIn("HTTP_PROXY=http://127.0.0.1:1/$x", found)
+        self.assertIn("OTHER=a$b-/none", found)
+        self.assertFalse([each for each in found if "ASIDE" in each])
 
     async def test_part_ends(self) -> None:
         """When one of them ends the site has ended, that one is named, and the others end, too;
@@ -488,6 +503,152 @@ class SeveralTests(TestCase):
         await self.fixture.wait(got.until(b"three\n"))
         await self.fixture.wait(self.engine.stop(self.site, 1))
         await self.fixture.wait(following)
+
+
+class FreshTests(SynchronousTestCase):
+    """Images that are looked for anew, with a Docker in memory."""
+
+    def test_made_here(self) -> None:
+        """No registry is asked for one that was built here: it could have a stranger's of that
+        name. Those that came from one are."""
+        docker = FakeDocker()
+        docker.images["pulled:1"] = {"Id": "sha256:1", "RepoDigests": ["pulled@sha256:a"]}
+        docker.registry = {"lamp:7": "sha256:strange", "pulled:1": "sha256:2"}
+        engine = compose.Composed(
+            FakeApi(docker), "me", "10.213.0.0/16", composetool.Tool("unix:///nowhere", {})
+        )
+        resolved = {"services": {"web": {"image": "lamp:7"}, "db": {"image": "pulled:1"}}}
+        kind = Container(services="/srv/compose.yaml", service="web")
+        found = engine._images(kind, resolved, True, Errand())
+        self.assertEqual(
+            {name: image.id for name, image in found.items()}, {"web": "sha256:7", "db": "sha256:2"}
+        )
+
+
+class DeadTool:
+    """A compose tool that does nothing but what a test has it do."""
+
+    def __init__(self, does: Callable[[], object] = lambda: None) -> None:
+        self.does = does
+
+    def run(self, *arguments: object, **more: object) -> composetool.Ended:
+        self.does()
+        return composetool.Ended(0, "", ())
+
+
+class RestTests(SynchronousTestCase):
+    """What is left of a server ends, with a Docker in memory and one that takes over."""
+
+    site = "alice.example"
+    project = "alice-1"
+
+    def setUp(self) -> None:
+        self.docker = FakeDocker()
+        self.docker.at_once = 2
+        self.docker.nets["net"] = {"Labels": {}}
+        self.tool = DeadTool()
+        self.pauses: list[float] = []
+        self.engine = compose.Composed(
+            FakeApi(self.docker), "me", "10.213.0.0/16", self.tool, pause=self.pauses.append
+        )
+        self.api = FakeApi(self.docker)
+        self.ids = {}
+        for service in ("web", "db"):
+            labels = {
+                **recipe.labels(self.site, "me"),
+                composition.PROJECT: self.project,
+                composition.SERVICE: service,
+                composition.ANSWERS: "web",
+                composition.LASTING: "db web",
+                composition.FILE: composition.pack({"services": {"web": {"labels": {}}}}),
+            }
+            config = {"Image": "lamp:7", "Labels": labels, "HostConfig": {"NetworkMode": "net"}}
+            self.ids[service] = self.api.create(service, config)
+            self.api.start(self.ids[service])
+
+    def running(self) -> set[str]:
+        return {name for name, id in self.ids.items() if self.docker.made[id]["State"]["Running"]}
+
+    def test_called_off(self) -> None:
+        """Who was called off while the tool ended them ends no more: what runs by then may be what
+        another one has started."""
+        errand = Errand()
+        self.tool.does = errand.cancel
+        self.assertRaises(Abandoned, self.engine.stop, self.site, 1, errand)
+        self.assertEqual(self.running(), {"web", "db"})
+
+    def test_parts_are_not_told(self) -> None:
+        """That they have ended is told once, of all together."""
+        errand = Errand()
+        self.engine.stop(self.site, 1, errand)
+        self.assertEqual(self.running(), set())
+        self.assertEqual([seen.instance.id for seen in errand.ended], [self.ids["web"]])
+
+    def left(self, at_work: Callable[[], bool]) -> None:
+        """Let the one that answers have ended, and the rest be ended, here and now."""
+
+        class Now:
+            def __init__(self, target: Callable[[], None], **more: object) -> None:
+                self.start = target
+
+        self.patch(compose, "at_work", lambda project: at_work())
+        self.patch(compose.threading, "Thread", Now)
+        self.docker.end(self.ids["web"])
+        self.engine.listing()
+
+    def test_rest(self) -> None:
+        """With nobody at work the rest ends."""
+        self.left(lambda: False)
+        self.assertEqual((self.running(), self.pauses), (set(), []))
+
+    def test_another_begins(self) -> None:
+        """Another Snickers that begins to start it between two looks is waited for, and what it has
+        started stays."""
+        answers = [False, True, True]
+
+        def at_work() -> bool:
+            if answers:
+                return answers.pop(0)
+            self.api.start(self.ids["web"])
+            return False
+
+        self.left(at_work)
+        self.assertEqual(self.running(), {"web", "db"})
+        self.assertEqual(self.pauses, [compose.LOOK_AGAIN] * 2)
+        self.assertFalse(compose._RESTS)
+
+    def test_at_work_for_ever(self) -> None:
+        """A tool that never ends is not waited for without end."""
+        self.patch(compose, "LOOKS", 3)
+        self.left(lambda: True)
+        self.assertEqual((self.running(), len(self.pauses)), (set(), 2))
+
+    def test_turns(self) -> None:
+        """Of a site that was removed nothing is remembered; who has waited meanwhile takes turns
+        with those who come after."""
+        which = ("me", self.site)
+        self.engine.stop(self.site, 1, Errand())
+        self.assertIn(which, compose._TURNS)
+        self.engine.remove(self.site, Errand())
+        self.assertNotIn(which, compose._TURNS)
+        taken: list[str] = []
+
+        class Turn:
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def __enter__(self) -> None:
+                taken.append(self.name)
+                if self.name == "old":
+                    compose._TURNS[which] = Turn("new")
+
+            def __exit__(self, *how: object) -> None:
+                taken.append(f"{self.name} given back")
+
+        compose._TURNS[which] = Turn("old")
+        self.addCleanup(compose._TURNS.pop, which)
+        with self.engine._turn(self.site):
+            self.assertEqual(taken, ["old", "old given back", "new"])
 
 
 class Slow:

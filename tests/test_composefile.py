@@ -193,6 +193,8 @@ class ObjectionTests(SynchronousTestCase):
                 "cap_add: [CAP_NET_RAV]",
                 "cap_add: 'NET_RAV' is no capability of Linux; write NET_RAW",
             ),
+            ("cap_add: [cap_sys_admin]", "cap_add: SYS_ADMIN: whoever has that is root"),
+            ("cap_add: [BPF]", "cap_add: BPF: whoever has that is root on this host"),
             ("cap_drop: [ALLL]", "cap_drop: 'ALLL' is no capability"),
             ("scale: 2", "scale: there is one container of each"),
             ("deploy: {replicas: 3}", "deploy.replicas: there is one container of each"),
@@ -213,6 +215,61 @@ class ObjectionTests(SynchronousTestCase):
             self.assertTrue(found, service)
             self.assertTrue(found[0].startswith("line 4: services.web"), found)
             self.assertIn(words, found[0])
+
+    def test_swap(self) -> None:
+        """There is no swap beyond the memory; who says just that says nothing new."""
+        for swap in ("-1", "0", "3g"):
+            (fault,) = said(f"memswap_limit: {swap}\n    mem_limit: 2g")
+            self.assertIn(f"line 4: services.web.memswap_limit: {swap}: there is no swap", fault)
+        self.assertEqual(said("memswap_limit: 2g\n    mem_limit: 2g"), [])
+        deploy = "deploy: {resources: {limits: {memory: 2g}}}"
+        self.assertEqual(said(f"memswap_limit: 2g\n    {deploy}"), [])
+
+    def test_logs(self) -> None:
+        """Logs on this host are bounded; those that go elsewhere are not ours."""
+        for wrong in (
+            *(
+                "{options: {max-size: 100g}}",
+                "{options: {max-size: -1}}",
+                "{options: {max-size: x}}",
+            ),
+            "{driver: json-file, options: {max-size: 50m, max-file: 3}}",
+            "{driver: local, options: {max-file: '10'}}",
+            "{options: {max-file: 0}}",
+            "{options: {max-size: '0'}}",
+        ):
+            (fault,) = said(f"logging: {wrong}")
+            self.assertIn("line 4: services.web.logging: a log of ", fault)
+            self.assertIn("no more than 100m in all", fault)
+        for driver in ("journald", "syslog"):
+            (fault,) = said(f"logging: {{driver: {driver}}}")
+            self.assertIn(f"logging: driver: {driver}: this host's own log", fault)
+        for fine in (
+            *("{}", "{driver: local}", "{driver: none}", "{driver: json-file}"),
+            "{options: {max-size: 33m, max-file: '3'}}",
+            "{options: {max-size: 512k, labels: x}}",
+            "{options: {max-size: '1000000'}}",
+            "{driver: fluentd, options: {fluentd-address: '10.0.0.9'}}",
+            "{driver: syslog, options: {syslog-address: 'udp://10.0.0.9:514'}}",
+        ):
+            self.assertEqual(said(f"logging: {fine}"), [], fine)
+
+    def test_no_new_privileges(self) -> None:
+        """New privileges are not to be had, in no way of writing it."""
+        for wrong in ("no-new-privileges:false", "no-new-privileges=0", "no-new-privileges:F"):
+            (fault,) = said(f"security_opt: ['{wrong}']")
+            self.assertIn(f"security_opt: {wrong}: with it a setuid program", fault)
+        for fine in ("no-new-privileges:true", "no-new-privileges", "no-new-privileges=true"):
+            self.assertEqual(said(f"security_opt: ['{fine}']"), [])
+
+    def test_dropped(self) -> None:
+        """Whatever there is may be taken away."""
+        self.assertEqual(said("cap_drop: [SYS_ADMIN, CHOWN, ALL]"), [])
+
+    def test_privileged(self) -> None:
+        """Who is refused all privileges is not sent to where the same is to be had by name."""
+        (fault,) = said("privileged: true")
+        self.assertNotIn("cap_add", fault)
 
     def test_modes(self) -> None:
         """No network that others are in; none at all, or that of another service, is all right."""
@@ -306,6 +363,23 @@ class ObjectionTests(SynchronousTestCase):
         for fine in ("'.:/all:ro'", "'./www:/www'", "'./db:/same'", "'/data/a.example/d:/d'"):
             self.assertEqual(faults(text % fine), [])
 
+    def test_led_out(self) -> None:
+        """A relative path stays in the site's own folder, wherever it is said; a whole one is meant
+        as it is."""
+        for source in ("..", "../bob.example", "./a/../../b", "./a/${UP:-..}/../b"):
+            (fault,) = said(f"volumes: ['{source}:/x']")
+            self.assertIn("line 4: services.web.volumes: ", fault)
+            self.assertIn("leads out of the site's own folder", fault)
+        for source in ("${N:-${M:-..}}/b", "./${N:-${M:-..}}"):
+            (fault,) = said(f"volumes: ['{source}:/x']")
+            self.assertIn("where a variable within another one's default leads", fault)
+        (fault,) = said("volumes: [{type: bind, source: ../b, target: /x}]")
+        self.assertIn("../b leads out of the site's own folder", fault)
+        (fault,) = said("command: x", "secrets: {s: {file: ../s}}")
+        self.assertIn("line 5: secrets.s.file: ../s leads out", fault)
+        for fine in (".:/x", "./a/../b:/x", "/srv/x:/x", "${SNICKERS_DATA}/x:/x", "named:/x"):
+            self.assertEqual(said(f"volumes: ['{fine}']"), [], fine)
+
 
 class PartsTests(SynchronousTestCase):
     """What the parts of it do."""
@@ -322,6 +396,30 @@ class PartsTests(SynchronousTestCase):
             ("${N:-${A}}", "${N:-1}", []),
         ):
             self.assertEqual(filled({"x": [text]}, variables), ({"x": [value]}, lacking))
+
+    def test_aside(self) -> None:
+        """Variables are renamed wherever they are used, and nothing else is."""
+        text = "$A ${A} ${A:-x} $$A $$$A $AB ${AB} A: $B $"
+        self.assertEqual(
+            composefile.aside(text, ["A"]),
+            "$SNICKERS_ASIDE_A ${SNICKERS_ASIDE_A} ${SNICKERS_ASIDE_A:-x} $$A $$$SNICKERS_ASIDE_A "
+            "$AB ${AB} A: $B $",
+        )
+        self.assertEqual(composefile.aside(text, []), text)
+
+    def test_handed_on(self) -> None:
+        """Who gets a variable by its name gets its value, in either form; who has said another one,
+        or gets none, is left alone."""
+        values = {"A": "1$", "C": "3"}
+        for environment, expected in (
+            ({"A": None, "B": None, "C": "x"}, {"A": "1$$", "B": None, "C": "x"}),
+            (["A", "B", "C=x=y"], {"A": "1$$", "B": None, "C": "x=y"}),
+            (["C=x"], ["C=x"]),
+            (None, None),
+        ):
+            resolved = {"services": {"a": {"environment": environment}}, "x": 1}
+            found = composefile.handed_on(resolved, values)
+            self.assertEqual(found, {"services": {"a": {"environment": expected}}, "x": 1})
 
     @given(st.text())
     def test_any(self, text: str) -> None:

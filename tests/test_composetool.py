@@ -93,10 +93,13 @@ class ToolTests(SynchronousTestCase):
         needs; no variable of a site can send it elsewhere."""
         variables = {"TITLE": "a\nb", "DOCKER_HOST": "tcp://elsewhere", "PATH": "/elsewhere"}
         variables |= {"LD_PRELOAD": "/none.so", "COMPOSE_PROFILES": "x", "DOCKER_API_VERSION": "1"}
+        variables |= {"https_proxy": "http://elsewhere", "OTEL_X": "y", "SSL_CERT_FILE": "/none"}
         lines = self.run_tool("env", variables=variables).text.splitlines()
         self.assertIn("DOCKER_HOST=unix:///docker.sock", lines)
         self.assertIn("TITLE=a", lines)
         self.assertIn("PATH=/usr/bin:/bin", lines)
+        for word in ("https_proxy", "OTEL_X", "SSL_CERT_FILE"):
+            self.assertFalse([line for line in lines if word in line], word)
         for word in ("SECRET", "LD_PRELOAD", "COMPOSE_PROFILES", "DOCKER_API_VERSION"):
             self.assertFalse([line for line in lines if word in line], word)
 

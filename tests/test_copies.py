@@ -6,16 +6,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet import reactor
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
+from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from snickers.config.values import Container, Keep, Lifecycle, Process, Site, Static
 from snickers.containers import copies as copies_module
-from snickers.containers import swap
+from snickers.containers import durable, swap
 from snickers.containers.copies import Copies
 from snickers.containers.engine import EngineAway
 from snickers.containers.proof import Proof, declared
@@ -281,6 +282,46 @@ class AsleepTests(CopiesTests):
         await deferLater(reactor, 0.02)
         self.assertEqual(await self.whys(), [])
 
+    async def test_room(self) -> None:
+        """Long work on some sites holds up the copies of no other, and those who wait for room
+        hold up no person."""
+        await self.stage("asleep")
+        sites = {f"{n}.example": evolve(self.site, name=f"{n}.example") for n in range(5)}
+        self.patch(self.copies, "_sites", sites.get)
+        busy = [Deferred[None]() for _ in range(2)]
+        names = list(sites)
+
+        async def work(wait: Deferred[None]) -> None:
+            await wait
+
+        # Persons restore two, whose own copies then want to be made.
+        for name, wait in zip(names, busy, strict=False):
+            self.copies._in_turn(name, lambda site, wait=wait: work(wait))
+        done: list[str] = []
+        held = {name: Deferred[None]() for name in names}
+
+        async def copy(site: Site) -> None:
+            done.append(site.name)
+            await held[site.name]
+
+        for name in names:
+            self.copies._unasked(name, copy)
+        self.assertEqual(done, ["2.example", "3.example"])
+        asked = self.copies.verify("4.example", ignore)
+        await asked
+        for wait in busy:
+            wait.callback(None)
+        self.assertEqual(len(done), 2)
+        for name in ("2.example", "3.example"):
+            held[name].callback(None)
+        await self.until(lambda: len(done) == 4)
+        for name in done[2:]:
+            held[name].callback(None)
+        await self.until(lambda: len(done) == 5)
+        self.assertEqual(sorted(done), names)
+        held[done[4]].callback(None)
+        await self.copies.close()
+
     async def test_fails(self) -> None:
         """When it cannot be made there is an alarm, until one was made."""
         self.have(copy_when_asleep=True)
@@ -393,11 +434,137 @@ class TrialTests(CopiesTests):
         self.alarm.told.clear()
         self.copies = self.lives.copies = self.make_copies()
         self.copies.start([self.site])
-        self.assertEqual(self.alarm.told, [("raised", "snapshots", NAME)])
+        self.assertEqual(self.alarm.told, [("raised", "tried", NAME)])
         self.assertIn(f"snickers restore {NAME} {copy.id}", self.alarm.words)
+        self.have("lamp:2", copy_when_asleep=True)
+        self.lives.moved = self.copies.moved
+        self.copies.moved(NAME)
+        await self.lives.sleep(NAME, ignore)
+        await self.until(lambda: self.store.calls.count(("make", NAME)) == 2)
+        await self.copies.verify(NAME, ignore)
+        self.assertEqual((await self.whys())[1:], ["fell asleep"])
+        self.assertNotIn(("cleared", "tried", NAME), self.alarm.told)
         await self.copies.restore(NAME, copy.id, ignore)
         self.assertEqual(self.page(), "one")
         self.assertEqual(self.beside(), [])
+        self.assertIn(("cleared", "tried", NAME), self.alarm.told)
+
+    async def test_removed_by_hand(self) -> None:
+        """Who removes the file has the alarm end with the next that is done, or at the next start
+        of whoever looks after copies."""
+        await self.stage("asleep")
+        mark = self.above / f".{NAME}.tried"
+        mark.write_text("copy-1")
+        self.copies.start([self.site])
+        self.assertEqual(self.alarm.told, [("raised", "tried", NAME)])
+        mark.unlink()
+        await self.copies.verify(NAME, ignore)
+        self.assertEqual(self.alarm.told[1:], [("cleared", "tried", NAME)])
+        self.alarm.raised("tried", NAME, "so another Snickers has said")
+        self.alarm.told.clear()
+        self.make_copies().start([self.site])
+        self.assertEqual(self.alarm.told, [("cleared", "tried", NAME)])
+
+    async def test_goes_on_elsewhere(self) -> None:
+        """Of a trial that was handed over nothing is told while it goes on."""
+        await self.trial()
+        (copy,) = await self.copies.snapshots(NAME)
+        kept = self.lives.hand_over()[NAME].kept
+        self.assertEqual(kept.copied, copy.id)
+        self.engine.release("start")
+        self.lives.begin_anew({Container: MemoryEngine(reactor)})
+        self.lives.apply([self.site], [], [])
+        self.lives.inherit(NAME, 0, kept)
+        self.alarm.told.clear()
+        copies = self.make_copies()
+        copies.start([self.site])
+        self.assertEqual(self.alarm.told, [])
+        self.lives.copies = copies
+        self.lives.moved = copies.moved
+        self.lives.start()
+        # This engine has no server that could come back, so the folder stays as it is.
+        await self.until(lambda: self.alarm.told)
+        self.assertEqual(self.alarm.told, [("raised", "tried", NAME)])
+
+    async def test_does_not_go_on(self) -> None:
+        """Where it turns out that there is nothing to go back to it is told then."""
+        await self.stage("asleep")
+        self.patch(self.lives, "owes", lambda site: "copy-1")
+        (self.above / f".{NAME}.tried").write_text("copy-1")
+        self.copies.start([self.site])
+        self.copies.moved(NAME)
+        await self.copies.verify(NAME, ignore)
+        self.assertEqual(self.alarm.told, [])
+        self.patch(self.lives, "owes", lambda site: "")
+        self.copies.moved(NAME)
+        await self.copies.verify(NAME, ignore)
+        self.assertEqual(self.alarm.told, [("raised", "tried", NAME)])
+        self.assertIn("copy-1", self.alarm.words)
+
+    async def test_goes_on_with_another(self) -> None:
+        """Of another copy than the one that is owed nobody knows."""
+        await self.stage("asleep")
+        self.patch(self.lives, "owes", lambda site: "copy-1")
+        copies = self.make_copies()
+        (self.above / f".{NAME}.tried").write_text("copy-1")
+        copies.start([self.site])
+        self.assertEqual(self.alarm.told, [])
+        (self.above / f".{NAME}.tried").write_text("copy-0")
+        copies.start([self.site])
+        self.assertEqual(self.alarm.told, [("raised", "tried", NAME)])
+
+    async def test_given_up(self) -> None:
+        """A copy that was given up is broken off, and nothing says later that another server was
+        tried."""
+        await self.stage("asleep")
+        self.store.hold("make")
+        copied = self.copies.begin_trial(NAME, ignore)
+        await self.until(lambda: ("make", NAME) in self.store.calls)
+        self.copies.end_trial(NAME)
+        await self.assertFailure(copied, CopyFailed)
+        await self.copies.verify(NAME, ignore)
+        self.assertEqual((self.beside(), await self.whys()), ([], []))
+
+    async def test_given_up_at_the_last_moment(self) -> None:
+        """Nor does it where the trial ends while that is written."""
+        await self.stage("asleep")
+        written: list[str] = []
+        write = durable.write
+
+        def late(path: str, data: bytes) -> None:
+            write(path, data)
+            written.append(path)
+            blockingCallFromThread(reactor, self.copies.end_trial, NAME)
+
+        self.patch(durable, "write", late)
+        copied = self.copies.begin_trial(NAME, ignore)
+        await self.assertFailure(copied, CopyFailed)
+        await self.copies.verify(NAME, ignore)
+        self.assertEqual((len(written), self.beside()), (1, []))
+
+    async def test_restored_by_another(self) -> None:
+        """What a person restores while one team has duty is what is put back under the other."""
+        await self.stage("asleep")
+        had = await self.copies.begin_trial(NAME, ignore)
+        self.copies.end_trial(NAME)
+        write(self.data, page="three")
+        other = self.make_copies()
+        restored = await other.snapshot(NAME, ignore)
+        await other.restore(NAME, restored.id, ignore)
+        again = await self.copies.begin_trial(NAME, ignore, had)
+        self.assertNotEqual(again, had)
+        write(self.data, page="four")
+        await self.copies.put_back(NAME, again, ignore)
+        self.assertEqual(self.page(), "three")
+        self.copies.end_trial(NAME)
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
+
+    async def test_had(self) -> None:
+        """What is good still is not copied anew."""
+        await self.stage("asleep")
+        had = await self.copies.begin_trial(NAME, ignore)
+        self.copies.end_trial(NAME)
+        self.assertEqual(await self.make_copies().begin_trial(NAME, ignore, had), had)
 
     async def test_nothing_is_left(self) -> None:
         """What has proven itself leaves nothing that would be told."""
@@ -768,6 +935,7 @@ class StartTests(CopiesTests):
         (kept,) = await self.copies.snapshots(NAME)
         self.assertEqual(kept.why, "left by a restore that was broken off")
         self.assertEqual(await self.contents(kept), "three")
+        await self.copies.verify(NAME, ignore)  # When it is its turn, what was left is gone.
 
     async def test_nothing_left(self) -> None:
         """Usually there is nothing, and nothing is done."""

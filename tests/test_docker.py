@@ -139,7 +139,7 @@ class ThreadsTests(TestCase):
         self.engine._connect = self.connect
         self.observer = RecordingObserver()
         self.patch(docker, "FIRST_PAUSE", 0.01)
-        self.patch(FakeApi, "deaths", lambda api, labels: self.listen())
+        self.patch(FakeApi, "deaths", lambda api: self.listen())
         self.addCleanup(self.engine.close)
 
     def connect(self) -> Dockerd:
@@ -486,6 +486,24 @@ class RealDockerTests(TestCase):
         """Fire with the networks that were made for this test."""
         return self.ask_docker("networks", filters={"label": f"{recipe.OWNER}={self.owner}"})
 
+    async def test_cut_off(self) -> None:
+        """One that is disconnected from its network while it runs is told of as ended, before its
+        address can be another's; the next start makes it anew."""
+        declared = self.declared(network="")
+        first = await self.start(declared)
+        (network,) = await self.networks()
+        await self.ask_docker(
+            "disconnect_container_from_network", first.id, network["Id"], force=True
+        )
+        await self.until(lambda: self.observer.exits)
+        self.assertEqual([exit.id for exit in self.observer.exits], [first.id])
+        again = await self.start(declared)
+        self.assertNotEqual(again.id, first.id)
+        self.assertIsNotNone(again.address)
+
+    def until(self, holds) -> Deferred[None]:
+        return self.observer.until(holds).addTimeout(60, reactor)
+
     async def test_confined(self) -> None:
         """Limits, user, capabilities, mounts and a read-only root are what the server finds."""
         os.makedirs(os.path.join(self.folder, "shared"))
@@ -761,11 +779,19 @@ class RealDockerTests(TestCase):
         folder = os.path.join(os.path.abspath(self.folder), "linked")
         os.makedirs(folder)
         declared = self.declared("sleep 1000", volumes=(f"{folder}:/x",))
-        await self.start(declared)
+        first = await self.start(declared)
         await self.engine.stop(self.site, 1)
         os.rename(folder, folder + ".was")
         os.symlink(os.path.dirname(docker_setup.docker_url().removeprefix("unix://")), folder)
         self.assertIn("holds Docker's own socket", await self.fails(declared))
+        second = await self.start(self.declared("sleep 1000"))
+        with self.assertRaises(EngineFailed) as failed:
+            await self.engine.revert(self.site, first.id, lambda words: None)
+        self.assertIn("holds Docker's own socket", str(failed.exception))
+        self.assertEqual(
+            [(each.id, each.running) for each in await self.engine.list()],
+            [(second.id, True), (first.id, False)],
+        )
 
     async def test_labels_of_an_image(self) -> None:
         """What an image says of itself makes its container no part of another site's."""

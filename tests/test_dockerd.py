@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
@@ -13,9 +15,17 @@ from snickers.containers.dockerapi import Refused
 from snickers.containers.dockerd import LATE_WORD
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand
-from snickers.interfaces.engine import Declared
+from snickers.containers.networks import Networks
+from snickers.interfaces.engine import Declared, Exit
 from tests.docker_fake import REAL, FakeApi, FakeDocker, Killed
 from tests.dockerd_case import ALICE, NAME, SITE, DockerdTestCase
+
+
+class AtOnce:
+    """A thread that does not take any time."""
+
+    def __init__(self, target: Callable[[], None], **_: Any) -> None:
+        self.start = target
 
 
 class StartTests(DockerdTestCase):
@@ -169,7 +179,6 @@ class StartTests(DockerdTestCase):
         """What was replaced is kept, one of it, and comes back when it is asked for; what came
         after it is forgotten."""
         ids = [self.start(print).instance.id for print in ("one", "two", "three")]
-        self.assertEqual(set(self.docker.made), set(ids[1:]))
         self.dockerd.settle(SITE, ids[2], "", Errand())
         self.assertEqual(set(self.docker.made), set(ids[1:]))
         errand = Errand()
@@ -180,6 +189,21 @@ class StartTests(DockerdTestCase):
         self.assertIn(ids[2], [seen.instance.id for seen in errand.ended])
         error = self.assertRaises(EngineFailed, self.dockerd.revert, SITE, ids[2], Errand())
         self.assertIn("not there any more", str(error))
+
+    def test_way_back_kept(self) -> None:
+        """What is tried in vain takes no container with it: when the one before is back, so is the
+        one before that."""
+        ids = [self.start(print).instance.id for print in ("one", "two")]
+        self.dockerd.settle(SITE, ids[1], "", Errand())
+        self.start("bad")
+        self.dockerd.revert(SITE, ids[1], Errand())
+        self.assertEqual(set(self.docker.made), set(ids))
+        self.assertEqual(self.dockerd.revert(SITE, ids[0], Errand()).instance.id, ids[0])
+
+    def test_few_kept(self) -> None:
+        """However many are tried one after the other, few are kept."""
+        ids = [self.start(str(number)).instance.id for number in range(6)]
+        self.assertEqual(set(self.docker.made), set(ids[-3:]))
 
     def test_one_that_cannot_come_back(self) -> None:
         """It is said why the one before cannot be started."""
@@ -390,6 +414,117 @@ class StartTests(DockerdTestCase):
         self.assertEqual(self.docker.made, {})
 
 
+class LinkTests(DockerdTestCase):
+    """Links where folders were that a container has been given: Docker follows them at each
+    start."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.dockerd._api.local = True
+        self.patch(Networks, "of", lambda *_: "net")
+        self.docker.nets["net"] = {"Labels": {}}
+        self.top = os.path.realpath(self.mktemp())
+        self.folder = os.path.join(self.top, SITE)
+        self.sub = os.path.join(self.folder, "sub")
+        os.makedirs(self.sub)
+        kind = Container("lamp:7", volumes=(f"{self.sub}:/sub",))
+        self.declared = Declared(SITE, kind, self.folder)
+
+    def lead(self, target: str) -> None:
+        """Put a link in the folder's place."""
+        if os.path.islink(self.sub):
+            os.remove(self.sub)
+        else:
+            os.rmdir(self.sub)
+        os.symlink(target, self.sub)
+
+    def test_back(self) -> None:
+        """None goes back to a container whose folder leads to Docker's socket by now: what runs
+        goes on."""
+        old = self.start("old", self.declared).instance.id
+        new = self.start("new", evolve(self.declared, kind=Container("lamp:7"))).instance.id
+        self.lead("/var/run")
+        error = self.assertRaises(EngineFailed, self.dockerd.revert, SITE, old, Errand())
+        self.assertIn(self.sub, str(error))
+        self.assertEqual(self.docker.running(SITE), [new])
+
+    def test_back_changed_at_the_end(self) -> None:
+        """Nor where the server that ends for it has changed it at its very end."""
+        old = self.start("old", self.declared).instance.id
+        self.start("new", evolve(self.declared, kind=Container("lamp:7")))
+        stop = FakeApi.stop
+
+        def lead_and_stop(api, id, within):
+            self.lead("/var/run")
+            stop(api, id, within)
+
+        self.patch(FakeApi, "stop", lead_and_stop)
+        self.assertRaises(EngineFailed, self.dockerd.revert, SITE, old, Errand())
+        self.assertEqual(self.docker.running(SITE), [])
+
+    def test_made_changed_at_the_end(self) -> None:
+        """A new one is not started then either, and not left behind."""
+        old = self.start("old", self.declared).instance.id
+        stop = FakeApi.stop
+
+        def lead_and_stop(api, id, within):
+            self.lead("/var/run")
+            stop(api, id, within)
+
+        self.patch(FakeApi, "stop", lead_and_stop)
+        self.assertRaises(EngineFailed, self.start, "new", self.declared)
+        self.assertEqual(list(self.docker.made), [old])
+        self.assertEqual(self.docker.running(SITE), [])
+
+    def test_beside(self) -> None:
+        """None is started again beside another one."""
+        self.docker.at_once = 2
+        self.start("old", self.declared)
+        new = self.start("new", evolve(self.declared, kind=Container("lamp:7"))).instance.id
+        self.lead("/var/run")
+        error = self.assertRaises(
+            EngineFailed, self.dockerd.start, self.declared, "old", Errand(), False, new
+        )
+        self.assertIn(self.sub, str(error))
+        self.assertEqual(self.docker.running(SITE), [new])
+
+    def test_out_of_the_folder(self) -> None:
+        """What is in a site's folder must lead to what is in that one, at the first start and each
+        later one; elsewhere a link is its owner's."""
+        for target in ("/etc", os.path.join(self.top, "bob.example"), self.top):
+            self.lead(target)
+            error = self.assertRaises(EngineFailed, self.start, "new", self.declared)
+            self.assertIn(f"{self.sub} leads out of the site's own folder, to {target}", str(error))
+        os.makedirs(os.path.join(self.folder, "beside"))
+        self.lead("beside")
+        id = self.start("old", self.declared).instance.id
+        self.start("new", evolve(self.declared, kind=Container("lamp:7")))
+        self.lead("/etc")
+        error = self.assertRaises(EngineFailed, self.dockerd.revert, SITE, id, Errand())
+        self.assertIn("leads out of the site's own folder", str(error))
+        link = os.path.join(self.top, "..", "link")
+        os.symlink("/etc", link)
+        kind = Container("lamp:7", volumes=(f"{os.path.normpath(link)}:/x:ro",))
+        self.start("x", evolve(self.declared, kind=kind))
+
+    def test_folder_of_another(self) -> None:
+        """A folder of another site's that is given to this one must stay in that other's."""
+        bobs = os.path.join(self.top, "bob.example")
+        os.makedirs(bobs)
+        os.symlink(self.folder, os.path.join(bobs, "sub"))
+        kind = Container("lamp:7", volumes=(f"{bobs}/sub:/x",))
+        error = self.assertRaises(EngineFailed, self.start, "new", evolve(self.declared, kind=kind))
+        self.assertIn(f"{bobs}/sub leads out of the site's own folder", str(error))
+
+    def test_elsewhere(self) -> None:
+        """A Docker of another host has folders that are not ours to look at."""
+        old = self.start("old", self.declared).instance.id
+        self.start("new", evolve(self.declared, kind=Container("lamp:7")))
+        self.lead("/var/run")
+        self.dockerd._api.local = False
+        self.assertEqual(self.dockerd.revert(SITE, old, Errand()).instance.id, old)
+
+
 class PauseTests(DockerdTestCase):
     """`Dockerd.pause` and `resume`: what only an odd moment shows."""
 
@@ -531,6 +666,42 @@ class EndTests(DockerdTestCase):
         """Of what is gone the event tells all."""
         exit = self.death("gone").exit
         self.assertEqual((exit.site, exit.id, exit.code), (SITE, "gone", 9))
+
+    def test_cut_off(self) -> None:
+        """What somebody disconnects from its network counts as dead at once, and is ended: its
+        address may be another site's next. One that has ended, is on another network still, is
+        somebody else's or has gone is not told of."""
+        id = self.start().instance.id
+        event = {"Type": "network", "Actor": {"Attributes": {"container": id}}}
+        self.assertIsNone(self.dockerd.death(event))
+        self.docker.made[id]["NetworkSettings"]["Networks"] = {}
+        self.assertIsNone(self.talk("other").death(event))
+        self.patch(threading, "Thread", AtOnce)
+        seen = self.dockerd.death(event)
+        self.assertEqual((seen.instance.id, seen.exit), (id, Exit(SITE, id, None)))
+        self.assertFalse(self.docker.made[id]["State"]["Running"])
+        self.assertIsNone(self.dockerd.death(event))
+        gone = {"Type": "network", "Actor": {"Attributes": {"container": "gone"}}}
+        self.assertIsNone(self.dockerd.death(gone))
+        self.assertIsNone(self.dockerd.death({"Type": "network", "Actor": {}}))
+
+    def test_cut_off_and_started(self) -> None:
+        """One that runs without a network is made anew by a start."""
+        id = self.start().instance.id
+        self.docker.made[id]["NetworkSettings"]["Networks"] = {}
+        seen = self.start()
+        self.assertNotEqual(seen.instance.id, id)
+        self.assertEqual(seen.instance.address, ("10.213.0.2", 80))
+
+    def test_death_of_others(self) -> None:
+        """The ends of others' containers are no business of ours."""
+        id = self.start().instance.id
+        self.docker.end(id, 3)
+        said = {recipe.SITE: SITE, "exitCode": "3"}
+        for owner, known in (("me", True), ("other", False), ("", False)):
+            attributes = {**said, recipe.OWNER: owner} if owner else said
+            event = {"Type": "container", "Actor": {"ID": id, "Attributes": attributes}}
+            self.assertIs(self.dockerd.death(event) is not None, known)
 
     def test_healthy(self) -> None:
         """It is healthy while it runs, and its image's check passes if it has one."""

@@ -56,6 +56,19 @@ class ReadTests(SynchronousTestCase):
             ),
         )
 
+    def test_binds(self) -> None:
+        """What of this host it was given is read of it, and where its site's own folder was."""
+        said = found()
+        said["Mounts"] = [
+            {"Type": "bind", "Source": "/data/x", "Destination": "/x", "RW": True},
+            {"Type": "bind", "Source": "/srv/y", "Destination": "/y", "RW": False},
+            {"Type": "volume", "Name": "z", "Source": "/var/lib/z", "Destination": "/z"},
+        ]
+        said["Config"] = {"Labels": {**LABELS, recipe.DATA: "/data"}}
+        seen = inspected.read(said)
+        self.assertEqual(seen.binds, (("/data/x", False), ("/srv/y", True)))
+        self.assertEqual(seen.data, "/data")
+
     def test_ended(self) -> None:
         """One that ran has its end, and no address."""
         seen = inspected.read(found(Running=False, ExitCode=137, OOMKilled=True))

@@ -136,6 +136,7 @@ SAMPLES = (
     e.Reverted(3, evolve(SERVER, id="zero", fingerprint="old")),
     e.RevertFailed(3, "no"),
     e.RevertFailed(3, "no", away=True),
+    e.RevertFailed(3, "no", folder=True),
     e.UpdateAsked(),
     e.UpdateAsked("tried"),
     e.RollbackAsked(),
@@ -358,6 +359,12 @@ class World(RuleBasedStateMachine):
         before = self.state
         self.state, commands = step(before, event, self.now)
         phase, was = self.state.phase, before.phase
+        if isinstance(event, e.Reverted) and was is Phase.REVERTING and not before.gone:
+            # What was tried in vain has changed nothing.
+            if before.back.id == before.good.id:
+                assert self.state.before == before.before
+            else:
+                assert self.state.before is None
         if phase is Phase.DRAINING and was is not phase:
             self.drain_began = self.now
             self.excuse(before, event)
@@ -430,7 +437,8 @@ class World(RuleBasedStateMachine):
             case e.Resume() | e.Snapshot() | e.Inquire() | e.Prepare():
                 self.calls.append(command)
             case e.Copy():
-                assert self.state.life.copy_before_update
+                # Or what was made for a trial that is not over is owed still.
+                assert self.state.life.copy_before_update or command.had
                 self.calls.append(command)
             case e.Revert():
                 self.keep_used(command.id)
@@ -638,11 +646,16 @@ class World(RuleBasedStateMachine):
                 self.happen(e.Cleared(command.epoch))
 
     @precondition(lambda self: self.calls)
-    @rule()
-    def fail_to(self):
+    @rule(folder=st.booleans())
+    def fail_to(self, folder):
         command = self.calls.pop(0)
         if isinstance(command, e.Revert):
             self.half = False
+            if command.copy and folder:
+                self.happen(e.RevertFailed(command.epoch, "the disk is full", folder=True))
+                return
+            if command.copy:
+                self.data = self.copy
         if isinstance(command, e.Inquire):
             self.happen(e.Vetoed(command.epoch))
         elif isinstance(command, e.Settle):

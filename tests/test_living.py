@@ -126,6 +126,54 @@ class LivingTests(TestCase):
         self.life._warn(e.Warn("It cannot be pulled.", "update"))
         self.assertEqual(self.life.words, "")
 
+    def test_nothing_newer(self):
+        """Nor is it where there was nothing newer, or where the engine went away meanwhile."""
+        self.checking().callback(None)
+        self.turn()
+        self.engine.hold("prepare")
+        updating = self.life.ask(e.UpdateAsked(), lambda words: None)
+        self.turn()
+        self.life.tell("pulling lamp")
+        self.engine.release("prepare")
+        self.turn()
+        self.assertEqual(self.life.state.phase.value, "awake")
+        self.successResultOf(updating)
+        self.assertEqual(self.life.words, "")
+        self.engine.hold("prepare")
+        updating = self.life.ask(e.UpdateAsked(), lambda words: None)
+        self.turn()
+        self.life.tell("pulling lamp")
+        self.life.post(e.PrepareFailed(self.life.state.epoch, "Docker is away.", away=True))
+        self.failureResultOf(updating, LifeFailed)
+        self.assertEqual(self.life.words, "")
+
+    def test_answered_apart(self):
+        """Of two who ask, each gets his own answer, whoever asked last."""
+        self.checking().callback(None)
+        self.turn()
+        self.engine.hold("prepare")
+        updating = self.life.ask(e.UpdateAsked(), lambda words: None)
+        asked = []
+
+        def ask(words):
+            # While the life is at work: two more, of whom the first gives up at once.
+            if not asked:
+                asked.append(self.life.ask(e.RollbackAsked(), lambda words: None))
+                asked.append(self.life.ask(e.WakeAsked(), lambda words: None))
+                asked.append(self.life.ask(e.RollbackAsked(), lambda words: None))
+                asked[2].addErrback(lambda _: None)
+                asked[2].cancel()
+
+        again = self.life.ask(e.UpdateAsked(), ask)
+        self.turn()
+        self.failureResultOf(asked[0], LifeFailed)
+        self.successResultOf(asked[1])
+        self.assertNoResult(updating)
+        self.assertNoResult(again)
+        self.life.post(e.Ended())
+        self.failureResultOf(updating, LifeFailed)
+        self.failureResultOf(again, LifeFailed)
+
     def test_moved(self):
         """Whoever wants to know where it answers, and how far it is, is told at each step, when
         the new address holds already."""

@@ -199,6 +199,23 @@ class ScribeTests(SynchronousTestCase):
         self.reactor.hear()
         self.assertTrue(self.successResultOf(done))
 
+    def test_no_thread(self) -> None:
+        """Where no thread can be started it fails for who asked, and not for the next one."""
+
+        class Refused(threading.Thread):
+            def start(self) -> None:
+                raise RuntimeError("can't start new thread")
+
+        patched = self.patch(threading, "Thread", Refused)
+        try:
+            failing = self.scribe.text(self.look)
+        finally:
+            patched.restore()
+        self.failureResultOf(failing, RuntimeError)
+        done = self.scribe.text(self.look)
+        self.reactor.hear()
+        self.assertTrue(self.successResultOf(done))
+
 
 class ServiceTests(TestCase):
     """On sockets of its own."""

@@ -47,6 +47,17 @@ class NetworkTests(DockerdTestCase):
         apart.start(evolve(ALICE, site="bob.example"), "new", Errand())
         self.assertEqual([net["Internal"] for net in self.docker.nets.values()], [False, True])
 
+    def test_internal_from_now_on(self) -> None:
+        """One that is to lead nowhere is not the one that did not when it was made, nor the other
+        way round; each is found again."""
+        own = self.dockerd.networks.own
+        open_, closed = own(SITE, "back"), own(SITE, "back", internal=True)
+        self.assertEqual(
+            [self.docker.nets[name]["Internal"] for name in (open_, closed)], [False, True]
+        )
+        self.assertEqual(own(SITE, "back"), open_)
+        self.assertEqual(own(SITE, "back", internal=True), closed)
+
     def test_race(self) -> None:
         """A network that somebody takes at the same moment is left to them."""
         self.docker.refusals["make_network"] = [Refused(403, "Pool overlaps")] * 2

@@ -48,9 +48,13 @@ class Life:
         self.looked = []
         self.probed = Deferred()
         self.copying = Deferred()
+        self.writing = succeed(None)
         self.putting_back = succeed(None)
         self.put = []
         self.former = None
+
+    def written(self):
+        return self.writing
 
     def copy(self, progress, had):
         return self.copying
@@ -194,6 +198,17 @@ class OrdersTests(TestCase):
         (event,) = self.life.events
         self.assertEqual(event, e.CopyFailed(3, "It was not done within 10 s (snapshot within)."))
 
+    def test_written_before(self):
+        """Nothing is started before it is written down that it is tried."""
+        life = Life()
+        life.writing = Deferred()
+        ORDERS[e.Start](life, e.Start(3))
+        life.clock.advance(1)
+        self.assertEqual([call for call in life.memory.calls if call[0] == "start"], [])
+        life.writing.callback(None)
+        life.clock.advance(1)
+        self.assertEqual([call[0] for call in life.memory.calls], ["start"])
+
     def test_put_back(self):
         """A folder is put back when what ran has ended, and before what was there before runs; if
         that fails, nothing is started."""
@@ -209,7 +224,7 @@ class OrdersTests(TestCase):
         reverts = calls.count(("revert", SITE))
         self.assertEqual(
             self.life.obey(e.Revert(3, "server-1", "copy-1")),
-            [e.RevertFailed(3, "The disk is full.")],
+            [e.RevertFailed(3, "The disk is full.", folder=True)],
         )
         self.assertEqual(calls.count(("revert", SITE)), reverts)
 

@@ -326,8 +326,33 @@ class FailsTests(ParallelCase):
     def test_crashes(self) -> None:
         """It ends while it is checked."""
         life = self.proving()
-        life.hear(e.Exited("two", "It ended with code 3."))
+        self.assertEqual(
+            life.hear(e.Exited("two", "It ended with code 3.")), (e.Look(life.state.epoch),)
+        )
+        # It answered before that, and does no more.
+        self.assertEqual(life.hear(e.HealthPassed), ())
+        life.hear(e.Listed, SERVER)
         self.goes_on(life, "code 3")
+
+    def test_both_end_at_once(self) -> None:
+        """When both have ended, whichever is heard of first, nobody is told that the one before
+        goes on: it is started again, and serves when that is said."""
+        for first, last in (("one", "two"), ("two", "one")):
+            for known in (False, True):
+                life = self.proving()
+                said = [*life.hear(e.Exited(first, "It ended with code 137."))]
+                if known:
+                    said += life.hear(e.Listed, evolve(NEW, running=False, address=None))
+                said += life.hear(e.Exited(last, "It ended with code 137."))
+                if life.state.phase is not Phase.REVERTING:
+                    said += life.hear(e.Listed, None)
+                self.assertEqual([each for each in said if isinstance(each, e.SayUnwoken)], [])
+                self.assertIs(life.state.phase, Phase.REVERTING)
+                self.assertEqual(said[-1], e.Revert(life.state.epoch, "one"))
+                life.hear(e.Reverted, SERVER)
+                unwoken, *_ = life.hear(e.HealthPassed)
+                assert isinstance(unwoken, e.SayUnwoken)
+                self.assertIn("serves again", unwoken.words)
 
     def test_hangs(self) -> None:
         """It does not answer within ``wake within``, which nobody has to wait for."""

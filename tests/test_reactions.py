@@ -469,6 +469,22 @@ class EngineTests(SynchronousTestCase):
         life.hear(e.EngineFound)
         self.assertEqual(life.hear(e.Listed, None).phase, "asleep")
 
+    def test_asleep_after_a_crash(self):
+        """One that nobody asks for after a crash is asleep, and it is known why it ended until it
+        answers again; only five in a row are an alarm."""
+        life = Dialogue().asleep()
+        for crash in range(1, 6):
+            life.hear(e.Arrived, crash).hear(e.StartFailed, "no such command")
+            (warn,) = [each for each in life.said if isinstance(each, e.Warn)]
+            self.assertEqual((life.phase, warn.alarm), ("crashed", "crashed" if crash == 5 else ""))
+            if crash < 5:
+                life.wait(2.0 ** (crash - 1))
+                self.assertEqual((life.phase, life.state.detail), ("asleep", "no such command"))
+        life.wait(1000)
+        self.assertEqual(life.phase, "crashed")
+        life.hear(e.WakeAsked).hear(e.Started, SERVER).hear(e.HealthPassed)
+        self.assertEqual((life.phase, life.state.detail), ("awake", ""))
+
     def test_crashed_meanwhile(self):
         """A rest is not cut short by the engine, but a server found running is no crash."""
         life = Dialogue().crashed(5).hear(e.EngineLost, "").hear(e.EngineFound)

@@ -40,6 +40,7 @@ class CreationTests(SynchronousTestCase):
                     "io.snickers.port": "80",
                     "io.snickers.image": "sha256:abc",
                     "io.snickers.digest": "lamp@sha256:def",
+                    "io.snickers.data": "/data/alice.example",
                     "io.snickers.project": "",
                 },
                 "HostConfig": {

@@ -66,6 +66,25 @@ class PauseTests(SynchronousTestCase):
         (refuse,) = life.hear(e.Arrived(1))
         self.assertEqual((refuse.tickets, refuse.refusal.kind), ((1,), "stopping"))
 
+    def test_woken_while_changed(self) -> None:
+        """Who wakes it while it is resumed to be replaced calls nothing off but a sleep."""
+        for sleep in (False, True):
+            life = self.paused()
+            life.hear(e.Arrived(1))
+            life.hear(e.Changed, life.state.life, "another")
+            if sleep:
+                life.hear(e.SleepAsked)
+            life.hear(e.WakeAsked)
+            self.assertIsNotNone(life.state.leaving)
+            life.hear(e.Resumed)
+            self.assertIsNot(life.state.phase, Phase.AWAKE)
+            life = self.paused()
+            life.hear(e.Arrived(1))
+            life.hear(e.SleepAsked)
+            life.hear(e.WakeAsked)
+            life.hear(e.Resumed)
+            self.assertIs(life.state.phase, Phase.AWAKE)
+
     def test_and_back(self) -> None:
         """A request has it go on, and is answered as soon as it does."""
         life = self.paused()

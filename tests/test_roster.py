@@ -31,14 +31,20 @@ class Member:
 
 
 class Alarm:
+    """What is raised, and what is cleared of that, as `IAlarm` says."""
+
     def __init__(self):
         self.told = []
+        self.current = set()
 
-    def raised(self, *told):
-        self.told.append(told)
+    def raised(self, kind, site, message):
+        self.told.append((kind, site, message))
+        self.current.add((kind, site))
 
-    def cleared(self, *told):
-        self.told.append(told)
+    def cleared(self, *about):
+        if about in self.current:
+            self.current.remove(about)
+            self.told.append(about)
 
 
 class RosterTests(TestCase):
@@ -125,6 +131,23 @@ class RosterTests(TestCase):
         self.roster.watch()
         self.turn()
         self.assertEqual(member.heard, [])
+
+    def test_found_after_another(self):
+        """What another Snickers has told of the engine is over when it is found; of another engine
+        that says nothing."""
+        self.alarm.raised("engine", "", "away")
+        processes = MemoryEngine(self.clock)
+        other = Roster("process", processes, self.clock, self.alarm)
+        other.watch()
+        self.turn()
+        processes.host.lose("gone")
+        self.turn()
+        processes.host.find()
+        self.turn()
+        self.assertEqual(self.alarm.told, [("engine", "", "away")])
+        self.roster.watch()
+        self.turn()
+        self.assertEqual(self.alarm.told[1:], [("engine", "")])
 
     def test_lost_and_found(self):
         """The engine's going and coming are told to all, and to a person."""

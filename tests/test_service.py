@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+from pathlib import Path
+
 from attrs import evolve
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
@@ -14,6 +17,7 @@ from snickers.containers.engine import EngineAway, EngineFailed, Turns
 from snickers.containers.pins import Pins
 from snickers.containers.probe import NotReady
 from snickers.containers.service import Lives
+from snickers.containers.tried import Tried
 from snickers.interfaces.engine import Ran
 from snickers.interfaces.handed import Kept
 from snickers.interfaces.leases import ILeases, IWaiter, Stage
@@ -99,6 +103,24 @@ def container(name="a.example", image="lamp", enabled=True, **life):
 
 def process(name="a.example"):
     return Site(name, Process(("serve",)), data="/d/" + name)
+
+
+class Folder:
+    """Says what is done with a folder, which goes well."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def begin_trial(self, site, progress, had=""):
+        self.made.append(("copy", had))
+        return succeed(had or "c")
+
+    def put_back(self, site, copy, progress):
+        self.made.append(("put back", copy))
+        return succeed(None)
+
+    def end_trial(self, site):
+        self.made.append(("over",))
 
 
 class LivesCase(TestCase):
@@ -489,19 +511,7 @@ class LivesTests(LivesCase):
         whoever has taken over undoes what it did."""
         made = []
 
-        class Trials:
-            def begin_trial(self, site, progress, had=""):
-                made.append(("copy", had))
-                return succeed(had or "c")
-
-            def put_back(self, site, copy, progress):
-                made.append(("put back", copy))
-                return succeed(None)
-
-            def end_trial(self, site):
-                made.append(("over",))
-
-        self.lives.copies = Trials()
+        self.lives.copies = Folder(made)
         self.begin(container())
         address = self.awake()
         good = self.lives.states()["a.example"]["id"]
@@ -525,6 +535,68 @@ class LivesTests(LivesCase):
         state = self.lives.states()["a.example"]
         self.assertEqual((state["state"], state["id"]), ("awake", good))
         self.assertNotEqual(self.lives.ready("a.example"), address)
+
+    def killed(self, *sites):
+        """Have Snickers end without a word, and the next one be started with *sites*."""
+        copies = self.lives.copies
+        # Of which nothing is told to anybody.
+        self.lives.hand_over()
+        self.engine = MemoryEngine(self.clock, self.host)
+        self.lives = self.keeping()
+        self.lives.copies = copies
+        self.begin(*sites)
+
+    def keeping(self):
+        """Return lives that write down what they try."""
+        lives = Lives(
+            None,
+            self.clock,
+            Sweep(self.clock),
+            {Container: self.engine},
+            self.alarm,
+            self.clock.seconds,
+            tried=Tried(self.file, lambda act, *arguments: maybeDeferred(act, *arguments)),
+        )
+        lives.prober = self.prober
+        return lives
+
+    def test_killed_in_a_trial(self):
+        """A newcomer that is found by the next Snickers is on trial still: when it fails, what it
+        has done to the folder is undone and the one before serves; so with a newer image of the
+        same declaration. When it does well there is nothing left of the trial."""
+        for same, well in product((False, True), (False, True)):
+            self.setUp()
+            self.file = self.mktemp()
+            self.lives = self.keeping()
+            made = []
+            self.lives.copies = Folder(made)
+            careful = {"wake": "always", "copy_before_update": True}
+            self.begin(container(**careful))
+            good = self.lives.states()["a.example"]["id"]
+            self.prober.passing = False
+            tried = container(image="lamp" if same else "lamp:2", **careful)
+            if same:
+                self.host.newer.add("a.example")
+                updating = self.lives.update("a.example", lambda words: None)
+                updating.addErrback(lambda _: None)
+            else:
+                self.lives.apply((), (tried,), ())
+            self.turn()
+            self.assertEqual((self.lives.stage("a.example"), made), ("checking", [("copy", "")]))
+            made.clear()
+            self.killed(tried)
+            self.assertEqual((self.lives.stage("a.example"), made), ("checking", [("copy", "c")]))
+            self.prober.passing = True
+            if well:
+                while self.prober.open:
+                    self.prober.end()
+            else:
+                self.host.end("a.example", 3)
+            self.turn()
+            state = self.lives.states()["a.example"]
+            self.assertEqual((state["state"], state["id"] == good), ("awake", not well))
+            self.assertEqual(("put back", "c") in made, not well)
+            self.assertEqual(Path(self.file).read_text(), "{}")
 
     def test_idle_goes_on(self):
         """A server that was idle there is as idle here."""
@@ -551,12 +623,12 @@ class LivesTests(LivesCase):
         self.processes.host.lose("gone")
         self.turn()
         raised = {entry[1:] for entry in self.alarm.told}
-        self.assertEqual(raised, {("crashed", "a.example"), ("engine", "")})
+        self.assertEqual(raised, {("crashed", "a.example"), ("process engine", "")})
         self.alarm.told.clear()
         self.lives.hand_over()
         self.assertEqual(
             sorted(self.alarm.told),
-            [("cleared", "crashed", "a.example"), ("cleared", "engine", "")],
+            [("cleared", "crashed", "a.example"), ("cleared", "process engine", "")],
         )
         self.host.lose("gone, too")
         self.turn(20)
@@ -1370,6 +1442,21 @@ class PinTests(LivesCase):
         self.assertEqual(self.engine.started[-1][0], "lamp:9")
         self.assertEqual((self.state()["pinned"], self.state()["notice"]), ("", ""))
         self.assertEqual(self.restart(self.box())[0][0], "lamp:7")
+
+    def test_changed_meanwhile(self):
+        """Whoever asked for an image hears that it is not what serves, where the section was
+        changed while it was tried."""
+        self.begin(self.box())
+        self.awake()
+        self.prober.passing = False
+        updating = self.update("lamp:8")
+        self.prober.passing = True
+        self.lives.apply((), (self.box("lamp:9"),), ())
+        self.turn()
+        self.awake()
+        failure = self.failureResultOf(updating, LifeFailed)
+        self.assertIn("changed meanwhile", str(failure.value))
+        self.assertIn("and not lamp:8", str(failure.value))
 
     def test_image_fails(self):
         """One that fails leaves nothing: the file's is started as before."""

@@ -612,6 +612,8 @@ class BadSiteTests(SynchronousTestCase):
         (fault,) = self.faults(text + "ALL")
         self.assertIn("name those that it needs", fault)
         self.assertEqual(read(text + "cap_net_raw CHOWN").faults, ())
+        (fault,) = self.faults(text + "cap_sys_admin")
+        self.assertIn("SYS_ADMIN: whoever has that is root on this host", fault)
 
     def test_login_missing(self) -> None:
         """A file of a login that is not there is a fault; one that cannot be read here is none, as
@@ -646,6 +648,19 @@ class BadSiteTests(SynchronousTestCase):
         self.assertIn("is a door to all processes of this host", fault)
         text = "[a.example]\ntype = container\nimage = x\nvolumes = /var/run/x:/y run:/z /sys:/s:ro"
         self.assertEqual(read(text).faults, ())
+
+    def test_nested_volumes(self) -> None:
+        """A folder within another one that can be written to is refused: who writes there could
+        put a link in its place."""
+        head = "[snickers]\ndata = /d\n[a.example]\ntype = container\nimage = x\n"
+        inside = f"volumes = {'/d/a.example/sub'}:/s"
+        (fault,) = self.faults(head + "data = /data\n" + inside)
+        self.assertIn("volumes: /d/a.example/sub is in /d/a.example, which is given away", fault)
+        self.assertEqual(read(head + inside).faults, ())
+        (fault,) = self.faults(head + "volumes = /srv/x:/x /srv/x/y:/y:ro")
+        self.assertIn("/srv/x/y is in /srv/x, which is given away to be written to", fault)
+        for right in ("/srv/x:/x:ro /srv/x/y:/y", "srv:/x /srv/y:/y", "/srv/x:/x /srv/x:/y"):
+            self.assertEqual(read(head + f"volumes = {right}").faults, ())
 
     def test_all_at_once(self) -> None:
         """Every fault of a site is found, whatever comes first."""

@@ -460,3 +460,28 @@ class TakenBackTests(UpdateCase):
             ),
             "what was undone is not kept",
         )
+
+
+class KilledInTrialTests(TakenBackTests):
+    """The end of Snickers while another server is tried."""
+
+    def test_taken_back(self) -> None:
+        """The next Snickers goes on with the trial: what the newcomer has done to the data is
+        undone, the server before serves, and the way back from that is as it was."""
+        self.assertEqual(self.now(), "v0")
+        data = self.folder / "data" / "box.localhost"
+        (data / "private").write_bytes(b"secret")
+        self.reload(self.site(1))
+        self.until(lambda: self.now() == "v1", "v1 does not serve")
+        before = self.contents()
+        hangs = BAD["hangs"]
+        bad = self.site(2, f"sh -c 'echo harm > /data/private; {hangs}'")
+        self.reload(bad)
+        self.until(lambda: (data / "private").read_bytes() == b"harm\n", "v2 was not started")
+        self.snickers.kill()
+        self.assertEqual(self.running(), 1)
+        self.snickers = self.begin(bad)
+        self.until(lambda: self.now() == "v1", "v1 does not serve again")
+        self.assertEqual(self.contents(), before)
+        alarms = self.ask("GET", "/status")["alarms"]
+        self.assertEqual([alarm["kind"] for alarm in alarms], ["update"])

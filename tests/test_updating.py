@@ -81,7 +81,10 @@ class SwapTests(SynchronousTestCase):
         self.assertEqual(warn.alarm, "update")
         self.assertIn(words, warn.words)
         self.assertIn("serves again", warn.words)
-        grant, _ = life.hear(e.HealthPassed)
+        # Whoever asked for it hears of it now, and not before: see what they ask for next.
+        unwoken, grant, _ = life.hear(e.HealthPassed)
+        assert isinstance(unwoken, e.SayUnwoken)
+        self.assertEqual(unwoken.words, warn.words)
         self.assertEqual(grant, e.Grant((2, 3), ("127.0.0.1", 1)))
 
     def test_cannot_be_started(self) -> None:
@@ -116,7 +119,7 @@ class SwapTests(SynchronousTestCase):
         self.assertEqual(life.hear(e.Arrived(4)), ())
         life.hear(e.Stopped)
         life.hear(e.Reverted, SERVER)
-        grant, *_ = life.hear(e.HealthPassed)
+        _, grant, *_ = life.hear(e.HealthPassed)
         self.assertEqual(grant, e.Grant((2, 4), ("127.0.0.1", 1)))
 
     def test_not_tried_again(self) -> None:
@@ -159,19 +162,52 @@ class SwapTests(SynchronousTestCase):
         self.assertIs(life.state.phase, Phase.ASLEEP)
 
     def test_not_put_back(self) -> None:
-        """No other one of its declaration is tried on a folder that the failed one has touched."""
-        life = Dialogue(evolve(LIFE, copy_before_update=True), good=SERVER)
-        life.hear(e.Changed(life.state.life, "new"))
-        life.hear(e.Arrived(2))
-        life.hear(e.Prepared, True)
-        life.hear(e.GivenBack)
-        life.hear(e.Stopped)
-        life.hear(e.Copied, "copy")
-        life.hear(e.Started, evolve(NEW, running=False, address=None))
-        life.hear(e.Stopped)
-        self.assertEqual(life.said[-1], e.Revert(life.state.epoch, "one", "copy"))
-        life.hear(e.RevertFailed, "The disk is full.")
-        self.assertIs(life.state.phase, Phase.CRASHED)
+        """Where the folder cannot be put back nothing is started, neither what has failed nor the
+        one before on what that has left: the way back is tried again, when somebody asks and by
+        itself, with growing pauses and without end; a person hears what is wrong."""
+        for event, fields in (
+            (e.Changed(CAREFUL, "new"), {}),
+            (e.UpdateAsked("named"), {}),
+            (e.UpdateAsked(), {"declared": "fp"}),
+        ):
+            life = Dialogue(CAREFUL, good=SERVER, **fields)
+            life.hear(event)
+            life.hear(e.Arrived(2))
+            life.hear(e.Prepared, True)
+            life.hear(e.GivenBack)
+            life.hear(e.Stopped)
+            life.hear(e.Copied, "copy")
+            life.hear(e.Started, evolve(NEW, running=False, address=None))
+            life.hear(e.Stopped)
+            pauses, said = [], set()
+            for _ in range(9):
+                self.assertEqual(life.said[-1], e.Revert(life.state.epoch, "one", "copy"))
+                life.hear(e.RevertFailed, "The disk is full.", False, True)
+                self.assertIs(life.state.phase, Phase.CRASHED)
+                (warn,) = [each for each in life.said if isinstance(each, e.Warn)]
+                self.assertEqual(warn.alarm, "crashed")
+                self.assertIn("The disk is full.", warn.words)
+                said.add(warn.words)
+                pauses.append(life.state.until - life.now)
+                life.pass_time(pauses[-1])
+                (copy,) = [each for each in life.hear(e.Arrived(3)) if isinstance(each, e.Copy)]
+                self.assertEqual(copy.had, "copy")
+                life.hear(e.Copied, "copy")
+            self.assertEqual(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60])
+            self.assertEqual(len(said), 1)
+            life.hear(e.Reverted, SERVER)
+            life.hear(e.HealthPassed)
+            self.assertEqual((life.state.phase, life.state.good), (Phase.AWAKE, SERVER))
+
+    def test_woken_when_there_is_room(self) -> None:
+        """A person's wake tries the way back at once."""
+        life = Dialogue(CAREFUL, Phase.REVERTING, instance=None, good=SERVER, back=SERVER)
+        life.state = evolve(life.state, copied="c", touched=True, held=True, crashes=7)
+        life.hear(e.RevertFailed, "The disk is full.", False, True)
+        (copy,) = life.hear(e.WakeAsked)
+        self.assertIsInstance(copy, e.Copy)
+        (revert,) = life.hear(e.Copied, "c")
+        self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
 
     def test_neither_of_the_same(self) -> None:
         """Nothing else can be tried where only the image is newer."""
@@ -252,10 +288,33 @@ class UpdateTests(SynchronousTestCase):
         life.hear(e.Stopped)
         life.hear(e.StartFailed, "no")
         self.assertIs(life.state.phase, Phase.REVERTING)
-        said = life.hear(e.Reverted, SERVER)
-        self.assertIn("SayUnwoken", [type(command).__name__ for command in said])
-        life.hear(e.HealthPassed)
+        life.hear(e.Reverted, SERVER)
+        said = life.hear(e.HealthPassed)
+        self.assertEqual(said[0], e.SayUnwoken("no The server before serves again."))
         self.assertEqual(life.state.fingerprint, "fp")
+
+    def test_told_when_it_is_ready(self) -> None:
+        """A person hears that an update has failed when the server before answers, or when it is
+        known that it does not: whatever they ask for then is not refused as too early."""
+
+        def words(said: tuple[e.Command, ...]) -> list[str]:
+            return [each.words for each in said if isinstance(each, e.SayUnwoken)]
+
+        for then, end in (
+            (lambda life: life.hear(e.HealthPassed), "no The server before serves again."),
+            (lambda life: life.hear(e.SleepAsked), "no The server before was started again, and"),
+            (lambda life: life.hear(e.Changed(LIFE, "newer")), "no The server before was started"),
+        ):
+            life = Dialogue(LIFE, good=SERVER)
+            life.hear(e.UpdateAsked)
+            life.hear(e.Prepared, True)
+            life.hear(e.Stopped)
+            self.assertEqual(words(life.hear(e.StartFailed, "no")), [])
+            self.assertEqual(words(life.hear(e.Reverted, SERVER)), [])
+            # It is probed anew, and they wait on.
+            self.assertEqual(words(life.hear(e.Changed(evolve(LIFE, health="/up"), "fp"))), [])
+            self.assertTrue(words(then(life))[0].startswith(end))
+            self.assertEqual(life.state.verdict, "")
 
     def test_nothing_newer(self) -> None:
         """Nothing is touched."""
@@ -308,6 +367,38 @@ class UpdateTests(SynchronousTestCase):
         life.hear(e.Reverted, SERVER)
         self.assertEqual(life.hear(e.HealthPassed), (e.SayWoken(),))
         self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
+
+    def test_failed_update_keeps_the_way_back(self) -> None:
+        """An update that fails changes nothing: the one before the server that comes back can
+        still come back, also after a going back that was tried again."""
+        oldest = evolve(SERVER, id="zero", fingerprint="oldest")
+        for away in (False, True):
+            life = Dialogue(LIFE, good=SERVER, before=oldest)
+            life.hear(e.UpdateAsked("bad"))
+            life.hear(e.Prepared, True)
+            life.hear(e.Stopped)
+            life.hear(e.StartFailed, "no")
+            if away:
+                life.hear(e.RevertFailed, "away", True)
+                life.hear(e.Listed, NEW)
+            life.hear(e.Reverted, SERVER)
+            life.hear(e.HealthPassed)
+            self.assertEqual((life.state.good, life.state.before), (SERVER, oldest))
+            life.hear(e.RollbackAsked)
+            *_, revert = life.hear(e.Stopped)
+            self.assertEqual(revert, e.Revert(life.state.epoch, "zero"))
+            # From there on there is none.
+            life.hear(e.Reverted, oldest)
+            self.assertEqual((life.state.good, life.state.before), (oldest, None))
+
+    def test_rolled_back_to_what_is_declared(self) -> None:
+        """What is declared and has failed once may be what a person goes back to: it stays."""
+        life = Dialogue(LIFE, good=SERVER, before=NEW, declared="new", refused="new")
+        life.hear(e.RollbackAsked)
+        life.hear(e.Stopped)
+        life.hear(e.Reverted, NEW)
+        self.assertEqual(life.hear(e.HealthPassed), (e.SayWoken(),))
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("new", ""))
 
     def test_rolled_back_to_nothing(self) -> None:
         """Where the server before has gone, the one that was stopped for it serves again, and
@@ -475,12 +566,14 @@ class FolderTests(SynchronousTestCase):
         self.assertEqual(revert, e.Revert(life.state.epoch, "one", "c"))
 
     def test_cannot_come_back(self) -> None:
-        """Where the one before cannot come back there is nothing to put the folder back for."""
+        """Where the one before cannot come back another one of its declaration is tried, on the
+        folder that was put back."""
         life = self.trying()
         life.hear(e.Exited("two", "It ended."))
         life.hear(e.Listed, None)
-        life.hear(e.RevertFailed, "it is gone")
-        self.assertEqual((life.state.phase, life.state.copied), (Phase.CRASHED, ""))
+        *_, start = life.hear(e.RevertFailed, "it is gone")
+        self.assertIsInstance(start, e.Start)
+        self.assertEqual((life.state.fingerprint, life.state.copied), ("fp", ""))
 
     def test_engine_away_twice(self) -> None:
         """A going back that was broken off is gone on with, also from another image alone."""

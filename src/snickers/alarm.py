@@ -116,7 +116,9 @@ class Alarm:
     def be_silent(self) -> list[tuple[str, str, str]]:
         """Tell nobody of anything until `speak`, since somebody else does; return what has been
         told and holds: kind, site, message."""
-        told = [] if self._silent else [*self._handed, *self._current]
+        # Whether the alarm command works everybody finds out for himself.
+        holds = [key for key in (*self._handed, *self._current) if key[0] != _COMMAND]
+        told = [] if self._silent else holds
         self._handed.clear()
         self._silent = True
         return told
@@ -130,7 +132,7 @@ class Alarm:
         known = dict.fromkeys(told)
         self._handed_at = self._epoch()
         for key in list(known)[:MOST]:
-            if key not in self._current:
+            if key not in self._current and key[0] != _COMMAND:
                 kind, site, message = key
                 self._handed[key] = {
                     "kind": kind,
@@ -139,8 +141,9 @@ class Alarm:
                     "since": self._handed_at,
                 }
         self._over([key for key in self._handed if key[0] in self._seen])
-        for key, alarm in self._current.items():
-            if key not in known and key[0] not in self._always:
+        # A list: a command that cannot be run changes what holds.
+        for key, alarm in list(self._current.items()):
+            if key not in known and key[0] not in self._always and key[0] != _COMMAND:
                 self._teller.tell(alarm)
 
     def raised(self, kind: str, site: str, message: str) -> None:

@@ -22,6 +22,10 @@ SITE = "SNICKERS_SITE"
 DATA = "SNICKERS_DATA"
 """Variables that every file may use: the site's name, and its own folder."""
 
+ASIDE = "SNICKERS_ASIDE_"
+"""What is put before the names of variables that containers get and the compose tool itself must
+not have, see `snickers.bounds.connects`: so it can fill them in, and takes none for its own."""
+
 Path = tuple[str, ...]
 """The keys that lead to something in a file."""
 
@@ -70,6 +74,15 @@ some seconds."""
 MOST = 100_000
 """Parts that a file has, those that aliases repeat counted each time: a large file has thousands,
 and a few lines of aliases of aliases may stand for more than any memory holds."""
+
+
+LOGS = {"json-file": ("10m", 3), "local": ("20m", 5)}
+"""Drivers that keep a container's log in files of this host, and how large and how many those are
+where nobody says it."""
+
+MOST_LOG = 100 * 2**20
+"""Bytes of a service's log on this host: the most that a driver keeps by itself, and far more than
+is read."""
 
 
 class NotCompose(Exception):
@@ -347,6 +360,36 @@ def filled(document: Any, variables: Mapping[str, str]) -> tuple[Any, Sequence[s
     return fill(document), list(lacking)
 
 
+def aside(text: str, names: Iterable[str]) -> str:
+    """Return *text*, of a file, where the variables *names* are called otherwise, see `ASIDE`."""
+    words = "|".join(map(re.escape, names))
+    if not words:
+        return text
+
+    def renamed(match: re.Match[str]) -> str:
+        return match[0] if match[2] is None else f"${match[1]}{ASIDE}{match[2]}"
+
+    return re.sub(rf"\$(?:\$|(\{{?)({words})(?!\w))", renamed, text, flags=re.ASCII)
+
+
+def handed_on(resolved: Mapping[str, Any], values: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return *resolved*, as the tool has understood it, where each service that gets one of the
+    variables of *values* by its name has its value."""
+    services = {}
+    for name, service in resolved["services"].items():
+        environment = service.get("environment")
+        passed = [key for key in _passed_on(environment) if key in values]
+        if passed:
+            if isinstance(environment, list):
+                pairs = (str(each).partition("=") for each in environment)
+                environment = {key: value if equals else None for key, equals, value in pairs}
+            # To the tool, which reads it once more, a single $ would begin a variable.
+            own = {key: values[key].replace("$", "$$") for key in passed}
+            service = {**service, "environment": {**environment, **own}}
+        services[name] = service
+    return {**resolved, "services": services}
+
+
 def _list(said: object) -> list[Any]:
     """Return *said* if it is a list; what should be one and is none, the tool refuses."""
     return said if isinstance(said, list) else []
@@ -416,21 +459,38 @@ def binds(document: Mapping[str, Any], folder: str) -> Iterator[tuple[Path, str,
         yield where, bounds.plain(posixpath.join(folder, source)), False
 
 
+def _led_out(document: Mapping[str, Any], folder: str) -> Iterator[Objection]:
+    """Yield the relative paths that lead out of *folder*: what is given of the rest of the host is
+    written as a whole path, and so meant."""
+    said = [
+        (("services", str(name), "volumes"), mount.source)
+        for name, service in document["services"].items()
+        for mount in mounts(service)
+        if mount.kind == "bind" or mount.source.startswith("${")
+    ]
+    for where, source in [*said, *_declared(document)]:
+        if source[:1] in ("/", "~"):
+            continue
+        if "${" in source:
+            yield Objection(
+                where,
+                f"{source}...: where a variable within another one's default leads is not known "
+                "here; write one of the two",
+            )
+        elif not bounds.within(bounds.plain(posixpath.join(folder, source)), bounds.plain(folder)):
+            yield Objection(
+                where,
+                f"{source} leads out of the site's own folder; write a path within it, or, where "
+                "that is meant, the whole path, which begins with /",
+            )
+
+
 def _nested(document: Mapping[str, Any], folder: str) -> Iterator[Objection]:
     given = list(binds(document, folder))
     written = {path for _, path, read_only in given if not read_only}
     for where, path, _ in given:
-        outer = path
-        while outer != "/":
-            outer = posixpath.dirname(outer)
-            if outer in written:
-                yield Objection(
-                    where,
-                    f"{path} is in {outer}, which is given away to be written "
-                    "to: a link in its place could lead anywhere; give folders beside each other, "
-                    "or the outer one to be read only (:ro)",
-                )
-                break
+        if folder_around := bounds.outer(path, written):
+            yield Objection(where, bounds.nested(path, folder_around))
 
 
 def _declared(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -496,6 +556,7 @@ def objections(
     for path, source, read_only in binds(document, folder):
         if words := bounds.objection(source, read_only, sockets):
             yield Objection(path, f"{words}; remove it")
+    yield from _led_out(document, folder)
     yield from _nested(document, folder)
     yield from _volumes(document)
     for group, name, said in _top(document, "networks"):
@@ -514,12 +575,39 @@ def objections(
             )
 
 
+def _unbounded(logging: Mapping[str, Any]) -> str:
+    """Return why a log is not kept as *logging* says; empty: nothing is in the way."""
+    driver, options = str(logging.get("driver") or "json-file"), _mapping(logging.get("options"))
+    remote = re.match(r"(?:udp|tcp(?:\+tls)?)://", str(options.get("syslog-address", "")))
+    if driver == "journald" or (driver == "syslog" and not remote):
+        return (
+            f"driver: {driver}: this host's own log would be filled by whoever visits the site; "
+            "remove it"
+        )
+    if driver not in LOGS:
+        return ""
+    size, files = LOGS[driver]
+    said, count = str(options.get("max-size", size)), str(options.get("max-file", files))
+    bytes = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([kmgt]?)(?:i?b)?", said.lower(), re.ASCII)
+    power = "kmgt".index(bytes[2]) + 1 if bytes and bytes[2] else 0
+    if (
+        bytes is None
+        or re.fullmatch(r"[1-9]\d{0,5}", count, re.ASCII) is None
+        or not 0 < float(bytes[1]) * 1024**power * int(count) <= MOST_LOG
+    ):
+        return (
+            f"a log of {count} files (max-file) of {said} each (max-size) could fill the disk; "
+            f"write no more than {MOST_LOG >> 20}m in all, or remove it"
+        )
+    return ""
+
+
 def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for key, words in _NEVER.items():
         if service.get(key):
             yield (key,), words
     if service.get("privileged"):
-        yield ("privileged",), f"{_ROOT}; remove it, and name what it needs in cap_add"
+        yield ("privileged",), f"{_ROOT}; remove it"
     mode = str(service.get("network_mode") or "none")
     if mode != "none" and not mode.startswith("service:"):
         yield (
@@ -539,6 +627,21 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
                 ("security_opt",),
                 f"{said}: a change of that file would not be noticed; remove it",
             )
+        elif re.match(r"no-new-privileges[:=](?!true$)", str(said)):
+            yield (
+                ("security_opt",),
+                f"{said}: with it a setuid program of the image makes root of a user; remove it",
+            )
+    if words := _unbounded(_mapping(service.get("logging"))):
+        yield ("logging",), words
+    swap, resources = service.get("memswap_limit"), _mapping(service.get("deploy")).get("resources")
+    memory = _mapping(_mapping(resources).get("limits")).get("memory")
+    if swap is not None and str(swap) not in (str(service.get("mem_limit")), str(memory)):
+        yield (
+            ("memswap_limit",),
+            f"{swap}: there is no swap beyond the memory, or one site would slow all by swapping; "
+            "remove it",
+        )
     if service.get("oom_kill_disable") or _negative(service.get("oom_score_adj")):
         yield (
             ("oom_kill_disable" if service.get("oom_kill_disable") else "oom_score_adj",),
@@ -547,7 +650,10 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for key in ("cap_add", "cap_drop"):
         for said in _list(service.get(key)):
             name = str(said).upper().removeprefix("CAP_")
-            wrong = "" if (key, name) == ("cap_drop", "ALL") else bounds.unknown_capability(name)
+            if key == "cap_add":
+                wrong = bounds.refused_capability(name)
+            else:
+                wrong = "" if name == "ALL" else bounds.unknown_capability(name)
             if wrong:
                 yield (key,), wrong
     for other in _list(service.get("volumes_from")):

@@ -2,8 +2,9 @@
 
 For certificates first of all, and for whatever else must survive a crash. A reader sees the old
 content or the new, never a mix, whatever moment a crash or a full disk chooses; a key is never, not
-even for a moment, readable by others. Everything here blocks and belongs in a thread. Must never
-wait on a file that is not a regular one, and never read more than a certificate can need.
+even for a moment, readable by others. Everything here blocks and belongs in a thread, except for
+what is small and written before anything is served. Must never wait on a file that is not a regular
+one, and never read more than the most that a certificate, or another small file, can need.
 """
 
 from __future__ import annotations

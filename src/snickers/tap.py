@@ -41,8 +41,9 @@ from snickers.brokerage.wire import CONTROL as BROKER_CONTROL
 from snickers.certifying import Certifying
 from snickers.config.parse import Loaded, load
 from snickers.config.values import Container, Passthrough, Process, Site, Static
-from snickers.containers import memory, restic
+from snickers.containers import memory, restic, tried
 from snickers.containers.archive import Archives
+from snickers.containers.copies import TRIED as FOLDER_TRIED
 from snickers.containers.copies import Copies
 from snickers.containers.docker import DockerEngine
 from snickers.containers.engine import owner_of
@@ -50,6 +51,7 @@ from snickers.containers.pins import Pins, in_the_folder
 from snickers.containers.process import ProcessEngine
 from snickers.containers.proof import OWNER, Proof
 from snickers.containers.service import Lives
+from snickers.containers.tried import Tried
 from snickers.control.api import ControlService, ControlUnavailable
 from snickers.control.metrics import MetricsService
 from snickers.duty.dutylock import DutyLock
@@ -87,7 +89,7 @@ ACME_THREADS = 8
 """Threads that ask certificate authorities, whose answers take their time."""
 PROVING_THREADS = 4
 """Threads for what may take minutes: looking before an order, writing into the DNS."""
-TRIED = ("crashed", "update", "snapshot", "snapshots", RENEWAL)
+TRIED = ("crashed", "update", "snapshot", "snapshots", FOLDER_TRIED, RENEWAL)
 """Kinds of alarms that tell of something that was tried: they hold until it has succeeded."""
 
 
@@ -116,6 +118,8 @@ class Wiring:
         self.team: Team | None = None
         name = environ.get("SNICKERS_TEAM", "")
         self.minder: Minder | None = None
+        # Visitors may wait for what these write, which shall not wait for a copy.
+        self.note_threads = OwnThreads(reactor, 1, "notes")
         self.lives = Lives(
             reactor,
             reactor,
@@ -127,6 +131,10 @@ class Wiring:
             pins=Pins(
                 in_the_folder(settings.state),
                 lambda act, *arguments: self.copy_threads.run(lambda: act(*arguments)),
+            ),
+            tried=Tried(
+                tried.in_the_folder(settings.state),
+                lambda act, *arguments: self.note_threads.run(lambda: act(*arguments)),
             ),
         )
         if settings.docker_broker:
@@ -267,6 +275,7 @@ class Wiring:
                 *on_duty,
                 *self.plane.parts,
                 self.copy_threads,
+                self.note_threads,
                 Called(self.begin, lambda: None),
                 *lives,
                 self.plane.certificates,

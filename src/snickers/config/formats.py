@@ -317,7 +317,7 @@ def words(of: str, pattern: str = r".+", example: str = "") -> Format[tuple[str,
 def _read_capabilities(text: str, place: Place) -> tuple[str, ...]:
     found = tuple(word.upper().removeprefix("CAP_") for word in each_word(text, place))
     for word in found:
-        if wrong := bounds.unknown_capability(word):
+        if wrong := bounds.refused_capability(word):
             raise Wrong(wrong)
     return found
 

@@ -349,10 +349,23 @@ class SiteReader:
             except Wrong:
                 # For others to read than who reads this, perhaps: a broker pulls as root.
                 pass
-        for volume in values.get("volumes", ()):
-            source, _, rest = volume.partition(":")
+        self._check_volumes(values)
+
+    def _check_volumes(self, values: Mapping[str, Any]) -> None:
+        """Look at what of this host is given away, each by itself and one within another."""
+        given = [volume.partition(":")[::2] for volume in values.get("volumes", ())]
+        written = {
+            bounds.plain(source)
+            for source, rest in given
+            if source.startswith("/") and not rest.endswith(":ro")
+        }
+        if values.get("data"):
+            written.add(bounds.plain(self.data))
+        for source, rest in given:
             if words := bounds.objection(source, rest.endswith(":ro"), self._sockets()):
                 self._blame("volumes", f"{words}; mount a folder below it, or another one")
+            elif source.startswith("/") and (outer := bounds.outer(source, written)):
+                self._blame("volumes", bounds.nested(source, outer))
 
     def _check_image(
         self, values: dict[str, Any], environment: tuple[tuple[str, str], ...]

@@ -12,10 +12,10 @@ decide what may be given away.
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -113,6 +113,8 @@ class Composed(Dockerd):
 
     def death(self, event: Mapping[str, Any]) -> Seen | None:
         """As `Dockerd.death`; with one part of a server the others end."""
+        if self.of_others(event):
+            return None
         said = event.get("Actor", {}).get("Attributes", {})
         project = said.get(c.PROJECT, "")
         seen = super().death(event)
@@ -350,6 +352,7 @@ class Composed(Dockerd):
     def remove(self, site: str, errand: Errand) -> None:
         with self._turn(site):
             super().remove(site, errand)
+            _TURNS.pop((self._owner, site), None)
 
     def settle(self, site: str, id: str, spare: str, errand: Errand) -> None:
         with self._turn(site):
@@ -477,10 +480,12 @@ class Composed(Dockerd):
                 self._tool.run(project, "/", asked, file, Errand(), within=within_all)
             except EngineFailed as problem:
                 log.warn("{project}: {why}", project=project, why=str(problem))
+        # Whoever has taken over may have started them again by now.
+        errand.check()
         for part in reversed(self._parts(project)):
             if part.seen.instance.running:
                 patience = part.seen.stop_within if within is None else within
-                super()._end(part.seen, patience, Errand())
+                self._halt(part.seen, patience, errand)
 
     def _end_rest_of(self, seen: Seen) -> None:
         """End what runs on of a server that does not run any more, without waiting for it."""
@@ -491,24 +496,28 @@ class Composed(Dockerd):
 
         def end() -> None:
             try:
-                wait()
-                # From here on another end may have something to end again.
-                _RESTS.discard(which)
-                with self._turn(seen.instance.site):
-                    # It may have been started again meanwhile.
-                    now = self._whole(seen.project)
-                    if now is not None and now.remains:
-                        self._rest(seen.project, Errand())
+                for left in reversed(range(LOOKS)):
+                    if (not left or not at_work(seen.project)) and ended(left):
+                        break
+                    self._pause(LOOK_AGAIN)
             except (EngineFailed, EngineAway) as problem:
                 log.warn("{site}: {why}", site=seen.instance.site, why=str(problem))
             finally:
                 _RESTS.discard(which)
 
-        def wait() -> None:
-            for _ in range(LOOKS):
-                if not at_work(seen.project):
-                    break
-                self._pause(LOOK_AGAIN)
+        def ended(left: int) -> bool:
+            # From here on another end may have something to end again.
+            _RESTS.discard(which)
+            with self._turn(seen.instance.site):
+                # It may have been started again meanwhile, or another Snickers is about to.
+                now = self._whole(seen.project)
+                if now is None or not now.remains:
+                    return True
+                if left and at_work(seen.project):
+                    _RESTS.add(which)
+                    return False
+                self._rest(seen.project, Errand())
+            return True
 
         threading.Thread(target=end, name="docker-rest", daemon=True).start()
 
@@ -531,8 +540,16 @@ class Composed(Dockerd):
     def _rename(self, seen: Seen, name: str) -> bool:
         return bool(seen.project) or super()._rename(seen, name)
 
-    def _turn(self, site: str) -> threading.RLock:
-        return _TURNS.setdefault((self._owner, site), threading.RLock())
+    @contextmanager
+    def _turn(self, site: str) -> Iterator[None]:
+        which = (self._owner, site)
+        while True:
+            turn = _TURNS.setdefault(which, threading.RLock())
+            with turn:
+                # Who had it before may have removed the site, and others take turns anew.
+                if _TURNS.get(which) is turn:
+                    yield
+                    return
 
     # The tool
 
@@ -554,22 +571,27 @@ class Composed(Dockerd):
 
         kind = declared.kind
         assert isinstance(kind, Container)
+        variables = c.variables(declared)
+        held = {name: value for name, value in variables.items() if bounds.connects(name)}
+        given = {
+            f"{composefile.ASIDE}{name}" if name in held else name: value
+            for name, value in variables.items()
+        }
         asked, where = c.asking(declared.site), f"services = {kind.services}"
         ended = self._tool.run(
             asked,
             declared.data,
             ["config"],
-            kind.composition.encode(),
+            composefile.aside(kind.composition, held).encode(),
             errand,
-            c.variables(declared),
+            given,
             within=READ_WITHIN,
         )
         if ended.code:
-            raise EngineFailed(
-                f"{where}: the compose tool does not take it: {c.complaint(ended.said, asked)}."
-            )
+            why = c.complaint(ended.said, asked).replace(composefile.ASIDE, "")
+            raise EngineFailed(f"{where}: the compose tool does not take it: {why}.")
         try:
-            resolved = composefile.understood(ended.text)
+            resolved = composefile.handed_on(composefile.understood(ended.text), held)
             if text := composefile.ambiguous(resolved):
                 raise EngineFailed(
                     f"{where}: {text}: a $ in a path, or in security_opt, is read as a variable by "
@@ -599,7 +621,7 @@ class Composed(Dockerd):
             name = str(said["image"])
             if name not in looked:
                 alone = evolve(kind, image=name)
-                if fresh and kind.pull != "never":
+                if fresh and kind.pull != "never" and not self.images.made_here(alone):
                     self.images.pull(alone, errand)
                 image = self.images.meant(alone, "", errand)
                 looked[name] = c.Image(image.id, image.digest, image.entrypoint)
@@ -620,7 +642,7 @@ class Composed(Dockerd):
         return None
 
     def _guard(self, file: bytes) -> None:
-        """Fail where a folder of the site's own has become a link that leads out of it, and where
+        """Fail where a folder of a site's own has become a link that leads out of it, and where
         any leads to what nobody is given."""
         from snickers import composefile
 
@@ -628,14 +650,8 @@ class Composed(Dockerd):
             return
         document, _ = composefile.filled(c.document(file), {})
         folder = c.folder_of(document)
-        own = os.path.realpath(folder)
         for _, path, read_only in composefile.binds(document, folder):
-            real = os.path.realpath(path)
-            if bounds.within(path, folder) and not bounds.within(real, own):
-                raise EngineFailed(
-                    f"{path} leads out of the site's own folder, to {real}: put a folder there."
-                )
-            self._look_behind(path, read_only)
+            self._look_behind(path, read_only, folder)
 
 
 def _as_one(project: str, parts: Sequence[_Part]) -> Seen:

@@ -251,7 +251,11 @@ class Tool:
     def _variables(self, variables: Mapping[str, str]) -> dict[str, str]:
         kept = {name: self._environment[name] for name in bounds.KEPT if name in self._environment}
         kept.setdefault("PATH", PATH)
-        own = {name: said for name, said in variables.items() if not bounds.steers(name)}
+        own = {
+            name: said
+            for name, said in variables.items()
+            if not bounds.steers(name) and not bounds.connects(name)
+        }
         return {
             **own,
             **kept,

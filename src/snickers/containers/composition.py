@@ -217,10 +217,11 @@ def _service(said: Mapping[str, Any], kind: Container, image: Image, init: bool)
         if not str(name).startswith(OURS)
     }
     _limit(made, said, kind)
-    options = [str(option) for option in said.get("security_opt") or ()]
-    if not any(option.startswith("no-new-privileges") for option in options):
-        options.append("no-new-privileges:true")
-    made["security_opt"] = options
+    options = map(str, said.get("security_opt") or ())
+    made["security_opt"] = [
+        *(option for option in options if not option.startswith("no-new-privileges")),
+        "no-new-privileges:true",
+    ]
     made["cap_add"], made["cap_drop"] = _capabilities(said, kind)
     made["logging"] = _bounded(said.get("logging") or {})
     if "stop_grace_period" not in made and math.isfinite(kind.life.stop_within):
@@ -235,7 +236,7 @@ def _service(said: Mapping[str, Any], kind: Container, image: Image, init: bool)
 
 
 def _bounded(logging: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how logs are kept; those on this host no larger than those of one container."""
+    """Return how logs are kept; where nothing is said, as those of one container."""
     driver = logging.get("driver") or recipe.LOG["Type"]
     if driver != recipe.LOG["Type"]:
         return dict(logging)
@@ -250,7 +251,7 @@ def _limit(made: dict[str, Any], said: Mapping[str, Any], kind: Container) -> No
     if memory is not None:
         made["mem_limit"] = memory
         # The same number for both: no swap beyond it, or one site would slow all by swapping.
-        made.setdefault("memswap_limit", memory)
+        made["memswap_limit"] = memory
     cpus = said.get("cpus") or limits.get("cpus") or kind.cpus
     if cpus is not None:
         made["cpus"] = float(cpus)

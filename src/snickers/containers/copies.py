@@ -18,6 +18,7 @@ from twisted.internet.defer import (
     DeferredList,
     DeferredSemaphore,
     TimeoutError,
+    succeed,
 )
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -42,6 +43,9 @@ TRIAL = "before an update"
 FAILED = "left by an update that failed"
 LEFT = "left by a restore that was broken off"
 LATEST = "latest"
+TRIED = "tried"
+"""The kind of alarm that holds as long as a file says that another server was tried on a folder,
+and nobody knows whether the folder is well."""
 BY_THEMSELVES = 2
 """Copies that nobody waits for, made at once: when many fall asleep the disk is not theirs."""
 
@@ -50,6 +54,7 @@ TURN_WITHIN = 30.0
 MARGIN = 60.0
 """Seconds that a server may take to fall asleep beyond what its section allows it."""
 
+_UNWANTED = "It is not wanted any more."
 _AT_REST = ("asleep", "crashed")
 _SERVES = ("awake", "replacing")
 _log = Logger()
@@ -59,6 +64,8 @@ class Servers(Protocol):
     """What is needed of the lives: see `ILeases.stage`, `ILives` and `IEngine.run`."""
 
     def stage(self, site: str) -> str: ...
+
+    def owes(self, site: str) -> str: ...
 
     def wake(self, site: str, progress: Progress) -> Deferred[None]: ...
 
@@ -106,8 +113,10 @@ class Copies:
         """...and the file that says so, should Snickers end meanwhile."""
         self._put: set[str] = set()
         """Sites whose folder was put back in the trial that goes on."""
-        self._restored: set[str] = set()
-        """Sites whose folder was restored since the last copy for a trial."""
+        self._told: set[str] = set()
+        """Sites of which it was told that another server was tried."""
+        self._going_on: set[str] = set()
+        """Sites of which it was not, as somebody else's trial goes on here."""
         self._ahead: dict[str, Callable[[], None]] = {}
         """Sites whose server is waited for by whoever has the turn, and what ends that."""
         self._heedless: set[str] = set()
@@ -119,6 +128,8 @@ class Copies:
         a few looks at the disk for each site. What else is to be done is done by and by."""
         self._closed = False
         self._lived.clear()
+        self._told.clear()
+        self._going_on.clear()
         for site in sites:
             if site.life is None or not site.data:
                 continue
@@ -137,14 +148,41 @@ class Copies:
             with open(mark, encoding="utf-8") as file:
                 id = file.read()
         except OSError:
+            # Somebody else may have told of it.
+            self._alarm.cleared(TRIED, name)
             return
+        if self._lives.owes(name) == id:
+            # Known to be on its way: it goes on with that, or has the folder put back.
+            self._going_on.add(name)
+            return
+        self._tell(name, id, mark)
+
+    def _tell(self, name: str, id: str, mark: str) -> None:
         words = (
             "Snickers ended while another server was tried on its folder, which may be as that one "
             f"has left it. As it was before: snickers restore {name} {id} (or remove {mark}, if "
             "it is well as it is)."
         )
         _log.warn("{site}: {words}", site=name, words=words)
-        self._alarm.raised("snapshots", name, words)
+        self._told.add(name)
+        self._alarm.raised(TRIED, name, words)
+
+    def _no_mark(self, name: str) -> None:
+        """The file is gone that says that another server was tried on the folder of a site."""
+        self._told.discard(name)
+        self._going_on.discard(name)
+        self._alarm.cleared(TRIED, name)
+
+    async def _look_for_mark(self, site: Site) -> None:
+        """A person may have removed it."""
+        mark = swap.beside(os.path.realpath(site.data), swap.TRIED)
+        if site.name in self._told and not await self._in_thread(os.path.lexists, mark):
+            self._no_mark(site.name)
+
+    async def _tell_late(self, site: Site) -> None:
+        mark = swap.beside(os.path.realpath(site.data), swap.TRIED)
+        if id := await self._in_thread(_read, mark):
+            self._tell(site.name, id, mark)
 
     def close(self) -> Deferred[Any]:
         """End what is being done; fires when it has ended."""
@@ -158,6 +196,12 @@ class Copies:
 
     def moved(self, name: str) -> None:
         """The server of a site may have fallen asleep: see `Lives.moved`."""
+        if name in self._going_on and name not in self._trials and not self._lives.owes(name):
+            # It turned out that there is nothing to go back to, so nobody puts the folder back.
+            self._going_on.discard(name)
+            self._in_turn(name, self._tell_late).addErrback(
+                lambda failure: _log.failure("{site}: copies", failure, site=name)
+            )
         stage = self._lives.stage(name)
         if stage == "awake":
             self._lived.add(name)
@@ -211,7 +255,7 @@ class Copies:
                 return  # Given up before it was its turn.
             hurry()
             try:
-                id = await self._copy_for_trial(s, progress, had)
+                id = await self._copy_for_trial(s, progress, had, over)
             except BaseException as problem:
                 if not copied.called:
                     copied.errback(_in_words(s.name, problem))
@@ -245,7 +289,7 @@ class Copies:
 
         def ended_early(_: None) -> None:
             hurry()
-            fail("It is not wanted any more.")
+            fail(_UNWANTED)
 
         late: list[IDelayedCall] = []
         wait()
@@ -256,24 +300,53 @@ class Copies:
         self._in_turn(site, trial).addBoth(ended)
         return copied
 
-    async def _copy_for_trial(self, site: Site, progress: Progress, had: str) -> str:
-        good = had and site.name not in self._restored
-        if good and any(copy.id == had for _, copy in await self._all(site)):
-            self._marks[site.name] = swap.beside(os.path.realpath(site.data), swap.TRIED)
-            return had
+    async def _copy_for_trial(
+        self, site: Site, progress: Progress, had: str, over: Deferred[None]
+    ) -> str:
         folder = os.path.realpath(site.data)
+        mark = swap.beside(folder, swap.TRIED)
+        # The file goes with a restore and with a putting back, whichever Snickers did it.
+        good = had and await self._in_thread(_read, mark) == had
+        if good and any(copy.id == had for _, copy in await self._all(site)):
+            if over.called:
+                raise CopyFailed(_UNWANTED)
+            self._marks[site.name] = mark
+            return had
         unmounted = isinstance(site.kind, Container) and not site.kind.data
         if unmounted or not await self._in_thread(os.path.isdir, folder):
             return ""
         # What could not be put back is not tried.
         await self._in_thread(swap.look, folder)
         await self._tidy(site)
-        copy = await self._make(site, folder, TRIAL, progress)
-        self._restored.discard(site.name)
-        mark = swap.beside(folder, swap.TRIED)
-        await self._in_thread(durable.write, mark, copy.id.encode())
+        if over.called:
+            raise CopyFailed(_UNWANTED)
+        making = Deferred.fromCoroutine(self._make(site, folder, TRIAL, progress))
+        over.addCallback(lambda _: making.cancel())
+        copy = await making
+
+        def write() -> None:
+            durable.write(mark, copy.id.encode())
+            if over.called:
+                # Whoever waits for this may not wait any more, and nothing will be tried.
+                _remove(mark)
+
+        try:
+            if over.called:
+                raise CopyFailed(_UNWANTED)
+            await self._in_thread(write)
+            if over.called:
+                raise CopyFailed(_UNWANTED)
+        except BaseException:
+            self._remove_mark(site.name, mark)
+            raise
         self._marks[site.name] = mark
         return copy.id
+
+    def _remove_mark(self, name: str, mark: str) -> None:
+        self._in_thread(_remove, mark).addCallbacks(
+            lambda _: self._no_mark(name),
+            lambda failure: _log.failure("{site}: {mark}", failure, site=name, mark=mark),
+        )
 
     def _unless_tried(self, site: str, waking: Deferred[None]) -> Deferred[None]:
         """Return what fires as *waking* does, or as soon as a trial waits for the turn that whoever
@@ -299,13 +372,11 @@ class Copies:
     def end_trial(self, site: str) -> None:
         """Let others have the folder of *site* again."""
         self._put.discard(site)
+        self._going_on.discard(site)
         mark = self._marks.pop(site, None)
         if mark is not None and self._lives.stage(site) == "awake":
             # In all other cases nobody knows whether the folder is well.
-            self._alarm.cleared("snapshots", site)
-            self._in_thread(_remove, mark).addErrback(
-                lambda failure: _log.failure("{site}: {mark}", failure, site=site, mark=mark)
-            )
+            self._remove_mark(site, mark)
         over = self._trials.pop(site, None)
         if over is not None and not over.called:
             over.callback(None)
@@ -338,6 +409,7 @@ class Copies:
         await self._in_thread(os.rename, restoring, restored)
         former = await self._in_thread(swap.put_in_place, folder)
         await self._in_thread(_remove, swap.beside(folder, swap.TRIED))
+        self._no_mark(site.name)
         self._put.add(site.name)
         await settle(self._reactor, os.path.dirname(folder))
 
@@ -363,7 +435,9 @@ class Copies:
 
         async def work() -> Any:
             try:
-                return await act(self._site(name))
+                site = self._site(name)
+                await self._look_for_mark(site)
+                return await act(site)
             except (LifeFailed, EngineFailed, EngineAway) as problem:
                 raise CopyFailed(str(problem)) from None
             except CancelledError:
@@ -396,8 +470,22 @@ class Copies:
         def done(_: object) -> None:
             self._alarm.cleared("snapshots", name)
 
-        work = self._room.run(self._in_turn, name, act)
-        work.addCallbacks(done, failed)
+        async def with_room(site: Site) -> bool:
+            if not self._room.tokens:
+                return False
+            await self._room.run(lambda: Deferred.fromCoroutine(act(site)))
+            return True
+
+        async def work() -> None:
+            try:
+                # Whoever waits for one of turn and room has not the other: a long restore of one
+                # site holds up no other's copies, nor do those a restore.
+                while not await self._in_turn(name, with_room):
+                    await self._keep(self._room.run(lambda: succeed(None)))
+            except CancelledError:
+                await _ends()
+
+        Deferred.fromCoroutine(work()).addCallbacks(done, failed)
 
     async def _all(self, site: Site) -> list[tuple[ICopies, Copy]]:
         found = []
@@ -482,7 +570,6 @@ class Copies:
             raise
         finally:
             self._restoring.discard(site.name)
-        await self._in_thread(_remove, swap.beside(folder, swap.TRIED))
         await settle(self._reactor, os.path.dirname(folder))
         if former is not None:
             progress("keeping what was there before")
@@ -510,7 +597,10 @@ class Copies:
         def exchange(_: object) -> None:
             # In the very turn in which it is said that nothing runs: nobody can start it between.
             former.append(swap.put_in_place(folder))
-            self._restored.add(name)
+            # Whatever comes of this: it is not what another server has left any more, and from now
+            # on it is this that would be put back.
+            _remove(swap.beside(folder, swap.TRIED))
+            self._no_mark(name)
 
         assert site.life is not None
         life = site.life
@@ -582,6 +672,14 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def _is(path: str, number: int) -> bool:

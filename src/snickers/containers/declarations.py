@@ -1,8 +1,9 @@
 """How the last servers of each site were made, so that the one before can come back.
 
-Of each site the last two at the most, of another declaration each. Where servers outlive Snickers
-this does too, in a file beside their marks (for Snickers' own user alone: environments have secrets
-in them). What cannot be read, or means something else to this version, is not known any more.
+Of each site the last two, of another declaration each, and one more until the newest has proven
+itself. Where servers outlive Snickers this does too, in a file beside their marks (for Snickers'
+own user alone: environments have secrets in them). What cannot be read, or means something else to
+this version, is not known any more.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Declarations:
         made = list(self.of(declared.site))
         if made and not beside and fingerprint(made[-1].declared) == fingerprint(declared):
             made.pop()
-        self._keep(declared.site, [*made, Made(id, started, declared)][-3 if beside else -2 :])
+        self._keep(declared.site, [*made, Made(id, started, declared)][-3:])
 
     def settle(self, site: str, id: str) -> None:
         """The server *id* is the last one: forget those after it, and those before the one before

@@ -235,9 +235,10 @@ class Api:
             found: Mapping[str, Any] = self._client.exec_inspect(prepared)
         return found
 
-    def deaths(self, labels: Mapping[str, str]) -> Stream:
-        """Return the ends of containers with these labels since `began`, as Docker's events."""
-        filters = {"type": "container", "event": "die", **_labelled(labels)}
+    def deaths(self) -> Stream:
+        """Return the ends of containers, and their partings from networks, since `began`, as
+        Docker's events: those of others, too, as networks' say nothing of whose they are."""
+        filters = {"type": ["container", "network"], "event": ["die", "disconnect"]}
         with self._in_words():
             found: Stream = self._client.events(since=self.began, filters=filters, decode=True)
             return found

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from snickers import bounds
 from snickers.config.values import Container
 from snickers.containers import inside, inspected, recipe
 from snickers.containers.dockerapi import Api, Refused
-from snickers.containers.engine import EngineFailed
+from snickers.containers.engine import EngineAway, EngineFailed
 from snickers.containers.errand import Errand, Seen, Stream
 from snickers.containers.images import Image, Images
 from snickers.containers.inspected import OWNED, has_name, marked, serves
@@ -41,6 +43,10 @@ LATE_WORD = 0.3
 
 SOON = 0.01
 """Seconds between two looks at a container that goes on and may be said to be paused still."""
+
+KEPT = 2
+"""Containers that one is started in the place of, and are kept until `Dockerd.settle` says that it
+is the right one: if it is not, there is still one before the one that comes back."""
 
 GO_ON_LOOKS = 40
 """Such looks, at the most."""
@@ -80,12 +86,23 @@ class Dockerd:
         return marked([each for each in found if each is not None])
 
     def deaths(self) -> Stream:
-        """Return a stream of the ends of this owner's containers: events for `death`."""
-        return self._api.deaths({recipe.OWNER: self._owner})
+        """Return a stream of the ends of containers: events for `death`."""
+        return self._api.deaths()
+
+    def of_others(self, event: Mapping[str, Any]) -> bool:
+        """Whether *event* is of a container that is not this owner's."""
+        said = event.get("Actor", {}).get("Attributes", {})
+        return event.get("Type") == "container" and said.get(recipe.OWNER) != self._owner
 
     def death(self, event: Mapping[str, Any]) -> Seen | None:
-        """Return what died, looked at again; ``None`` when it runs again already."""
+        """Return what died, looked at again; ``None`` when it runs again already, or is not this
+        owner's. What runs and was cut off from its network counts as dead: its address may be
+        another site's by now."""
+        if self.of_others(event):
+            return None
         actor = event.get("Actor", {})
+        if event.get("Type") == "network":
+            return self._cut_off(str(actor.get("Attributes", {}).get("container", "")))
         id = str(actor.get("ID", ""))
         seen = self._see(id)
         if seen is not None and seen.exit is not None and self._perhaps_starved(id, seen.exit):
@@ -98,6 +115,32 @@ class Dockerd:
         code, site = said.get("exitCode", ""), said.get(recipe.SITE, "")
         instance = Instance(site, id, said.get(recipe.FINGERPRINT, ""), False, None)
         return Seen(instance, "", "", Exit(site, id, int(code) if code.isdecimal() else None))
+
+    def _cut_off(self, id: str) -> Seen | None:
+        """Return the container *id* if it runs and nobody can reach it, and have it end."""
+        found = self._api.container(id) if id else None
+        labels = (found or {}).get("Config", {}).get("Labels") or {}
+        if found is None or labels.get(recipe.OWNER) != self._owner:
+            return None
+        seen = self._seen(found)
+        site = seen.instance.site
+        if not seen.instance.running or seen.instance.address is not None:
+            return None  # It has ended, and that is told; or it can be reached still.
+        log.warn(
+            "{site}: somebody has disconnected its container from its network. Nothing is sent to"
+            " it any more; the next start makes it anew.",
+            site=site,
+        )
+
+        def end() -> None:
+            try:
+                self._end(seen, seen.stop_within, Errand())
+            except (EngineFailed, EngineAway) as problem:
+                log.warn("{site}: {why}", site=site, why=str(problem))
+
+        # It takes its time, and others' ends are to be heard of meanwhile.
+        threading.Thread(target=end, name="docker-cut-off", daemon=True).start()
+        return evolve(seen, exit=Exit(site, id, None))
 
     def _perhaps_starved(self, id: str, exit: Exit) -> bool:
         """Whether the kernel may have killed *id* for want of memory, and nobody has said so."""
@@ -161,6 +204,8 @@ class Dockerd:
         former = next((seen for seen in found if seen.instance.id == id), None)
         if former is None:
             raise EngineFailed("Its container is not there any more.")
+        if not former.instance.running:
+            self._look_behind_binds(former)
         for seen in found:
             if seen is not former:
                 self._end(seen, seen.stop_within, errand)
@@ -201,7 +246,7 @@ class Dockerd:
             exact = None if fresh else self.images.exact(declared.exact, before)
             return self._start_beside(declared, kind, fingerprint, others, exact, errand)
         alike = [seen for seen in before if seen.instance.fingerprint == fingerprint]
-        there = [seen for seen in alike if seen.instance.running]
+        there = [seen for seen in alike if seen.instance.running and seen.instance.address]
         if there and not fresh:
             return self._serve_on(there[0], before, errand)
         exact = None if fresh else self.images.exact(declared.exact, before)
@@ -220,7 +265,8 @@ class Dockerd:
         broken = []
         for seen in alike:
             if seen.image == image.id:
-                if self._start_again(seen, before, errand):
+                # One that runs and cannot be reached is none that serves.
+                if not seen.instance.running and self._start_again(seen, before, errand):
                     again = self._started(seen.instance.id)
                     if again.instance.address or not again.instance.running:
                         return again
@@ -257,7 +303,7 @@ class Dockerd:
                     return seen
                 errand.note(seen)
                 try:
-                    self._api.start(seen.instance.id)
+                    self._begin(seen)
                 except Refused as error:
                     log.info(
                         "{site} was not started again: {why}.", site=declared.site, why=error.why
@@ -280,7 +326,8 @@ class Dockerd:
         errand: Errand,
     ) -> tuple[Seen, list[Seen]]:
         """Make a container and start it when those *before* have ended; return both."""
-        site = declared.site
+        site, kind = declared.site, declared.kind
+        assert isinstance(kind, Container)
         init = self._api.init and recipe.wants_init(image.entrypoint)
         config = recipe.creation(
             declared, self._owner, fingerprint, image.id, image.digest, network, init
@@ -290,6 +337,8 @@ class Dockerd:
         try:
             errand.check()
             ended = [self._end(other, other.stop_within, errand) for other in before]
+            # Who has just ended may have changed what it could write to.
+            self._look_behind_mounts(declared, kind)
             try:
                 self._api.start(id)
             except Refused as error:
@@ -397,10 +446,16 @@ class Dockerd:
         """Return what Docker tells *found* of."""
         return inspected.read(found)
 
+    def _begin(self, seen: Seen) -> None:
+        """Have Docker start a container that is there, unless what it was given leads elsewhere
+        by now: Docker follows links anew at each start."""
+        self._look_behind_binds(seen)
+        self._api.start(seen.instance.id)
+
     def _launch(self, seen: Seen, errand: Errand) -> None:
         """Start what has run before."""
         try:
-            self._api.start(seen.instance.id)
+            self._begin(seen)
         except Refused as error:
             raise EngineFailed(f"Its container cannot be started: {error.why}.") from None
 
@@ -418,7 +473,7 @@ class Dockerd:
         ]
         errand.note(seen)
         try:
-            self._api.start(seen.instance.id)
+            self._begin(seen)
         except Refused as error:
             # Its network or a volume may have gone; one made anew may have more luck.
             log.info("{site} was not started again: {why}.", site=seen.instance.site, why=error.why)
@@ -431,12 +486,12 @@ class Dockerd:
         return self._go_on(seen) if seen.instance.paused else seen
 
     def _replace(self, seen: Seen, before: Sequence[Seen], errand: Errand) -> None:
-        """Let *seen* take the place and the name of those *before* it, the latest of which is
+        """Let *seen* take the place and the name of those *before* it, the latest of which are
         kept; one that has never run is what a call that was killed has left."""
         others = [other for other in before if other.instance.id != seen.instance.id]
         for other in others:
             self._end(other, other.stop_within, errand)
-        kept = [other for other in others if other.instance.started][:1]
+        kept = [other for other in others if other.instance.started][:KEPT]
         for other in others:
             if other not in kept:
                 self._remove(other.instance.id)
@@ -467,6 +522,12 @@ class Dockerd:
 
     def _end(self, seen: Seen, within: float, errand: Errand) -> Seen:
         """End it if it runs, note how it ended, and return it as it is then."""
+        after = self._halt(seen, within, errand)
+        errand.note(after)
+        return after
+
+    def _halt(self, seen: Seen, within: float, errand: Errand) -> Seen:
+        """End one container if it runs; return it as it is then."""
         id, after = seen.instance.id, seen
         try:
             if seen.instance.paused:
@@ -482,7 +543,6 @@ class Dockerd:
         except Refused as error:
             if error.status != 404:
                 raise
-        errand.note(after)
         return after
 
     def _remove(self, id: str) -> None:
@@ -506,16 +566,29 @@ class Dockerd:
         named = [*bounds.SOCKETS, self._api.where.removeprefix("unix://")]
         return [*named, *map(os.path.realpath, named)] if self._api.local else named
 
-    def _look_behind(self, path: str, read_only: bool) -> None:
-        """Fail where *path* of this host leads, by whatever links, to what nobody is given."""
+    def _look_behind(self, path: str, read_only: bool, data: str) -> None:
+        """Fail where *path* of this host leads, by whatever links, out of a site's own folder, or
+        to what nobody is given.
+
+        :param data: the folder of a site's own, beside which those of the others are.
+        """
         real = os.path.realpath(path)
+        own = bounds.own_folder(path, data)
+        if own and not bounds.within(real, os.path.realpath(own)):
+            raise EngineFailed(
+                f"{path} leads out of the site's own folder, to {real}: put a folder there."
+            )
         if words := bounds.objection(real, read_only, self._sockets()):
             raise EngineFailed(f"{path} leads to {real}, and {words}; remove it.")
 
     def _look_behind_mounts(self, declared: Declared, kind: Container) -> None:
         for mount in recipe.mounts(declared, kind) if self._api.local else ():
             if mount["Type"] == "bind":
-                self._look_behind(mount["Source"], mount["ReadOnly"])
+                self._look_behind(mount["Source"], mount["ReadOnly"], declared.data)
+
+    def _look_behind_binds(self, seen: Seen) -> None:
+        for path, read_only in seen.binds if self._api.local else ():
+            self._look_behind(path, read_only, seen.data)
 
     def _folder(self, declared: Declared, kind: Container) -> None:
         if not kind.data or not self._api.local or os.path.isdir(declared.data):

@@ -1,6 +1,7 @@
 """One call's way through a thread, shared by the thread that does it and the reactor that asked.
 
-Who asked may cancel it at any moment, and the thread must then end soon, whatever it waits for.
+Who asked may cancel it at any moment, and the thread must then end soon, whatever it waits for. It
+must never touch what is the reactor's.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class Seen:
     """What several containers that were made together are called; empty: it is one alone."""
     remains: bool = False
     """Whether some of those run, though not all that should."""
+    binds: tuple[tuple[str, bool], ...] = ()
+    """The paths of this host that it was given, and whether each can only be read; of one alone."""
+    data: str = ""
+    """The folder of the site's own when it was made; empty: it is not known."""
 
 
 class Abandoned(Exception):

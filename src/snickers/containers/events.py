@@ -233,6 +233,8 @@ class RevertFailed:
     epoch: int
     words: str
     away: bool = False
+    folder: bool = False
+    """The site's folder was not put back, so that it was not even tried."""
 
 
 @frozen

@@ -1,6 +1,7 @@
 """What is done to whole folders while copies are made of them, whichever way that is.
 
-By programs that can be ended, not in threads, which cannot: a folder may be large.
+By programs that can be ended, not in threads, which cannot: a folder may be large. It must never
+follow to another disk what it removes.
 """
 
 from __future__ import annotations

@@ -45,6 +45,12 @@ def read(found: Mapping[str, Any]) -> Seen:
         (state.get("Health") or {}).get("Status", ""),
         labels.get(recipe.IMAGE, ""),
         float(config.get("StopTimeout") or STOP_WITHIN),
+        binds=tuple(
+            (str(mount.get("Source", "")), not mount.get("RW", True))
+            for mount in found.get("Mounts") or ()
+            if mount.get("Type") == "bind"
+        ),
+        data=labels.get(recipe.DATA, ""),
     )
 
 

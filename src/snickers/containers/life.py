@@ -207,6 +207,9 @@ class State:
     """How it is said to have ended, until the engine was asked whether it has."""
     detail: str = ""
     """What went wrong last, in words."""
+    verdict: str = ""
+    """Why what persons asked for has failed: they are told when the server that came back instead
+    answers, or does not."""
 
 
 Step = tuple[State, tuple[e.Command, ...]]
@@ -266,6 +269,11 @@ def owed(s: State) -> bool:
     return bool(s.copied) and s.touched and s.good is not None and not s.gone
 
 
+def tried(s: State) -> bool:
+    """Whether another server than the last good one is tried, or has to be undone."""
+    return s.good is not None and not s.gone and (on_trial(s) or owed(s))
+
+
 def patience(s: State) -> float:
     """Return the seconds that a start, its check included, may take."""
     if s.phase is Phase.REPLACING:
@@ -295,6 +303,7 @@ def enter(s: State, phase: Phase, now: float, **fields: Any) -> State:
         "inherited": None,
         "newcomer": None,
         "back": None,
+        "verdict": s.verdict if phase is Phase.CHECKING else "",
         "parting": s.parting if phase in _PARTING else None,
         **fields,
     }
@@ -502,8 +511,9 @@ def settle(s: State, now: float) -> Step:
     if not s.engine:
         return lose(s, now, s.detail)
     s, refusals = refuse(s, "resting", RESTING_RETRY)
-    # What went wrong before is over: the engine is there again, the server was given up.
-    return enter(s, Phase.ASLEEP, now, instance=None, detail=""), refusals
+    # What the engine lacked is over; of what ails the server nobody knows before the next start.
+    detail = s.detail if s.phase is Phase.CRASHED else ""
+    return enter(s, Phase.ASLEEP, now, instance=None, detail=detail), refusals
 
 
 def crash(s: State, now: float, words: str) -> Step:
@@ -523,11 +533,12 @@ def crash(s: State, now: float, words: str) -> Step:
     return fall(s, now, words)
 
 
-def fall(s: State, now: float, words: str) -> Step:
-    """It rests until it is tried again."""
+def fall(s: State, now: float, words: str, way_back: bool = False) -> Step:
+    """It rests until it is tried again; *way_back*: which it is without end, since it is not the
+    server that fails, but what there was before is not to be had yet."""
     crashes = s.crashes + 1
-    rests = crashes >= CRASHES
-    pause = math.inf if rests else min(LONGEST_PAUSE, 2.0 ** (crashes - 1))
+    rests = crashes >= CRASHES and not way_back
+    pause = math.inf if rests else min(LONGEST_PAUSE, 2.0 ** min(crashes - 1, 10))
     s, refusals = refuse(s, "crashed", RESTING_RETRY if rests else pause)
     s = enter(
         s,
@@ -541,6 +552,8 @@ def fall(s: State, now: float, words: str) -> Step:
     )
     more = f" It failed {crashes} times in a row and rests until it is changed or woken by hand."
     warn = e.Warn(words + more, "crashed") if rests else e.Warn(words)
+    if way_back:
+        warn = e.Warn(words, "crashed")
     return s, (warn, *refusals, e.SayUnwoken(words))
 
 

@@ -51,7 +51,7 @@ from snickers.containers import reactions as r
 from snickers.containers import resting as q
 from snickers.containers import updating as u
 from snickers.containers import wishes as w
-from snickers.containers.life import Phase, State, Step
+from snickers.containers.life import SERVING, Phase, State, Step
 
 Handler = Callable[[State, Any, float], Step]
 
@@ -133,7 +133,7 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
         r.adopt,           r.adopt,           _,                 r.compare,         r.compare,
         r.compare_drained, _,                 _,                 r.adopt,           _,
         _,                 q.compare_paused,  _,                 r.compare_drained, _,
-        _,                 _,
+        p.compare,         _,
     ),
     e.Exited: (
         _,                 _,                 r.heard,           r.ask,             r.exited_awake,
@@ -348,4 +348,10 @@ def step(state: State, event: e.Event, now: float) -> Step:
     """Return the state after *event* at the time *now*, and the commands to carry out in order."""
     if getattr(event, "epoch", state.epoch) != state.epoch:
         return r.late_start(state) if isinstance(event, e.Started) else (state, ())
-    return TABLE[state.phase, type(event)](state, event, now)
+    after, commands = TABLE[state.phase, type(event)](state, event, now)
+    if state.verdict and not after.verdict:
+        # Before they could hear that something else is done.
+        serves = after.phase in SERVING
+        end = "serves again" if serves else "was started again, and has not answered yet"
+        commands = (e.SayUnwoken(f"{state.verdict} The server before {end}."), *commands)
+    return after, commands

@@ -13,18 +13,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from snickers.containers import events as e
 from snickers.containers.engine import EngineAway
-from snickers.containers.life import SERVING, Phase, State, due, on_trial, owed
+from snickers.containers.life import SERVING, Phase, State, due, owed, tried
 from snickers.containers.lifecycle import step
 from snickers.containers.orders import ORDERS
 from snickers.containers.probe import Prober
 from snickers.containers.reasons import reason
 from snickers.containers.roster import Roster
+from snickers.containers.tried import Trial
 from snickers.interfaces.alarm import IAlarm
 from snickers.interfaces.engine import Address, Declared, IEngine, Instance
 from snickers.interfaces.handed import Handed, Kept
@@ -90,6 +91,14 @@ class Surroundings(Protocol):
     def let_go(self, site: str) -> None:
         """Undo what `copy` has kept."""
 
+    def trying(self, site: str, trial: Trial | None) -> Deferred[None]:
+        """Write down that *trial* goes on at *site*, or that none does; fires when it is written,
+        never fails."""
+
+
+_Asker = tuple[Deferred[None], Progress, e.Event]
+"""A person: what fires when it is done, where to say how far it is, and what was asked for."""
+
 
 class Living:
     """The life of *site* with the servers of one roster."""
@@ -100,6 +109,7 @@ class Living:
         "_begun",
         "_copying",
         "_declarations",
+        "_event",
         "_events",
         "_planned",
         "_probe",
@@ -109,6 +119,7 @@ class Living:
         "_tickets",
         "_waiting",
         "_wakers",
+        "_writing",
         "address",
         "before",
         "changed",
@@ -122,6 +133,7 @@ class Living:
         "roster",
         "site",
         "state",
+        "trial",
         "unready",
         "used",
         "uses",
@@ -167,6 +179,10 @@ class Living:
         awake."""
         self._copying = False
         """Its folder was copied, and is kept from others until the trial is over."""
+        self.trial: Trial | None = None
+        """What is written down of a trial that goes on."""
+        self._writing: Deferred[None] | None = None
+        """Fires when it is."""
         self._begun: float | None = None
         self.wakes = {"ready": 0, "failed": 0}
         """How many times it was started, by result."""
@@ -180,8 +196,10 @@ class Living:
         self._waiting: dict[int, IWaiter] = {}
         self._tickets: dict[int, int] = {}
         self._probe: tuple[int, Deferred[None]] | None = None
-        self._wakers: list[tuple[Deferred[None], Progress]] = []
-        self._sleepers: list[tuple[Deferred[None], Progress]] = []
+        self._wakers: list[_Asker] = []
+        self._sleepers: list[_Asker] = []
+        self._event: e.Event | None = None
+        """What is being dealt with."""
         self._alarmed = _NO_ALARM
         """The words of the alarms that are raised for it, by their names."""
 
@@ -297,7 +315,7 @@ class Living:
         if self._probe is not None:
             self._probe[1].cancel()
         uses = max(0, self.uses - given)
-        tried = state.good is not None and (on_trial(state) or owed(state))
+        trial = _trial(state) or Trial("")
         handed = Handed(
             uses,
             address,
@@ -311,10 +329,10 @@ class Living:
                 state.detail if state.phase is Phase.CRASHED else "",
                 dict(self.wakes),
                 self.woken,
-                state.good.id if tried and state.good is not None else "",
-                tried and state.updating,
-                state.copied if owed(state) else "",
-                state.back is not None,
+                trial.good,
+                trial.updating,
+                trial.copied,
+                trial.back,
             ),
         )
         self._waiting.clear()
@@ -336,23 +354,23 @@ class Living:
             asking[:] = [entry for entry in asking if entry[0] is not done]
 
         done: Deferred[None] = Deferred(cancel)
-        asking.append((done, progress))
+        asking.append((done, progress, event))
         self.post(event)
         return done
 
     def tell(self, words: str) -> None:
         self.words = words
         self._around.moved(self.site)
-        for _, progress in (*self._wakers, *self._sleepers):
+        for _, progress, _ in (*self._wakers, *self._sleepers):
             try:
                 progress(words)
             except Exception:
                 _log.failure("{site}: progress could not be told", site=self.site)
 
-    def _done(self, asking: list[tuple[Deferred[None], Progress]], fault: str | None) -> None:
+    def _done(self, asking: list[_Asker], fault: str | None) -> None:
         told = asking[:]
         asking.clear()
-        for done, _ in told:
+        for done, *_ in told:
             if fault is None:
                 done.callback(None)
             else:
@@ -405,6 +423,7 @@ class Living:
             self._running = False
 
     def _step(self, event: e.Event) -> None:
+        self._event = event
         # What was counted outside since the last step is carried in.
         address = self.address
         had = evolve(self.state, uses=self.uses, used=self.used)
@@ -423,6 +442,7 @@ class Living:
         if state.phase is not had.phase:
             why = reason(had, event, state, self._around.sweep.now)
             self._moved(had, state, why)
+        self._note_trial(state)
         for command in commands:
             try:
                 _DO[type(command)](self, command)
@@ -430,6 +450,9 @@ class Living:
                 _log.failure(
                     "{site}: {command} was not carried out", site=self.site, command=command
                 )
+        if had.preparing and not state.preparing and state.phase is had.phase:
+            # What was on its way is not any more.
+            self.words = ""
         if self._copying and not self.state.held:
             self._copying = False
             self._around.let_go(self.site)
@@ -437,6 +460,15 @@ class Living:
         self._around.scheduled(self)
         if state.phase is not had.phase or self.address != address:
             self._around.moved(self.site)
+
+    def _note_trial(self, state: State) -> None:
+        # Away, nothing is known of it; and what was tried at the end of Snickers goes on after it.
+        if state.phase in (Phase.AWAY, Phase.OVER):
+            return
+        trial = _trial(state)
+        if trial != self.trial:
+            self.trial = trial
+            self._writing = self._around.trying(self.site, trial)
 
     def _moved(self, had: State, state: State, why: str) -> None:
         self.changed = self._around.wall()
@@ -516,6 +548,14 @@ class Living:
     def clock(self) -> IReactorTime:
         """Of pauses."""
         return self._around.clock
+
+    def written(self) -> Deferred[None]:
+        """Fire when it is written down which trial goes on; never fails."""
+        writing, done = self._writing, Deferred[None]()
+        if writing is None or writing.called:
+            return succeed(None)
+        writing.addCallback(lambda _: done.callback(None))
+        return done
 
     def copy(self, progress: Progress, had: str) -> Deferred[str]:
         """Copy the site's folder: see `Surroundings.copy`."""
@@ -615,14 +655,20 @@ class Living:
     def _say_unwoken(self, command: e.SayUnwoken) -> None:
         self._done(self._wakers, command.words)
 
+    def _asker(self) -> Deferred[None] | None:
+        """Return who waits for what is being dealt with, who waits no more; ``None``: nobody."""
+        for entry in self._wakers:
+            if entry[2] is self._event:
+                self._wakers.remove(entry)
+                return entry[0]
+        return None
+
     def _confirm(self, command: e.Confirm) -> None:
-        if self._wakers:
-            done, _ = self._wakers.pop()
+        if done := self._asker():
             done.callback(None)
 
     def _decline(self, command: e.Decline) -> None:
-        if self._wakers:
-            done, _ = self._wakers.pop()
+        if done := self._asker():
             done.errback(LifeFailed(command.words))
 
     def _say_slept(self, command: e.SaySlept) -> None:
@@ -630,6 +676,21 @@ class Living:
 
     def _say_unslept(self, command: e.SayUnslept) -> None:
         self._done(self._sleepers, command.words)
+
+
+def _trial(state: State) -> Trial | None:
+    """Return what must be known to go on with the trial that *state* is in, ``None``: in none."""
+    good = state.good
+    if good is None or not tried(state):
+        return None
+    same = state.fingerprint == good.fingerprint
+    return Trial(
+        good.id,
+        # What a person named is not known to the next one, so it is not gone on with.
+        state.updating and same,
+        state.copied if owed(state) else "",
+        state.back is not None or (same and not state.updating),
+    )
 
 
 _DO: dict[type[e.Command], Callable[[Living, Any], None]] = {

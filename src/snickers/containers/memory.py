@@ -1,4 +1,7 @@
-"""How much memory this host has left, as Linux says it (proc(5))."""
+"""How much memory this host has left, as Linux says it (proc(5)).
+
+It must never guess: where nobody says it, nothing is slept for want of memory.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,11 @@ class Networks:
         :param internal: whether it leads nowhere but to this host, whatever holds for all.
         :param room: how many containers are in it at once.
         """
+        internal = internal or self._internal
         for found in self._api.networks(recipe.labels(site, self._owner)):
+            # One that leads elsewhere cannot be made to lead nowhere: another one is made.
+            if bool(found.get("Internal")) != internal:
+                continue
             if (found.get("Labels") or {}).get(recipe.NETWORK, "") == key:
                 pools = (found.get("IPAM") or {}).get("Config") or ()
                 if all(subnets.has_room(str(pool.get("Subnet")), room) for pool in pools):
@@ -72,7 +76,7 @@ class Networks:
         refused = "all its networks are taken"
         for subnet in islice(subnets.free(self._pool, taken, room), SUBNET_TRIES):
             try:
-                return self._make(site, key, subnet, internal or self._internal)
+                return self._make(site, key, subnet, internal)
             except Refused as error:
                 # Likely taken at the same moment; which status says so differs by version.
                 refused = error.why

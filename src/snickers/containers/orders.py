@@ -64,6 +64,9 @@ class Life(Protocol):
     def hear_out(self) -> Deferred[None]:
         """Keep the last lines that the server wrote; never fails."""
 
+    def written(self) -> Deferred[None]:
+        """Fire when it is written down what is being tried; never fails."""
+
     def copy(self, progress: Callable[[str], None], had: str) -> Deferred[str]:
         """Copy the site's folder, if *had* is not a copy that is good still, and let nobody else
         have it until the trial is over; fires with the copy's name."""
@@ -138,7 +141,11 @@ def _start(life: Life, command: e.Start) -> None:
     def make() -> Deferred[Instance]:
         return life.engine().start(life.wanted(), progress, command.fresh, command.beside)
 
-    def start() -> Deferred[Instance]:
+    def begin() -> Deferred[Instance]:
+        # From its start on nobody can tell what is only tried from what has proven itself.
+        return life.written().addCallback(start)
+
+    def start(_: None) -> Deferred[Instance]:
         former = life.unnamed()
         if former is None or command.beside:
             return make()
@@ -152,7 +159,7 @@ def _start(life: Life, command: e.Start) -> None:
 
     _call(
         life,
-        start,
+        begin,
         done=lambda instance: e.Started(epoch, instance),
         failed=e.StartFailed,
         epoch=epoch,
@@ -191,10 +198,20 @@ def _copy(life: Life, command: e.Copy) -> None:
 
 
 def _revert(life: Life, command: e.Revert) -> None:
+    as_it_is: list[bool] = []
+
     def put_back(_: object) -> Deferred[None]:
         # Nothing may work on the folder while it is exchanged.
         stopping = life.engine().stop(life.site, life.state.life.stop_within)
-        return stopping.addCallback(lambda _: life.put_back(command.copy, life.tell))
+        putting = stopping.addCallback(lambda _: life.put_back(command.copy, life.tell))
+        return putting.addErrback(not_put_back)
+
+    def not_put_back(failure: Failure) -> Failure:
+        as_it_is.append(True)
+        return failure
+
+    def failed(epoch: int, words: str, away: bool) -> e.Event:
+        return e.RevertFailed(epoch, words, away, folder=bool(as_it_is))
 
     def revert(_: object) -> Deferred[Instance]:
         reverting: Deferred[Instance] = life.engine().revert(life.site, command.id, life.tell)
@@ -211,7 +228,7 @@ def _revert(life: Life, command: e.Revert) -> None:
         life,
         begin,
         done=lambda instance: e.Reverted(command.epoch, instance),
-        failed=e.RevertFailed,
+        failed=failed,
         epoch=command.epoch,
     )
 

@@ -20,6 +20,7 @@ from snickers.containers.life import (
     Phase,
     State,
     Step,
+    crash,
     enter,
     part,
     patience,
@@ -80,7 +81,7 @@ def withdraw(s: State, now: float, words: str) -> Step:
 
 def take_over(s: State, event: e.HealthPassed, now: float) -> Step:
     former, newcomer = s.instance, s.newcomer
-    if former is None or newcomer is None:
+    if former is None or newcomer is None or s.heard == newcomer.id:
         return s, ()
     until = now + s.life.drain_within
     s = enter(
@@ -109,13 +110,29 @@ def not_healthy(s: State, event: e.HealthFailed, now: float) -> Step:
 def exited(s: State, event: e.Exited, now: float) -> Step:
     newcomer = s.newcomer
     if newcomer is not None and newcomer.id == event.id:
-        return withdraw(s, now, event.words)
+        # Whether the one that serves has ended with it is to be known before that is said.
+        return evolve(s, heard=event.id, said=event.words), (e.Look(s.epoch),)
     if s.instance is None or s.instance.id != event.id:
         return s, ()
     # Whoever comes waits for the next one, which is on its way already.
     phase = Phase.STARTING if newcomer is None else Phase.CHECKING
     s = evolve(s, phase=phase, since=now, began=now, instance=newcomer, newcomer=None, proven=False)
     return s, (e.Warn(event.words), e.Tell("the server before has ended"))
+
+
+def compare(s: State, event: e.Listed, now: float) -> Step:
+    """The newcomer is said to have ended: does the one that serves run on?"""
+    assert s.instance is not None
+    serving, newcomer, words = s.instance, s.newcomer, s.said
+    if not words or newcomer is None or s.heard != newcomer.id:
+        return s, ()
+    s = evolve(s, heard="", said="")
+    there = (event.instance, *event.others)
+    if any(each is not None and each.id == serving.id and each.running for each in there):
+        return withdraw(s, now, words)
+    # Both have ended: it is the newcomer that was waited for.
+    s = evolve(s, phase=Phase.CHECKING, began=now, instance=newcomer, newcomer=None, proven=False)
+    return crash(s, now, words)
 
 
 def tick(s: State, event: e.TimePassed, now: float) -> Step:

@@ -33,6 +33,9 @@ NETWORK = "io.snickers.network"
 DIGEST = "io.snickers.digest"
 """By what digest registries know it: ``REPOSITORY@sha256:…``; empty: it is from none."""
 
+DATA = "io.snickers.data"
+"""The folder of the site's own when the container was made, whether or not it is given that."""
+
 INITS = frozenset(
     {"init", "tini", "tini-static", "dumb-init", "catatonit", "docker-init", "s6-svscan"}
 )
@@ -172,6 +175,7 @@ def creation(
             PORT: str(kind.port),
             IMAGE: image,
             DIGEST: digest,
+            DATA: declared.data,
             # Or its image could say that it belongs to those of another site.
             PROJECT: "",
         },

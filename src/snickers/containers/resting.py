@@ -112,7 +112,12 @@ def wake_paused(s: State, event: e.WakeAsked, now: float) -> Step:
 def want_between(s: State, event: e.WakeAsked, now: float) -> Step:
     if s.gone:
         return w.refuse_wake(s, event, now)
-    return evolve(w.asked(s, now), leaving=None), ()
+    leaving = s.leaving
+    if leaving is After.SLEEP:
+        # It is its sleep that is called off, and not what was changed meanwhile.
+        assert s.instance is not None
+        leaving = None if s.instance.fingerprint == s.fingerprint else replacing(s)
+    return evolve(w.asked(s, now), leaving=leaving), ()
 
 
 def sleep_paused(s: State, event: e.SleepAsked, now: float) -> Step:

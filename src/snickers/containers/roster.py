@@ -76,6 +76,10 @@ class Roster:
         self._words = ""
         self._told = ""
         """The words of the alarm that is raised now."""
+        # Each its own: whether there is Docker is nothing that other engines know.
+        self._about = "engine" if kind == "container" else f"{kind} engine"
+        self._found = False
+        """It was there since this roster watches."""
         self._asking: dict[str, int] = {}
         self._planned = False
         self._round = 0
@@ -114,7 +118,7 @@ class Roster:
     def retire(self) -> None:
         """Raise no alarm any more, and have none raised: somebody else looks after the lives."""
         if self._told and self._alarm is not None:
-            self._alarm.cleared("engine", "")
+            self._alarm.cleared(self._about, "")
         self._alarm = None
 
     def close(self) -> Deferred[None]:
@@ -137,6 +141,10 @@ class Roster:
         if self._members:
             _log.info("The engine for {kind} is there", kind=self.kind)
         self._words = ""
+        if not self._found and not self._told and self._alarm is not None:
+            # Another Snickers may have told that it is away.
+            self._alarm.cleared(self._about, "")
+        self._found = True
         self._tell()
         for member in list(self._members.values()):
             member.post(e.EngineFound())
@@ -169,9 +177,9 @@ class Roster:
         if self._alarm is None or words == self._told:
             return
         if words:
-            self._alarm.raised("engine", "", words)
+            self._alarm.raised(self._about, "", words)
         else:
-            self._alarm.cleared("engine", "")
+            self._alarm.cleared(self._about, "")
         self._told = words
 
     def exited(self, exit: Exit) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, Protocol
 
-from attrs import evolve
+from attrs import asdict, evolve
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -30,6 +30,7 @@ from snickers.containers.living import Living, Progress, Sweep
 from snickers.containers.pins import Pin, Pins
 from snickers.containers.probe import Prober
 from snickers.containers.roster import Roster
+from snickers.containers.tried import Trial, Tried
 from snickers.interfaces.alarm import IAlarm
 from snickers.interfaces.copies import CopyFailed
 from snickers.interfaces.engine import Address, Declared, IEngine, Instance, Load, Ran
@@ -76,6 +77,7 @@ class Lives:
     :param alarm: told of a server that crashed too often and of an engine that is away.
     :param wall: seconds since the epoch, for `states`.
     :param pins: which images are used instead of the file's; ``None``: none is kept.
+    :param tried: where it is written down which servers are being tried; ``None``: nowhere.
     :param free: returns the bytes of memory that are available, ``None`` where that is not known.
     """
 
@@ -89,6 +91,7 @@ class Lives:
         wall: Callable[[], float] = time.time,
         free: Callable[[], int | None] = lambda: None,
         pins: Pins | None = None,
+        tried: Tried | None = None,
     ) -> None:
         self.awake_limit: int | None = None
         """How many servers may be awake at once; may be changed at any time."""
@@ -105,6 +108,9 @@ class Lives:
         self.alarm = alarm
         self.wall = wall
         self.pins = pins
+        self.tried = tried
+        self._told: set[str] = set()
+        """Of which sites somebody who gave duty up has told all there is to know."""
         self._named: dict[str, tuple[str, str]] = {}
         """By site: the fingerprint of what a person wants to be tried, and its image."""
         self.same_image = ""
@@ -130,10 +136,23 @@ class Lives:
 
     def start(self) -> None:
         """Begin: hear from the engines, find what runs, wake what is always awake."""
+        self._go_on_trying()
         self._ticking.start(TICK, now=False)
         self._weighing.start(LOAD_EVERY, now=False)
         for roster in self._rosters.values():
             roster.watch()
+
+    def _go_on_trying(self) -> None:
+        """Tell the lives which trials an end of Snickers has left."""
+        for site, trial in ({} if self.tried is None else self.tried.left()).items():
+            life = self._lives.get(site)
+            if life is None:
+                self.trying(site, None)
+                continue
+            life.trial = trial
+            if site not in self._told:
+                life.inherit(0, Kept(**asdict(trial)))
+        self._told = set()
 
     def close(self) -> Deferred[None]:
         """End with Snickers: refuse who waits, let go of the engines; containers run on.
@@ -173,6 +192,8 @@ class Lives:
         here, *kept* is what was told of its server."""
         life = self._lives.get(site)
         if life is not None:
+            if kept is not None:
+                self._told.add(site)
             life.inherit(uses, kept)
 
     def hand_over(self) -> Mapping[str, Handed]:
@@ -386,7 +407,16 @@ class Lives:
             self._named.pop(site)
             if trial is not None:
                 self._named[site] = trial
-        return asked
+
+        def done(_: None) -> None:
+            serving = life.state.instance
+            if serving is not None and serving.fingerprint != named:
+                raise LifeFailed(
+                    f"The section of {site} was changed meanwhile: what it says now serves, and not"
+                    f" {image}."
+                )
+
+        return asked.addCallback(done) if image else asked
 
     def roll_back(self, site: str, progress: Progress) -> Deferred[None]:
         return self._ask(site, e.RollbackAsked(), progress)
@@ -410,6 +440,12 @@ class Lives:
             return fail(LifeFailed(f"Nothing here runs a {life.roster.kind}."))
         return life.roster.engine.run(site, command, within)
 
+    def owes(self, site: str) -> str:
+        """Return which copy of its folder is put back should the server fail that is being tried,
+        ``""`` where none is."""
+        life = self._lives.get(site)
+        return "" if life is None else life.state.copied
+
     def _ask(self, site: str, event: e.Event, progress: Progress) -> Deferred[None]:
         life = self._lives.get(site)
         return fail(_no_life(site)) if life is None else life.ask(event, progress)
@@ -425,6 +461,8 @@ class Lives:
     def parted(self, life: Living) -> None:
         self._due.discard(life)
         life.roster.part(life.site)
+        if life.trial is not None and not self._closed:
+            self.trying(life.site, None)
         if life.next is None:
             if self.pins is not None and self.pins.of(life.site) is not None:
                 self._note(self.pins, life.site, None)
@@ -500,6 +538,14 @@ class Lives:
         pin = None if self.pins is None else self.pins.of(site)
         words = [] if pin is None else [pin.words]
         return " ".join([*words, life.roster.notices.get(site, "")]).rstrip()
+
+    def trying(self, site: str, trial: Trial | None) -> Deferred[None]:
+        if self.tried is None:
+            return succeed(None)
+        writing, calls = self.tried.keep(site, trial), self.calls
+        calls.add(writing)
+        writing.addCallback(lambda _: calls.discard(writing))
+        return writing
 
     def let_go(self, site: str) -> None:
         if self.copies is not None:

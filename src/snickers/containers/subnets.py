@@ -1,6 +1,6 @@
 """Chooses small networks out of a pool: Docker's own pools allow about thirty networks only.
 
-Pure: what is taken comes in as an argument.
+Pure: what is taken comes in as an argument. It must never choose what overlaps that.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from snickers.containers.life import (
 )
 
 _REACHED = "The engine cannot be reached."
+_NOT_BACK = "The server before cannot come back:"
 _NOT_NOW = "It is being started, stopped or changed: ask again when that is done."
 
 
@@ -95,7 +96,7 @@ def not_copied(s: State, event: e.CopyFailed, now: float) -> Step:
         return crash(s, now, words)
     # The one before may not have it as it is: it rests, and then its turn may come.
     words = f"Its folder is not to be had, which has to be put back. {event.words}"
-    return fall(s, now, words)
+    return fall(s, now, words, way_back=True)
 
 
 def lost_copying(s: State, event: e.EngineLost, now: float) -> Step:
@@ -120,28 +121,41 @@ def wait(s: State, event: e.Arrived, now: float) -> Step:
 def reverted(s: State, event: e.Reverted, now: float) -> Step:
     instance = event.instance
     words = f"{s.detail} The server before serves again.".lstrip()
-    if s.refused:
+    if s.refused or instance.fingerprint == s.declared:
+        # (What is declared may be what failed once, and is what a person has gone back to.)
         s = evolve(s, fingerprint=instance.fingerprint)
-    told = (e.Warn(words, "update"), e.SayUnwoken(words)) if s.detail else (e.Tell(words),)
+    verdict = s.detail
+    told: tuple[e.Command, ...] = (e.Warn(words, "update"),) if verdict else (e.Tell(words),)
     told = (*told, e.Keep(instance))
-    s = evolve(s, good=instance, before=None, instance=instance, copied="", touched=False)
+    # What was tried in vain has changed nothing: the one before the last good one is there still.
+    same = s.good is not None and s.back is not None and s.back.id == s.good.id
+    before = s.before if same else None
+    s = evolve(s, good=instance, before=before, instance=instance, copied="", touched=False)
     if s.gone:
         s, commands = leave(s, now, After.SLEEP)
         return s, (*told, *commands)
+    # Persons hear of it when it answers: what they ask for next is not refused then.
     s, commands = check(s, now, instance)
+    s = evolve(s, verdict=verdict)
     look = (e.Look(s.epoch),) if s.heard == instance.id else ()
     return s, (*told, *commands, *look)
 
 
 def revert_failed(s: State, event: e.RevertFailed, now: float) -> Step:
-    words = f"{s.detail} The server before cannot come back: {event.words}".lstrip()
+    # What was said of the way back before is not said again.
+    why = s.detail.partition(_NOT_BACK)[0].rstrip()
+    words = f"{why} {_NOT_BACK} {event.words}".lstrip()
     if event.away:
         # It may be half done, so it is gone on with, and nothing else is tried before.
         back, detail = s.back, s.detail
         s, commands = lose(s, now, detail)
         return evolve(s, back=back), (e.Warn(words), *commands)
-    good, back, touched = s.good, s.back, bool(s.copied) and s.touched
-    s = evolve(s, before=None, copied="", touched=False, back=None)
+    if event.folder and owed(s):
+        return _not_put_back(s, now, words)
+    good, back = s.good, s.back
+    if back is None or s.before is None or back.id == s.before.id:
+        s = evolve(s, before=None)
+    s = evolve(s, copied="", touched=False, back=None)
     told = (e.Warn(words), e.SayUnwoken(words))
     if good is not None and back is not None and back.id != good.id and not s.gone:
         # The one that was to make way for it was well, and nobody shall miss it for that.
@@ -149,12 +163,20 @@ def revert_failed(s: State, event: e.RevertFailed, now: float) -> Step:
         return s, (*told, *commands)
     # Nothing is left to go back to: from now on it is a crash like another...
     s = evolve(s, good=None)
-    # (The one before must not see what the failed one has made of the folder.)
-    if good is None or s.gone or touched or good.fingerprint == s.fingerprint:
+    if good is None or s.gone or good.fingerprint == s.fingerprint:
         return crash(s, now, words)
     # ...but what it was made of is known, and those who wait may have another one of that.
     s, commands = begin(evolve(s, fingerprint=good.fingerprint, detail=words), now)
     return s, (e.Warn(words, "update"), e.SayUnwoken(words), *commands)
+
+
+def _not_put_back(s: State, now: float, words: str) -> Step:
+    """What the last good server shall run on is not to be had yet, as when the disk is full: the
+    way back is gone again after a while, or when somebody asks, and nothing else is tried."""
+    assert s.good is not None
+    words = f"{words} It is tried again; nothing else is started meanwhile."
+    wanted = s.good.fingerprint if s.refused else s.fingerprint
+    return fall(evolve(s, fingerprint=wanted, updating=False), now, words, way_back=True)
 
 
 def no_sleep(s: State, event: e.SleepAsked, now: float) -> Step:

@@ -181,10 +181,9 @@ class Scribe:
 
         try:
             metrics = look()
+            threading.Thread(target=make, name="metrics", daemon=True).start()
         except Exception:
             told(Failure())
-            return
-        threading.Thread(target=make, name="metrics", daemon=True).start()
 
 
 class _Page(Resource):

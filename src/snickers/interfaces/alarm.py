@@ -1,4 +1,7 @@
-"""Tells a person: where everything that can go wrong meets the one who mends it."""
+"""Tells a person: where everything that can go wrong meets the one who mends it.
+
+Telling must never fail, nor hold up whoever tells.
+"""
 
 from __future__ import annotations
 

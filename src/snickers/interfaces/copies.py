@@ -1,6 +1,7 @@
 """Copies of sites' own folders: where they are kept, and what a person may ask of them.
 
-Whatever is asked, copies that were there before are whole afterwards.
+Whatever is asked, copies that were there before are whole afterwards; what fails must never leave
+something that looks like a copy and is none.
 """
 
 from __future__ import annotations
