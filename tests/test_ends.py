@@ -8,8 +8,19 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.teams import pair as p
-from snickers.teams.ends import ABORT_WITHIN, LATE, LOOK_AGAIN, WATCHDOG
-from snickers.teams.moves import DRAIN_MARGIN, ENDED, KILL_AFTER, TAKEN_BACK, URGE_WITHIN
+from snickers.teams.ends import ABORT_WITHIN, LATE, LOOK_AGAIN, WATCHDOG, leaves_within
+from snickers.teams.machine import ASK_AGAIN, LEAVE_WITHIN
+from snickers.teams.moves import (
+    DRAIN_MARGIN,
+    ENDED,
+    GIVE_WITHIN,
+    KILL_AFTER,
+    MOST,
+    PROVE_WITHIN,
+    TAKE_WITHIN,
+    TAKEN_BACK,
+    URGE_WITHIN,
+)
 from snickers.teams.pair import Stage
 from tests.test_machine import Dialogue
 
@@ -49,6 +60,10 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(talk.pair.stage, Stage.SERVING)
         talk = Dialogue().proving()
         talk.tell(p.Beat(2))
+        self.assertEqual(talk.wait(WATCHDOG + LOOK_AGAIN), [])
+        talk = Dialogue().proving()
+        talk.tell(p.Beat(2))
+        talk.pair = talk.pair.changed(evolve(talk.pair.member(2), ready=True))
         words = "red has not proven itself: it hung and was ended (see the log); blue goes on"
         self.assertEqual(talk.wait(WATCHDOG), [p.Abort(2), p.Failed(words)])
 
@@ -106,12 +121,55 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(talk.tell(p.Passed())[0], p.Abort(2))
 
     def test_one_that_ends(self) -> None:
-        """Who finishes what it has open has its time for that, and need say nothing."""
-        talk = Dialogue().trial()
+        """Who finishes what it has open has its time for that; it is made to end when it hangs,
+        too, if it ever said that it lives, and need say nothing otherwise."""
+        for beats in (True, False):
+            talk = Dialogue().trial()
+            if beats:
+                talk.tell(p.Beat(1))
+            talk.tell(p.Configured(1000.0))
+            talk.tell(p.AskedCommit())
+            done = [p.Abort(1), p.Kill(1)] if beats else []
+            self.assertEqual(talk.wait(1000.0), done)
+
+    def test_one_that_loads(self) -> None:
+        """Before it has proven itself a team may block for as long as it may take for that; what
+        it has said before holds it to nothing, and nothing is due for it."""
+        talk = Dialogue()
+        talk.tell(p.Passed())
         talk.tell(p.Beat(1))
-        talk.tell(p.Configured(1000.0))
-        talk.tell(p.AskedCommit())
-        self.assertEqual(talk.wait(1000.0), [])
+        self.assertEqual(talk.wait(PROVE_WITHIN - 1.0), [])
+        talk.tell(p.Proved(1))
+        self.assertEqual(talk.wait(WATCHDOG - 0.1), [])
+        self.assertEqual(talk.wait(0.1)[0], p.Abort(1))
+
+    def test_switch_while_the_live_one_hangs(self) -> None:
+        """The newcomer, which accepts, is not taken away for one that says nothing any more: it
+        has duty when that one has been made to end."""
+        for since in (0.0, 5.0, 15.0, 25.0):
+            talk = Dialogue().serving()
+            talk.tell(p.Beat(1))
+            talk.wait(since)
+            talk.tell(p.AskedSwitch())
+            self.assertEqual(talk.tell(p.Proved(2)), [p.StandBy(1)])
+            done = talk.wait(WATCHDOG - since)
+            self.assertEqual(done, [p.Accept(2), p.Abort(1)])
+            self.assertEqual(talk.wait(TAKE_WITHIN - 0.1), [p.Kill(1)])
+            self.assertEqual(talk.tell(p.Took(2)), [p.Done("red serves, alone")])
+
+    def test_switch_from_one_that_is_slow(self) -> None:
+        """One that lives and does not give duty up accepts again, as ever; so does one that was
+        silent for a while and is heard again."""
+        talk = Dialogue().yielding()
+        for _ in range(2):
+            talk.tell(p.Beat(1))
+            done = talk.wait((GIVE_WITHIN + TAKE_WITHIN) / 2)
+        self.assertEqual(done[:3], [p.StandBy(2), p.End(2), p.Accept(1)])
+        talk = Dialogue().yielding()
+        talk.tell(p.Beat(1))
+        talk.wait(WATCHDOG - 1.0)
+        talk.tell(p.Beat(1))
+        self.assertEqual(talk.wait(1.0)[:3], [p.StandBy(2), p.End(2), p.Accept(1)])
 
 
 class DrainTests(SynchronousTestCase):
@@ -153,6 +211,22 @@ class DrainTests(SynchronousTestCase):
         self.assertEqual([type(c) for c in talk.tell(p.Stopping(2))], [p.Failed])
         self.assertEqual(talk.wait(KILL_AFTER), [p.Kill(2)])
 
+    def test_newcomer_that_served_as_it_took_over(self) -> None:
+        """A newcomer that accepted, but never came on duty, has visitors: what they have open it
+        may finish, like anybody, whatever it says when it is asked to end."""
+        for within in (None, 3600.0):
+            talk = Dialogue().taking()
+            self.assertIn(p.End(2), talk.wait(TAKE_WITHIN))
+            self.assertEqual(talk.tell(p.Stopping(2, within=within)), [])
+            (member,) = talk.pair.ending
+            self.assertFalse(member.urged)
+            self.assertGreaterEqual(member.kill_at, talk.now + 30.0 + DRAIN_MARGIN)
+        # At the keeper's end, too.
+        talk = Dialogue().taking()
+        self.assertIn(p.End(2), talk.tell(p.AskedEnd()))
+        talk.tell(p.Stopping(2, within=60.0))
+        self.assertEqual(talk.wait(30.0 + DRAIN_MARGIN - 0.1), [p.End(1)])
+
     def test_live_one_that_stops(self) -> None:
         """One that somebody else has asked to end has its time, too."""
         talk = Dialogue().serving()
@@ -169,7 +243,7 @@ class DrainTests(SynchronousTestCase):
         talk.tell(p.Stopping(1, within=3600.0))
         talk.wait(1800.0)
         self.assertEqual(talk.tell(p.Stopping(1, within=3600.0)), [])
-        self.assertEqual(talk.wait(1800.0 + DRAIN_MARGIN - 0.1), [])
+        self.assertEqual(talk.wait(1800.0 - 0.1), [])
         self.assertEqual(talk.wait(0.1), [p.End(1)])
         talk.tell(p.Stopping(1, within=3600.0))
         self.assertEqual(talk.wait(URGE_WITHIN), [p.Kill(1)])
@@ -180,4 +254,38 @@ class DrainTests(SynchronousTestCase):
         talk.tell(p.Configured(3600.0))
         talk.tell(p.AskedEnd())
         talk.tell(p.AskedEnd())
-        self.assertEqual(talk.wait(KILL_AFTER), [p.Kill(2), p.Kill(1)])
+        # The live one was not asked before: a second word has it end at once.
+        self.assertEqual(talk.wait(ASK_AGAIN), [p.End(2)])
+        talk.tell(p.Stopping(2, within=3600.0))
+        self.assertEqual(talk.wait(URGE_WITHIN), [p.Kill(2)])
+        self.assertEqual(talk.wait(KILL_AFTER), [p.Kill(1)])
+
+    def test_drain_within_and_a_minute(self) -> None:
+        """A team says that it needs half a minute more than `drain within`: it has a whole one."""
+        talk = Dialogue().trial()
+        talk.tell(p.AskedCommit())
+        talk.tell(p.Stopping(1, within=60.0))
+        self.assertEqual(talk.wait(30.0 + DRAIN_MARGIN - 0.1), [])
+        self.assertEqual(talk.wait(0.1), [p.End(1)])
+
+    def test_boast(self) -> None:
+        """What a team says is believed within reason."""
+        for finishing in (False, True):
+            talk = Dialogue().trial()
+            talk.tell(p.Stopping(1, within=1e12, finishing=finishing))
+            (member,) = talk.pair.ending
+            by = min(member.kill_at, member.finish_by)
+            self.assertLessEqual(by, talk.now + MOST + DRAIN_MARGIN)
+
+    def test_leaves_within(self) -> None:
+        """How long the end of all takes is known at each moment, and true when nobody ends."""
+        talk = Dialogue().trial()
+        talk.tell(p.Configured(100.0))
+        talk.tell(p.AskedEnd())
+        whole = talk.now + leaves_within(talk.pair, talk.now)
+        talk.tell(p.Stopping(1, within=600.0))
+        longer = talk.now + leaves_within(talk.pair, talk.now)
+        self.assertEqual(whole, talk.now + LEAVE_WITHIN + 100.0 + DRAIN_MARGIN + URGE_WITHIN)
+        self.assertEqual(longer, talk.now + 600.0 + URGE_WITHIN)
+        self.assertEqual(talk.wait(longer - talk.now)[-1], p.Kill(1))
+        self.assertEqual(leaves_within(talk.pair, talk.now), 0.0)

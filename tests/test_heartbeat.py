@@ -63,6 +63,12 @@ class HeartbeatTests(SynchronousTestCase):
         clock.advance(REPEAT)
         self.assertEqual(self.teller.sent, [("READY=1",)] * 2)
 
+    def test_words_are_not_rare(self) -> None:
+        """They are said often enough, also where a sign of life is asked for each half hour."""
+        Heartbeat(self.clock, self.teller, 450.0, lambda: ["READY=1"]).start()
+        self.clock.advance(REPEAT)
+        self.assertEqual(self.teller.sent, [("WATCHDOG=1", "READY=1")] * 2)
+
     def test_words_fail(self) -> None:
         """What cannot be said for once keeps no sign of life back, neither now nor later."""
 

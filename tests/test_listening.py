@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from snickers.announced import Itself
 from snickers.config.values import Listen
 from snickers.listening import (
     ACCEPTS,
+    HELD_UP,
     KEEPALIVE_AFTER,
     RESERVE,
     SHARED_ACCEPTS,
@@ -235,6 +237,10 @@ class InheritedTests(TestCase):
         self.addCleanup(sock.detach)
         os.set_blocking(self.sockets[0].fileno(), True)
         self.assertTrue(os.get_blocking(sock.fileno()))
+        # The kernel rounds it up to a tick, of which there are a hundred a second at least.
+        told = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, len(HELD_UP))
+        seconds, micros = struct.unpack("@ll", told)
+        self.assertTrue(0.001 <= seconds + micros / 1e6 <= 0.01)
         nobody = Event()
 
         def accept() -> None:

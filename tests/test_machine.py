@@ -22,6 +22,7 @@ from snickers.teams.moves import (
     KILL_AFTER,
     PAUSES,
     PROVE_WITHIN,
+    SILENT,
     STEADY,
     TAKE_WITHIN,
     TAKEN_BACK,
@@ -528,6 +529,12 @@ class World(RuleBasedStateMachine):
         """Which processes there are, and whether each was last told to accept."""
         self.heard_at: dict[int, float] = {}
         """When each that has ever beaten was last heard."""
+        self.accepted: set[int] = set()
+        """Those that were ever told to accept: they may have visitors."""
+        self.asked_at: dict[int, float] = {}
+        """When each was first asked to end, or said that it does."""
+        self.at_once = False
+        """Whether the keeper was told to end and not to wait."""
         self.killed: set[int] = set()
         self.can_finish: set[int] = set()
         self.told_to_finish: set[int] = set()
@@ -535,15 +542,18 @@ class World(RuleBasedStateMachine):
         self.late: set[int] = set()
         """Those that said by themselves that they finish: nobody can have told them not to."""
         self.waiting = 0
+        self.least_drain = self.pair.drain_within
         self.feed(p.Passed())
 
     def feed(self, event: p.Event) -> None:
         """Have it happen, and obey."""
         before = self.pair
+        self.at_once |= isinstance(event, p.AskedEnd) and before.stage is Stage.LEAVING
         if isinstance(event, p.Ended):
             self.accepting.pop(event.id, None)
         if isinstance(event, p.Stopping):
             self.accepting[event.id] = False
+            self.asked_at.setdefault(event.id, self.now)
         if isinstance(event, p.Beat) or (isinstance(event, p.Told) and event.id in self.heard_at):
             self.heard_at[event.id] = self.now
         self.pair, commands = step(before, event, self.now)
@@ -555,6 +565,7 @@ class World(RuleBasedStateMachine):
                 case p.Spawn(id, _, stand_by):
                     assert id not in self.accepting
                     self.accepting[id] = not stand_by
+                    self.accepted |= set() if stand_by else {id}
                 case p.Finish(id):
                     # Only one that knows how, that has not been told, and that does not serve.
                     assert id in self.can_finish
@@ -566,7 +577,9 @@ class World(RuleBasedStateMachine):
                 case p.StandBy(id) | p.End(id) | p.Kill(id) | p.Abort(id):
                     if isinstance(command, p.End):
                         self.told_to_end.add(id)
+                        self.asked_at.setdefault(id, self.now)
                     if isinstance(command, p.Kill):
+                        self.has_had_time(before, event, id)
                         self.killed.add(id)
                     if not isinstance(command, p.StandBy):
                         self.may_end(before, event, id)
@@ -574,7 +587,11 @@ class World(RuleBasedStateMachine):
                         self.accepting[id] = False
                 case p.Accept(id):
                     assert id in self.accepting
+                    if isinstance(event, p.Passed) and before.stage is Stage.TAKING:
+                        # While another one accepts, nothing is given back to one that may hang.
+                        assert self.silence(id) < SILENT + 1e-6
                     self.accepting[id] = True
+                    self.accepted.add(id)
                 case p.Failed():
                     self.waiting = 0
                 case p.Reply():
@@ -604,12 +621,24 @@ class World(RuleBasedStateMachine):
             or (isinstance(event, p.Took) and before.stage is Stage.TAKING)
         ), (before, event)
 
+    def has_had_time(self, before: Pair, event: p.Event, id: int) -> None:
+        """Who may have visitors is killed only when it hangs, has never proven itself, or has had
+        its time since it was asked to end; unless a person wants no waiting."""
+        member = before.member(id)
+        assert member is not None
+        hung = self.silence(id) >= WATCHDOG - 1e-6
+        unproven = not member.ready and member.serves is None
+        if id in self.accepted and not (self.at_once or hung or unproven):
+            least = self.least_drain + DRAIN_MARGIN
+            assert self.now - self.asked_at[id] >= least - 1e-6, (before, event)
+
     def silence(self, id: int) -> float:
         """How long one that beats has not been heard."""
         return self.now - self.heard_at.get(id, math.inf)
 
     @rule(within=st.sampled_from([1.0, 30.0, 3600.0]))
     def configured(self, within: float) -> None:
+        self.least_drain = min(self.least_drain, within)
         self.feed(p.Configured(within, 2 * within))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 2.0, 10.0, 60.0, 400.0]))
@@ -675,6 +704,25 @@ class World(RuleBasedStateMachine):
     )
     def asked(self, event: p.Event) -> None:
         self.feed(event)
+
+    @rule(beats=st.booleans(), gives=st.booleans(), stops=st.booleans())
+    def handed_over(self, beats: bool, gives: bool, stops: bool) -> None:
+        """A switch comes as far as it seldom does by chance: the other accepts, no more."""
+        live = self.pair.live
+        if live is None or self.pair.stage is not Stage.SERVING:
+            return
+        if beats:
+            self.feed(p.Beat(live.id))
+        self.feed(p.AskedSwitch())
+        newcomer = self.pair.other
+        assert newcomer is not None
+        self.feed(p.Proved(newcomer.id))
+        if gives:
+            self.feed(p.Gave(live.id))
+        self.time(GIVE_WITHIN)
+        self.time(TAKE_WITHIN)
+        if stops and newcomer.id in self.accepting:
+            self.feed(p.Stopping(newcomer.id))
 
     @rule(sure=st.integers(0, 19))
     def end(self, sure: int) -> None:

@@ -37,7 +37,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.disk": (),
     "snickers.logfile": ("snickers.interfaces",),
     "snickers.notify": (),
-    "snickers.heartbeat": (),
+    "snickers.heartbeat": ("snickers.interfaces",),
     "snickers.relay": ("snickers.config.values", "snickers.stream"),
     "snickers.proxyprotocol": (),
     "snickers.proxyheader": ("snickers.proxyprotocol",),

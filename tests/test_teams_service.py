@@ -20,11 +20,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.alarm import Alarm
 from snickers.alarm_command import AlarmCommand
 from snickers.config.values import Listen
+from snickers.teams import pair as p
 from snickers.teams import record
 from snickers.teams.configured import Configured, Misconfigured
-from snickers.teams.moves import DRAIN_MARGIN
-from snickers.teams.pair import Stage
-from snickers.teams.service import CannotKeep, Front, KeeperService, State
+from snickers.teams.moves import DRAIN_MARGIN, URGE_WITHIN
+from snickers.teams.pair import Member, Pair, Stage
+from snickers.teams.service import CLOSE_WITHIN, CannotKeep, Front, KeeperService, State
 from tests.threads_fake import FakeThreads
 
 
@@ -294,7 +295,35 @@ class ServiceTests(SynchronousTestCase):
         self.successResultOf(done)
         (said,) = [words for words in self.told() if words.startswith("STOPPING=1")]
         needs = int(said.rpartition("EXTEND_TIMEOUT_USEC=")[2]) / 1e6
-        self.assertGreater(needs, 600.0 + DRAIN_MARGIN)
+        self.assertGreaterEqual(needs, CLOSE_WITHIN)
+
+    def test_end_that_takes_longer(self) -> None:
+        """How long it may take is said again with each sign of life, by what the teams say and
+        without a reload of the keeper: systemd would leave them behind."""
+        now = self.reactor.seconds()
+        blue = Member(1, "blue", now, accepts=True, ready=True, serves=now)
+        keeper = self.service.keeper
+        keeper.pair = Pair(Stage.SERVING, live=blue, next_id=2, drain_within=600.0)
+        done = self.service.stopService()
+        self.assertNoResult(done)
+        said = self.told()[-1]
+        self.assertIn("STOPPING=1", said)
+
+        def needs(words: str) -> float:
+            return int(words.rpartition("EXTEND_TIMEOUT_USEC=")[2]) / 1e6
+
+        within = 600.0 + DRAIN_MARGIN + URGE_WITHIN + CLOSE_WITHIN
+        self.assertEqual(needs(said), within)
+        keeper.feed(p.Stopping(1, within=7200.0))
+        stopping, again = self.service.again()
+        self.assertEqual((stopping, needs(again)), ("STOPPING=1", 7210.0 + CLOSE_WITHIN))
+
+    def test_said_again(self) -> None:
+        """What the manager had no room for, it hears again: that the keeper is ready, and how it
+        goes; not before it is."""
+        self.assertEqual(self.service.again(), ())
+        self.service._tell(Stage.SERVING, "blue serves")
+        self.assertEqual(self.service.again(), ("READY=1", "STATUS=blue serves"))
 
     def test_cannot_write(self) -> None:
         """A disk that is full is told of, and no reason to stop; a newer keeper would not know what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import io
 import os
@@ -97,6 +98,14 @@ class MakeServiceTests(SynchronousTestCase):
             status["folders"], {"blue": os.path.abspath("b"), "red": os.path.abspath("r")}
         )
         self.assertEqual(status["config"], str(self.config))
+
+    def test_hang_is_traced(self) -> None:
+        """What ends a keeper that hangs has it say on stderr what it was doing."""
+        before = faulthandler.is_enabled()
+        faulthandler.disable()
+        makeService(self.options())
+        self.addCleanup(lambda: None if before else faulthandler.disable())
+        self.assertTrue(faulthandler.is_enabled())
 
     def test_faults(self) -> None:
         """Faults end the start."""

@@ -68,6 +68,20 @@ class UnitsTests(SynchronousTestCase):
             self.assertEqual(unit["Service"]["OOMPolicy"], "continue")
             self.assertEqual(unit["Unit"]["StartLimitIntervalSec"], "0")
 
+    def test_hangs(self) -> None:
+        """A keeper that hangs is soon made to end, and its memory, or a team's, in which there may
+        be private keys, is written to no disk; nor by the single unit of the documents."""
+        for way in WAYS:
+            service = Unit(UNITS / way / "snickers-teams.service")["Service"]
+            self.assertEqual((service["LimitCORE"], service["TimeoutAbortSec"]), ("0", "10"))
+        text = (UNITS.parent.parent / "docs" / "deploying.md").read_text()
+        units = [one for one in text.split("```") if one.startswith("ini\n[Unit]")]
+        services = [one for one in units if "\n[Service]" in one]
+        self.assertTrue(services)
+        for one in services:
+            self.assertIn("\nLimitCORE=0\n", one)
+            self.assertIn("\nLogsDirectoryMode=0750\n", one)
+
     def test_sockets(self) -> None:
         """The sockets have the names that the keeper knows, and belong to its service."""
         for name, port in (("https", "443"), ("http", "80")):

@@ -87,6 +87,23 @@ class UnitsLiveTests(SynchronousTestCase):
         self.assertGreater(counts["hello"], 20)
         self.assertEqual(set(counts), {"hello"}, host.journal())
 
+    def hung(self, host: Host) -> None:
+        """A keeper that does nothing any more is ended, says what it was doing, and the next one
+        goes on with the teams."""
+        folder = host.path("/etc/systemd/system/snickers-teams.service.d")
+        folder.mkdir()
+        (folder / "soon.conf").write_text("[Service]\nWatchdogSec=4\n")
+        host.run("systemctl", "daemon-reload")
+        host.run("systemctl", "restart", "snickers-teams")
+        live = json.loads(host.run("snickers", "--json", "teams"))["live"]["pid"]
+        hung = host.shown("MainPID")
+        host.run("kill", "-STOP", hung)
+        host.until_shown("NRestarts", "1")
+        host.until_shown("StatusText", "red serves")
+        self.assertNotEqual(host.shown("MainPID"), hung)
+        self.assertIn("Fatal Python error: Aborted", host.journal())
+        self.assertEqual(json.loads(host.run("snickers", "--json", "teams"))["live"]["pid"], live)
+
     def test_sockets(self) -> None:
         """Where systemd holds the ports nothing that is done with the service costs a visitor."""
         host = self.host("sockets")
@@ -118,6 +135,7 @@ class UnitsLiveTests(SynchronousTestCase):
         self.assertEqual(said, ["hello"] * 3)
         self.assertEqual(host.shown("StatusText"), "red serves")
         self.quiet(host)
+        self.hung(host)
 
     def test_binding(self) -> None:
         """The keeper that binds the ports itself does with the one capability, and one that is

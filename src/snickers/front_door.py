@@ -297,10 +297,12 @@ class FrontDoorService(Service):
         return self._finish_within() if self._finishing else self._drain_within()
 
     def again(self) -> tuple[str, ...]:
-        """Return what a keeper may have missed: that this ends at leisure, and how long it may."""
-        if not self._finishing or self._draining is None:
+        """Return what a keeper may have missed: how long the end may take from now on, and whether
+        this ends at leisure."""
+        if self._draining is None:
             return ()
-        return (_needs(self._draining.left), "X_SNICKERS_FINISHING=1")
+        needs = _needs(self._draining.left)
+        return (needs, "X_SNICKERS_FINISHING=1") if self._finishing else (needs,)
 
     def _say_stopping(self) -> None:
         self._notifier.send("STOPPING=1", _needs(self.within))

@@ -8,22 +8,17 @@ thread would go on saying it for a process that does nothing any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from snickers.interfaces.teller import Teller
+
 OFTEN = 4
 """How many times it is said within the time that is given: two that come late make no alarm."""
 REPEAT = 7.5
-"""Seconds after which a keeper that does not ask for a sign of life is told the state again."""
-
-
-class Teller(Protocol):
-    """See `snickers.notify.Notifier`."""
-
-    def send(self, *states: str) -> bool: ...
+"""Seconds after which a keeper or a service manager is told the state again, at the latest."""
 
 
 def every(environ: Mapping[str, str], pid: int) -> float | None:
@@ -40,7 +35,7 @@ class Heartbeat:
     """Sends ``WATCHDOG=1`` each *seconds*; where that is ``None`` nobody asks for it.
 
     With it go *words*, which a keeper may have missed, since its socket is not there while a newer
-    one takes its place; with words it speaks each `REPEAT` seconds where nobody asks.
+    one takes its place; with words it speaks each `REPEAT` seconds where nobody asks, or seldom.
     """
 
     log = Logger()
@@ -56,8 +51,9 @@ class Heartbeat:
         self._asked = seconds is not None
         self._words = words
         self._every = seconds
-        if self._every is None and words is not None:
-            self._every = REPEAT
+        if words is not None:
+            # What holds is not old for long, however seldom a sign of life is asked for.
+            self._every = REPEAT if seconds is None else min(seconds, REPEAT)
         self._beating = LoopingCall(self._beat)
         self._beating.clock = clock
 

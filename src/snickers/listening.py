@@ -45,8 +45,8 @@ KEEPALIVE_EVERY = 15
 KEEPALIVE_TIMES = 4
 """...and how many may go unanswered: a dead client is noticed after two minutes."""
 HELD_UP = struct.pack("@ll", 0, 1000)
-"""A timeval of one millisecond: as long as accepting may take at the most when another process that
-has the same socket has made it block."""
+"""A timeval of one millisecond: as long as accepting may take when another process that has the
+same socket has made it block. The kernel rounds it up to its tick, 1 to 10 ms (socket(7))."""
 FIRST_INHERITED = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 

@@ -7,20 +7,15 @@ Nothing is sent where nobody listens, and nothing that has not changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from snickers.interfaces.teller import Teller
+
 EVERY = 1.0
 """Seconds between two looks."""
-
-
-class Teller(Protocol):
-    """See `snickers.notify.Notifier`."""
-
-    def send(self, *states: str) -> bool: ...
 
 
 class Reporting:

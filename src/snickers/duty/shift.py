@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from snickers.duty.passing import Command, Event, Phase, State, step
 from snickers.interfaces.alarm import IAlarm
+from snickers.interfaces.teller import Teller
 
 TRY_EVERY = 0.02
 """Seconds between two tries to have the lock: duty is to pass in less than a second, and a try is
@@ -59,12 +60,6 @@ class Doors(Protocol):
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
-
-
-class Teller(Protocol):
-    """See `snickers.notify.Notifier`."""
-
-    def send(self, *states: str) -> bool: ...
 
 
 class Shift:

@@ -16,11 +16,14 @@ from snickers.teams.moves import (
     DRAIN_MARGIN,
     DUTY,
     ENDED,
+    SILENT,
     STEADY,
+    TAKE_WITHIN,
     TAKEN_BACK,
     URGE_WITHIN,
     Handler,
     among_ending,
+    believed,
     dismiss,
     end_by,
     give_back,
@@ -60,14 +63,14 @@ def _gone(pair: Pair, event: Left, now: float) -> Pair:
     match event:
         case p.Stopping(within=within) if member.at_leisure:
             if within is not None and not member.stopping:
-                by = now + within + DRAIN_MARGIN
+                by = now + believed(within) + DRAIN_MARGIN
                 member = evolve(member, finish_by=by, stopping=True)
             return among_ending(pair, member)
         case p.Stopping(within=float(within), finishing=True) if not (
             member.stopping or member in pair.ending or pair.stage is Stage.LEAVING
         ):
             # A former keeper told it to, and that was not written down.
-            by = now + within + DRAIN_MARGIN
+            by = now + believed(within) + DRAIN_MARGIN
             member = evolve(member, finishing=now, finish_by=by, kill_at=math.inf, stopping=True)
             return among_ending(pair, member)
         case p.Stopping(within=within, finishing=finishing):
@@ -77,8 +80,8 @@ def _gone(pair: Pair, event: Left, now: float) -> Pair:
                 known = end_by(pair, member, now, within)
                 # What it says itself is better than what the configuration said when it was asked.
                 by = known if within is not None else min(known, member.kill_at)
-                nothing_open = not member.accepts and member.serves is None
-                member = evolve(member, kill_at=by, urged=nothing_open, stopping=True)
+                urged = not member.may_have_open
+                member = evolve(member, kill_at=by, urged=urged, stopping=True)
             return among_ending(pair, member)
         case p.Hung():
             return among_ending(pair, evolve(member, kill_at=now + ABORT_WITHIN, urged=True))
@@ -147,6 +150,9 @@ def died_taking(pair: Pair, event: Left, now: float) -> Step:
         team, served = pair.other.team, pair.other.serves is not None
         words = f"{team} {event.words} as it took over"
         return give_back(_gone(pair, event, now), words, now, served)
+    if is_of(pair.live, event):
+        # Duty is free only now.
+        pair = evolve(pair, until=max(pair.until, now + TAKE_WITHIN))
     # Without the one before, too, it goes on.
     return ended(pair, event, now)
 
@@ -191,6 +197,18 @@ def leave(pair: Pair, now: float) -> Step:
     return pair, ()
 
 
+def leaves_within(pair: Pair, now: float) -> float:
+    """Return in how many seconds all have ended, at the latest, as far as it is known now."""
+    by = [now]
+    for member in pair.ending:
+        if math.isfinite(member.kill_at):
+            by.append(member.kill_at + (0.0 if member.urged else URGE_WITHIN))
+    if pair.live is not None:
+        asked = pair.until if math.isfinite(pair.until) else max(by)
+        by.append(end_by(pair, pair.live, max(now, asked)) + URGE_WITHIN)
+    return max(by) - now
+
+
 # Whoever does not
 
 
@@ -231,6 +249,17 @@ def listened(member: Member, now: float) -> Member:
     """Return *member* as one that was heard right now."""
     at = now + WATCHDOG - LOOK_AGAIN if member.beats else math.inf
     return evolve(member, look_at=at, doubted=False)
+
+
+def verdict_on(member: Member | None, now: float) -> float | None:
+    """Return when it is known whether *member*, which is silent for long, hangs; ``None`` for one
+    that is heard, or is not held to it."""
+    if member is None or not member.beats:
+        return None
+    if member.doubted:
+        return member.look_at
+    heard = member.look_at - (WATCHDOG - LOOK_AGAIN)
+    return member.look_at + LOOK_AGAIN if now - heard >= SILENT else None
 
 
 def silent(pair: Pair, now: float) -> tuple[Pair, Member | None]:

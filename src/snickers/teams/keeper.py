@@ -191,7 +191,7 @@ class Keeper:
     def signal_all(self, number: int) -> None:
         """Send a signal to those that serve, stand by, or finish for long what they have open; to
         one that is being started when it has proven itself."""
-        for member in self.pair.watched():
+        for member in self.pair.at_work():
             if member.id not in self._running:
                 continue
             if member.ready or member.serves is not None:

@@ -46,6 +46,7 @@ from snickers.teams.ends import (
     listened,
     overdue,
     silent,
+    verdict_on,
 )
 from snickers.teams.moves import (
     DUTY,
@@ -78,6 +79,8 @@ from snickers.teams.verdict import far_worse
 
 LEAVE_WITHIN = 10.0
 """Seconds the one that stands by is given, at the end of all, before the live one ends, too."""
+ASK_AGAIN = 1.0
+"""Seconds from the first to the second word to one that is to end at once."""
 
 
 def step(pair: Pair, event: p.Event, now: float) -> Step:
@@ -310,6 +313,10 @@ def _never_took(pair: Pair, event: p.Passed, now: float) -> Step:
     other = pair.other
     assert other is not None
     words = f"{other.team} has not taken duty within {TAKE_WITHIN:g} s"
+    verdict = verdict_on(pair.live, now)
+    if verdict is not None:
+        # It may hang, with duty: the other accepts meanwhile.
+        return evolve(pair, until=max(verdict, now + 1.0)), ()
     if pair.live is not None:
         return give_back(pair, words, now)
     # There is nobody else: it accepts, which is most of it.
@@ -435,8 +442,12 @@ def _end_at_once(pair: Pair, event: p.AskedEnd, now: float) -> Step:
     """A second time: nobody waits any more. A second SIGTERM has a team end at once."""
     commands = [p.End(member.id) for member in pair.members()]
     for member in pair.members():
-        by = min(member.kill_at, now + KILL_AFTER)
-        pair = among_ending(pair, evolve(member, kill_at=by, urged=True))
+        # One that is asked for the first time only is soon asked a second time: two signals that
+        # come together are one.
+        asked = member in pair.ending
+        by = min(member.kill_at, now + (KILL_AFTER if asked else ASK_AGAIN))
+        leaving = evolve(member, kill_at=by, urged=asked, stopping=True)
+        pair = among_ending(pair, leaving)
     return pair, tuple(commands)
 
 

@@ -22,6 +22,9 @@ PROVE_WITHIN = 120.0
 GIVE_WITHIN = 2.0
 """Seconds the one that serves is given to stop accepting and give duty up; newcomers wait
 meanwhile, and a browser's patience for a connection is longer than this."""
+SILENT = 9.0
+"""Seconds of silence after which one that speaks each 7.5 s may hang: what it was told it may not
+have done, and nothing is given to it before it is known whether it does."""
 TAKE_WITHIN = 10.0
 """Seconds a team is given until it is on duty; it accepts connections already."""
 KILL_AFTER = 30.0
@@ -29,6 +32,8 @@ KILL_AFTER = 30.0
 DRAIN_MARGIN = 60.0
 """Seconds on top of `drain within` until a team that ends is asked once more: it closes what it
 has begun with, when its connections have gone, on a machine that is busy."""
+MOST = 30 * 86400.0
+"""Seconds that a team may have to end at the most, if it says itself how long it needs."""
 URGE_WITHIN = 10.0
 """Seconds a team is given that was asked once more, which has it end at once."""
 STEADY = 300.0
@@ -58,17 +63,22 @@ def is_of(member: Member | None, event: p.OfMember) -> bool:
 
 def end_by(pair: Pair, member: Member, now: float, within: float | None = None) -> float:
     """Return by when *member*, which is asked to end now, should have; *within*: what it says
-    itself. Whoever has accepted connections may finish them."""
-    if not member.accepts and member.serves is None and member.finishing is None:
+    itself, which may be more. Whoever has accepted connections may finish them."""
+    if not member.may_have_open:
         return now + KILL_AFTER
-    return now + (pair.drain_within if within is None else within) + DRAIN_MARGIN
+    return now + max(pair.drain_within + DRAIN_MARGIN, believed(within or 0.0))
+
+
+def believed(within: float) -> float:
+    """Return how many seconds one is given that says it needs *within*: whatever it says, its end
+    must come."""
+    return min(within, MOST)
 
 
 def dismiss(pair: Pair, member: Member, now: float) -> Pair:
     """Return the pair with *member* among those that end: it is being asked to."""
-    served = member.accepts or member.serves is not None
     # One that has nothing open is not asked twice.
-    leaving = evolve(member, kill_at=end_by(pair, member, now), urged=not served)
+    leaving = evolve(member, kill_at=end_by(pair, member, now), urged=not member.may_have_open)
     return among_ending(pair, leaving)
 
 
@@ -111,7 +121,9 @@ def hurried(pair: Pair, member: Member, now: float) -> Member:
 def among_ending(pair: Pair, member: Member) -> Pair:
     """Return the pair with *member*, as it is now, among those that end."""
     pair = without(pair, member.id)
-    return evolve(pair, ending=(*pair.ending, evolve(member, accepts=False)))
+    accepted = member.accepted or member.accepts
+    ends = evolve(member, accepts=False, accepted=accepted)
+    return evolve(pair, ending=(*pair.ending, ends))
 
 
 def without(pair: Pair, id: int) -> Pair:

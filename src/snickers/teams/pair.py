@@ -65,6 +65,8 @@ class Member:
     """Seconds of the keeper's clock."""
     accepts: bool
     """Whether it was last told to accept (or started to)."""
+    accepted: bool = False
+    """Whether it ever was, of one that ends."""
     ready: bool = False
     """Whether it has proven itself."""
     duty: bool = False
@@ -97,6 +99,12 @@ class Member:
     """Since when it does, if it was told to."""
     finish_by: float = math.inf
     """When it has had its time for that, and is hurried."""
+
+    @property
+    def may_have_open(self) -> bool:
+        """Whether visitors may have come to it, ever: what they have open it may finish."""
+        served = self.serves is not None or self.finishing is not None
+        return self.accepts or self.accepted or served
 
     @property
     def at_leisure(self) -> bool:
@@ -161,7 +169,12 @@ class Pair:
         return tuple(m for m in (self.live, self.other, *self.ending) if m is not None)
 
     def watched(self) -> tuple[Member, ...]:
-        """Return those that must not be silent for long: what ends within a bound may be."""
+        """Return those that must not be silent for long. One that loads may block, and has a time
+        for that; for one that was asked to end once more force is next in any case."""
+        return tuple(m for m in self.members() if m.ready and not m.urged)
+
+    def at_work(self) -> tuple[Member, ...]:
+        """Return those that do not end, or not soon."""
         ending = [member for member in self.ending if member.at_leisure]
         return tuple(m for m in (self.live, self.other, *ending) if m is not None)
 

@@ -36,10 +36,9 @@ from snickers.notify import Notifier
 from snickers.teams import notices, record
 from snickers.teams.asks import Asking, Asks
 from snickers.teams.configured import Configured
-from snickers.teams.ends import WATCHDOG
+from snickers.teams.ends import WATCHDOG, leaves_within
 from snickers.teams.keeper import Keeper
-from snickers.teams.machine import LEAVE_WITHIN
-from snickers.teams.moves import DRAIN_MARGIN, DUTY, ENDED, TAKEN_BACK, URGE_WITHIN
+from snickers.teams.moves import DUTY, ENDED, TAKEN_BACK
 from snickers.teams.pair import Command, Stage
 from snickers.teams.processes import (
     IProcess,
@@ -57,6 +56,10 @@ from snickers.tls.threads import Threads
 
 REAP_EVERY = 1.0
 """Seconds between two looks for children that teams have left behind."""
+
+CLOSE_WITHIN = 20.0
+"""Seconds that the keeper needs at its end beside the teams' own: to hear of it, and to write down
+that they have gone, on a busy disk; and until it says again how long it takes."""
 
 RENEW_AGAIN = 1.0
 """Seconds until a newer keeper is tried again while teams change over."""
@@ -267,7 +270,9 @@ class KeeperService(Service):
         self._fail = fail
         self._about = about
         self._notifier = Notifier(environ)
-        self._heartbeat = Heartbeat(reactor, self._notifier, every(environ, os.getpid()))
+        self._heartbeat = Heartbeat(
+            reactor, self._notifier, every(environ, os.getpid()), self.again
+        )
         self._fronts: list[Front] = []
         self._cannot = ""
         """Why the addresses could not be listened on."""
@@ -277,6 +282,8 @@ class KeeperService(Service):
         self._reaping = LoopingCall(Reaper().reap)
         self._reaping.clock = reactor
         self._serves = False
+        self._words = ""
+        """What goes on, as it was told last."""
         self._ending = False
         self._recorder = Recorder(
             reactor, threads.run, alarm, state.path("keeper.json"), self._data, state.write
@@ -483,7 +490,20 @@ class KeeperService(Service):
         if stage in (Stage.SERVING, Stage.TRIAL) and not self._serves:
             self._serves = True
             self._notifier.send("READY=1")
+        self._words = words
         self._notifier.send(f"STATUS={words}")
+
+    def again(self) -> tuple[str, ...]:
+        """Return what holds, for a manager that had too much to read when it was told."""
+        if self._ending:
+            return ("STOPPING=1", self._needs())
+        return ("READY=1", f"STATUS={self._words}") if self._serves else ()
+
+    def _needs(self) -> str:
+        """Say how long the end may take from now on, whatever the unit says (sd_notify(3)): teams
+        say themselves how much that is, and systemd would leave behind those that last longer."""
+        needs = leaves_within(self.keeper.pair, self._reactor.seconds()) + CLOSE_WITHIN
+        return f"EXTEND_TIMEOUT_USEC={round(needs * 1e6)}"
 
     def _data(self) -> bytes:
         """Return what a later keeper needs."""
@@ -596,12 +616,10 @@ class KeeperService(Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         self._ending = True
-        # As long as it may take, whatever the unit says (sd_notify(3)).
-        needs = LEAVE_WITHIN + self.keeper.pair.drain_within + DRAIN_MARGIN + URGE_WITHIN
-        self._notifier.send(
-            "STOPPING=1", "STATUS=ending the teams", f"EXTEND_TIMEOUT_USEC={round(needs * 1e6)}"
-        )
+        self._notifier.send("STATUS=ending the teams")
         done = self.keeper.end()
+        # It is said again with each sign of life.
+        self._notifier.send("STOPPING=1", self._needs())
         done.addCallback(lambda _: self.written())
         done.addCallback(self._close)
         return done

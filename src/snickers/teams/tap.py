@@ -9,6 +9,7 @@ It names the real reactor and the environment. It starts nothing: ``twistd`` she
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import grp
 import os
@@ -143,6 +144,8 @@ def makeService(options: Options) -> KeeperService:
     """
     from twisted.internet import reactor
 
+    # systemd ends one that hangs by SIGABRT: the journal then has what it was doing.
+    faulthandler.enable(2)
     given = named(options["config"])
     path = os.path.abspath(usual(given))
     if not given and not os.path.exists(path):
