@@ -8,6 +8,7 @@ wait, with its data as it was where that is asked for; with ``parallel`` nobody 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -229,6 +230,18 @@ class UpdateCase(SynchronousTestCase):
     def now(self) -> str:
         status, body = self.snickers.get("box.localhost")
         return body.decode().strip() if status == 200 else str(status)
+
+    def visit(self, version: str) -> None:
+        """Have somebody ask again and again, as long as *version* answers."""
+
+        def ask() -> None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                while self.now() == version:
+                    pass
+
+        visitor = threading.Thread(target=ask)
+        visitor.start()
+        self.addCleanup(visitor.join, WITHIN)
 
     def clients(self) -> list[Client]:
         clients = [
@@ -477,6 +490,8 @@ class KilledInTrialTests(TakenBackTests):
         hangs = BAD["hangs"]
         bad = self.site(2, f"sh -c 'echo harm > /data/private; {hangs}'")
         self.reload(bad)
+        # Else it would be asleep after the stop, and nothing tried before somebody comes.
+        self.visit("v1")
         self.until(lambda: (data / "private").read_bytes() == b"harm\n", "v2 was not started")
         self.snickers.kill()
         self.assertEqual(self.running(), 1)
