@@ -58,7 +58,7 @@ class PathTests(SynchronousTestCase):
         for source, read_only, words in (
             ("/run", True, "Docker's own socket"),
             ("/proc", True, "all processes"),
-            ("/proc/self/root/etc", False, "all processes"),
+            ("/proc/self/cwd/etc", False, "all processes"),
             ("//proc/1/root", False, "all processes"),
             ("/sys/fs/cgroup", False, "steers the kernel"),
             ("/dev", False, "devices"),

@@ -202,7 +202,7 @@ class ObjectionTests(SynchronousTestCase):
             ("volumes: ['/srv/../srv/docker.sock:/x:ro']", "holds Docker's own socket"),
             ("volumes: [{type: bind, source: /, target: /x}]", "/ holds Docker's own socket"),
             ("volumes: ['//run/docker.sock:/x']", "/run/docker.sock holds Docker's own socket"),
-            ("volumes: ['/proc/self/root/run:/x']", "is a door to all processes of this host"),
+            ("volumes: ['/proc/self/cwd/run:/x']", "is a door to all processes of this host"),
             ("volumes: ['/sys:/x']", "/sys steers the kernel of this host"),
             ("security_opt: ['seccomp:./all.json']", "a change of that file would not be noticed"),
             ("security_opt: ['label:type:spc_t']", "it takes away what keeps a container in"),

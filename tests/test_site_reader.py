@@ -643,7 +643,7 @@ class BadSiteTests(SynchronousTestCase):
             text += "type = container\nimage = x\n"
             (fault,) = self.faults(text + f"volumes = {source}:/y")
             self.assertIn("holds Docker's own socket", fault)
-        text = "[a.example]\ntype = container\nimage = x\nvolumes = /proc/1/root/etc:/y"
+        text = "[a.example]\ntype = container\nimage = x\nvolumes = /proc/1/cwd/etc:/y"
         (fault,) = self.faults(text)
         self.assertIn("is a door to all processes of this host", fault)
         text = "[a.example]\ntype = container\nimage = x\nvolumes = /var/run/x:/y run:/z /sys:/s:ro"
