@@ -1,23 +1,16 @@
 """The reporter of ``./test``: trial's own tree, then plainly what was left out and how it went.
 
-It must never let a run without tests pass for a success, nor hide that a test did not run, nor
-wait for ever for a test that hangs.
+It must never let a run without tests pass for a success, nor hide that a test did not run.
 """
 
 from __future__ import annotations
 
-import faulthandler
 import os
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 from twisted.internet import reactor
 from twisted.trial.reporter import TreeReporter
-
-LONGEST_TEST = 300
-"""Seconds after which a test that blocks ends the run, with what every thread was doing. trial's
-own limit, 120 seconds, holds only for tests that wait for a Deferred."""
 
 
 def left_out(skips: Iterable[tuple[str, str]]) -> list[str]:
@@ -37,14 +30,6 @@ def left_out(skips: Iterable[tuple[str, str]]) -> list[str]:
 
 class PlainReporter(TreeReporter):
     """Ends with ``N passed, N failed, N skipped`` on a line of its own, always the last."""
-
-    def startTest(self, test: object) -> None:
-        faulthandler.dump_traceback_later(LONGEST_TEST, exit=True, file=sys.__stderr__)
-        super().startTest(test)
-
-    def stopTest(self, test: object) -> None:
-        faulthandler.cancel_dump_traceback_later()
-        super().stopTest(test)
 
     def wasSuccessful(self) -> bool:
         """Whether tests ran, none failed, and none was left out that must not be."""

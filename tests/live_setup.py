@@ -172,8 +172,10 @@ class Snickers(Owned):
 
     def told(self, state: str) -> None:
         """Wait until it says *state* to its service manager."""
+        deadline = time.monotonic() + WITHIN
         while state not in self.manager.recv(4096).decode().split("\n"):
-            pass
+            # It may say other things for ever.
+            assert time.monotonic() < deadline, f"it does not say {state}"
 
     def signal(self, number: int, state: str) -> None:
         """Send it a signal and wait until it says *state*."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import io
 import os
 import subprocess
@@ -81,14 +80,6 @@ class LeftOutTests(SynchronousTestCase):
         self.assertEqual(lines[-1], "1 passed, 0 failed, 1 skipped")
         os.environ["SNICKERS_REQUIRE_ALL"] = "1"
         self.assertFalse(reporter.wasSuccessful())
-
-    def test_hangs(self) -> None:
-        """A test that blocks is ended by a clock of its own, which stops with the test."""
-        calls: list[str] = []
-        self.patch(faulthandler, "dump_traceback_later", lambda *a, **k: calls.append("begin"))
-        self.patch(faulthandler, "cancel_dump_traceback_later", lambda: calls.append("end"))
-        self.report("good", "bad")
-        self.assertEqual(calls, ["begin", "end"] * 2)
 
     def test_nothing_ran(self) -> None:
         """A run without a test is no success."""

@@ -324,9 +324,12 @@ class KeeperTests(Case):
             environ = {**os.environ, "NOTIFY_SOCKET": str(kept.folder / "manager")}
             self.patch(os, "environ", {**environ, "WATCHDOG_USEC": "400000"})
             kept.start()
+
+            def lives() -> bool:
+                return b"WATCHDOG=1" in manager.recv(4096).split(b"\n")
+
             for _ in range(3):
-                while manager.recv(4096) != b"WATCHDOG=1":
-                    pass
+                until(lives, "it does not say that it lives")
 
     def test_asked_to_end_unheard(self) -> None:
         """A team that somebody asked to end while there was no keeper says so again: whoever
