@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from http.client import HTTPResponse
 from itertools import cycle, islice
 from pathlib import Path
