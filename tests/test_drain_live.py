@@ -101,12 +101,8 @@ class DrainTests(SynchronousTestCase):
                 with snickers.connect("box.localhost") as sock:
                     sock.settimeout(WITHIN)
                     sock.sendall(b"GET / HTTP/1.1\r\nHost: box.localhost\r\n\r\n")
-                    until(
-                        lambda snickers=snickers: snickers.asked("status", "box.localhost")[
-                            "waiting"
-                        ],
-                        "nobody waits",
-                    )
+                    asked = partial(snickers.asked, "status", "box.localhost")
+                    until(lambda asked=asked: asked()["waiting"], "nobody waits")
                     snickers.process.send_signal(signal.SIGTERM)
                     answer = HTTPResponse(sock)
                     answer.begin()
