@@ -712,6 +712,18 @@ class ConnectionTests(Front2Case):
                 self.assertEqual(ending(wire.receive()), [("goaway", 1, f.NO_ERROR)])
                 self.assertTrue(wire.ended)
 
+    def test_drained_before_it_is_read(self) -> None:
+        """What was asked first, but not read yet when all ends, is answered, however long nothing
+        was asked before: a process that is held up reads it late."""
+        wire = self.raw_wire()
+        self.turns.pass_time(GRACE + 1)
+        wire.sock.send(GET)
+        self.front.drain()
+        say(b"hello")(self.handler.exchange)
+        answer = wire.receive()
+        self.assertIn(b"hello", answer)
+        self.assertEqual(ending(answer), [("goaway", f.MAX_STREAM, f.NO_ERROR)])
+
     def test_drained_and_never_asked(self) -> None:
         """A connection on which nothing is asked holds the end up for a moment at most."""
         for before in (True, False):

@@ -53,6 +53,28 @@ class SweepTests(TestCase):
         self.pump(2)
         self.assertEqual(len(item.seen), 1)
 
+    def test_held_up(self) -> None:
+        """What is ready when deadlines pass has its turn first: a process that was held up reads
+        late what has come in time."""
+        item = Item(self.sweep.now + 0.5)
+        self.sweep.watch(item)
+
+        def read() -> None:
+            item.deadline = math.inf
+
+        # The reactor looks for what is ready after the calls that are due.
+        self.clock.callLater(0.5, read)
+        self.clock.advance(0.5)
+        self.assertEqual(item.seen, [])
+
+    def test_stopped_in_between(self) -> None:
+        """What is stopped looks at nothing any more."""
+        item = Item(self.sweep.now + 0.5)
+        self.sweep.watch(item)
+        self.clock.callLater(0.5, self.sweep.stop)
+        self.clock.advance(1)
+        self.assertEqual(item.seen, [])
+
     def test_unwatched(self) -> None:
         """What is no longer watched is not told."""
         item = Item(1)

@@ -38,6 +38,7 @@ class Sweep:
         self._items: set[Watched] = set()
         self._last = clock.seconds()
         self._call: Any = None
+        self._looking: Any = None
         self.now: float = self._last
         """Seconds, refreshed at each sweep; it never goes back, even when the clock does."""
 
@@ -46,9 +47,10 @@ class Sweep:
         self._call = self._clock.callLater(self._interval, self._sweep)
 
     def stop(self) -> None:
-        call, self._call = self._call, None
-        if call is not None:
-            call.cancel()
+        for call in (self._call, self._looking):
+            if call is not None:
+                call.cancel()
+        self._call = self._looking = None
 
     def watch(self, item: Watched) -> None:
         self._items.add(item)
@@ -68,6 +70,13 @@ class Sweep:
     def _sweep(self) -> None:
         self._call = self._clock.callLater(self._interval, self._sweep)
         self._refresh()
+        # This process may have been held up: what has come meanwhile is read first, and who has
+        # sent in time is not ended for that.
+        if self._looking is None:
+            self._looking = self._clock.callLater(0, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
         now = self.now
         for item in [item for item in self._items if item.deadline <= now]:
             if item.deadline > now:

@@ -454,7 +454,9 @@ class Http1:
         kept_for = front.bounds.keep_alive if asked else front.bounds.head_within
         until = transport.deadline = front.last_moment(transport.deadline, kept_for)
         if until <= front.sweep.now:
-            transport.loseConnection()
+            # A request may be there that was not read yet: a busy process lets it wait for long.
+            transport.look()
+            self.close_if_idle()
 
     def forwarding(self, authority: bytes) -> bytes:
         """Return the forwarding lines; kept from the second time on, since a connection that asks

@@ -835,7 +835,10 @@ class Http2:
         until = front.last_moment(transport.deadline, front.bounds.head_within)
         transport.deadline = until
         if until <= front.sweep.now:
-            self._bye()
+            # What it asks may be there, and not read yet: a busy process lets it wait for long.
+            transport.look()
+            if not self._last and not self._failed:
+                self._bye()
 
     def close_if_idle(self) -> None:
         """Take no new request; close when the last one is answered."""
