@@ -52,6 +52,26 @@ class FrontTests(FrontCase):
             self.assertIn(b"\r\nConnection: close\r\n", answer)
             self.assertTrue(client.ended)
 
+    def test_drain_before_it_is_read(self) -> None:
+        """A request that has come, but was not read yet when all ends, is answered, however long
+        its connection was idle before: a process that is held up reads it late."""
+        self.handler.at_once = say(b"last")
+        self.ask(GET)
+        _, fresh = self.connect()
+        _, begun = self.connect()
+        self.turns.pass_time(GRACE + 1)
+        clients = (self.client, fresh)
+        for client in clients:
+            client.sock.send(GET)
+        begun.sock.send(GET[:-2])
+        self.front.drain()
+        for client in clients:
+            answer = client.receive()
+            self.assertIn(b"\r\nConnection: close\r\n", answer)
+            self.assertTrue(client.ended)
+        begun.send(GET[-2:])
+        self.assertIn(b"last", begun.receive())
+
     def test_drain_within_an_answer(self) -> None:
         """A client that was promised another request has it, although all ends meanwhile."""
         self.client.send(GET)

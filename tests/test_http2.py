@@ -712,6 +712,17 @@ class ConnectionTests(Front2Case):
                 self.assertEqual(ending(wire.receive()), [("goaway", 1, f.NO_ERROR)])
                 self.assertTrue(wire.ended)
 
+    def test_drained_before_it_is_read(self) -> None:
+        """What was asked first, but not read yet when all ends, is answered, however long nothing
+        was asked before: a process that is held up reads it late."""
+        wire = self.raw_wire()
+        self.turns.pass_time(GRACE + 1)
+        wire.sock.send(GET)
+        self.front.drain()
+        self.assertEqual(ending(wire.receive()), [("goaway", f.MAX_STREAM, f.NO_ERROR)])
+        say(b"hello")(self.handler.exchange)
+        self.assertIn(b"hello", wire.receive())
+
     def test_drained_and_never_asked(self) -> None:
         """A connection on which nothing is asked holds the end up for a moment at most."""
         for before in (True, False):

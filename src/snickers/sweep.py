@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 LATE = 2.0
-"""Intervals after which a sweep comes so late that this process has stood still."""
+"""Intervals that count at the most: a sweep that comes later does so since this process has stood
+still."""
 
 _log = Logger()
 
@@ -40,8 +41,7 @@ class Sweep:
         self._items: set[Watched] = set()
         self._last = clock.seconds()
         self._call: Any = None
-        self._waited = False
-        """Whether nobody's deadline was looked at the last time."""
+        self._looking: Any = None
         self.now: float = self._last
         """Seconds, refreshed at each sweep; it never goes back, even when the clock does."""
 
@@ -50,9 +50,10 @@ class Sweep:
         self._call = self._clock.callLater(self.interval, self._sweep)
 
     def stop(self) -> None:
-        call, self._call = self._call, None
-        if call is not None:
-            call.cancel()
+        for call in (self._call, self._looking):
+            if call is not None:
+                call.cancel()
+        self._call = self._looking = None
 
     def watch(self, item: Watched) -> None:
         self._items.add(item)
@@ -60,25 +61,23 @@ class Sweep:
     def unwatch(self, item: Watched) -> None:
         self._items.discard(item)
 
-    def _refresh(self) -> bool:
-        """Go on to the present; say whether this comes late."""
+    def _refresh(self) -> None:
         seconds = self._clock.seconds()
         passed = seconds - self._last
         self._last = seconds
         most = LATE * self.interval
-        if 0 <= passed <= most:
-            self.now += passed
-            return False
-        # A busy machine, or one that slept, or somebody has set the clock.
-        self.now += most if passed > 0 else self.interval
-        return True
+        # Late by more than that: a busy machine, or one that slept, or somebody has set the clock.
+        self.now += min(passed, most) if passed >= 0 else self.interval
 
     def _sweep(self) -> None:
         self._call = self._clock.callLater(self.interval, self._sweep)
-        self._waited = self._refresh() and not self._waited
-        if self._waited:
-            # What has come meanwhile is read before the next look: but that comes.
-            return
+        self._refresh()
+        # What has come meanwhile is read first: who has sent in time is not ended for the delay.
+        if self._looking is None:
+            self._looking = self._clock.callLater(0, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
         now = self.now
         for item in [item for item in self._items if item.deadline <= now]:
             if item.deadline > now:
