@@ -29,7 +29,7 @@ def bound(case: Any, longest: float = LONGEST_TEST, again: float = AGAIN) -> Non
     run = case.run
 
     def told(*_: object) -> None:
-        raise BlockedError(f"it still blocks after {longest:g} seconds")
+        raise BlockedError(f"it still blocks after {longest:g} s")
 
     def bounded(self: Any, result: Any) -> Any:
         if signal.getitimer(signal.ITIMER_REAL)[0]:
