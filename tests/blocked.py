@@ -11,7 +11,8 @@ import signal
 from typing import Any
 
 LONGEST_TEST = 900.0
-"""Seconds after which a test is told to end: none takes a fifth of that, but on a busy machine."""
+"""Seconds after which a test is told to end: several steps, each within `tests.live_setup.WITHIN`,
+on a machine that is busy with other things, are no blocking."""
 AGAIN = 10.0
 """Seconds after which it is told again: what it calls may have caught the first word."""
 
@@ -22,21 +23,24 @@ class BlockedError(AssertionError):
 
 def bound(case: Any, longest: float = LONGEST_TEST, again: float = AGAIN) -> None:
     """Have each test of *case*, a class of trial's, take *longest* seconds at most, and be told
-    so each *again* seconds from then on.
+    so each *again* seconds from then on; one that has a ``timeout`` of its own is not told before
+    trial has ended it by that.
 
     Only in a main thread, as trial runs tests; the signal is SIGALRM.
     """
     run = case.run
 
-    def told(*_: object) -> None:
-        raise BlockedError(f"it still blocks after {longest:g} s")
-
     def bounded(self: Any, result: Any) -> Any:
         if signal.getitimer(signal.ITIMER_REAL)[0]:
             # Within another test, whose time runs already.
             return run(self, result)
+        most = max(longest, (getattr(self, "timeout", None) or 0) + again)
+
+        def told(*_: object) -> None:
+            raise BlockedError(f"it still blocks after {most:g} s")
+
         before = signal.signal(signal.SIGALRM, told)
-        signal.setitimer(signal.ITIMER_REAL, longest, again)
+        signal.setitimer(signal.ITIMER_REAL, most, again)
         try:
             return run(self, result)
         finally:

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,11 @@ class BrowserFailed(Exception):
     """The browser did not show the page; the text is what it said."""
 
 
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for what it leaves behind at each start: a socket, whose path must be short."""
+    return tempfile.TemporaryDirectory(prefix="snickers-chromium-", ignore_cleanup_errors=True)
+
+
 class Browser:
     """Chromium with the home *folder*, trusting the authority in the PEM file *ca_file*."""
 
@@ -77,14 +83,19 @@ class Browser:
     def tab(self, test: Any) -> Tab:
         """Return a tab that stays open until the end of *test*. Blocks."""
         assert CHROMIUM is not None
-        return Tab(test, [*self._command(), "--remote-debugging-port=0"], self._environment())
+        temporary = _temporary()
+        # Last of all, when it has ended.
+        test.addCleanup(temporary.cleanup)
+        command = [*self._command(), "--remote-debugging-port=0"]
+        return Tab(test, command, self._environment(temporary.name))
 
     def _command(self) -> list[str]:
         assert CHROMIUM is not None
         return [CHROMIUM, *FLAGS, f"--user-data-dir={self._home / 'profile'}"]
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, temporary: str) -> dict[str, str]:
         return {
+            "TMPDIR": temporary,
             "HOME": str(self._home),
             "XDG_CONFIG_HOME": str(self._home / ".config"),
             "XDG_DATA_HOME": str(self._home / ".local/share"),
@@ -98,12 +109,16 @@ class Browser:
         )
 
     def _run(self, *arguments: str) -> str:
-        environment = self._environment()
         command = [*self._command(), *arguments]
         try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, timeout=WITHIN, check=False
-            )
+            with _temporary() as temporary:
+                done = subprocess.run(
+                    command,
+                    env=self._environment(temporary),
+                    capture_output=True,
+                    timeout=WITHIN,
+                    check=False,
+                )
         except subprocess.TimeoutExpired as late:
             raise BrowserFailed(f"{arguments[-1]} did not load within {WITHIN} s") from late
         heard = done.stderr.decode("utf-8", "replace")

@@ -20,6 +20,10 @@ BIG = bytes(range(251)) * (48 * 1024 * 1024 // 251)
 """More than all buffers of a connection that is not read from, on both of its ways, can hold.
 251 is prime: whatever part of it is lost, repeated or exchanged, it is not the same any more."""
 
+PATIENT: Any = {"open_timeout": None, "close_timeout": None, "ping_interval": None}
+"""It breaks nothing off: by itself it would wait ten seconds for `BIG` to be read, and for a client
+that a busy machine does not let answer twenty."""
+
 
 async def echo(connection: ServerConnection) -> None:
     """Send back what comes."""
@@ -47,7 +51,8 @@ async def main() -> None:
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
     where: Any = (os.environ["HOST"], int(os.environ["PORT"]))
-    async with serve(echo, *where, process_request=answer, compression=None, max_size=None):
+    more = {"process_request": answer, "compression": None, "max_size": None, **PATIENT}
+    async with serve(echo, *where, **more):
         await ended
         os._exit(0)  # Who is still connected is not said good-bye to.
 

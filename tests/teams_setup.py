@@ -23,7 +23,9 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
+from snickers.containers import sessions
 from tests import team_stand_in
+from tests.lasting_setup import end_servers
 from tests.live_setup import HAND_OVER, TWISTD, WITHIN, until
 
 CLIENTS = 6
@@ -38,6 +40,12 @@ def need_tracing() -> None:
         scope = "0"
     if os.geteuid() != 0 and scope != "0":
         raise SkipTest("the kernel lets nobody but root look into other processes: run as root")
+
+
+def _runs(pid: int) -> bool:
+    """Whether *pid* may do anything yet."""
+    found = sessions.stat(pid)
+    return found is not None and found.state != "Z"
 
 
 class Kept:
@@ -115,7 +123,7 @@ class Kept:
             self.until_stage("serving", "trial")
 
     def end_all(self) -> None:
-        """Kill the keeper and all teams it knows of."""
+        """Kill the keeper, all teams it knows of, and the servers that outlive them."""
         pids = set(self.pids()) if self.keeper is not None else set()
         if self.keeper is not None and self.keeper.poll() is None:
             self.keeper.kill()
@@ -124,7 +132,9 @@ class Kept:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
-                pass
+                continue
+            until(lambda pid=pid: not _runs(pid), "a team that was killed runs on")
+        end_servers(self.state)
 
     def recorded(self) -> set[int]:
         """Return the teams' processes that are written down and still run."""

@@ -61,6 +61,23 @@ class BlockedTests(SynchronousTestCase):
             self.assertIn("FAILED (errors=1, successes=1)", done.stdout)
             self.assertIn("time.sleep(60)", done.stdout)
 
+    def test_own_timeout(self) -> None:
+        """One that has more time by its own word has that."""
+
+        class Case(SynchronousTestCase):
+            timeout = 60
+
+            def test(self) -> None:
+                """Take longer than the others may."""
+                time.sleep(0.05)
+
+        ours = signal.setitimer(signal.ITIMER_REAL, 0)
+        self.addCleanup(signal.setitimer, signal.ITIMER_REAL, *ours)
+        bound(Case, 0.01)
+        result = self.defaultTestResult()
+        Case("test").run(result)
+        self.assertTrue(result.wasSuccessful())
+
     def test_in_time(self) -> None:
         """One that ends in time is told nothing, then or later."""
 

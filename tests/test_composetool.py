@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import threading
 import time
@@ -10,7 +11,7 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import composetool
-from snickers.containers.composetool import Tool, at_work, find
+from snickers.containers.composetool import Tool, at_work, find, own_distutils
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand
 
@@ -102,6 +103,36 @@ class ToolTests(SynchronousTestCase):
             self.assertFalse([line for line in lines if word in line], word)
         for word in ("SECRET", "LD_PRELOAD", "COMPOSE_PROFILES", "DOCKER_API_VERSION"):
             self.assertFalse([line for line in lines if word in line], word)
+
+    def test_own_distutils(self) -> None:
+        """The older tool is kept from loading setuptools, where its Python needs none; no variable
+        of a site's says otherwise, and other tools are told nothing."""
+        python = os.path.join(self.folder, "bin", "python3.11")
+        distutils = os.path.join(self.folder, "lib", "python3.11", "distutils")
+        environments = os.path.join(self.folder, "environment")
+        for folder in (os.path.dirname(python), distutils, environments):
+            os.makedirs(folder)
+        shutil.copy("/bin/sh", python)
+        link = os.path.join(environments, "python")
+        os.symlink(python, link)
+        tool = self.tool("")
+        with open(self.path, "w") as file:
+            file.write(f"#!{link} -u\nenv\n")
+
+        def told() -> list[str]:
+            variables = {"SETUPTOOLS_USE_DISTUTILS": "local"}
+            done = tool.run("p", "/data", ["up"], b"", Errand(), variables)
+            return [line for line in done.text.splitlines() if line.startswith("SETUPTOOLS")]
+
+        self.assertEqual(told(), [])
+        with open(os.path.join(distutils, "spawn.py"), "w"):
+            pass
+        self.assertEqual(told(), ["SETUPTOOLS_USE_DISTUTILS=stdlib"])
+        for nothing in (b"", b"\x7fELF\n", b"#!\n", b"#!" + link.encode()[1:]):
+            with open(self.path, "wb") as file:
+                file.write(nothing)
+            self.assertFalse(own_distutils(self.path))
+        self.assertFalse(own_distutils("/nonexistent"))
 
     def test_ended(self) -> None:
         """Its status and its last words are told; each line while it runs."""

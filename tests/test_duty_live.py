@@ -90,7 +90,12 @@ class Socket:
         self._over = threading.Event()
         sock = socket.create_connection(("127.0.0.1", keeper.https), WITHIN)
         self._connection = connect_websocket(
-            f"wss://{host}/", sock=sock, ssl=keeper.context(), server_hostname=host
+            f"wss://{host}/",
+            sock=sock,
+            ssl=keeper.context(),
+            server_hostname=host,
+            open_timeout=WITHIN,
+            ping_interval=None,
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -32,8 +32,8 @@ root = files
 """
 DRAIN = 3.0
 """Seconds of `drain within`."""
-LATE = 20.0
-"""Seconds that a busy machine may need for an end, on top."""
+LATE = 120.0
+"""Seconds that a busy machine may need for an end, on top: far less than `finish within`."""
 
 
 class Finishing(Real):
@@ -44,6 +44,8 @@ class Finishing(Real):
             f"[snickers]\nhttps = tcp:{self.port}:interface=127.0.0.1:backlog=512\nhttp =\n"
             "state = state\ndata = data\ndocker = unix:///nonexistent\nreload every = never\n"
             f"drain within = {DRAIN:g}s\nfinish within = 1h\nworkers = 2\n"
+            # The download waits, unread, for as long as commands take on a busy machine.
+            "progress within = 1h\n"
             f"{more}{self._sites}{FILES}"
         )
         files = self.folder / "files"

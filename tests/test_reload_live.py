@@ -26,14 +26,15 @@ FILES = "[files.localhost]\ntype = static\nroot = files\n"
 APP = f"[app.localhost]\ntype = process\ncommand = {ECHO}\nhealth = /up\n"
 STEP = 1024 * 1024
 """Bytes that are taken of a download at a time."""
+PATIENT = SETTINGS + "progress within = 1h\nkeep alive = 1h\n"
+"""Who reads nothing for as long as a command takes on a busy machine is not cut off."""
 OTHER = "[other.localhost]\ntype = static\nroot = other\n"
 
 
 class LiveCase(SynchronousTestCase):
     """One Snickers with a folder of files and an application."""
 
-    # Who takes nothing for a minute is cut off, and a busy machine may need that for a step.
-    settings = SETTINGS + "progress within = 10m\n"
+    settings = PATIENT
 
     def setUp(self) -> None:
         self.taken: dict[HTTPResponse, int] = {}
@@ -77,6 +78,7 @@ class LiveCase(SynchronousTestCase):
             compression=None,
             max_size=None,
             open_timeout=WITHIN,
+            ping_interval=None,
         )
         self.addCleanup(opened.close)
         self.echo(opened)
@@ -111,10 +113,12 @@ class ReloadTests(LiveCase):
             (FILES + APP + OTHER.replace("root", "rot"), ("broken", ["other.localhost"])),
             (FILES + APP + OTHER, ("changed", ["other.localhost"])),
             (FILES + APP, ("removed", ["other.localhost"])),
-            ("keep alive = 5m\n" + FILES + APP, ("settings", ["keep alive"])),
+            (FILES + APP, ("settings", ["keep alive"])),
         ]
         for text, (what, names) in others:
             with_fault = what == "broken"
+            if what == "settings":
+                self.snickers.settings = PATIENT.replace("keep alive = 1h", "keep alive = 2h")
             self.snickers.write(text)
             plan = json.loads(self.snickers.command("plan", "--json").stdout)
             done = self.snickers.command("reload", "--json")

@@ -53,7 +53,7 @@ GIVING = frozenset(
 
 KEPT = ("PATH", "HOME", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK")
 """Variables of Snickers' own that the compose tool gets."""
-SET = ("LC_ALL",)
+SET = ("LC_ALL", "SETUPTOOLS_USE_DISTUTILS")
 """What it is told besides."""
 STEERING = ("LD_", "DOCKER_", "COMPOSE_", "PYTHON", "OPENSSL_", "GCONV_", "GLIBC_", "GODEBUG")
 """What variables begin with that say how the tool itself runs."""

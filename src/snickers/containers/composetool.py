@@ -36,6 +36,8 @@ MOST_TEXT = 16 * 2**20
 """Bytes of an answer: a compose file that a person has written is far smaller."""
 MOST_LINES = 50
 """Of its complaints."""
+MOST_LINK = 4096
+"""Bytes of a script's first line, which names its interpreter."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MOST_LINE = 64 * 2**10
 """Bytes of one of them; a longer one counts as several."""
@@ -69,6 +71,26 @@ def find(environment: Mapping[str, str]) -> str | None:
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     return shutil.which(PLUGIN, path=environment.get("PATH", PATH))
+
+
+def own_distutils(program: str) -> bool:
+    """Say whether *program* is the older tool, with a Python that has a distutils of its own.
+
+    It needs that for one function; setuptools puts its own into the place of it, with half of what
+    it has, which takes as long to load as all the rest of the tool.
+    """
+    try:
+        with open(program, "rb") as file:
+            words = file.readline(MOST_LINK).split()
+    except OSError:
+        return False
+    if not words or not words[0].startswith(b"#!"):
+        return False
+    # Not the name that a virtual environment has for it.
+    python = os.path.realpath(words[0].removeprefix(b"#!"))
+    prefix, name = os.path.dirname(os.path.dirname(python)), os.path.basename(python)
+    # The last one that has it is 3.11.
+    return os.path.isfile(os.path.join(prefix, b"lib", name, b"distutils", b"spawn.py"))
 
 
 def at_work(project: str, proc: str = "/proc") -> bool:
@@ -180,7 +202,7 @@ class Tool:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd="/",
-                env=self._variables(variables),
+                env=self._variables(program, variables),
                 start_new_session=True,
             )
         except OSError as error:
@@ -248,7 +270,7 @@ class Tool:
             raise EngineFailed("The compose tool answers more than a compose file can be.")
         return Ended(process.returncode, text.decode("utf-8", "replace"), tuple(said))
 
-    def _variables(self, variables: Mapping[str, str]) -> dict[str, str]:
+    def _variables(self, program: str, variables: Mapping[str, str]) -> dict[str, str]:
         kept = {name: self._environment[name] for name in bounds.KEPT if name in self._environment}
         kept.setdefault("PATH", PATH)
         own = {
@@ -256,6 +278,8 @@ class Tool:
             for name, said in variables.items()
             if not bounds.steers(name) and not bounds.connects(name)
         }
+        if own_distutils(program):
+            kept["SETUPTOOLS_USE_DISTUTILS"] = "stdlib"
         return {
             **own,
             **kept,
