@@ -373,6 +373,26 @@ class SeveralTests(TestCase):
         self.assertIn("leads out of the site's own folder", words)
         self.assertEqual(self.running(), set())
 
+    async def test_volume_led_astray(self) -> None:
+        """Nor is one that a volume stands for, whether the volume is there already or not."""
+        own = os.path.join(self.fixture.folder, self.site)
+        os.makedirs(os.path.join(own, "kept"))
+        text = (
+            FILE + "    volumes: ['bound:/kept']\n"
+            "volumes: {{bound: {{driver_opts: "
+            "{{type: none, o: bind, device: '${{SNICKERS_DATA}}/kept'}}}}}}\n"
+        )
+        await self.start(self.declared(text))
+        await self.fixture.wait(self.engine.stop(self.site, 1))
+        os.rmdir(os.path.join(own, "kept"))
+        os.symlink("/", os.path.join(own, "kept"))
+        for again in (False, True):
+            words = await self.fails(self.engine.start(self.declared(text), self.words.append))
+            self.assertIn("leads out of the site's own folder", words)
+            self.assertEqual(self.running(), set())
+            if not again:
+                await self.fixture.wait(self.engine.remove(self.site))
+
     async def test_refused(self) -> None:
         """What only the tool can know is looked at, too: nothing of it is made."""
         text = "x-a: &a {{pid: host}}\n" + SEVERAL.replace(

@@ -498,10 +498,15 @@ def _declared(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for group, name, said in _top(document, "volumes", "secrets", "configs"):
         if file := said.get("file"):
             yield (group, name, "file"), str(file)
-        options = _mapping(said.get("driver_opts"))
-        device = str(options.get("device", ""))
-        if device.startswith("/") and _bound(options):
+        if device := bound(_mapping(said.get("driver_opts"))):
             yield (group, name, "driver_opts"), device
+
+
+def bound(options: Mapping[Any, Any]) -> str:
+    """Return the folder of this host, as a whole path, that a volume with these *options* of
+    Docker's own driver stands for; empty: none."""
+    device = str(options.get("device", ""))
+    return device if device.startswith("/") and _bound(options) else ""
 
 
 def _bound(options: Mapping[Any, Any]) -> bool:

@@ -652,6 +652,11 @@ class Composed(Dockerd):
         folder = c.folder_of(document)
         for _, path, read_only in composefile.binds(document, folder):
             self._look_behind(path, read_only, folder)
+        # To the tool volumes are only names; Docker follows the links of their folders, too.
+        for said in (document.get("volumes") or {}).values():
+            volume = self._api.volume(said["name"]) or {}
+            if path := composefile.bound(volume.get("Options") or {}):
+                self._look_behind(path, False, folder)
 
 
 def _as_one(project: str, parts: Sequence[_Part]) -> Seen:
