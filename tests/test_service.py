@@ -620,6 +620,27 @@ class LivesTests(LivesCase):
             self.assertEqual(("put back", "c") in made, not well)
             self.assertEqual(Path(self.file).read_text(), "{}")
 
+    def test_killed_going_back(self):
+        """A newer image that has failed is not taken for a good one where Snickers is killed while
+        the one before comes back, though both are of one declaration: that is who serves then."""
+        self.file = self.mktemp()
+        self.lives = self.keeping()
+        self.begin(container(wake="always"))
+        good = self.lives.states()["a.example"]["id"]
+        self.prober.passing = False
+        self.host.newer.add("a.example")
+        self.lives.update("a.example", lambda words: None).addErrback(lambda _: None)
+        self.turn()
+        self.engine.hold("revert")
+        self.host.end("a.example", 3)
+        self.turn()
+        self.assertEqual(self.lives.stage("a.example"), "reverting")
+        self.prober.passing = True
+        self.killed(container(wake="always"))
+        state = self.lives.states()["a.example"]
+        self.assertEqual((state["state"], state["id"]), ("awake", good))
+        self.assertEqual(Path(self.file).read_text(), "{}")
+
     def test_idle_goes_on(self):
         """A server that was idle there is as idle here."""
         self.begin(container(idle_after=30.0))
