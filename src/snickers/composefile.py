@@ -47,6 +47,8 @@ _NEVER: Mapping[str, str] = {
     "devices": f"devices of this host are not given away: {_ROOT}; remove it",
     "device_cgroup_rules": f"devices of this host are not given away: {_ROOT}; remove it",
     "cgroup_parent": "it would be out of the limits that hold for the site; remove it",
+    "annotations": "they tell the program that runs containers on this host how to, whatever the "
+    "site's limits are; remove it (labels are all right)",
     "external_links": f"{_OTHERS}; remove it",
     "env_file": "a change of that file would not be noticed; name it in the site's own option "
     "`env file`, and here write what the service gets of it: environment: [NAME]",
