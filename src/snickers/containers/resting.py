@@ -150,11 +150,17 @@ def change_paused(s: State, event: e.Changed, now: float) -> Step:
 
 
 def change_between(s: State, event: e.Changed, now: float) -> Step:
+    assert s.instance is not None
+    replaced = s.gone or s.instance.fingerprint != s.fingerprint
+    asked, idle = s.put or s.asked is not None, s.leaving is After.SLEEP
     s, _ = w.change(s, event, now)
     assert s.instance is not None
     if s.instance.fingerprint != s.fingerprint:
         return evolve(s, leaving=replacing(s)), ()
-    return evolve(s, leaving=None), ()
+    if not asked and (replaced or (idle and s.life.wake == "always")):
+        # What it was to go for holds no more; what a person has asked for does, and is waited for.
+        return evolve(s, leaving=None), ()
+    return s, ()
 
 
 def remove_paused(s: State, event: e.Removed, now: float) -> Step:
