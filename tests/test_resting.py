@@ -103,6 +103,36 @@ class PauseTests(SynchronousTestCase):
         life.hear(e.Resumed)
         self.assertIs(life.state.phase, Phase.AWAKE)
 
+    def test_sleepers_are_answered(self) -> None:
+        """Whoever wants it asleep hears what comes of that, whatever befalls it on the way."""
+
+        def sleeping(*events: e.Event) -> tuple[e.Command, ...]:
+            life = self.paused()
+            life.hear(e.Arrived(1))
+            life.hear(e.SleepAsked())
+            said: tuple[e.Command, ...] = ()
+            for event in events:
+                if hasattr(event, "epoch"):
+                    event = evolve(event, epoch=life.state.epoch)
+                said = (*said, *life.hear(event))
+            return said
+
+        woken = e.SayUnslept("It was woken meanwhile.")
+        self.assertIn(woken, sleeping(e.WakeAsked()))
+        changed = e.Changed(evolve(LIFE, idle_after=50.0), "fp")
+        self.assertIn(woken, sleeping(changed, e.Arrived(2), e.Resumed(0)))
+        self.assertIn(e.SaySlept(), sleeping(e.Exited("one", "It ended.")))
+        for away in (False, True):
+            self.assertIn(e.SayUnslept("no"), sleeping(e.ResumeFailed(0, "no", away)))
+        life = Dialogue(LIFE)
+        life.pass_time(30)
+        life.hear(e.SleepAsked())
+        self.assertIn(e.SayUnslept("no"), life.hear(e.PauseFailed, "no", True))
+        life = Dialogue(LIFE)
+        life.pass_time(30)
+        self.assertNotIn(e.SaySlept(), life.hear(e.Exited("one", "It ended.")))
+        self.assertIs(life.state.phase, Phase.CRASHED)
+
     def test_always_between(self) -> None:
         """One that is to be always awake from now on goes to rest no more."""
         life = self.paused()
