@@ -275,6 +275,13 @@ class FakeApi:
         }
 
     @_call
+    def volume(self, name):
+        if name not in self.docker.volumes:
+            return None
+        driver, options = self.docker.volumes[name]
+        return {"Name": name, "Driver": driver, "Options": options}
+
+    @_call
     def make_volume(self, name, driver, options):
         self.docker.volumes[name] = (driver, dict(options))
 

@@ -176,6 +176,7 @@ class ObjectionTests(SynchronousTestCase):
             ("devices: [/dev/sda]", "devices: devices of this host"),
             ("device_cgroup_rules: ['c 1:3 mr']", "device_cgroup_rules: devices of this host"),
             ("cgroup_parent: x", "cgroup_parent: it would be out of the limits"),
+            ("annotations: {run.oci.x: y}", "annotations: they tell the program that runs"),
             ("external_links: [x]", "external_links: containers of others"),
             ("volumes_from: ['container:x']", "volumes_from: containers of others"),
             ("env_file: .env", "env_file: a change of that file would not be noticed"),

@@ -566,6 +566,26 @@ class TrialTests(CopiesTests):
         self.copies.end_trial(NAME)
         self.assertEqual(await self.make_copies().begin_trial(NAME, ignore, had), had)
 
+    async def test_tried_before(self) -> None:
+        """Of a trial whose end nobody knows is told on after another one, however that ends."""
+        await self.stage("asleep")
+        mark = self.above / f".{NAME}.tried"
+        mark.write_text("copy-0")
+        self.copies.start([self.site])
+        self.assertIn("copy-0", self.alarm.words)
+        had = await self.copies.begin_trial(NAME, ignore)
+        self.assertEqual(mark.read_text(), f"{had}\ncopy-0")
+        await self.copies.put_back(NAME, had, ignore)
+        self.assertEqual(mark.read_text(), "copy-0")
+        self.copies.end_trial(NAME)
+        await self.copies.begin_trial(NAME, ignore)
+        self.patch(self.lives, "stage", lambda site: "awake")
+        self.copies.end_trial(NAME)
+        await self.until(lambda: mark.read_text() == "copy-0")
+        await self.copies.verify(NAME, ignore)
+        self.assertNotIn(("cleared", "tried", NAME), self.alarm.told)
+        self.assertIn("copy-0", self.alarm.words)
+
     async def test_nothing_is_left(self) -> None:
         """What has proven itself leaves nothing that would be told."""
         waiter = await self.trial()

@@ -52,6 +52,36 @@ class FrontTests(FrontCase):
             self.assertIn(b"\r\nConnection: close\r\n", answer)
             self.assertTrue(client.ended)
 
+    def test_one_fails(self) -> None:
+        """A connection that cannot end keeps none of the others from it, and not the end itself."""
+        told: list[str] = []
+
+        class Sound:
+            def drain(self) -> None:
+                told.append("drain")
+
+            def break_off(self) -> None:
+                told.append("break off")
+
+            @property
+            def transport(self) -> Sound:
+                return self
+
+            def abortConnection(self) -> None:
+                told.append("abort")
+
+        class Broken(Sound):
+            def drain(self) -> None:
+                raise ZeroDivisionError
+
+            break_off = abortConnection = drain
+
+        self.front.connections |= {Broken(), Sound(), Broken()}
+        for act in (self.front.drain, self.front.break_off, self.front.abort):
+            act()
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(told, ["drain", "break off", "abort"])
+
     def test_drain_before_it_is_read(self) -> None:
         """A request that has come, but was not read yet when all ends, is answered, however long
         its connection was idle before: a process that is held up reads it late."""

@@ -354,9 +354,16 @@ class World(RuleBasedStateMachine):
         self.over = False
         self.snapshotted = None
         """The server whose last snapshot succeeded, and nobody was let in since."""
+        self.sleepers = 0
+        """Persons who wait for its sleep."""
+        self.wakers = 0
+        """Persons who wait for what makes it awake."""
 
     def happen(self, event):
         before = self.state
+        self.sleepers += isinstance(event, e.SleepAsked)
+        asks = (e.WakeAsked, e.RestartAsked, e.UpdateAsked, e.RollbackAsked)
+        self.wakers += isinstance(event, asks)
         self.state, commands = step(before, event, self.now)
         phase, was = self.state.phase, before.phase
         if isinstance(event, e.Reverted) and was is Phase.REVERTING and not before.gone:
@@ -394,6 +401,13 @@ class World(RuleBasedStateMachine):
         assert event.instance.fingerprint != before.fingerprint or before.gone
 
     def obey(self, before, event, command):
+        # What was to be stopped, and ended before it could be asked to.
+        between = (
+            before.phase in (Phase.PAUSING, Phase.RESUMING)
+            and before.leaving is not None
+            and isinstance(event, e.Exited)
+            and event.id == before.instance.id
+        )
         match command:
             case e.Start() if command.beside:
                 assert self.state.phase is Phase.REPLACING
@@ -407,7 +421,7 @@ class World(RuleBasedStateMachine):
                     assert self.copy in (None, self.data), "on what the next one has left"
                 self.keep_used()
                 ends = (Phase.STOPPING, Phase.DRAINING, Phase.SNAPSHOTTING)
-                assert before.instance is None or before.phase in ends
+                assert before.instance is None or before.phase in ends or between
                 assert self.state.instance is None
                 self.calls.append(command)
             case e.Stop():
@@ -445,6 +459,7 @@ class World(RuleBasedStateMachine):
                 told = before.parting is not None and before.parting.told
                 assert (
                     told
+                    or between
                     or before.instance is None
                     or before.phase
                     in (*(Phase.STOPPING, Phase.DRAINING, Phase.SNAPSHOTTING, Phase.CHECKING),)
@@ -472,6 +487,12 @@ class World(RuleBasedStateMachine):
             case e.Part():
                 self.over = True
                 assert not self.running()
+            case e.SaySlept() | e.SayUnslept():
+                self.sleepers = 0
+            case e.SayWoken() | e.SayUnwoken():
+                self.wakers = 0
+            case e.Confirm() | e.Decline():
+                self.wakers -= 1
 
     def running(self):
         return [server for server in (self.server, self.beside) if server is not None]
@@ -869,6 +890,11 @@ class World(RuleBasedStateMachine):
         waiting = [w.ticket for w in self.state.waiters]
         assert sorted(self.open) == sorted(waiting), "somebody is neither waiting nor answered"
         assert self.over == (self.state.phase is Phase.OVER)
+        rests = self.state.phase in (Phase.ASLEEP, Phase.CRASHED)
+        if rests or self.state.phase in (*SERVING, Phase.AWAY, Phase.PAUSED):
+            assert not self.sleepers, "whoever waits for its sleep is not answered"
+        if rests:
+            assert not self.wakers, "whoever waits for it to be awake is not answered"
         assert self.state.uses == (+self.users).total()
         calm = self.state.phase in (*SERVING, Phase.CHECKING, Phase.ASLEEP, Phase.PAUSED)
         if len(self.running()) > 1 and calm and not (self.calls or self.looks):

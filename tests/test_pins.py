@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import fail, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.values import Container, Process
@@ -94,28 +94,17 @@ class PinsTests(SynchronousTestCase):
         pins.forget()
         self.assertEqual(pins.of("a.example"), PIN)
 
-    def test_in_order(self) -> None:
-        """What was said last is what is written last."""
-        going: list[Deferred[None]] = []
-        written: list[Any] = []
-
-        def in_thread(act: Any, path: str, data: bytes) -> Deferred[None]:
-            written.append(json.loads(data))
-            going.append(Deferred())
-            return going[-1]
-
-        pins = Pins(self.path, in_thread)
-        pins.keep("a.example", PIN)
-        pins.keep("a.example", None)
-        self.assertEqual(len(written), 1)
-        going[0].callback(None)
-        self.assertEqual([sorted(each) for each in written], [["a.example"], []])
-
     def test_not_written(self) -> None:
         """A disk that is full costs the restart, and nothing before that."""
         pins = Pins(self.path, lambda *_: fail(OSError("full")))
         self.successResultOf(pins.keep("a.example", PIN))
         self.assertEqual(pins.of("a.example"), PIN)
+
+    def test_of_a_later_one(self) -> None:
+        """What a later Snickers writes besides takes no pin from this one."""
+        said = {"a.example": {"image": "lamp:8", "instead": "lamp:7", "more": True}}
+        Path(self.path).write_text(json.dumps(said))
+        self.assertEqual(self.pins().of("a.example"), PIN)
 
     def test_nonsense(self) -> None:
         """A file that makes no sense pins nothing, and is written anew."""

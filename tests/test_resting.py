@@ -85,6 +85,62 @@ class PauseTests(SynchronousTestCase):
             life.hear(e.Resumed)
             self.assertIs(life.state.phase, Phase.AWAKE)
 
+    def test_changed_between(self) -> None:
+        """A change that needs no other server calls off nothing that a person has asked for and is
+        waiting for; one that is taken back has it go on as it is."""
+        other = evolve(LIFE, idle_after=50.0)
+        for ask in (e.SleepAsked(), e.RestartAsked()):
+            life = self.paused()
+            life.hear(e.Arrived(1))
+            life.hear(ask)
+            life.hear(e.Changed(other, "fp"))
+            self.assertIsInstance(life.hear(e.Resumed)[-1], e.Stop)
+            self.assertIn(e.SaySlept(), life.hear(e.Stopped))
+        life = self.paused()
+        life.hear(e.Arrived(1))
+        life.hear(e.Changed(LIFE, "new"))
+        life.hear(e.Changed(other, "fp"))
+        life.hear(e.Resumed)
+        self.assertIs(life.state.phase, Phase.AWAKE)
+
+    def test_sleepers_are_answered(self) -> None:
+        """Whoever wants it asleep hears what comes of that, whatever befalls it on the way."""
+
+        def sleeping(*events: e.Event) -> tuple[e.Command, ...]:
+            life = self.paused()
+            life.hear(e.Arrived(1))
+            life.hear(e.SleepAsked())
+            said: tuple[e.Command, ...] = ()
+            for event in events:
+                if hasattr(event, "epoch"):
+                    event = evolve(event, epoch=life.state.epoch)
+                said = (*said, *life.hear(event))
+            return said
+
+        woken = e.SayUnslept("It was woken meanwhile.")
+        self.assertIn(woken, sleeping(e.WakeAsked()))
+        changed = e.Changed(evolve(LIFE, idle_after=50.0), "fp")
+        self.assertIn(woken, sleeping(changed, e.Arrived(2), e.Resumed(0)))
+        self.assertIn(e.SaySlept(), sleeping(e.Exited("one", "It ended.")))
+        for away in (False, True):
+            self.assertIn(e.SayUnslept("no"), sleeping(e.ResumeFailed(0, "no", away)))
+        life = Dialogue(LIFE)
+        life.pass_time(30)
+        life.hear(e.SleepAsked())
+        self.assertIn(e.SayUnslept("no"), life.hear(e.PauseFailed, "no", True))
+        life = Dialogue(LIFE)
+        life.pass_time(30)
+        self.assertNotIn(e.SaySlept(), life.hear(e.Exited("one", "It ended.")))
+        self.assertIs(life.state.phase, Phase.CRASHED)
+
+    def test_always_between(self) -> None:
+        """One that is to be always awake from now on goes to rest no more."""
+        life = self.paused()
+        life.state = evolve(life.state, phase=Phase.RESUMING, leaving=After.SLEEP)
+        life.hear(e.Changed(evolve(LIFE, wake="always"), "fp"))
+        life.hear(e.Resumed)
+        self.assertIs(life.state.phase, Phase.AWAKE)
+
     def test_and_back(self) -> None:
         """A request has it go on, and is answered as soon as it does."""
         life = self.paused()

@@ -546,7 +546,7 @@ class LivesTests(LivesCase):
         self.lives.copies = copies
         self.begin(*sites)
 
-    def keeping(self):
+    def keeping(self, in_thread=maybeDeferred):
         """Return lives that write down what they try."""
         lives = Lives(
             None,
@@ -555,10 +555,32 @@ class LivesTests(LivesCase):
             {Container: self.engine},
             self.alarm,
             self.clock.seconds,
-            tried=Tried(self.file, lambda act, *arguments: maybeDeferred(act, *arguments)),
+            tried=Tried(self.file, in_thread),
         )
         lives.prober = self.prober
         return lives
+
+    def test_written_before_it_is_tried(self):
+        """What is tried is not started before it is written down that it is only tried: after a
+        kill nobody could tell it from one that has proven itself."""
+        writes = []
+
+        def slowly(act, path, data):
+            writes.append((done := Deferred(), act, path, data))
+            return done
+
+        self.file = self.mktemp()
+        self.lives = self.keeping(slowly)
+        self.begin(container(wake="always"))
+        self.assertEqual((self.starts(), writes), (1, []))
+        self.lives.apply((), (container(image="lamp:2", wake="always"),), ())
+        self.turn()
+        self.assertEqual((self.lives.stage("a.example"), self.starts()), ("starting", 1))
+        done, act, path, data = writes.pop()
+        act(path, data)
+        done.callback(None)
+        self.turn()
+        self.assertEqual((self.lives.stage("a.example"), self.starts()), ("awake", 2))
 
     def test_killed_in_a_trial(self):
         """A newcomer that is found by the next Snickers is on trial still: when it fails, what it
@@ -597,6 +619,27 @@ class LivesTests(LivesCase):
             self.assertEqual((state["state"], state["id"] == good), ("awake", not well))
             self.assertEqual(("put back", "c") in made, not well)
             self.assertEqual(Path(self.file).read_text(), "{}")
+
+    def test_killed_going_back(self):
+        """A newer image that has failed is not taken for a good one where Snickers is killed while
+        the one before comes back, though both are of one declaration: that is who serves then."""
+        self.file = self.mktemp()
+        self.lives = self.keeping()
+        self.begin(container(wake="always"))
+        good = self.lives.states()["a.example"]["id"]
+        self.prober.passing = False
+        self.host.newer.add("a.example")
+        self.lives.update("a.example", lambda words: None).addErrback(lambda _: None)
+        self.turn()
+        self.engine.hold("revert")
+        self.host.end("a.example", 3)
+        self.turn()
+        self.assertEqual(self.lives.stage("a.example"), "reverting")
+        self.prober.passing = True
+        self.killed(container(wake="always"))
+        state = self.lives.states()["a.example"]
+        self.assertEqual((state["state"], state["id"]), ("awake", good))
+        self.assertEqual(Path(self.file).read_text(), "{}")
 
     def test_idle_goes_on(self):
         """A server that was idle there is as idle here."""

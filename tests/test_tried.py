@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers.tried import Trial, Tried, in_the_folder
@@ -35,31 +35,6 @@ class TriedTests(SynchronousTestCase):
         self.successResultOf(tried.keep("b.example", None))
         self.successResultOf(tried.keep("nobody", None))
         self.assertEqual(Tried(self.path, at_once).left(), {NAME: TRIAL})
-
-    def test_one_after_the_other(self) -> None:
-        """The last word is what the file says, however long a write takes."""
-        writes: list[Deferred[None]] = []
-        wrote = []
-
-        def slowly(act: Any, path: str, data: bytes) -> Deferred[None]:
-            wrote.append(data)
-            writes.append(Deferred())
-            return writes[-1]
-
-        tried = Tried(self.path, slowly)
-        first, last = tried.keep(NAME, TRIAL), tried.keep(NAME, None)
-        self.assertEqual(len(writes), 1)
-        writes[0].callback(None)
-        self.successResultOf(first)
-        self.assertNoResult(last)
-        writes[1].callback(None)
-        self.successResultOf(last)
-        self.assertEqual(wrote[-1], b"{}")
-
-    def test_not_written(self) -> None:
-        """Where it cannot be written all goes on, and the log says what is lost by that."""
-        tried = Tried(self.path, lambda *_: fail(OSError("no space left")))
-        self.successResultOf(tried.keep(NAME, TRIAL))
 
     def test_torn(self) -> None:
         """What cannot be read says nothing."""

@@ -65,8 +65,7 @@ class SwapTests(SynchronousTestCase):
         (resume,) = life.hear(e.Changed(evolve(LIFE, snapshot=("dump",)), "new"))
         self.assertIsInstance(resume, e.Resume)
         life.hear(e.Exited("one", "it ended"))
-        self.assertIs(life.state.phase, Phase.CRASHED)
-        life.pass_time(60)
+        self.assertEqual((life.state.phase, life.state.crashes), (Phase.ASLEEP, 0))
         (start,) = life.hear(e.Arrived(1))
         self.assertIsInstance(start, e.Start)
         self.assertEqual((life.state.fingerprint, life.state.refused), ("new", ""))
@@ -664,11 +663,26 @@ class TriedElsewhereTests(SynchronousTestCase):
         life.hear(e.Reverted, SERVER)
         self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
 
+    def test_had_failed_of_the_same(self) -> None:
+        """Also where it was of the same declaration, and no copy tells them apart: whether it runs
+        still or has ended, it is the good one that is started."""
+        good = evolve(SERVER, running=False, fingerprint="new")
+        for running in (True, False):
+            life = self.told(back=True)
+            life.hear(e.Listed, evolve(NEW, running=running, fingerprint="new"), good)
+            self.assertEqual(life.said[0], e.Revert(life.state.epoch, "one"))
+            life.hear(e.Reverted, evolve(SERVER, fingerprint="new"))
+            self.assertEqual(
+                (life.state.phase, life.state.good), (Phase.CHECKING, life.state.instance)
+            )
+
     def test_came_back(self) -> None:
-        """If the good one runs already, the folder is its own."""
+        """If the good one runs already, the folder is its own, and what has failed is not tried
+        again."""
         life = self.told(copied="c", back=True)
-        life.hear(e.Listed, SERVER)
-        self.assertEqual(life.state.copied, "")
+        self.assertEqual(life.hear(e.Listed, SERVER)[0], e.Keep(SERVER))
+        self.assertEqual((life.state.phase, life.state.copied), (Phase.CHECKING, ""))
+        self.assertEqual((life.state.fingerprint, life.state.refused), ("fp", "new"))
 
     def test_asleep(self) -> None:
         """One that was put to sleep unproven is tried on the folder as it left it."""

@@ -47,6 +47,8 @@ _NEVER: Mapping[str, str] = {
     "devices": f"devices of this host are not given away: {_ROOT}; remove it",
     "device_cgroup_rules": f"devices of this host are not given away: {_ROOT}; remove it",
     "cgroup_parent": "it would be out of the limits that hold for the site; remove it",
+    "annotations": "they tell the program that runs containers on this host how to, whatever the "
+    "site's limits are; remove it (labels are all right)",
     "external_links": f"{_OTHERS}; remove it",
     "env_file": "a change of that file would not be noticed; name it in the site's own option "
     "`env file`, and here write what the service gets of it: environment: [NAME]",
@@ -498,10 +500,15 @@ def _declared(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for group, name, said in _top(document, "volumes", "secrets", "configs"):
         if file := said.get("file"):
             yield (group, name, "file"), str(file)
-        options = _mapping(said.get("driver_opts"))
-        device = str(options.get("device", ""))
-        if device.startswith("/") and _bound(options):
+        if device := bound(_mapping(said.get("driver_opts"))):
             yield (group, name, "driver_opts"), device
+
+
+def bound(options: Mapping[Any, Any]) -> str:
+    """Return the folder of this host, as a whole path, that a volume with these *options* of
+    Docker's own driver stands for; empty: none."""
+    device = str(options.get("device", ""))
+    return device if device.startswith("/") and _bound(options) else ""
 
 
 def _bound(options: Mapping[Any, Any]) -> bool:

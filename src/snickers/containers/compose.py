@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +28,8 @@ from snickers.containers.composetool import Tool, at_work
 from snickers.containers.dockerapi import LONGEST_STOP, Api, Refused, seconds
 from snickers.containers.dockerd import GO_ON_LOOKS, SOON, Dockerd
 from snickers.containers.engine import EngineAway, EngineFailed
-from snickers.containers.errand import Errand, Seen, Stream, shut
+from snickers.containers.errand import Errand, Seen, Stream
+from snickers.containers.followed import Followed, Lines, end_of
 from snickers.containers.inspected import marked
 from snickers.interfaces.engine import Declared, Exit, Instance
 
@@ -48,13 +48,6 @@ READ_WITHIN = 60.0
 SPARE = 30.0
 """Seconds that the tool may take to end services, beside what they take themselves, one after the
 other; then they are ended without it."""
-
-MOST_WAITING = 1 << 20
-"""Bytes of what is followed that wait for whoever reads it; then those who write them wait."""
-MOST_LINE = 64 << 10
-"""Bytes of a line that are waited for; a longer one counts as several."""
-MOST_WORDS = 8 << 20
-"""Bytes of the last lines that are kept of each service."""
 
 _TURNS: dict[tuple[str, str], threading.RLock] = {}
 """By owner and site: who changes its containers. Calls for a site come one at a time; what ends the
@@ -420,8 +413,8 @@ class Composed(Dockerd):
         parts = self._parts(found[0].project)
         if not follow:
             exit = found[0].exit
-            return _Lines(self._last(parts, max(tail, 0), exit.part if exit is not None else ""))
-        return _Followed(
+            return Lines(self._last(parts, max(tail, 0), exit.part if exit is not None else ""))
+        return Followed(
             [
                 (_prefix(part), self._api.logs(part.seen.instance.id, max(tail, 0), True))
                 for part in parts
@@ -443,7 +436,7 @@ class Composed(Dockerd):
         for part in sorted(parts, key=lambda part: part.service != ended):
             stream = self._api.logs(part.seen.instance.id, tail, False, times=True)
             prefix = _prefix(part) if names else b""
-            for line in _end_of(stream).splitlines(keepends=True):
+            for line in end_of(stream).splitlines(keepends=True):
                 time, _, words = line.partition(b" ")
                 lines.append((time, prefix + words))
             if part.service == ended:
@@ -652,6 +645,11 @@ class Composed(Dockerd):
         folder = c.folder_of(document)
         for _, path, read_only in composefile.binds(document, folder):
             self._look_behind(path, read_only, folder)
+        # To the tool volumes are only names; Docker follows the links of their folders, too.
+        for said in (document.get("volumes") or {}).values():
+            volume = self._api.volume(said["name"]) or {}
+            if path := composefile.bound(volume.get("Options") or {}):
+                self._look_behind(path, False, folder)
 
 
 def _as_one(project: str, parts: Sequence[_Part]) -> Seen:
@@ -707,101 +705,6 @@ def _health(healths: Sequence[str]) -> str:
     return next((health for health in said if health != "healthy"), "healthy" if said else "")
 
 
-def _end_of(stream: Stream) -> bytes:
-    """Return the last `MOST_WORDS` of *stream*, in whole lines."""
-    pieces: deque[bytes] = deque()
-    size = 0
-    cut = False
-    for data in stream:
-        pieces.append(data)
-        size += len(data)
-        while size - len(pieces[0]) > MOST_WORDS:
-            size -= len(pieces.popleft())
-            cut = True
-    whole = b"".join(pieces)
-    return whole.partition(b"\n")[2] if cut else whole
-
-
 def _prefix(part: _Part) -> bytes:
     """Return what tells the lines of *part* from those of the service that answers."""
     return b"" if part.service == part.answers else f"{part.service} | ".encode()
-
-
-class _Lines:
-    """What has been read already, as a stream."""
-
-    def __init__(self, lines: Sequence[bytes]) -> None:
-        self._lines = lines
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._lines)
-
-    def close(self) -> None:
-        """There is nothing to end."""
-
-
-class _Followed:
-    """What several containers write, while they do. Who writes faster than it is read waits."""
-
-    def __init__(self, streams: Sequence[tuple[bytes, Stream]]) -> None:
-        self._streams = streams
-        self._changed = threading.Condition()
-        self._written: deque[bytes] = deque()
-        self._size = 0
-        self._left = len(streams)
-        self._closed = False
-
-    def _read(self, prefix: bytes, stream: Stream) -> None:
-        rest = b""
-        try:
-            for data in stream:
-                *lines, rest = (rest + data).split(b"\n")
-                if len(rest) > MOST_LINE:
-                    lines, rest = [*lines, rest], b""
-                if not self._put(b"".join(prefix + line + b"\n" for line in lines)):
-                    return
-        except Exception as error:  # Of any class: it may be ended at this very moment.
-            log.debug("A log ended: {error}.", error=error)
-        finally:
-            if rest:
-                self._put(prefix + rest + b"\n")
-            with self._changed:
-                self._left -= 1
-                self._changed.notify_all()
-
-    def _put(self, data: bytes) -> bool:
-        """Wait until there is room for *data*; say whether somebody still reads."""
-        with self._changed:
-            while self._size > MOST_WAITING and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                return False
-            if data:
-                self._written.append(data)
-                self._size += len(data)
-                self._changed.notify_all()
-        return True
-
-    def __iter__(self) -> Iterator[bytes]:
-        for prefix, stream in self._streams:
-            reading = threading.Thread(target=self._read, args=(prefix, stream), daemon=True)
-            reading.start()
-        while True:
-            with self._changed:
-                while not self._written and self._left and not self._closed:
-                    self._changed.wait()
-                if self._closed or not self._written:
-                    return
-                data = self._written.popleft()
-                self._size -= len(data)
-                self._changed.notify_all()
-            yield data
-
-    def close(self) -> None:
-        """End all of them."""
-        with self._changed:
-            self._closed = True
-            self._written.clear()
-            self._changed.notify_all()
-        for _, stream in self._streams:
-            shut(stream)

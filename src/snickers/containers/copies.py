@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.config.values import Container, Site
-from snickers.containers import durable, swap, tool
+from snickers.containers import ontrial, swap, tool
 from snickers.containers.engine import EngineAway, EngineFailed, Turns
 from snickers.containers.folder import InThread, Progress, clear, settle
 from snickers.containers.keep import given_up
@@ -109,8 +109,8 @@ class Copies:
         self._restoring: set[str] = set()
         self._trials: dict[str, Deferred[None]] = {}
         """Sites on whose folder another server is tried, and what ends that."""
-        self._marks: dict[str, str] = {}
-        """...and the file that says so, should Snickers end meanwhile."""
+        self._marks: dict[str, tuple[str, str]] = {}
+        """...and the file that says so, should Snickers end meanwhile, and of which copy."""
         self._put: set[str] = set()
         """Sites whose folder was put back in the trial that goes on."""
         self._told: set[str] = set()
@@ -144,13 +144,12 @@ class Copies:
             self._tell_of_trial(site.name, swap.beside(folder, swap.TRIED))
 
     def _tell_of_trial(self, name: str, mark: str) -> None:
-        try:
-            with open(mark, encoding="utf-8") as file:
-                id = file.read()
-        except OSError:
+        said = ontrial.read(mark)
+        if not said:
             # Somebody else may have told of it.
             self._alarm.cleared(TRIED, name)
             return
+        id = said[0]
         if self._lives.owes(name) == id:
             # Known to be on its way: it goes on with that, or has the folder put back.
             self._going_on.add(name)
@@ -181,8 +180,8 @@ class Copies:
 
     async def _tell_late(self, site: Site) -> None:
         mark = swap.beside(os.path.realpath(site.data), swap.TRIED)
-        if id := await self._in_thread(_read, mark):
-            self._tell(site.name, id, mark)
+        if said := await self._in_thread(ontrial.read, mark):
+            self._tell(site.name, said[0], mark)
 
     def close(self) -> Deferred[Any]:
         """End what is being done; fires when it has ended."""
@@ -306,11 +305,12 @@ class Copies:
         folder = os.path.realpath(site.data)
         mark = swap.beside(folder, swap.TRIED)
         # The file goes with a restore and with a putting back, whichever Snickers did it.
-        good = had and await self._in_thread(_read, mark) == had
+        said = await self._in_thread(ontrial.read, mark)
+        good = had and said[:1] == (had,)
         if good and any(copy.id == had for _, copy in await self._all(site)):
             if over.called:
                 raise CopyFailed(_UNWANTED)
-            self._marks[site.name] = mark
+            self._marks[site.name] = mark, had
             return had
         unmounted = isinstance(site.kind, Container) and not site.kind.data
         if unmounted or not await self._in_thread(os.path.isdir, folder):
@@ -325,10 +325,10 @@ class Copies:
         copy = await making
 
         def write() -> None:
-            durable.write(mark, copy.id.encode())
+            ontrial.add(mark, copy.id)
             if over.called:
                 # Whoever waits for this may not wait any more, and nothing will be tried.
-                _remove(mark)
+                ontrial.drop(mark, copy.id)
 
         try:
             if over.called:
@@ -337,16 +337,23 @@ class Copies:
             if over.called:
                 raise CopyFailed(_UNWANTED)
         except BaseException:
-            self._remove_mark(site.name, mark)
+            self._drop(site.name, mark, copy.id)
             raise
-        self._marks[site.name] = mark
+        self._marks[site.name] = mark, copy.id
         return copy.id
 
-    def _remove_mark(self, name: str, mark: str) -> None:
-        self._in_thread(_remove, mark).addCallbacks(
-            lambda _: self._no_mark(name),
+    def _drop(self, name: str, mark: str, id: str) -> None:
+        self._in_thread(ontrial.drop, mark, id).addCallbacks(
+            lambda left: self._dropped(name, mark, left),
             lambda failure: _log.failure("{site}: {mark}", failure, site=name, mark=mark),
         )
+
+    def _dropped(self, name: str, mark: str, left: str) -> None:
+        """Of a trial nothing is said any more, but of the one before, of copy *left*, if any."""
+        if left:
+            self._tell(name, left, mark)
+        else:
+            self._no_mark(name)
 
     def _unless_tried(self, site: str, waking: Deferred[None]) -> Deferred[None]:
         """Return what fires as *waking* does, or as soon as a trial waits for the turn that whoever
@@ -376,7 +383,7 @@ class Copies:
         mark = self._marks.pop(site, None)
         if mark is not None and self._lives.stage(site) == "awake":
             # In all other cases nobody knows whether the folder is well.
-            self._remove_mark(site, mark)
+            self._drop(site, *mark)
         over = self._trials.pop(site, None)
         if over is not None and not over.called:
             over.callback(None)
@@ -408,10 +415,12 @@ class Copies:
         await store.restore(site.name, copy.id, restoring, progress)
         await self._in_thread(os.rename, restoring, restored)
         former = await self._in_thread(swap.put_in_place, folder)
-        await self._in_thread(_remove, swap.beside(folder, swap.TRIED))
-        self._no_mark(site.name)
-        self._put.add(site.name)
+        # Before it is said that it was put back: else a loss of power could leave neither.
         await settle(self._reactor, os.path.dirname(folder))
+        mark = swap.beside(folder, swap.TRIED)
+        left = await self._in_thread(ontrial.drop, mark, copy.id)
+        self._dropped(site.name, mark, left)
+        self._put.add(site.name)
 
         async def keep(site: Site) -> None:
             if await self._in_thread(os.path.lexists, former):
@@ -599,7 +608,7 @@ class Copies:
             former.append(swap.put_in_place(folder))
             # Whatever comes of this: it is not what another server has left any more, and from now
             # on it is this that would be put back.
-            _remove(swap.beside(folder, swap.TRIED))
+            ontrial.remove(swap.beside(folder, swap.TRIED))
             self._no_mark(name)
 
         assert site.life is not None
@@ -665,21 +674,6 @@ class Copies:
         finally:
             await clear(self._reactor, folder)
         return copy
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def _is(path: str, number: int) -> bool:

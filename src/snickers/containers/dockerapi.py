@@ -302,6 +302,10 @@ class Api:
                 labels=dict(labels),
             )
 
+    def volume(self, name: str) -> Mapping[str, Any] | None:
+        """Return what Docker knows of the volume; ``None``: there is none."""
+        return self._look(self._client.inspect_volume, name)
+
     def make_volume(self, name: str, driver: str, options: Mapping[str, str]) -> None:
         """Make a volume, or nothing when there is one of that name."""
         with self._in_words():

@@ -271,7 +271,11 @@ def owed(s: State) -> bool:
 
 def tried(s: State) -> bool:
     """Whether another server than the last good one is tried, or has to be undone."""
-    return s.good is not None and not s.gone and (on_trial(s) or owed(s))
+    if s.good is None or s.gone:
+        return False
+    # Of the same declaration nothing else tells what has failed from the one that comes back.
+    comes_back = s.back is not None and s.back.id == s.good.id
+    return on_trial(s) or owed(s) or comes_back
 
 
 def patience(s: State) -> float:

@@ -138,7 +138,7 @@ _ROWS: Mapping[type[e.Event], tuple[Handler, ...]] = {
     e.Exited: (
         _,                 _,                 r.heard,           r.ask,             r.exited_awake,
         r.exited_drained,  r.exited_stopped,  _,                 _,                 _,
-        r.exited,          r.exited,          r.exited,          r.exited_drained,  r.heard,
+        q.exited_between,  r.exited,          q.exited_between,  r.exited_drained,  r.heard,
         p.exited,          r.heard,
     ),
     e.EngineLost: (

@@ -552,8 +552,9 @@ class Living:
     def written(self) -> Deferred[None]:
         """Fire when it is written down which trial goes on; never fails."""
         writing, done = self._writing, Deferred[None]()
-        if writing is None or writing.called:
+        if writing is None:
             return succeed(None)
+        # It may be called already and wait for another: who writes takes turns.
         writing.addCallback(lambda _: done.callback(None))
         return done
 

@@ -7,21 +7,17 @@ are one small file of JSON in the state folder. A pin must never outlive what it
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from snickers.config.values import Container
-from snickers.containers import durable
-from snickers.containers.engine import Turns, fingerprint
+from snickers.containers.engine import fingerprint
+from snickers.containers.notes import Notes
 from snickers.interfaces.engine import Declared
-
-_log = Logger()
 
 
 @frozen
@@ -77,10 +73,8 @@ class Pins:
     """
 
     def __init__(self, path: str, in_thread: Callable[..., Deferred[Any]]) -> None:
-        self._path = path
-        self._in_thread = in_thread
+        self._notes = Notes(path, in_thread, _pin, "no pin holds", "pins end with Snickers")
         self._pins: dict[str, Pin] | None = None
-        self._turns = Turns()
 
     def of(self, site: str) -> Pin | None:
         """Return the pin of *site*. The file is read at the first call: that blocks."""
@@ -88,23 +82,13 @@ class Pins:
 
     def keep(self, site: str, pin: Pin | None) -> Deferred[None]:
         """Let *pin* hold of *site* from now on, ``None``: none does. Fires when that survives a
-        loss of power; never fails."""
+        loss of power, or cannot be written; never fails."""
         known = self._known()
         if pin is None:
             known.pop(site, None)
         else:
             known[site] = pin
-        said = json.dumps({site: asdict(pin) for site, pin in sorted(known.items())}, indent=1)
-        data = said.encode()
-        # One after the other: the last word is what the file says.
-        written = self._turns.run("", lambda: self._in_thread(durable.write, self._path, data))
-        return written.addErrback(
-            lambda failure: _log.warn(
-                "{path} could not be written, so pins end with Snickers: {why}",
-                path=self._path,
-                why=failure.getErrorMessage(),
-            )
-        )
+        return self._notes.write(known)
 
     def forget(self) -> None:
         """Read the file anew when somebody asks: another Snickers may have written it."""
@@ -112,20 +96,14 @@ class Pins:
 
     def _known(self) -> dict[str, Pin]:
         if self._pins is None:
-            self._pins = _read(self._path)
+            self._pins = self._notes.read()
         return self._pins
 
 
-def _read(path: str) -> dict[str, Pin]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            said: Mapping[str, Mapping[str, str]] = json.load(file)
-        return {site: Pin(**pin) for site, pin in said.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as problem:
-        _log.warn("{path} cannot be read, so no pin holds: {why}", path=path, why=str(problem))
-        return {}
+def _pin(said: Mapping[str, Any]) -> Pin:
+    # What else a later Snickers may write of it is nothing that this one knows.
+    more = (str(said.get(name, "")) for name in ("exact", "refused"))
+    return Pin(str(said["image"]), str(said["instead"]), *more)
 
 
 def in_the_folder(state: str) -> str:

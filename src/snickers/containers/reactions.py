@@ -226,6 +226,8 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
         return revert(s, now, s.back)
     if told is not None and told.good and found is not None:
         s = _go_on_trying(s, told, found, event.former)
+        if s.back is not None and not s.gone:
+            return revert(s, now, s.back)
     if found is None or not found.running or found.address is None:
         if s.phase is not Phase.AWAY:
             return s, ()
@@ -250,7 +252,10 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
             return stop(enter(s, Phase.PAUSED, now, used=now), now, replacing(s))
         return leave(s, now, replacing(s))
     if not found.paused:
-        return check(s, now, found)
+        came_back = told is not None and told.back and told.good == found.id
+        s, commands = check(s, now, found)
+        # Whoever had it come back was ended, or relieved, before that was written down.
+        return s, (e.Keep(found), *commands) if came_back else commands
     used = now if told is None else told.used
     s = enter(s, Phase.PAUSED, now, used=used, proven=True)
     wanted = s.uses or s.waiters or s.asked is not None or s.life.wake == "always"
@@ -260,12 +265,17 @@ def adopt(s: State, event: e.Listed, now: float) -> Step:
 def _go_on_trying(s: State, told: e.Inherited, found: Instance, former: Instance | None) -> State:
     """Another Snickers was trying a server; *found* is that or the good one."""
     good = next((each for each in (found, former) if each and each.id == told.good), None)
-    if good is None or (good is found and found.running):
+    serves = good is found and found.running
+    if good is None or serves:
         # Nothing can come back, or it serves on what is its own.
-        return evolve(s, copied="", touched=False, updating=False)
-    s = evolve(s, good=good, before=None)
-    if not told.back:
+        s = evolve(s, copied="", touched=False, updating=False)
+    else:
+        s = evolve(s, good=good, before=None)
+    if good is None or not told.back:
         return s
+    if good is not found and not s.copied and s.fingerprint == good.fingerprint:
+        # What was tried is of the same declaration: a start could be of that again.
+        return evolve(s, back=good)
     refused = "" if s.fingerprint == good.fingerprint else s.fingerprint
     return evolve(s, fingerprint=good.fingerprint, refused=refused, updating=False)
 

@@ -22,6 +22,7 @@ from snickers.containers.life import (
     check,
     crash,
     enter,
+    finish,
     halt,
     leave,
     lose,
@@ -31,6 +32,8 @@ from snickers.containers.life import (
     rise,
     stop,
 )
+
+_WOKEN = "It was woken meanwhile."
 
 # Pauses
 
@@ -47,7 +50,8 @@ def paused(s: State, event: e.Paused, now: float) -> Step:
 
 def pause_failed(s: State, event: e.PauseFailed, now: float) -> Step:
     if event.away:
-        return lose(s, now, event.words)
+        s, commands = lose(s, now, event.words)
+        return s, (e.SayUnslept(event.words), *commands)
     assert s.instance is not None
     if s.leaving is not None:
         return leave(s, now, s.leaving)
@@ -63,16 +67,26 @@ def recall(s: State, event: e.Arrived, now: float) -> Step:
 
 def resumed(s: State, event: e.Resumed, now: float) -> Step:
     leaving = s.leaving
-    if leaving is None or (leaving is After.SLEEP and _wanted(s)):
+    if leaving is None:
         return rise(s, now)
-    return stop(s, now, leaving)
+    return (
+        _rise_after_all(s, now) if leaving is After.SLEEP and _wanted(s) else stop(s, now, leaving)
+    )
 
 
 def resume_failed(s: State, event: e.ResumeFailed, now: float) -> Step:
     if event.away:
-        return lose(s, now, event.words)
+        s, commands = lose(s, now, event.words)
+        return s, (e.SayUnslept(event.words), *commands)
     s, commands = leave(evolve(s, detail=event.words), now, After.CRASH)
-    return s, (e.Warn(event.words), *commands)
+    return s, (e.Warn(event.words), e.SayUnslept(event.words), *commands)
+
+
+def exited_between(s: State, event: e.Exited, now: float) -> Step:
+    if s.leaving is None or s.instance is None or s.instance.id != event.id:
+        return r.exited(s, event, now)
+    # It was to be stopped: that is done.
+    return finish(evolve(s, after=s.leaving), now)
 
 
 def compare_paused(s: State, event: e.Listed, now: float) -> Step:
@@ -112,12 +126,12 @@ def wake_paused(s: State, event: e.WakeAsked, now: float) -> Step:
 def want_between(s: State, event: e.WakeAsked, now: float) -> Step:
     if s.gone:
         return w.refuse_wake(s, event, now)
-    leaving = s.leaving
-    if leaving is After.SLEEP:
-        # It is its sleep that is called off, and not what was changed meanwhile.
-        assert s.instance is not None
-        leaving = None if s.instance.fingerprint == s.fingerprint else replacing(s)
-    return evolve(w.asked(s, now), leaving=leaving), ()
+    if s.leaving is not After.SLEEP:
+        return w.asked(s, now), ()
+    # It is its sleep that is called off, and not what was changed meanwhile.
+    assert s.instance is not None
+    leaving = None if s.instance.fingerprint == s.fingerprint else replacing(s)
+    return evolve(w.asked(s, now), leaving=leaving), (e.SayUnslept(_WOKEN),)
 
 
 def sleep_paused(s: State, event: e.SleepAsked, now: float) -> Step:
@@ -150,11 +164,17 @@ def change_paused(s: State, event: e.Changed, now: float) -> Step:
 
 
 def change_between(s: State, event: e.Changed, now: float) -> Step:
+    assert s.instance is not None
+    replaced = s.gone or s.instance.fingerprint != s.fingerprint
+    asked, idle = s.put or s.asked is not None, s.leaving is After.SLEEP
     s, _ = w.change(s, event, now)
     assert s.instance is not None
     if s.instance.fingerprint != s.fingerprint:
         return evolve(s, leaving=replacing(s)), ()
-    return evolve(s, leaving=None), ()
+    if not asked and (replaced or (idle and s.life.wake == "always")):
+        # What it was to go for holds no more; what a person has asked for does, and is waited for.
+        return evolve(s, leaving=None), ()
+    return s, ()
 
 
 def remove_paused(s: State, event: e.Removed, now: float) -> Step:
@@ -214,6 +234,12 @@ def _wanted(s: State) -> bool:
     return _stays(s) and bool(s.uses or s.waiters or s.asked is not None)
 
 
+def _rise_after_all(s: State, now: float) -> Step:
+    # Whoever has wanted it asleep, before its section was changed, waits for that no longer.
+    s, commands = rise(s, now)
+    return s, (*commands, e.SayUnslept(_WOKEN))
+
+
 def interrupt(s: State, event: e.Arrived, now: float) -> Step:
     sleeps = s.after is After.SLEEP and _stays(s)
     # It runs, and nobody has to wait for the end of a snapshot: it will be awake again.
@@ -223,7 +249,7 @@ def interrupt(s: State, event: e.Arrived, now: float) -> Step:
 def snapshotted(s: State, event: e.Snapshotted, now: float) -> Step:
     calm = e.Calm("snapshot")
     if s.after is After.SLEEP and _wanted(s):
-        s, commands = rise(s, now)
+        s, commands = _rise_after_all(s, now)
     else:
         s, commands = halt(s, now, s.after)
     return s, (calm, *commands)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -30,7 +31,7 @@ class IReactor(IWaitingReactor, IReactorProcess):
     """What is needed of the reactor."""
 
 
-class Server:
+class Server(ABC):
     """One server.
 
     :param stop_within: seconds that it is given to end where nobody says how many.
@@ -101,17 +102,17 @@ class Server:
 
     # For those that know how it is held
 
+    @abstractmethod
     def _signal(self, number: int) -> None:
         """Signal its group, or the process alone as long as it may lead none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _tell_all(self, number: int) -> None:
         """Signal all of its session."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _hear_out(self) -> None:
         """It has ended: hear its last words, for `LAST_WORDS` at the most."""
-        raise NotImplementedError
 
     def _reported(self, report: bytes) -> None:
         """The launcher has said all that it says."""

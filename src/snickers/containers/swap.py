@@ -27,7 +27,8 @@ FORMER = "former"
 PROVING = "proving"
 """Of a copy on which a server is tried."""
 TRIED = "tried"
-"""A file: which copy has the folder as it was before another server was tried on it."""
+"""A file: which copy has the folder as it was before another server was tried on it, see
+`snickers.containers.ontrial`."""
 
 _AT_FDCWD = -100
 _EXCHANGE = 2

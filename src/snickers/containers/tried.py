@@ -8,19 +8,14 @@ nothing; it must never hold up a start for longer than one write takes.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
-from snickers.containers import durable
-from snickers.containers.engine import Turns
-
-_log = Logger()
+from snickers.containers.notes import Notes
 
 
 @frozen
@@ -45,14 +40,14 @@ class Tried:
     """
 
     def __init__(self, path: str, in_thread: Callable[..., Deferred[Any]]) -> None:
-        self._path = path
-        self._in_thread = in_thread
+        self._notes = Notes(
+            path, in_thread, _trial, "no trial goes on", "what is tried does not outlive Snickers"
+        )
         self._trials: dict[str, Trial] = {}
-        self._turns = Turns()
 
     def left(self) -> Mapping[str, Trial]:
         """Return, by site, what an end of Snickers has left. Reads the file: that blocks."""
-        self._trials = _read(self._path)
+        self._trials = self._notes.read()
         return dict(self._trials)
 
     def keep(self, site: str, trial: Trial | None) -> Deferred[None]:
@@ -62,28 +57,7 @@ class Tried:
             self._trials.pop(site, None)
         else:
             self._trials[site] = trial
-        said = {site: asdict(trial) for site, trial in sorted(self._trials.items())}
-        data = json.dumps(said, indent=1).encode()
-        # One after the other: the last word is what the file says.
-        written = self._turns.run("", lambda: self._in_thread(durable.write, self._path, data))
-        return written.addErrback(
-            lambda failure: _log.warn(
-                "{path} could not be written, so what is tried does not outlive Snickers: {why}",
-                path=self._path,
-                why=failure.getErrorMessage(),
-            )
-        )
-
-
-def _read(path: str) -> dict[str, Trial]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return {str(site): _trial(said) for site, said in json.load(file).items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as problem:
-        _log.warn("{path} cannot be read, so no trial goes on: {why}", path=path, why=str(problem))
-        return {}
+        return self._notes.write(self._trials)
 
 
 def _trial(said: Mapping[str, Any]) -> Trial:

@@ -168,15 +168,20 @@ class Front:
         """Let connections go: those with an exchange when it has ended, those without one when they
         have been idle for `GRACE`, or have had one more."""
         self.draining = True
-        for connection in list(self.connections):
-            connection.drain()
+        self._each(lambda connection: connection.drain())
 
     def break_off(self) -> None:
         """Answer requests that have no answer yet with 503: whoever follows answers them."""
-        for connection in list(self.connections):
-            connection.break_off()
+        self._each(lambda connection: connection.break_off())
 
     def abort(self) -> None:
         """End what is still open."""
+        self._each(lambda connection: connection.transport.abortConnection())
+
+    def _each(self, act: Callable[[Any], None]) -> None:
         for connection in list(self.connections):
-            connection.transport.abortConnection()
+            try:
+                act(connection)
+            except Exception:
+                # One that fails must not keep the others, nor the end itself.
+                self.log.failure("A connection failed to end")
