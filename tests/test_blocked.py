@@ -32,7 +32,7 @@ class Second(TestCase):
     async def test_passes(self):
         pass
 
-bound(First, 0.2, 0.1)
+bound(First, 1.0, 0.5)
 """
 
 
@@ -57,7 +57,7 @@ class BlockedTests(SynchronousTestCase):
                 check=False,
             )
             self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
-            self.assertIn("BlockedError: it still blocks after 0.2 seconds", done.stdout)
+            self.assertIn("BlockedError: it still blocks after 1 s", done.stdout)
             self.assertIn("FAILED (errors=1, successes=1)", done.stdout)
             self.assertIn("time.sleep(60)", done.stdout)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
+from http.client import HTTPResponse
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from bench.visitors import Visitors
 from bench.witness import HELLO
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.live_setup import SETTINGS, Snickers, until
+from tests.live_setup import SETTINGS, WITHIN, Snickers, until
 
 FILES = "[files.localhost]\ntype = static\nroot = site\n"
 WORKERS = SETTINGS + "workers = {}\n"
+NEVER_READY = "[box.localhost]\ntype = process\ncommand = sleep 600\nhealth = /\n"
 RELOADS = 12
 KILLS = 6
 
@@ -87,6 +90,25 @@ class DrainTests(SynchronousTestCase):
         self.assertEqual([words for port, words in visitors.lost if port not in its_own], [])
         for kind in ("fresh", "kept", "h2"):
             self.assertGreater(visitors.answered[kind], 100, kind)
+
+    def test_waits_in_vain(self) -> None:
+        """Whoever still waits for a server to wake when the time of an end is over is told, and
+        not cut off; in workers, too."""
+        for workers in (1, 2):
+            with self.subTest(workers=workers):
+                more = WORKERS.format(workers) + "drain within = 1s\n"
+                snickers = Snickers(self, NEVER_READY, more)
+                with snickers.connect("box.localhost") as sock:
+                    sock.settimeout(WITHIN)
+                    sock.sendall(b"GET / HTTP/1.1\r\nHost: box.localhost\r\n\r\n")
+                    asked = partial(snickers.asked, "status", "box.localhost")
+                    until(lambda asked=asked: asked()["waiting"], "nobody waits")
+                    snickers.process.send_signal(signal.SIGTERM)
+                    answer = HTTPResponse(sock)
+                    answer.begin()
+                    self.assertEqual((answer.status, answer.headers["Retry-After"]), (503, "5"))
+                    self.assertIn(b"restarting", answer.read())
+                self.assertEqual(snickers.process.wait(WITHIN), 0)
 
 
 def is_stopped(pid: int) -> bool:

@@ -6,7 +6,7 @@ from math import inf
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from snickers.http.front import GRACE, MAX_CROWD, Bounds
+from snickers.http.front import GRACE, MAX_CROWD, MOMENT, Bounds
 from tests.front_case import GET, FrontCase, say
 
 
@@ -23,18 +23,27 @@ class FrontTests(FrontCase):
 
     def test_drain(self) -> None:
         """At the end each connection has the answer that it waits for, or one more if it asks
-        soon; those that have been idle for longer are closed at once."""
+        soon; those that have been idle for longer are closed when what they may have sent by now
+        is read."""
         self.handler.at_once = say(b"last")
         _, idle = self.connect()
+        _, unread = self.connect()
         self.turns.pass_time(GRACE + 1)
         _, fresh = self.connect()
         self.handler.at_once = None
         self.client.send(GET)
+        unread.sock.send(GET)
         self.front.drain()
+        unread.receive()
+        self.assertFalse(unread.ended)
+        say(b"last")(self.handler.exchange)
+        self.assertIn(b"\r\nConnection: close\r\n", unread.receive())
+        self.turns.pass_time(MOMENT)
         idle.receive()
         self.assertTrue(idle.ended)
         fresh.receive()
         self.assertFalse(fresh.ended)
+        del self.handler.exchanges[1:]
         for client in (self.client, fresh):
             if client is fresh:
                 client.send(GET)
@@ -109,18 +118,18 @@ class FrontTests(FrontCase):
         self.assertEqual(self.front.idle_within, 0.5)
 
     def test_last_moment(self) -> None:
-        """What was idle before the end has that much less left; nothing is kept for longer than it
-        would be anyhow, nor, where it would be for ever, for longer than a moment."""
+        """What was idle before the end has that much less left, but a moment, since what has come
+        may not have been read; nothing is kept for longer than it would be anyhow."""
         self.turns.pass_time(100)
         now = self.front.sweep.now
         for deadline, kept_for, left in (
             (now + 10, 10, GRACE),
-            (now + 9, 10, GRACE - 1),
-            (now + 1, 10, GRACE - 9),
+            (now + 9.5, 10, GRACE - 0.5),
+            (now + 5, 10, MOMENT),
             (now + 0.5, 1, 0.5),
             (now + 50, 10, GRACE),
             (inf, inf, GRACE),
-            (now + 50, inf, -inf),
+            (now + 50, inf, MOMENT),
         ):
             with self.subTest(deadline=deadline - now, kept_for=kept_for):
                 self.assertEqual(self.front.last_moment(deadline, kept_for) - now, left)

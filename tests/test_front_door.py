@@ -11,7 +11,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from snickers.front_door import CLOSE_WITHIN, LOOK_EVERY, Draining, FrontDoorService, Together
+from snickers.front_door import (
+    CLOSE_WITHIN,
+    LAST_WORDS,
+    LONG,
+    LOOK_EVERY,
+    Draining,
+    FrontDoorService,
+    Together,
+)
 
 
 class Reactor(Clock):
@@ -71,6 +79,9 @@ class Front:
 
     def drain(self) -> None:
         self.noted.append("drain")
+
+    def break_off(self) -> None:
+        self.noted.append("break off")
 
     def abort(self) -> None:
         self.noted.append("abort")
@@ -369,9 +380,10 @@ class FrontDoorServiceTests(SynchronousTestCase):
         self.front.connections.add(1)
         self.noted.clear()
         done = self.service.stopService()
-        self.reactor.pump([0.1] * 310)
+        self.reactor.pump([0.1] * 320)
         self.successResultOf(done)
-        self.assertEqual(self.noted, ["stop port", "drain", "abort", "stop b", "stop a"])
+        ends = ["break off", "abort", "stop b", "stop a"]
+        self.assertEqual(self.noted, ["stop port", "drain", *ends])
 
     def test_a_part_that_fails_to_stop(self) -> None:
         """...keeps nobody else from stopping."""
@@ -414,8 +426,9 @@ class TogetherTests(SynchronousTestCase):
         fronts[1].connections |= {2, 3}
         self.assertEqual(together.open, 3)
         together.drain()
+        together.break_off()
         together.abort()
-        self.assertEqual(noted, ["drain", "drain", "abort", "abort"])
+        self.assertEqual(noted, ["drain"] * 2 + ["break off"] * 2 + ["abort"] * 2)
         self.assertEqual(together.open, 0)
 
 
@@ -444,12 +457,24 @@ class DrainedTests(SynchronousTestCase):
         self.assertEqual((self.noted, self.clock.getDelayedCalls()), ([], []))
 
     def test_time_is_over(self) -> None:
-        """What is open when the time is over is cut off."""
-        for within in (0.0, 5.0):
+        """What is open when the time is over has its last words, once, and is then cut off."""
+        for within in (0.0, 5.0, LONG + 1.25):
             self.noted.clear()
             self.front.connections.add(1)
             done = Draining(self.clock, self.front, within).done
-            self.clock.pump([LOOK_EVERY] * int(within / LOOK_EVERY + 1))
+            self.clock.pump([LOOK_EVERY] * round(within / LOOK_EVERY + 1))
+            self.assertEqual(self.noted, ["break off"])
+            self.clock.pump([LOOK_EVERY] * round(LAST_WORDS / LOOK_EVERY + 1))
             self.clock.advance(0)
             self.successResultOf(done)
-            self.assertEqual(self.noted, ["abort"])
+            self.assertEqual(self.noted, ["break off", "abort"])
+
+    def test_last_words_suffice(self) -> None:
+        """Where they end all that is open nothing is cut off."""
+        self.front.connections.add(1)
+        done = Draining(self.clock, self.front, 5.0).done
+        self.clock.pump([LOOK_EVERY] * round(5.0 / LOOK_EVERY + 1))
+        self.front.connections.clear()
+        self.clock.advance(LOOK_EVERY)
+        self.successResultOf(done)
+        self.assertEqual((self.noted, self.clock.getDelayedCalls()), (["break off"], []))

@@ -8,9 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
 from twisted.internet import reactor
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, TestCase
+from zope.interface import implementer
 
 from snickers.containers import held, sessions
 from snickers.containers.held import Held, code_of, hold
@@ -28,6 +33,34 @@ time.sleep(60)
 
 RELEASE = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 """Of the kernel."""
+
+
+@implementer(IReadDescriptor)
+class Reader:
+    """One end of a pipe, watched; *heard* is called when the reactor has something to tell."""
+
+    def __init__(self, heard: Callable[[Reader], None]) -> None:
+        self._reads, self._writes = os.pipe()
+        self._heard = heard
+        reactor.addReader(self)
+
+    def tell(self, hangs_up: bool) -> None:
+        """Give the reactor something to tell."""
+        if not hangs_up:
+            os.write(self._writes, b"x")
+        os.close(self._writes)
+
+    def fileno(self) -> int:
+        return self._reads
+
+    def doRead(self) -> None:
+        self._heard(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._heard(self)
+
+    def logPrefix(self) -> str:
+        return "reader"
 
 
 class HeldTests(TestCase):
@@ -174,6 +207,49 @@ class HeldTests(TestCase):
         self.assertEqual(each.code(), 137 if RELEASE >= (6, 15) else None)
         self.patch(held.Held, "_told", lambda each: None)
         self.assertIsNone(each.code())
+
+    async def test_number_of_another_descriptor(self) -> None:
+        """What the reactor has heard of a descriptor that had the same number a moment ago is not
+        taken for the end of a process, which is heard all the same."""
+        for hangs_up in (False, True):
+            with self.subTest(hangs_up=hangs_up):
+                process = self.spawn()
+                readers: list[Reader] = []
+                holding: list[Held] = []
+
+                def hold_as(reader: Reader, process=process, holding=holding) -> None:
+                    def opened(pid: int) -> int:
+                        number = reader.fileno()
+                        descriptor = os_pidfd_open(pid)
+                        os.dup2(descriptor, number)
+                        os.close(descriptor)
+                        return number
+
+                    os_pidfd_open = os.pidfd_open
+                    reactor.removeReader(reader)
+                    patched = self.patch(os, "pidfd_open", opened)
+                    holding.append(self.hold(process.pid))
+                    patched.restore()
+
+                def heard(one: Reader, readers=readers, hold_as=hold_as) -> None:
+                    reactor.removeReader(one)
+                    (other,) = (each for each in readers if each is not one)
+                    hold_as(other)
+                    os.close(one.fileno())
+
+                readers += [Reader(heard), Reader(heard)]
+                for each in readers:
+                    each.tell(hangs_up)
+                await self.turns()
+                (each,) = holding
+                self.assertNoResult(each.ended)
+                process.kill()
+                await self.ended(each)
+
+    async def turns(self) -> None:
+        """Let the reactor look at everything, twice."""
+        for _ in range(3):
+            await deferLater(reactor, 0)
 
     async def test_let_go(self) -> None:
         """What was let go of is neither watched nor signalled, and may be let go of again."""

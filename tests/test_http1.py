@@ -285,6 +285,37 @@ class EndTests(FrontCase):
         self.assertTrue(self.client.receive().startswith(b"HTTP/1.1 408 "))
         self.assertTrue(self.client.ended)
 
+    def test_broken_off(self) -> None:
+        """When the time for open answers is over, what has no answer yet may be asked again; who
+        would have answered hears that nobody waits any more."""
+        for request, receives in (
+            (GET, False),
+            (b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\n\r\nsome", False),
+            (b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\n\r\nsome", True),
+        ):
+            with self.subTest(request=request, receives=receives):
+                client = self.connect()[1]
+                client.send(request)
+                if receives:
+                    self.handler.exchange.receive()
+                self.front.break_off()
+                answer = client.receive()
+                self.assertTrue(answer.startswith(b"HTTP/1.1 503 "), answer)
+                self.assertIn(b"\r\nRetry-After: 5\r\n", answer)
+                self.assertEqual(self.handler.responder.told, ["gone"])
+
+    def test_broken_off_within(self) -> None:
+        """An answer that has begun goes on, and who has asked nothing is told nothing."""
+        self.client.send(GET)
+        self.handler.exchange.answer(200, [], 9, b"some")
+        idle = self.connect()[1]
+        self.front.break_off()
+        self.assertEqual((idle.receive(), idle.ended), (b"", False))
+        self.handler.exchange.write(b" more")
+        self.handler.exchange.finish()
+        self.assertTrue(self.client.receive().endswith(b"\r\n\r\nsome more"))
+        self.assertEqual(self.handler.responder.told, [])
+
     def test_stalled_body(self) -> None:
         """A body that stands still gets 408; a slow one lives."""
         self.client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 99999\r\n\r\n")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from snickers.http import frames as f
 from snickers.http import front as front_module
 from snickers.http.abuse import PERIOD
-from snickers.http.front import GRACE, Bounds
+from snickers.http.front import GRACE, MOMENT, Bounds
 from snickers.http.hpack import Encoder
 from snickers.http.http2 import (
     CONNECTION_WINDOW,
@@ -719,10 +719,9 @@ class ConnectionTests(Front2Case):
         self.turns.pass_time(GRACE + 1)
         wire.sock.send(GET)
         self.front.drain()
+        self.assertEqual(ending(wire.receive()), [("goaway", f.MAX_STREAM, f.NO_ERROR)])
         say(b"hello")(self.handler.exchange)
-        answer = wire.receive()
-        self.assertIn(b"hello", answer)
-        self.assertEqual(ending(answer), [("goaway", f.MAX_STREAM, f.NO_ERROR)])
+        self.assertIn(b"hello", wire.receive())
 
     def test_drained_and_never_asked(self) -> None:
         """A connection on which nothing is asked holds the end up for a moment at most."""
@@ -742,8 +741,30 @@ class ConnectionTests(Front2Case):
         wire = self.raw_wire()
         self.turns.pass_time(GRACE + 1)
         self.front.drain()
+        self.turns.pass_time(MOMENT + 0.5)
         self.assertEqual(ending(wire.receive()), [("goaway", 0, f.NO_ERROR)])
         self.assertTrue(wire.ended)
+
+    def test_broken_off(self) -> None:
+        """When the time for open answers is over, what has no answer yet may be asked again; who
+        would have answered hears that nobody waits any more. Answers that have begun go on."""
+        waiting = self.client.ask()
+        begun = self.client.ask()
+        self.handler.exchange.answer(200, [], 9, b"some")
+        uploading = self.client.ask(end=False, method="POST")
+        self.handler.exchange.receive()
+        self.client.body(uploading, b"x" * 3000)
+        self.front.break_off()
+        self.client.take()
+        for number in (waiting, uploading):
+            told = self.client.told[number]
+            self.assertEqual((told.status, told.ended), (503, True))
+            self.assertEqual(dict(told.fields)["retry-after"], "5")
+        self.assertEqual([r.told for r in self.handler.responders], [["gone"], [], ["gone"]])
+        self.handler.exchanges[1].write(b" more")
+        self.handler.exchanges[1].finish()
+        self.client.take()
+        self.assertEqual(self.client.told[begun].data, b"some more")
 
     def test_uploads_that_come_too_late(self) -> None:
         """A request that GOAWAY did not name any more is ignored with its body, and all that

@@ -4,23 +4,26 @@ of days, a WebSocket that says nothing. Every deadline is as a fresh installatio
 
 from __future__ import annotations
 
-from snickers.sweep import CLOCK_STEP
 from tests import test_carrier
 from tests.test_tunnel2 import TunnelCase
 from tests.upstream_case import GET, UpstreamCase
-from tests.wires import Turns
+from tests.wires import Wires
 
 HOUR = 3600
 DAY = 24 * HOUR
+SELDOM = 300.0
 UPLOADED = b"x" * 6000
 """What is sent every half minute: twice as much as `minimum rate` wants."""
 
 
-def wait(turns: Turns, seconds: float) -> None:
-    """Let *seconds* pass in steps that are no leap of the clock."""
-    for _ in range(int(seconds / (CLOCK_STEP / 2))):
-        turns.advance(CLOCK_STEP / 2)
+def wait(wires: Wires, seconds: float) -> None:
+    """Let *seconds* pass, looked at every five minutes: else that would be half a million looks."""
+    sweep, turns = wires.sweep, wires.turns
+    usual, sweep.interval = sweep.interval, SELDOM
+    for _ in range(int(seconds / SELDOM)):
+        turns.advance(SELDOM)
         turns.settle()
+    sweep.interval = usual
 
 
 class OneTests(UpstreamCase):
@@ -55,7 +58,7 @@ class OneTests(UpstreamCase):
         self.assertLess(sent, size)
         # By then the server has said that it goes on.
         self.server.send(b"HTTP/1.1 200 OK\r\n\r\nreading")
-        wait(self.turns, 3 * HOUR)
+        wait(self.wires, 3 * HOUR)
         self.assertTrue(self.client.receive().endswith(b"reading\r\n"))
         received = len(self.server.receive().partition(b"\r\n\r\n")[2])
         while sent < size:
@@ -71,7 +74,7 @@ class OneTests(UpstreamCase):
         self.client.send(GET)
         self.server.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         for pause in (HOUR, HOUR, DAY, DAY):
-            wait(self.turns, pause)
+            wait(self.wires, pause)
             self.server.send(b"data: x\n\n")
             self.assertTrue(self.client.receive().endswith(b"9\r\ndata: x\n\n\r\n"))
         self.assertEqual(self.ended, 0)
@@ -82,7 +85,7 @@ class OneTests(UpstreamCase):
         self.server.receive()
         self.server.send(test_carrier.WebSocketTests.ACCEPT)
         self.client.receive()
-        wait(self.turns, 3 * DAY)
+        wait(self.wires, 3 * DAY)
         self.server.send(b"days later")
         self.assertEqual(self.client.receive(), b"days later")
         self.client.send(b"so it is")
@@ -115,7 +118,7 @@ class TwoTests(TunnelCase):
         self.wires.server.receive()
         self.wires.server.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         for times, pause in enumerate((HOUR, HOUR, DAY, DAY), 1):
-            wait(self.turns, pause)
+            wait(self.wires, pause)
             self.wires.server.send(b"data: x\n\n")
             self.client.take()
             self.assertEqual(self.client.told[number].data, times * b"data: x\n\n")
@@ -124,7 +127,7 @@ class TwoTests(TunnelCase):
     def test_silent_for_days(self) -> None:
         """A WebSocket that says nothing for three days carries what comes then, both ways."""
         number = self.open()
-        wait(self.turns, 3 * DAY)
+        wait(self.wires, 3 * DAY)
         self.client.body(number, b"days later")
         self.assertEqual(self.wires.server.receive(), b"days later")
         self.wires.server.send(b"so it is")

@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ConnectionLost, ProcessDone, ProcessTerminated
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -164,6 +164,19 @@ class TakenUpTests(SynchronousTestCase):
         found.doRead()
         self.assertEqual((self.ended, self.reactor.getReaders()), (["ended"], []))
         found.signal(signal.SIGKILL)
+
+    def test_misheard(self) -> None:
+        """What a reactor tells of one that runs, since it has heard it of a descriptor that had the
+        same number, is not taken for its end, and it is watched on."""
+        found = self.take_up()
+        found.doRead()
+        self.reactor.removeReader(found)
+        found.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual((self.ended, self.reactor.getReaders()), ([], [found]))
+        self.process.kill()
+        self.process.wait()
+        found.doRead()
+        self.assertEqual((self.ended, self.reactor.getReaders()), (["ended"], []))
 
     def test_another_one(self) -> None:
         """A process that got the number of one that has gone is not taken for it."""

@@ -32,7 +32,8 @@ OTHER = "[other.localhost]\ntype = static\nroot = other\n"
 class LiveCase(SynchronousTestCase):
     """One Snickers with a folder of files and an application."""
 
-    settings = SETTINGS
+    # Who takes nothing for a minute is cut off, and a busy machine may need that for a step.
+    settings = SETTINGS + "progress within = 10m\n"
 
     def setUp(self) -> None:
         self.taken: dict[HTTPResponse, int] = {}
@@ -56,7 +57,7 @@ class LiveCase(SynchronousTestCase):
         return answer
 
     def take(self, answer: HTTPResponse, size: int) -> None:
-        """Read on: who takes nothing for a minute is cut off, and a busy machine may need that."""
+        """Read on."""
         at = self.taken[answer]
         self.assertTrue(answer.read(size) == BIG[at : at + size], f"other bytes at {at}")
         self.taken[answer] += size

@@ -56,7 +56,14 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "snickers.tls": (*MEETING, "snickers.disk", "snickers.listening"),
     # A WebSocket after its 101 is a relay.
     "snickers.http": (*MEETING, "snickers.relay", "snickers.htpasswd"),
-    "snickers.containers": (*MEETING, "snickers.bounds", "snickers.composefile", "snickers.disk"),
+    "snickers.containers": (
+        *MEETING,
+        "snickers.bounds",
+        "snickers.composefile",
+        "snickers.disk",
+        "snickers.pidfd",
+    ),
+    "snickers.pidfd": (),
     # What a certificate is, and how threads are asked.
     "snickers.acme": (
         *MEETING,
@@ -167,6 +174,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "snickers.heartbeat",
         "snickers.listening",
         "snickers.notify",
+        "snickers.pidfd",
         "snickers.tls.threads",
     ),
     "snickers.poller": (),

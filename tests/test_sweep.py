@@ -8,7 +8,7 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from snickers.sweep import CLOCK_STEP, Sweep
+from snickers.sweep import Sweep
 
 
 class Item:
@@ -134,8 +134,30 @@ class SweepTests(TestCase):
         item = Item(self.sweep.now + 100)
         self.sweep.watch(item)
         self.clock.advance(86400)
+        self.pump(10)
         self.assertEqual(item.seen, [])
-        self.assertLess(self.sweep.now, CLOCK_STEP)
+        self.pump(90)
+        self.assertEqual(len(item.seen), 1)
+
+    def test_stood_still(self) -> None:
+        """Time in which the process stood still counts for a moment only."""
+        soon, later = Item(self.sweep.now + 0.75), Item(self.sweep.now + 3)
+        for item in (soon, later):
+            self.sweep.watch(item)
+        self.clock.advance(30)
+        self.assertEqual((len(soon.seen), later.seen), (1, []))
+        self.pump(1.5)
+        self.assertEqual(later.seen, [])
+        self.pump(1)
+        self.assertEqual(len(later.seen), 1)
+
+    def test_always_late(self) -> None:
+        """On a machine that is so busy that every look is late, deadlines still pass."""
+        item = Item(self.sweep.now + 3)
+        self.sweep.watch(item)
+        for _ in range(4):
+            self.clock.advance(1.5)
+        self.assertEqual(len(item.seen), 1)
 
     def test_stop(self) -> None:
         """A stopped sweep leaves no timer behind."""

@@ -64,7 +64,7 @@ class Real(Kept):
         self.config.write_text(
             f"[snickers]\nhttps = tcp:{self.port}:interface=127.0.0.1:backlog=512\nhttp =\n"
             "state = state\ndata = data\ndocker = unix:///nonexistent\nreload every = never\n"
-            f"drain within = 10s\ncommit after = never\n{more}{self._sites}"
+            f"commit after = never\n{more}{self._sites}"
         )
 
 

@@ -27,6 +27,8 @@ LOOK_EVERY = 0.1
 LOOK_SELDOM = 1.0
 """...and those when they have stayed for `LONG`: it may take a day."""
 LONG = 30.0
+LAST_WORDS = 1.0
+"""Seconds for what is said last, to those who have waited in vain, to be on its way."""
 CLOSE_WITHIN = 30.0
 """Seconds that the service manager is told are needed after that, on a busy machine."""
 
@@ -61,6 +63,8 @@ class Fronts(Protocol):
     def open(self) -> int: ...
 
     def drain(self) -> None: ...
+
+    def break_off(self) -> None: ...
 
     def abort(self) -> None: ...
 
@@ -322,7 +326,9 @@ def _needs(seconds: float) -> str:
 
 
 class Draining:
-    """Waits until the last connection has gone, by itself or because *within* seconds are over."""
+    """Waits until the last connection has gone, by itself or because *within* seconds are over:
+    then requests that have no answer yet are answered that they may come again, and what still
+    remains `LAST_WORDS` later is aborted."""
 
     def __init__(self, clock: Any, front: Fronts, within: float) -> None:
         self.done: Deferred[None] = Deferred()
@@ -332,6 +338,7 @@ class Draining:
         self._began = clock.seconds()
         self._until = self._began + within
         self._next: Any = None
+        self._broken_off = False
         self._look()
 
     @property
@@ -351,12 +358,16 @@ class Draining:
             self.done.callback(None)
             return
         now = self._clock.seconds()
-        if now >= self._until:
-            _log.info("ending with {count} connections open", count=self._front.open)
+        left = self._until - now
+        if left <= -LAST_WORDS:
             self._front.abort()
             self._clock.callLater(0, self.done.callback, None)
             return
-        pause = LOOK_EVERY if now - self._began < LONG else min(LOOK_SELDOM, self._until - now)
+        if left <= 0 and not self._broken_off:
+            self._broken_off = True
+            _log.info("ending with {count} connections open", count=self._front.open)
+            self._front.break_off()
+        pause = LOOK_EVERY if now - self._began < LONG or left <= 0 else min(LOOK_SELDOM, left)
         self._next = self._clock.callLater(pause, self._look)
 
 
@@ -375,6 +386,11 @@ class Together:
         """Let idle connections go; those with an exchange follow when it has ended."""
         for front in self._fronts:
             front.drain()
+
+    def break_off(self) -> None:
+        """Answer requests that have no answer yet: they may come again."""
+        for front in self._fronts:
+            front.break_off()
 
     def abort(self) -> None:
         """End what is still open."""

@@ -384,6 +384,9 @@ class Carrying:
     def drain(self) -> None:
         """It ends when its client or its server ends it."""
 
+    def break_off(self) -> None:
+        """Nothing can be said here."""
+
     # What the client's stream calls until there is a relay
 
     def dataReceived(self, data: bytes) -> None:

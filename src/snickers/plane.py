@@ -265,6 +265,10 @@ class Plane:
             port.drain(GRACE)
         self.front.drain()
 
+    def break_off(self) -> None:
+        """Answer requests that have no answer yet: they may come again."""
+        self.front.break_off()
+
     def abort(self) -> None:
         """End what is still open."""
         self.front.abort()

@@ -177,11 +177,6 @@ class Stream:
         else:
             self._discard(len(data))
 
-    def look(self) -> None:
-        """Read what has come, although nobody was told of it yet."""
-        if self._state == OPEN and self._reading:
-            self.doRead()
-
     def _read_on(self) -> None:
         if not self._reading:
             self._reading = True

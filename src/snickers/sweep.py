@@ -2,7 +2,8 @@
 
 A deadline costs its owner one assignment: `Sweep.now` and some seconds. Both the clock and the
 looks are coarse, so it passes up to an interval early or late. The sweep must never stop because
-one of those it watches has failed, nor because somebody has set the clock.
+one of those it watches has failed, nor because somebody has set the clock; nor end anybody for
+what came while nobody could read it: time in which this process stood still is nobody's delay.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-CLOCK_STEP = 600.0
-"""Seconds that cannot lie between two sweeps unless somebody has set the clock."""
+LATE = 2.0
+"""Intervals that count at the most: a sweep that comes later does so since this process has stood
+still."""
 
 _log = Logger()
 
@@ -34,7 +36,8 @@ class Sweep:
 
     def __init__(self, clock: IReactorTime, interval: float = 0.5) -> None:
         self._clock = clock
-        self._interval = interval
+        self.interval = interval
+        """Seconds between two looks."""
         self._items: set[Watched] = set()
         self._last = clock.seconds()
         self._call: Any = None
@@ -44,7 +47,7 @@ class Sweep:
 
     def start(self) -> None:
         self._refresh()
-        self._call = self._clock.callLater(self._interval, self._sweep)
+        self._call = self._clock.callLater(self.interval, self._sweep)
 
     def stop(self) -> None:
         for call in (self._call, self._looking):
@@ -62,16 +65,14 @@ class Sweep:
         seconds = self._clock.seconds()
         passed = seconds - self._last
         self._last = seconds
-        if 0 <= passed <= CLOCK_STEP:
-            self.now += passed
-        else:
-            self.now += self._interval
+        most = LATE * self.interval
+        # Late by more than that: a busy machine, or one that slept, or somebody has set the clock.
+        self.now += min(passed, most) if passed >= 0 else self.interval
 
     def _sweep(self) -> None:
-        self._call = self._clock.callLater(self._interval, self._sweep)
+        self._call = self._clock.callLater(self.interval, self._sweep)
         self._refresh()
-        # This process may have been held up: what has come meanwhile is read first, and who has
-        # sent in time is not ended for that.
+        # What has come meanwhile is read first: who has sent in time is not ended for the delay.
         if self._looking is None:
             self._looking = self._clock.callLater(0, self._look)
 

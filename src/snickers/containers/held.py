@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from snickers.containers import sessions
+from snickers.pidfd import has_ended
 
 log = Logger()
 
@@ -166,12 +167,15 @@ class Held:
         return self._fd
 
     def doRead(self) -> None:
-        # It stays readable for ever.
-        self._reactor.removeReader(self)
-        self.ended.callback(self)
+        if has_ended(self._fd):
+            # It stays readable for ever.
+            self._reactor.removeReader(self)
+            self.ended.callback(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        self.let_go()
+        # No such thing can be: the reactor has heard it of another one, see `snickers.pidfd`.
+        if self._fd >= 0 and not self.ended.called:
+            self._reactor.addReader(self)
 
     def logPrefix(self) -> str:
         return "process"

@@ -29,6 +29,8 @@ beginning, when all ends: its next request may be on its way, and is answered as
 were closed at once, who sent that could not know whether it was heard (RFC 9112 §9.6). Mobile
 clients take half a second from a handshake to their request; browsers open some connections ahead
 of need and would hold an end up for ever."""
+MOMENT = 1.0
+"""Seconds that each has all the same: two sweeps, so that what has come by then is read."""
 
 _DIGITS = [b"%02x" % number for number in range(255, -1, -1)]
 """What the ids of a block end in; the first one is used last."""
@@ -86,7 +88,7 @@ class Front:
         self.bounds = bounds
         self.seconds = seconds
         self.connections: set[Any] = set()
-        """Each has ``drain()`` and a ``transport``."""
+        """Each has ``drain()``, ``break_off()`` and a ``transport``."""
         self.draining = False
         """Whether each connection is to end with the answer that it has now, or gets next."""
         self.soon: Callable[[Callable[[], None]], None] = at_once
@@ -159,8 +161,8 @@ class Front:
         """Return until when a connection is kept at the end that would be kept until *deadline*,
         *kept_for* seconds after it became idle; in the sweep's time."""
         now = self.sweep.now
-        since = deadline - kept_for if deadline < inf else now
-        return min(deadline, since + GRACE, now + GRACE)
+        since = min(now, deadline - kept_for) if deadline < inf else now
+        return min(deadline, max(since + GRACE, now + MOMENT))
 
     def drain(self) -> None:
         """Let connections go: those with an exchange when it has ended, those without one when they
@@ -168,6 +170,11 @@ class Front:
         self.draining = True
         for connection in list(self.connections):
             connection.drain()
+
+    def break_off(self) -> None:
+        """Answer requests that have no answer yet with 503: whoever follows answers them."""
+        for connection in list(self.connections):
+            connection.break_off()
 
     def abort(self) -> None:
         """End what is still open."""

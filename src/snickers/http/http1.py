@@ -452,11 +452,19 @@ class Http1:
         transport = self.transport
         asked = self._seen != 0
         kept_for = front.bounds.keep_alive if asked else front.bounds.head_within
-        until = transport.deadline = front.last_moment(transport.deadline, kept_for)
-        if until <= front.sweep.now:
-            # A request may be there that was not read yet: a busy process lets it wait for long.
-            transport.look()
-            self.close_if_idle()
+        transport.deadline = front.last_moment(transport.deadline, kept_for)
+
+    def break_off(self) -> None:
+        """There is no time left: a request whose answer has not begun may come again (503)."""
+        exchange = self.exchange
+        if exchange is None or exchange.stage != OPEN:
+            return
+        responder, exchange.responder = exchange.responder, None
+        if self.body == FLOWING:
+            self.body = HELD
+        if responder is not None:
+            responder.gone()
+        answer_error(exchange, 503, "stopping")
 
     def forwarding(self, authority: bytes) -> bytes:
         """Return the forwarding lines; kept from the second time on, since a connection that asks

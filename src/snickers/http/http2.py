@@ -299,12 +299,16 @@ class Http2:
     def _stands_still(self, exchange: Exchange2) -> None:
         self._log(408, "a body stood still, or nearly")
         if exchange.stage == OPEN:
-            responder, exchange.responder = exchange.responder, None
-            if responder is not None:
-                responder.gone()
-            answer_error(exchange, 408)
+            self._answer_for(exchange, 408)
         else:
             self._reset(exchange.number, f.CANCEL)
+
+    def _answer_for(self, exchange: Exchange2, status: int, kind: str = "") -> None:
+        """Answer a request whose own answer has not begun; its handler hears that it has gone."""
+        responder, exchange.responder = exchange.responder, None
+        if responder is not None:
+            responder.gone()
+        answer_error(exchange, status, kind)
 
     # Sending
 
@@ -832,13 +836,13 @@ class Http2:
             if not self.streams:
                 transport.deadline = min(transport.deadline, front.sweep.now + GRACE)
             return
-        until = front.last_moment(transport.deadline, front.bounds.head_within)
-        transport.deadline = until
-        if until <= front.sweep.now:
-            # What it asks may be there, and not read yet: a busy process lets it wait for long.
-            transport.look()
-            if not self._last and not self._failed:
-                self._bye()
+        transport.deadline = front.last_moment(transport.deadline, front.bounds.head_within)
+
+    def break_off(self) -> None:
+        """There is no time left: requests whose answers have not begun may come again (503)."""
+        for exchange in list(self.streams.values()):
+            if exchange.stage == OPEN:
+                self._answer_for(exchange, 503, "stopping")
 
     def close_if_idle(self) -> None:
         """Take no new request; close when the last one is answered."""

@@ -23,6 +23,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from snickers.pidfd import has_ended
+
 FIRST = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3): where a team finds its listening sockets."""
 NOT_FOR_TEAMS = (
@@ -209,11 +211,14 @@ class TakenUp:
 
     def doRead(self) -> None:
         """The process has ended (pidfd_open(2))."""
-        self._let_go()
-        self._ended("ended")
+        if has_ended(self._descriptor):
+            self._let_go()
+            self._ended("ended")
 
     def connectionLost(self, reason: Failure) -> None:
-        self._let_go()
+        # No such thing can be: the reactor has heard it of another one, see `snickers.pidfd`.
+        if self._descriptor >= 0:
+            self._reactor.addReader(self)
 
     def _let_go(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

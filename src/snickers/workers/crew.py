@@ -422,6 +422,9 @@ class Crew:
     def drain(self) -> None:
         """They drain already: `stopListening` has told them."""
 
+    def break_off(self) -> None:
+        """They do it themselves: they have the same time."""
+
     def abort(self) -> None:
         """Have all end at once."""
         for worker in self._all():
