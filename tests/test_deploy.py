@@ -7,14 +7,15 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from snickers.control.client import Refused
+from snickers.control.client import Lost, Refused
 from snickers.control.deploy import LAST, LOADS, Deploy, DeployFailed, Wanted, run
-from snickers.control.keeper_client import KeeperClient
+from snickers.control.keeper_client import KeeperClient, NoKeeper
 from snickers.control.team_folders import deployed, note_deployed
 from tests.test_team_folders import metadata
 
@@ -359,6 +360,30 @@ class DeployTests(SynchronousTestCase):
             self.keeper.status = status  # type: ignore[method-assign]
             self.assertEqual(str(self.failed(Wanted(watch=0))), f"watch: {words}")
             self.assertEqual(self.keeper.asked, ["switch"])
+
+    def test_another_keeper(self) -> None:
+        """While a keeper is followed by another one the newcomer is watched on; when none comes the
+        deployment fails with the words of that."""
+        known = self.keeper.status
+        for seconds in (3.0, inf):
+            with self.subTest(seconds=seconds):
+                self.keeper.now |= {"stage": "serving", "live": BLUE, "other": None}
+                self.keeper.asked.clear()
+                self.slept = 0.0
+
+                def status(seconds: float = seconds) -> dict[str, Any]:
+                    if 5 <= self.slept < 5 + seconds:
+                        raise (NoKeeper if self.slept < 6 else Lost)("the keeper is away")
+                    return known()
+
+                self.keeper.status = status  # type: ignore[method-assign]
+                if seconds == inf:
+                    with self.assertRaisesRegex(Lost, "the keeper is away"):
+                        self.deploy(Wanted(watch=60))
+                    self.assertEqual(self.keeper.asked, ["switch"])
+                else:
+                    self.deploy(Wanted(watch=60))
+                    self.assertEqual(self.keeper.asked, ["switch", "commit"])
 
     def test_another_process(self) -> None:
         """A newcomer that was replaced by another process of its team has failed, too."""

@@ -320,6 +320,18 @@ class FrontDoorServiceTests(SynchronousTestCase):
         self.reloads[0].errback(RuntimeError("no"))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_taking_over(self) -> None:
+        """Who takes over looks whether the configuration has changed: a reload that somebody asked
+        for, while it stood by, was the other one's."""
+        self.service = self.make(Team(self.noted, True))
+        self.start()
+        self.handle(signal.SIGUSR2)
+        self.assertEqual((self.looks, self.reloads), (1, []))
+        self.handle(signal.SIGTERM)
+        self.service.stopService()
+        self.service.accept_again()
+        self.assertEqual(self.looks, 1)
+
     def test_standing_by(self) -> None:
         """SIGUSR1 stops accepting, SIGUSR2 accepts again."""
         self.start()

@@ -120,6 +120,10 @@ class SwitchTests(SynchronousTestCase):
         talk = Dialogue().proving()
         words = "red has not proven itself: it ended with status 1 (see the log); blue goes on"
         self.assertEqual(talk.tell(p.Ended(2, "ended with status 1")), [p.Failed(words)])
+        # One that finds by itself that it is not fit was asked by nobody.
+        talk = Dialogue().proving()
+        words = "red has not proven itself: it ends (see the log); blue goes on"
+        self.assertEqual(talk.tell(p.Stopping(2)), [p.Failed(words)])
 
     def test_live_one_dies_meanwhile(self) -> None:
         """It is started again at once; a newcomer that has not proven itself is no use."""

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.machine import free_port
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.teams.ends import LOOK_AGAIN, WATCHDOG
@@ -409,6 +410,26 @@ class KeeperTests(Case):
             kept.done("commit")
             self.settle(kept)
         self.assertEqual(set(counts), {"answered"})
+
+    def test_killed_and_other_addresses(self) -> None:
+        """When the configuration has other addresses by the time a killed keeper is followed, the
+        teams go on where they accept, and so do those that are started: nobody is kept waiting at
+        an address at which no team accepts."""
+        need_tracing()
+        kept = self.kept()
+        with kept.crowd() as counts:
+            self.kill_keeper(kept)
+            other = free_port()
+            text = kept.config.read_text()
+            kept.config.write_text(text.replace(f"tcp:{kept.port}:", f"tcp:{other}:"))
+            kept.start()
+            with self.assertRaises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", other)).close()
+            kept.done("switch")
+            kept.done("commit")
+            self.settle(kept)
+        self.assertEqual(set(counts), {"answered"})
+        self.assertIn("go on with the sockets that they have", kept.said())
 
     def kill_keeper(self, kept: Kept) -> None:
         assert kept.keeper is not None

@@ -22,10 +22,18 @@ from snickers.alarm_command import AlarmCommand
 from snickers.config.values import Listen
 from snickers.teams import pair as p
 from snickers.teams import record
+from snickers.teams.asks import Asking
 from snickers.teams.configured import Configured, Misconfigured
 from snickers.teams.moves import DRAIN_MARGIN, URGE_WITHIN
 from snickers.teams.pair import Member, Pair, Stage
-from snickers.teams.service import CLOSE_WITHIN, CannotKeep, Front, KeeperService, State
+from snickers.teams.service import (
+    ANSWERED_WITHIN,
+    CLOSE_WITHIN,
+    CannotKeep,
+    Front,
+    KeeperService,
+    State,
+)
 from tests.threads_fake import FakeThreads
 
 
@@ -390,6 +398,28 @@ class ServiceTests(SynchronousTestCase):
         self.reactor.advance(1.0)
         self.threads.fake.run_all()
         self.assertEqual(len(self.replaced), 1)
+
+    def test_not_before_who_asked_is_answered(self) -> None:
+        """Who has asked for something has the answer before a newer keeper closes the connection;
+        one who only stays is not waited for."""
+        self.service._state.open()
+        self.addCleanup(self.service._state.close)
+        for leaves in (True, False):
+            with self.subTest(leaves=leaves):
+                self.replaced.clear()
+                asking = Asking(self.service.asks)
+                self.service.asks.here.add(asking)
+                self.service.renew()
+                self.threads.fake.run_all()
+                self.assertEqual(self.replaced, [])
+                if leaves:
+                    self.service.asks.here.discard(asking)
+                for _ in range(1 if leaves else ANSWERED_WITHIN):
+                    self.assertEqual(self.replaced, [])
+                    self.reactor.advance(1.0)
+                    self.threads.fake.run_all()
+                self.assertEqual(len(self.replaced), 1)
+                self.service.asks.here.clear()
 
     def test_not_sound(self) -> None:
         """One that would not start does not, and an alarm says why, until one is sound."""

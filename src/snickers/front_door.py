@@ -120,6 +120,7 @@ class FrontDoorService(Service):
         self._team = team
         self._ports: Sequence[ListeningPort] = ()
         self._started: list[Part] = []
+        self._watch = watch
         self._watcher = LoopingCall(watch)
         self._watcher.clock = reactor
         self._signals: dict[int, Any] = {}
@@ -263,6 +264,10 @@ class FrontDoorService(Service):
         self.log.info("SIGUSR2: accepting")
         if self._team is not None:
             self._team.take()
+            if self._watcher.running:
+                # While it stood by, who asked for a reload asked the other one alone.
+                looking = maybeDeferred(self._watch)
+                looking.addErrback(lambda failure: self.log.failure("looking", failure=failure))
             return
         for port in self._ports:
             port.resume()

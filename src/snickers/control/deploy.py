@@ -19,12 +19,14 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from snickers.control.client import ControlFailed
-from snickers.control.keeper_client import KeeperClient
+from snickers.control.client import ControlFailed, Lost
+from snickers.control.keeper_client import KeeperClient, NoKeeper
 from snickers.control.team_folders import deployed, is_checkout, look, note_deployed
 
 LAST = 12
 """Lines of a failed step that are shown: enough for pip's and git's own words on what to do."""
+KEEPER_BACK_WITHIN = 30.0
+"""Seconds for which a keeper may be away that is followed by another one, on a busy machine."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at a newcomer that is watched."""
 LATE = 30.0
@@ -235,14 +237,26 @@ class Deploy:
                     self._step(str(answer["progress"]))
         except ControlFailed as problem:
             raise DeployFailed("teams", str(problem)) from None
-        status, began = self._keeper.status(), self._elapsed()
+        status, began = self._look(), self._elapsed()
         ends = [one.get("ends_by") or 0.0 for one in self._ending(status)]
         limit = max(ends, default=0.0) - (status.get("now") or 0.0) + LATE
         while self._ending(status):
             if self._elapsed() - began > limit:
                 raise DeployFailed("teams", f"{self.team} does not end; see the keeper's log")
             self._sleep(LOOK_EVERY)
-            status = self._keeper.status()
+            status = self._look()
+
+    def _look(self) -> dict[str, Any]:
+        """Return the keeper's status; a keeper that is followed by another one is away for some
+        seconds, and the teams go on meanwhile."""
+        began = self._elapsed()
+        while True:
+            try:
+                return self._keeper.status()
+            except (NoKeeper, Lost):
+                if self._elapsed() - began >= KEEPER_BACK_WITHIN:
+                    raise
+            self._sleep(LOOK_EVERY)
 
     def _must(self, step: str, words: str, command: Sequence[str], shown: str = "") -> str:
         """Run *command*, *shown* to a person like that; fail with *words* and what it said."""
@@ -365,7 +379,7 @@ class Deploy:
 
     def _watch(self) -> tuple[int, str]:
         """Watch the newcomer; return its number and its version."""
-        status = self._keeper.status()
+        status = self._look()
         newcomer = self._on_trial(status, None)
         began = self._elapsed()
         told = -self._tell_every
@@ -379,7 +393,7 @@ class Deploy:
                     f"{live['errors']} errors, {live['alarms']} alarms"
                 )
             self._sleep(min(LOOK_EVERY, left))
-            status = self._keeper.status()
+            status = self._look()
             self._on_trial(status, newcomer)
         return newcomer, str(status["live"]["version"]) or look(self._folder).words()
 
@@ -391,7 +405,7 @@ class Deploy:
         return int(live["id"])
 
     def _commit(self, newcomer: int) -> None:
-        status = self._keeper.status()
+        status = self._look()
         # It may have been taken back since it was last looked at.
         self._on_trial(status, newcomer)
         if status.get("stage") == "serving":

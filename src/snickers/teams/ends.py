@@ -120,7 +120,9 @@ def died_serving(pair: Pair, event: Left, now: float) -> Step:
 def died_proving(pair: Pair, event: Left, now: float) -> Step:
     """A newcomer's end is told, nothing more; that of the live one ends the switch, too."""
     if is_of(pair.other, event):
-        return proof_failed(_gone(pair, event, now), pair.other, event.words, now)
+        # Nobody needs to have asked it: one that finds that it is not fit says so, too.
+        words = "ends" if isinstance(event, p.Stopping) else event.words
+        return proof_failed(_gone(pair, event, now), pair.other, words, now)
     if not is_of(pair.live, event):
         return ended(pair, event, now)
     newcomer = pair.other

@@ -66,6 +66,9 @@ RENEW_AGAIN = 1.0
 QUIET = (Stage.DOWN, Stage.SERVING, Stage.TRIAL)
 """The stages in which nothing is on its way between the keeper and a team."""
 
+ANSWERED_WITHIN = 5
+"""Tries by which who has asked should have had the answer; one who only stays is not waited for."""
+
 UPDATE = "keeper"
 """The alarm that a newer keeper would not start: one that starts ends it."""
 KEPT = (DUTY, ENDED, TAKEN_BACK, UPDATE)
@@ -274,6 +277,8 @@ class KeeperService(Service):
             reactor, self._notifier, every(environ, os.getpid()), self.again
         )
         self._fronts: list[Front] = []
+        self._bound = False
+        """Whether these are ours, and nothing was handed over."""
         self._cannot = ""
         """Why the addresses could not be listened on."""
         self._signals: dict[int, Any] = {}
@@ -308,6 +313,7 @@ class KeeperService(Service):
                 )
             for name in ("https", "http"):
                 self._fronts += [(name, sock) for sock in given.get(name, ())]
+            self._bound = not self._fronts
             for name, listen in self._configured.addresses:
                 if name not in given:
                     self._fronts.append((name, bind(listen)))
@@ -336,8 +342,7 @@ class KeeperService(Service):
         processes = self._still_running(left)
         left, first = self._with_survivors(left, processes)
         processes |= self._still_running(left, processes)
-        if not self._fronts:
-            self._fronts = self._taken_from(left, processes)
+        self._serve_as_before(left, processes)
         become_subreaper()
         notices.check(self._state.path("notify.sock"))
         sock = notices.listen(self._state.own_path("notify.sock"), self._state.shared)
@@ -393,6 +398,47 @@ class KeeperService(Service):
                 found[id] = (process, known)
         return found
 
+    def _serve_as_before(
+        self,
+        left: record.Record | None,
+        processes: Mapping[int, tuple[IProcess, record.Process]],
+    ) -> None:
+        """Take the sockets of the teams that run, also where the configuration has other addresses
+        by now, which could be bound: nobody accepts there until the teams are started anew. Raises
+        `CannotListen`."""
+        if not self._fronts:
+            self._fronts = self._taken_from(left, processes)
+            return
+        if left is None or not self._bound:
+            return
+        for one in (left.pair.live, left.pair.other):
+            if one is None or one.id not in processes:
+                continue
+            pid = processes[one.id][0].pid
+            try:
+                sockets = sockets_of(pid, len(left.names))
+            except PermissionError as problem:
+                raise CannotListen(self._held(pid, problem)) from None
+            except OSError:
+                continue  # it ends, and has closed them
+            for _, sock in self._fronts:
+                sock.close()
+            self._fronts = list(zip(left.names, sockets, strict=True))
+            self.log.warn(
+                "the teams that run go on with the sockets that they have: https and http in"
+                " [snickers] are others by now, which counts when the keeper and the teams have"
+                " ended and are started again"
+            )
+            return
+
+    def _held(self, pid: int, problem: OSError) -> str:
+        words = (
+            f"{self._cannot} Teams of a keeper that was killed still serve (process {pid}), and "
+            f"their sockets cannot be taken over: {problem.strerror}; start the keeper as root "
+            "once, or end them first"
+        )
+        return words.strip()
+
     def _taken_from(
         self,
         left: record.Record | None,
@@ -406,11 +452,7 @@ class KeeperService(Service):
                 sockets = sockets_of(process.pid, len(left.names))
             except OSError as problem:
                 # One that ends has closed them; the next one may have them.
-                words = (
-                    f"{self._cannot} Teams of a keeper that was killed still serve (process "
-                    f"{process.pid}), and their sockets cannot be taken over: {problem.strerror}; "
-                    "start the keeper as root once, or end them first"
-                )
+                words = self._held(process.pid, problem)
                 continue
             return list(zip(left.names, sockets, strict=True))
         raise CannotListen(words)
@@ -577,7 +619,7 @@ class KeeperService(Service):
         self.log.info("SIGUSR2: a newer keeper goes on from here, if it is sound")
         self._sound().addCallback(self._renew)
 
-    def _renew(self, wrong: str) -> None:
+    def _renew(self, wrong: str, tries: int = 0) -> None:
         if wrong:
             self.log.error(
                 "this keeper stays, since the newer one is not sound: {wrong}", wrong=wrong
@@ -585,9 +627,9 @@ class KeeperService(Service):
             self._alarm.raised(UPDATE, "", f"a newer keeper would not start: {wrong}")
             return
         self._alarm.cleared(UPDATE, "")
-        self.written().addCallback(self._replaced)
+        self.written().addCallback(self._replaced, tries)
 
-    def _replaced(self, unwritten: str) -> None:
+    def _replaced(self, unwritten: str, tries: int) -> None:
         if unwritten:
             # A newer one would go on from what was before.
             self.log.error("this keeper stays: {wrong}", wrong=unwritten)
@@ -596,6 +638,10 @@ class KeeperService(Service):
         if self.keeper.pair.stage not in QUIET:
             # What teams say in between would be heard by nobody.
             self._reactor.callLater(RENEW_AGAIN, self._renew, "")
+            return
+        if self.asks.here and tries < ANSWERED_WITHIN:
+            # Their answers are on their way, and would end with this keeper's connections.
+            self._reactor.callLater(RENEW_AGAIN, self._renew, "", tries + 1)
             return
         try:
             self._replace(self._fronts)
