@@ -22,7 +22,6 @@ from bench.machine import free_port
 from bench.visitors import Visitors
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.lasting_setup import end_servers
 from tests.live_setup import WITHIN, until
 from tests.teams_setup import Kept
 from tests.test_drain_live import clients_of, is_stopped
@@ -60,11 +59,6 @@ class Real(Kept):
             "'from twisted.scripts.twistd import run; run()' \"$@\"\n"
         )
         program.chmod(0o755)
-
-    def end_all(self) -> None:
-        """End the servers, too: they outlive the teams."""
-        super().end_all()
-        end_servers(self.state)
 
     def write(self, more: str = "") -> None:
         self.config.write_text(
