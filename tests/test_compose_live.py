@@ -124,10 +124,9 @@ class ComposeLiveTests(SynchronousTestCase):
         self.assertEqual(kept.read_text(), "hello goods\n")
 
         docker_setup.client().kill(made["db"]["Id"])
-        told = self.until(
-            lambda: self.status()["state"] == "crashed" and self.status(), "no crash is told"
-        )
-        self.assertEqual(told["detail"], "Its service db ended with code 137 (SIGKILL).")
+        # Its state is that for some seconds only, which a busy machine may take to answer.
+        crashed = "Its service db ended with code 137 (SIGKILL)."
+        self.until(lambda: self.status()["detail"] == crashed, "no crash is told")
         self.until(lambda: not self.containers(), "what is left runs on")
         words = snickers.command("status", "shop.localhost").stdout
         self.assertIn("Its service db ended", words)
