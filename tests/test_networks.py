@@ -64,6 +64,37 @@ class NetworkTests(DockerdTestCase):
         self.start()
         self.assertEqual(self.subnet(), "10.213.0.32/28")
 
+    def test_many_at_once(self) -> None:
+        """Sites that are woken at the same moment choose one after the other: what one finds free
+        is still free when it asks for it, however many there are."""
+        held = []
+
+        class Turn:
+            """A lock that says when it is held."""
+
+            now = False
+
+            def __enter__(self) -> None:
+                self.now = True
+
+            def __exit__(self, *_: object) -> None:
+                self.now = False
+
+        turn = Turn()
+        self.patch(networks, "Lock", lambda: turn)
+        dockerd = self.talk()
+        api = dockerd._api
+        make, list_ = api.make_network, api.networks
+        self.patch(api, "make_network", lambda *args: (held.append(turn.now), make(*args))[1])
+        self.patch(
+            api,
+            "networks",
+            lambda labels: (labels or held.append(turn.now), list_(labels))[1],
+        )
+        dockerd.networks.own(SITE)
+        self.assertEqual(held, [True, True])
+        self.assertFalse(turn.now)
+
     def test_none_left(self) -> None:
         """When all are refused it is said, with what to do."""
         self.docker.refusals["make_network"] = [Refused(403, "Pool overlaps")] * 9

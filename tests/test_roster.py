@@ -232,6 +232,13 @@ class RosterTests(TestCase):
         self.assertIn("memory", in_words(Exit("a", "1", 137, out_of_memory=True)))
         self.assertEqual(in_words(Exit("a", "1", 137)), "It ended with code 137 (SIGKILL).")
         self.assertEqual(in_words(Exit("a", "1", 1)), "It ended with code 1.")
+        self.assertEqual(
+            in_words(Exit("a", "1", 0)),
+            "It ended with code 0, as if its work were done; a server has to stay in the "
+            "foreground.",
+        )
+        self.assertIn("code 126: a command could not be run", in_words(Exit("a", "1", 126)))
+        self.assertIn("code 127: a command was not found", in_words(Exit("a", "1", 127)))
         self.assertEqual(in_words(Exit("a", "1", 255)), "It ended with code 255.")
         self.assertEqual(in_words(Exit("a", "1", None)), "It ended; with which code is not known.")
         self.assertEqual(

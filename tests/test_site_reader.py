@@ -424,9 +424,35 @@ class BadSiteTests(SynchronousTestCase):
             self.faults("[a.example]\ntype = container\nimage = a b"),
             [
                 "3: [a.example] image: 'a b' is not a valid image; write one such as "
-                "registry.example/lamp:7"
+                "registry.example/lamp:7, in small letters"
             ],
         )
+
+    def test_image_names(self) -> None:
+        """An image's name that Docker would refuse is a fault; every one that it takes is none."""
+        text = "[a.example]\ntype = container\nimage = "
+        for name in (
+            "lamp",
+            "lamp:7.0-Beta_1",
+            "library/lamp__x.y--z",
+            "localhost/lamp",
+            "Registry.example:5000/a/b/lamp:7@sha256:00ff",
+            "127.0.0.1:5000/lamp",
+            "sha256:00ff",
+        ):
+            self.assertEqual(read(text + name).faults, (), name)
+        for name in (
+            "Lamp:7",
+            "a/Lamp",
+            "lamp:",
+            "lamp:-1",
+            "a//b",
+            "/lamp",
+            "lamp-",
+            "a..b",
+            "a@b",
+        ):
+            self.assertIn("is not a valid image", "".join(self.faults(text + name)), name)
 
     def test_services(self) -> None:
         """A site has one image or a file of services; what is wrong with the file is told with its

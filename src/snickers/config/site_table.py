@@ -14,6 +14,13 @@ from snickers.config.values import CAPABILITIES
 
 _DURATION = formats.duration(0.001)
 
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_IMAGE = (
+    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?/)?{_PART}(?:/{_PART})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?(?:@[A-Za-z0-9][A-Za-z0-9._+-]*:[0-9a-fA-F]+)?"
+)
+"""As Docker reads it: what it would refuse at the first visit is a fault of the file."""
+
 
 def _every_site() -> Iterable[Option]:
     yield Option(
@@ -139,7 +146,7 @@ def _container() -> Iterable[Option]:
 
     yield option(
         "image",
-        formats.text("image", r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", "registry.example/lamp:7"),
+        formats.text("image", _IMAGE, "registry.example/lamp:7, in small letters"),
         "",
         "The Docker image that is run; needed unless there are `services`.",
         "registry.example/lamp:7",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from itertools import islice
+from threading import Lock
 
 from twisted.logger import Logger
 
@@ -36,6 +37,8 @@ class Networks:
         self._owner = owner
         self._pool = pool
         self._internal = internal
+        # Sites that wake at once would all choose the same subnet, and lose it to one another.
+        self._choosing = Lock()
 
     def of(self, site: str, kind: Container, room: int = 1) -> str:
         """Return the name of the network for *site*: the one that the configuration names, or its
@@ -65,6 +68,19 @@ class Networks:
                 pools = (found.get("IPAM") or {}).get("Config") or ()
                 if all(subnets.has_room(str(pool.get("Subnet")), room) for pool in pools):
                     return str(found["Name"])
+        with self._choosing:
+            return self._choose(site, key, internal, room)
+
+    def remove(self, site: str) -> None:
+        """Remove all that were made for *site*; one that somebody has joined stays."""
+        for network in self._api.networks(recipe.labels(site, self._owner)):
+            try:
+                self._api.remove_network(network["Id"])
+            except Refused as error:
+                # Somebody else's container has joined it, or it has gone by itself.
+                log.warn("The network of {site} stays: {why}.", site=site, why=error.why)
+
+    def _choose(self, site: str, key: str, internal: bool, room: int) -> str:
         taken = [
             pool["Subnet"]
             for network in self._api.networks({})
@@ -84,15 +100,6 @@ class Networks:
             f"No network for {site} could be made in {self._pool}: {refused}. Remove networks that "
             "nobody uses (docker network prune)."
         )
-
-    def remove(self, site: str) -> None:
-        """Remove all that were made for *site*; one that somebody has joined stays."""
-        for network in self._api.networks(recipe.labels(site, self._owner)):
-            try:
-                self._api.remove_network(network["Id"])
-            except Refused as error:
-                # Somebody else's container has joined it, or it has gone by itself.
-                log.warn("The network of {site} stays: {why}.", site=site, why=error.why)
 
     def _make(self, site: str, key: str, subnet: str, internal: bool) -> str:
         # Docker allows two networks of one name, and then takes neither: another Snickers may be

@@ -28,6 +28,14 @@ LONGEST_PAUSE = 30.0
 _log = Logger()
 
 
+_HINTS = {
+    0: ", as if its work were done; a server has to stay in the foreground",
+    126: ": a command could not be run; snickers logs may say which",
+    127: ": a command was not found; snickers logs may say which",
+}
+"""What codes mean that say more about the command than about the server."""
+
+
 class Member(Protocol):
     """A life, as its roster knows it."""
 
@@ -45,7 +53,7 @@ def in_words(exit: Exit) -> str:
         by = f" ({Signals(exit.code - 128).name})"
     except ValueError:
         by = ""
-    return f"{who} ended with code {exit.code}{by}."
+    return f"{who} ended with code {exit.code}{by}{_HINTS.get(exit.code, '')}."
 
 
 def _when(instance: Instance) -> tuple[bool, bool, float]:
