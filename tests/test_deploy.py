@@ -161,13 +161,21 @@ class DeployTests(SynchronousTestCase):
         self.fails = {"origin/v2^{commit}": ""}
         self.deploy(Wanted("v2", 0))
         self.assertEqual(
-            self.ran[:3],
+            self.ran[:4],
             [
                 "git -C RED fetch --tags --prune",
                 "git -C RED rev-parse --verify --quiet origin/v2^{commit}",
+                "git -C RED rev-parse --verify --quiet v2^{commit}",
                 "git -C RED checkout --detach v2",
             ],
         )
+
+    def test_no_branch_or_tag(self) -> None:
+        """What is neither is told in words of ours, and nothing is checked out."""
+        self.fails = {"origin/v3^{commit}": "", "v3^{commit}": ""}
+        words = str(self.failed(Wanted("v3", 0)))
+        self.assertIn("v3: there is no such branch, tag or commit where", words)
+        self.assertFalse(any("checkout" in each for each in self.ran))
 
     def test_a_wheel(self) -> None:
         """A wheel needs no checkout, and is installed although its version may be there."""

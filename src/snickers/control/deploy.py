@@ -287,11 +287,13 @@ class Deploy:
         if wanted.source:
             self._must("fetch", "git could not fetch", [*git, "fetch", "--tags", "--prune"])
             # A branch means what it is there, not where this checkout left it.
-            status, _ = self._runs(
-                [*git, "rev-parse", "--verify", "--quiet", f"origin/{wanted.source}^{{commit}}"],
-                folder,
-            )
-            at = wanted.source if status else f"origin/{wanted.source}"
+            for at in (f"origin/{wanted.source}", wanted.source):
+                verify = [*git, "rev-parse", "--verify", "--quiet", f"{at}^{{commit}}"]
+                if self._runs(verify, folder)[0] == 0:
+                    break
+            else:
+                words = f"there is no such branch, tag or commit where {folder} is fetched from"
+                raise DeployFailed("fetch", f"{wanted.source}: {words}")
             self._must(
                 "fetch",
                 f"{wanted.source} could not be checked out",
