@@ -31,6 +31,7 @@ MISSING = (
 """Why tests that need a browser are left out, or ``None``."""
 
 WITHIN = 60  # seconds for one page, the start of the browser included
+RETRIES = 5
 
 FLAGS = (
     "--headless",
@@ -49,6 +50,10 @@ FLAGS = (
 
 class BrowserFailed(Exception):
     """The browser did not show the page; the text is what it said."""
+
+
+class NetworkChanged(BrowserFailed):
+    """It was told meanwhile that the host has other networks: that proves nothing."""
 
 
 def _temporary() -> tempfile.TemporaryDirectory[str]:
@@ -109,6 +114,16 @@ class Browser:
         )
 
     def _run(self, *arguments: str) -> str:
+        """Run it; once more when it was told meanwhile that the host has other networks, as tests
+        beside this one make them."""
+        for _ in range(RETRIES):
+            try:
+                return self._run_once(*arguments)
+            except NetworkChanged:
+                pass
+        return self._run_once(*arguments)
+
+    def _run_once(self, *arguments: str) -> str:
         command = [*self._command(), *arguments]
         try:
             with _temporary() as temporary:
@@ -124,7 +139,8 @@ class Browser:
         heard = done.stderr.decode("utf-8", "replace")
         failure = re.search(r"Page load failed: (\S+)", heard)
         if failure is not None:
-            raise BrowserFailed(f"{arguments[-1]} was not shown: {failure.group(1)}")
+            kind = NetworkChanged if "NETWORK_CHANGED" in failure.group(1) else BrowserFailed
+            raise kind(f"{arguments[-1]} was not shown: {failure.group(1)}")
         if done.returncode:
             raise BrowserFailed(f"the browser ended with {done.returncode}:\n{heard[-2000:]}")
         return done.stdout.decode("utf-8", "replace")
@@ -177,7 +193,10 @@ class Tab:
 
     def visit(self, url: str) -> None:
         """Type *url* into the address."""
-        self.call("Page.navigate", url=url)
+        for _ in range(RETRIES):
+            told = self.call("Page.navigate", url=url)
+            if "NETWORK_CHANGED" not in told.get("errorText", ""):
+                return
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of the JavaScript *expression*, ``None`` while there is no page."""

@@ -20,6 +20,7 @@ from docker.types import Mount
 from twisted.trial.unittest import SkipTest, TestCase
 
 from snickers.config.parse import parse
+from snickers.containers import recipe
 from snickers.containers.engine import owner_of
 from tests import application_images, docker_setup
 from tests.live_setup import SETTINGS, WITHIN, Snickers
@@ -113,7 +114,12 @@ pull = never
     def clean(self) -> None:
         """Remove what Snickers has made; it has ended by now."""
         if self.snickers is not None:
-            docker_setup.remove_all(owner_of(str(self.snickers.folder / "state")))
+            docker_setup.remove_all(self.owner)
+
+    @property
+    def owner(self) -> str:
+        """What tells the containers of this Snickers from others'."""
+        return owner_of(str(self.snickers.folder / "state"))
 
     def ask(
         self, method: str, path: str, body: str = "", **fields: str
@@ -135,7 +141,10 @@ pull = never
     def sleep(self) -> dict[str, bytes]:
         """Put the site to sleep; return the files that its snapshot has packed."""
         self.assertEqual(self.state(), "awake")
-        memory = docker_setup.client().stats(f"snickers-{self.host}", stream=False)["memory_stats"]
+        # By its owner: tests beside this one have sites of the same name.
+        owned = {"label": f"{recipe.OWNER}={self.owner}"}
+        (container,) = docker_setup.client().containers(filters=owned)
+        memory = docker_setup.client().stats(container["Id"], stream=False)["memory_stats"]
         print(
             "MEMORY",
             self.id(),
