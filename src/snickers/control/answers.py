@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +74,7 @@ def said(failure: Failure) -> str:
     return str(failure.value)
 
 
-class Stream:
+class Stream(ABC):
     """An answer given as things happen. Over exactly once: by its end, or by its reader's."""
 
     _log = Logger(namespace="snickers.control")
@@ -85,9 +86,9 @@ class Stream:
         streams.add(self)
         request.notifyFinish().addErrback(self._left)
 
+    @abstractmethod
     def stopping(self) -> None:
         """Snickers ends: tell the reader, and let go."""
-        raise NotImplementedError
 
     def _left(self, reason: Failure) -> None:
         if not self._over:
