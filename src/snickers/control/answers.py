@@ -95,6 +95,7 @@ class Stream(ABC):
             self._let_go()
             self._abandoned()
 
+    @abstractmethod
     def _abandoned(self) -> None:
         """The reader has gone."""
 
@@ -145,6 +146,11 @@ class Progress(Stream):
 
 
 @implementer(IPushProducer)
+
+    def _abandoned(self) -> None:
+        """What is being done is done all the same."""
+
+
 class Text(Stream):
     """Raw bytes as they come. A reader who stands still loses the newest, and is told so."""
 
