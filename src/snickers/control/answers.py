@@ -144,13 +144,11 @@ class Progress(Stream):
             self._request.write(encoded(line))
             self._end()
 
-
-@implementer(IPushProducer)
-
     def _abandoned(self) -> None:
         """What is being done is done all the same."""
 
 
+@implementer(IPushProducer)
 class Text(Stream):
     """Raw bytes as they come. A reader who stands still loses the newest, and is told so."""
 
