@@ -147,7 +147,7 @@ class DeployTests(SynchronousTestCase):
         self.snickers("deploy", "--from", "v1")
         self.assertEqual((red / "file").read_text(), "1")
         done = self.snickers("deploy", "--from", "v9")
-        self.assertIn("fetch: v9 could not be checked out", done.stderr)
+        self.assertIn("fetch: v9: there is no such branch, tag or commit where", done.stderr)
         done = self.snickers("deploy")
         self.assertIn("is on no branch: say what is wanted with --from REF", done.stderr)
         self.assertEqual(kept.team(), "blue")
