@@ -12,7 +12,7 @@ from attrs import evolve
 from snickers.config.values import Container, Process
 from snickers.containers import recipe
 from snickers.containers.dockerapi import Refused
-from snickers.containers.dockerd import LATE_WORD
+from snickers.containers.dockerd import LATE_WORD, LATE_WORDS
 from snickers.containers.engine import EngineFailed
 from snickers.containers.errand import Abandoned, Errand
 from snickers.containers.networks import Networks
@@ -636,27 +636,31 @@ class EndTests(DockerdTestCase):
         self.assertEqual((exit.code, exit.out_of_memory), (137, True))
 
     def test_death_without_its_reason(self) -> None:
-        """Docker may hear late that memory was the reason: it is asked once more, where memory
-        has a limit and the end looks like it."""
-        waited: list[float] = []
-        for memory, code, expected in [
-            (8 << 20, 137, True),
-            (8 << 20, 1, False),
-            (None, 137, False),
+        """Docker may hear late that memory was the reason: it is asked again some times, where
+        memory has a limit and the end looks like it."""
+        for memory, code, after, waits, expected in [
+            (8 << 20, 137, 1, 1, True),
+            (8 << 20, 137, 3, 3, True),
+            (8 << 20, 137, LATE_WORDS + 1, LATE_WORDS, False),
+            (8 << 20, 1, 1, 0, False),
+            (None, 137, 1, 0, False),
         ]:
+            waited: list[float] = []
             declared = evolve(ALICE, kind=Container("lamp:7", memory=memory))
-            id = self.start(f"{memory}{code}", declared).instance.id
+            id = self.start(f"{memory}{code}{after}", declared).instance.id
             self.docker.end(id, code)
             state = self.docker.made[id]["State"]
 
-            def pause(seconds: float, state: Any = state) -> None:
+            def pause(
+                seconds: float, state: Any = state, waited: Any = waited, after: int = after
+            ) -> None:
                 waited.append(seconds)
-                state["OOMKilled"] = True
+                state["OOMKilled"] = len(waited) == after
 
             self.dockerd._pause = pause
             exit = self.death(id).exit
             self.assertEqual((exit.code, exit.out_of_memory), (code, expected))
-        self.assertEqual(waited, [LATE_WORD])
+            self.assertEqual(waited, [LATE_WORD] * waits)
 
     def test_death_and_back(self) -> None:
         """What runs again already died in a run that is over."""

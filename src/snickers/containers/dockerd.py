@@ -39,7 +39,9 @@ KILLED = 128 + 9
 """The code of what was killed without being asked, as the kernel does for want of memory."""
 
 LATE_WORD = 0.3
-"""Seconds for which Docker may know an end and not yet that memory was its reason."""
+"""Seconds for which Docker may know an end and not yet that memory was its reason..."""
+LATE_WORDS = 5
+"""...and how often that, on a busy machine."""
 
 SOON = 0.01
 """Seconds between two looks at a container that goes on and may be said to be paused still."""
@@ -105,7 +107,9 @@ class Dockerd:
             return self._cut_off(str(actor.get("Attributes", {}).get("container", "")))
         id = str(actor.get("ID", ""))
         seen = self._see(id)
-        if seen is not None and seen.exit is not None and self._perhaps_starved(id, seen.exit):
+        for _ in range(LATE_WORDS):
+            if seen is None or seen.exit is None or not self._perhaps_starved(id, seen.exit):
+                break
             # Docker hears of a want of memory by another way, which can be the longer one.
             self._pause(LATE_WORD)
             seen = self._see(id)
