@@ -163,7 +163,7 @@ class _Gathering:
                     file, "is empty: no site and no [snickers]; write at least one [alice.example]"
                 )
             self.whole = False
-        whole = read_settings(sorted_out.settings)
+        whole = read_settings(sorted_out.settings, self._read)
         readers = _Sites(sorted_out, whole, self._read, self._fetch)
         faults = [*self.faults, *whole.faults, *readers.faults]
         settings_faults = [*whole.faults, *sorted_out.settings_faults]
