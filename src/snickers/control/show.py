@@ -215,6 +215,8 @@ def about(answer: Answer, now: float) -> str:
         parts.append(f"up {since(answer, now)}")
     if answer.get("config"):
         parts.append(clean(answer["config"]))
+    if answer.get("standing_by"):
+        parts.append("stands by: nobody is let in until SIGUSR2")
     return ", ".join(parts)
 
 
