@@ -172,7 +172,7 @@ class PageTests(TestCase):
         self.assertEqual(tab.evaluate("document.title"), "The site has stopped")
         self.site.stage = Stage("asleep")
         self.looked(tab)
-        self.assertIn("has ended or could not be started", tab.text())
+        self.assertIn("ended unexpectedly", tab.text())
         self.assertEqual(len(self.site.asked), 1)
 
     def test_away(self) -> None:

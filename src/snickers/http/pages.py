@@ -107,7 +107,8 @@ _WORDS: dict[tuple[int, str], tuple[str, str, int | None]] = {
     (503, ""): ("Not available", "The site is not available at the moment. " + _AGAIN, 10),
     (503, "crashed"): (
         "The site has stopped",
-        "The site's server has ended or could not be started, and is being looked after. " + _AGAIN,
+        "The site's server ended unexpectedly, or could not be started, and is being looked after. "
+        + _AGAIN,
         10,
     ),
     (503, "resting"): (
