@@ -247,6 +247,10 @@ class Kept(Lines):
     def reopen(self) -> None:
         self.done.append("reopen")
 
+    def leave(self) -> Deferred[None]:
+        self.done.append("leave")
+        return succeed(None)
+
     def close(self) -> Deferred[None]:
         self.done.append("close")
         return succeed(None)
@@ -292,7 +296,7 @@ class LogKeeperTests(FrontCase):
         self.assertEqual((first.path, second.path), ("/a", "/b"))
         self.assertEqual([line[:1] for line in first.lines], [b"1", b"{"])
         self.assertEqual([line[:1] for line in second.lines], [b"{"])
-        self.assertEqual((first.done, second.done), (["close"], ["close"]))
+        self.assertEqual((first.done, second.done), (["leave"], ["leave"]))
         self.keeper.flush()
         self.assertEqual(self.live.traffic.codes, {200: 4})
 

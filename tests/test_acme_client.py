@@ -213,8 +213,11 @@ class FailureTests(ServerCase):
 
     def test_trust_file(self) -> None:
         """A file of roots that is none is named."""
-        for path in (__file__, "/nonexistent"):
-            self.assertIn(path, str(self.fails(trusting, path)))
+        for path, words in (
+            (__file__, "has no certificates in PEM"),
+            ("/nonexistent", "cannot be read: No such file or directory"),
+        ):
+            self.assertIn(f"acme trust: {path} {words}", str(self.fails(trusting, path)))
 
     def test_limited(self) -> None:
         """A limit says how long, and whether it is of the names or of the account."""

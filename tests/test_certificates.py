@@ -880,6 +880,17 @@ class ApplyTests(Base):
         self.assertIs(self.get("a.example"), context)
         self.assertEqual(len(self.alarm.current["a.example"]), 1)
 
+    def test_source_at_fault_changed(self):
+        """What was wrong with the former source is over at once, without a visitor."""
+        self.add(site("a.example"))
+        self.refusal("a.example")
+        self.assertEqual(len(self.alarm.current["a.example"]), 1)
+        self.store.apply((), (site("a.example", source="internal"),), ())
+        self.assertEqual(self.alarm.current, {})
+        self.assertEqual(self.store.states(), {})
+        self.look()
+        self.assertEqual(self.store.states()["a.example"]["source"], "internal")
+
     def test_changed_while_loading(self):
         """Who waits while the site changes gets what the new configuration says."""
         pair = make_pair("a.example")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -346,14 +347,58 @@ class ServerTests(CommandCase):
         self.assertIn("did you mean status?", self.err.said())
         self.assertDone(f"snickers {__version__}\n", "--version")
 
-    def test_later_verbs(self) -> None:
-        """A verb that is still to come says so."""
-        self.assertFails(
-            f"snickers: top: not available yet in this version ({__version__})\n",
-            "top",
-            "a.example",
-            "--now",
-        )
+
+class TopTests(CommandCase):
+    """snickers top."""
+
+    answer = {"pid": 7, "sites": [{"site": "a.example", "state": "serving", "requests": 3}]}
+
+    def test_looks(self) -> None:
+        """Each look is a block of lines; it ends after as many as are asked for."""
+        self.assertEqual(self.run_command("top", "--times", "2", status=self.answer), 0)
+        self.assertEqual(self.client.asked, [("status",)] * 2)
+        self.assertEqual(self.out.said().count("a.example"), 2)
+        self.assertNotIn("\x1b", self.out.said())
+
+    def test_json(self) -> None:
+        """A line for each look."""
+        self.assertEqual(self.run_command("--json", "top", "--times", "2", status=self.answer), 0)
+        for line in self.out.said().splitlines():
+            found = json.loads(line)
+            self.assertEqual(found["time"], 1000.0)
+            self.assertEqual(found["sites"][0]["requests"], 3)
+
+    def test_screen(self) -> None:
+        """A terminal has a screen for it, and its own back however it ends."""
+        self.terminal = True
+        self.assertEqual(self.run_command("top", "--times", "1", status=self.answer), 0)
+        self.assertTrue(self.out.said().startswith("\x1b[?1049h"))
+        self.assertTrue(self.out.said().endswith("\x1b[?1049l"))
+        self.assertFails("snickers: gone\n", "top", status=Lost("gone"))
+        self.assertTrue(self.out.said().endswith("\x1b[?1049l"))
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C is how it is ended."""
+        self.terminal = True
+        self.assertEqual(self.run_command("top", status=KeyboardInterrupt()), 0)
+        self.assertTrue(self.out.said().endswith("\x1b[?1049l"))
+
+    def test_restarting(self) -> None:
+        """A Snickers that is away for a moment ends no screen; what is not one ends with a line."""
+
+        class Away(FakeClient):
+            def status(self) -> Any:
+                self.asked.append(("status",))
+                if len(self.asked) == 2:
+                    raise Lost("gone")
+                return TopTests.answer
+
+        self.patch(sys.modules[__name__], "FakeClient", Away)
+        self.assertFails("snickers: gone\n", "top", "--times", "3")
+        self.terminal = True
+        self.assertEqual(self.run_command("top", "--times", "3"), 0)
+        self.assertIn("does not answer", self.out.said())
+        self.assertEqual(self.out.said().count("a.example"), 2)
 
 
 class CopyTests(CommandCase):

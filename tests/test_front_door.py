@@ -333,13 +333,15 @@ class FrontDoorServiceTests(SynchronousTestCase):
         self.assertEqual(self.looks, 1)
 
     def test_standing_by(self) -> None:
-        """SIGUSR1 stops accepting, SIGUSR2 accepts again."""
+        """SIGUSR1 stops accepting, SIGUSR2 accepts again; whoever looks can see which it is."""
         self.start()
         self.noted.clear()
         self.handle(signal.SIGUSR1)
         self.assertEqual(self.noted, ["pause port"])
+        self.assertTrue(self.service.standing_by)
         self.handle(signal.SIGUSR2)
         self.assertEqual(self.noted, ["pause port", "resume port"])
+        self.assertFalse(self.service.standing_by)
 
     def test_terminate(self) -> None:
         """The first signal ends in peace, the second one at once."""

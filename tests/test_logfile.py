@@ -144,6 +144,25 @@ class LogFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes(), b"one\n")
         self.assertEqual(self.file._descriptor, -1)
 
+    def test_left(self) -> None:
+        """What was wrong with a file is over when lines go elsewhere from now on."""
+        self.path.mkdir()
+        self.file.write(b"one\n")
+        self.threads.run_all()
+        self.assertEqual(self.alarm.told[-1][0], "raised")
+        done = self.file.leave()
+        self.threads.run_all()
+        self.successResultOf(done)
+        self.assertEqual(self.alarm.told[-1], ("cleared", "access log"))
+
+    def test_left_well(self) -> None:
+        """A file that was as it should be is left without a word."""
+        self.file.write(b"one\n")
+        done = self.file.leave()
+        self.threads.run_all()
+        self.successResultOf(done)
+        self.assertEqual(self.alarm.told, [])
+
     def test_closed_though_failing(self) -> None:
         """The end does not wait for a disk that takes nothing."""
         self.path.mkdir()

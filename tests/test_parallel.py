@@ -185,10 +185,10 @@ class TakesOverTests(ParallelCase):
             life = self.life()
             life.hear(e.UpdateAsked)
             said = life.hear(e.Prepared, newer)
-            expected: e.Command = e.SayWoken()
+            expected: tuple[e.Command, ...] = (e.Calm("update"), e.SayWoken())
             if newer:
-                expected = e.Start(life.state.epoch, True, "one")
-            self.assertEqual(said, (expected,))
+                expected = (e.Start(life.state.epoch, True, "one"),)
+            self.assertEqual(said, expected)
 
     def test_old_one_ends(self) -> None:
         """An old one that ends while the next one is on its way makes visitors wait for that."""

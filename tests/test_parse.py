@@ -65,6 +65,12 @@ class ParseTests(SynchronousTestCase):
             ("snikers", "no such section; write [snickers], or a host name with a dot in it"),
             ("Snickers", "no such section; write [snickers]"),
             ("default", "no such section; write [defaults]"),
+            ("DEFAULT", "no such section; write [defaults]"),
+            ("SNICKERS", "no such section; write [snickers]"),
+            ("Application lamp", "no such section; write [application lamp]"),
+            ("APPLICATION", "needs a name: write [application lamp]"),
+            ("Not A Host", "no section of the kind 'Not'; write [application A Host]"),
+            ("virtual x.example", "its host name alone; write [x.example]"),
             ("application", "needs a name: write [application lamp]"),
             (
                 "applications lamp",

@@ -309,6 +309,37 @@ class PersonalHandlerTests(SynchronousTestCase):
         self.pass_time(10)
         self.assertIsNone(exchange.status)
 
+    def test_ended_meanwhile(self) -> None:
+        """What could not be sent since the server has just ended waits for the next one, once; the
+        lease of the first is given back."""
+        self.leases.address = ("10.0.0.2", 80)
+        exchange = self.ask(PAGE)
+        first = self.upstreams[0]
+        self.leases.address = None
+        self.assertTrue(first.again(exchange, ()))
+        self.ended[0]()
+        self.assertEqual((self.handler.waiting, self.leases.taken), (1, 0))
+        self.leases.waiters[0].leased(("10.0.0.3", 80))
+        second = self.upstreams[1]
+        self.assertEqual((second.address, second.carried), (("10.0.0.3", 80), [exchange]))
+        self.assertEqual(second.tried, [None])
+
+    def test_ended_and_refused(self) -> None:
+        """Where there is no next one it is said what has become of the server."""
+        self.leases.address = ("10.0.0.2", 80)
+        exchange = self.ask()
+        self.leases.address = None
+        self.assertTrue(self.upstreams[0].again(exchange, ()))
+        self.leases.waiters.pop().refused(Refusal("crashed", 7))
+        self.assertEqual(exchange.status, 503)
+
+    def test_not_reached(self) -> None:
+        """A server that is where it was, and is not reached, is not tried again."""
+        self.leases.address = ("10.0.0.2", 80)
+        exchange = self.ask()
+        self.assertFalse(self.upstreams[0].again(exchange, ()))
+        self.assertEqual(self.leases.taken, 1)
+
     def test_unreachable(self) -> None:
         """A server that cannot be reached is told to who leads it there."""
         self.leases.address = ("10.0.0.2", 80)

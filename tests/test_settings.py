@@ -7,18 +7,27 @@ from twisted.trial.unittest import SynchronousTestCase
 from snickers.config import ini
 from snickers.config.settings import Whole, read_settings
 from snickers.config.values import Listen, Settings, Where
+from snickers.config.wrong import Wrong
+
+FILES = {"/etc/root.pem": "-----BEGIN CERTIFICATE-----\n", "/etc/text": "no root"}
+
+
+def read(path: str) -> str:
+    if path not in FILES:
+        raise Wrong("cannot be read: No such file or directory")
+    return FILES[path]
 
 
 def whole(options: str) -> Whole:
     """What a section with *options* says."""
     (section,) = ini.read("[snickers]\n" + options, "/etc/snickers.ini").sections
-    return read_settings(section)
+    return read_settings(section, read)
 
 
 class SettingsTests(SynchronousTestCase):
     def test_nothing_said(self) -> None:
         """Without the section, and with an empty one, everything has its default."""
-        self.assertEqual(read_settings(None).settings, Settings())
+        self.assertEqual(read_settings(None, read).settings, Settings())
         self.assertEqual(whole("").settings, Settings())
         self.assertEqual(whole("").certificates, "internal")
 
@@ -85,6 +94,16 @@ drain within = 0s
             sorted(f.option for f in said.faults), ["certificates", "header.X", "https", "port"]
         )
         self.assertEqual(said.settings.state, "/s")
+
+    def test_acme_trust(self) -> None:
+        """A file of roots has some: else no certificate could ever be ordered."""
+        self.assertEqual(whole("acme trust = root.pem").faults, ())
+        for path, words in (
+            ("/etc/text", "has no certificate in PEM"),
+            ("/etc/gone", "cannot be read: No such file or directory; name the file of the root"),
+        ):
+            (fault,) = whole(f"acme trust = {path}").faults
+            self.assertIn(f"/etc/snickers.ini:2: [snickers] acme trust: {path} {words}", str(fault))
 
     def test_clashes(self) -> None:
         """An address that is listened on twice is a fault of the later option."""

@@ -176,6 +176,11 @@ class StatusTests(SynchronousTestCase):
             ],
         )
 
+    def test_standing_by(self) -> None:
+        """That nobody is let in is the first thing to see."""
+        answer = {**status(), "standing_by": True}
+        self.assertIn("stands by: nobody is let in", show.status(answer, NOW)[0])
+
     def test_no_sites(self) -> None:
         """That there is no site is said."""
         self.assertEqual(show.status(status(), NOW)[-1], "no sites")

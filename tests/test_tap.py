@@ -102,6 +102,17 @@ class CopiesTests(Case, SynchronousTestCase):
         self.assertEqual((wiring.sites(), wiring.site("hello.localhost")), ([site], site))
 
 
+class AboutTests(Case, SynchronousTestCase):
+    """What every status begins with."""
+
+    def test_standing_by(self) -> None:
+        """Whether nobody is let in, as after SIGUSR1."""
+        wiring = Wiring(reactor, "", load(self.write(GOOD)), {})
+        self.assertNotIn("standing_by", wiring.about())
+        wiring.service.standing_by = True
+        self.assertTrue(wiring.about()["standing_by"])
+
+
 class MakeServiceTests(Case, SynchronousTestCase):
     """What happens before anything is started."""
 

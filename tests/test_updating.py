@@ -316,10 +316,10 @@ class UpdateTests(SynchronousTestCase):
             self.assertEqual(life.state.verdict, "")
 
     def test_nothing_newer(self) -> None:
-        """Nothing is touched."""
+        """Nothing is touched, and an update that failed before is no alarm any more."""
         life = Dialogue(LIFE, good=SERVER)
         life.hear(e.UpdateAsked)
-        self.assertEqual(life.hear(e.Prepared, False), (e.SayWoken(),))
+        self.assertEqual(life.hear(e.Prepared, False), (e.Calm("update"), e.SayWoken()))
         self.assertFalse(life.state.updating)
 
     def test_asleep(self) -> None:

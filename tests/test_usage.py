@@ -8,7 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from twisted.trial.unittest import SynchronousTestCase
 
 from snickers import __version__
-from snickers.control.usage import LATER, TEAM_ACTS, VERBS, WATCH, parse
+from snickers.control.usage import TEAM_ACTS, TOP_EVERY, VERBS, WATCH, parse
 
 
 class UsageTests(SynchronousTestCase):
@@ -123,10 +123,14 @@ class UsageTests(SynchronousTestCase):
         self.refused("--jso", "status")
         self.refused("status", "--jso")
 
-    def test_later_verbs(self) -> None:
-        """What comes later takes any words."""
-        for verb in LATER:
-            self.assertEqual(parse([verb, "a.example", "--image", "x"]).verb, verb)
+    def test_top(self) -> None:
+        """How often to look, and how many times; looking is not to be the work that is seen."""
+        found = parse(["top"])
+        self.assertEqual((found.every, found.times), (TOP_EVERY, 0))
+        found = parse(["top", "--every", "500ms", "--times", "3"])
+        self.assertEqual((found.every, found.times), (0.5, 3))
+        self.assertIn("too short", self.refused("top", "--every", "10ms"))
+        self.assertIn("not a duration", self.refused("top", "--every", "5"))
 
     def test_version(self) -> None:
         """The version is printed."""

@@ -125,6 +125,8 @@ class FrontDoorService(Service):
         self._watcher.clock = reactor
         self._signals: dict[int, Any] = {}
         self._ending = False
+        self.standing_by = False
+        """Whether nothing is accepted since SIGUSR1, where there are no two teams to say so."""
         self._finishing = False
         """Whether it ends at leisure: nobody waits for that."""
         self._finish_within = finish_within
@@ -257,6 +259,7 @@ class FrontDoorService(Service):
             return
         for port in self._ports:
             port.pause()
+        self.standing_by = True
         self._notifier.send("STATUS=standing by")
 
     def accept_again(self) -> None:
@@ -271,6 +274,7 @@ class FrontDoorService(Service):
             return
         for port in self._ports:
             port.resume()
+        self.standing_by = False
         self._notifier.send("STATUS=serving")
 
     # The end

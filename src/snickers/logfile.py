@@ -94,6 +94,16 @@ class LogFile:
             self._go_on()
         return self._closing
 
+    def leave(self) -> Deferred[None]:
+        """Close the file because lines go elsewhere from now on, so that nobody has to mend it any
+        more; fires when that is done, never fails."""
+        return self.close().addCallback(self._left)
+
+    def _left(self, _: None) -> None:
+        if self._failing:
+            self._failing = False
+            self._alarm.cleared(ALARM, "")
+
     def _go_on(self) -> None:
         if self._busy:
             return

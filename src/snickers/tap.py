@@ -302,8 +302,12 @@ class Wiring:
 
     def about(self) -> dict[str, Any]:
         """Return what is part of every status."""
-        about = {"version": __version__, "pid": os.getpid(), "config": self.path}
-        return about if self.team is None else {**about, "team": dict(self.team.state())}
+        about: dict[str, Any] = {"version": __version__, "pid": os.getpid(), "config": self.path}
+        if self.team is not None:
+            about["team"] = dict(self.team.state())
+        elif self.service.standing_by:
+            about["standing_by"] = True
+        return about
 
     # Engines
 

@@ -119,10 +119,12 @@ def trusting(path: str) -> ssl.SSLContext:
     if path:
         try:
             context.load_verify_locations(path)
+        except ssl.SSLError:
+            words = "has no certificates in PEM (-----BEGIN CERTIFICATE-----)"
+            raise AuthorityFailed("refused", f"acme trust: {path} {words}") from None
         except OSError as error:
-            raise AuthorityFailed(
-                "refused", f"acme trust: {path} cannot be read as roots: {error}"
-            ) from None
+            words = f"cannot be read: {error.strerror}"
+            raise AuthorityFailed("refused", f"acme trust: {path} {words}") from None
     return context
 
 

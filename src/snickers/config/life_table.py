@@ -79,7 +79,12 @@ def _life() -> Iterable[Option]:
             "tcp",
             "How to see that the server is ready: its port accepts connections (`tcp`), a path "
             "is answered with a status of 200 to 399"
-            + (", or Docker's own check of the image passes (`docker`)." if words[1:] else "."),
+            + (
+                ", or Docker's own check of the image passes (`docker`; where it has none, the "
+                "server is ready as soon as it runs)."
+                if words[1:]
+                else "."
+            ),
             "/up",
             "life.health",
         )

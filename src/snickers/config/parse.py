@@ -26,6 +26,8 @@ from snickers.config.values import NO_LINE, Configuration, Fault, Process, Site,
 from snickers.config.wrong import Missing, Wrong
 
 _SECTIONS = ("snickers", "defaults", "application NAME")
+_KINDS = ("application", "site", "host", "server", "domain", "vhost")
+"""What people may take for the beginning of a site's section, and what begins the other one."""
 _ALIKE = 0.8
 """A host name without a dot that is so near to a known section was meant to be that: one letter
 of seven."""
@@ -161,7 +163,7 @@ class _Gathering:
                     file, "is empty: no site and no [snickers]; write at least one [alice.example]"
                 )
             self.whole = False
-        whole = read_settings(sorted_out.settings)
+        whole = read_settings(sorted_out.settings, self._read)
         readers = _Sites(sorted_out, whole, self._read, self._fetch)
         faults = [*self.faults, *whole.faults, *readers.faults]
         settings_faults = [*whole.faults, *sorted_out.settings_faults]
@@ -259,19 +261,22 @@ def _host(title: str) -> str:
         raise Wrong(
             f"a site's section is its host name alone: leave {scheme}:// out and write [{host}]"
         )
-    if title == "application":
+    # Case is no difference: configparser itself calls [defaults] [DEFAULT].
+    lower = title.lower()
+    if lower == "application":
         raise Wrong("an application needs a name: write [application lamp]")
     if "." not in title:
-        near = nearest(title, _SECTIONS)
-        if difflib.SequenceMatcher(None, title, near.split()[0]).ratio() > _ALIKE:
+        near = nearest(lower, _SECTIONS)
+        if difflib.SequenceMatcher(None, lower, near.split()[0]).ratio() > _ALIKE:
+            near = near.replace("NAME", title.partition(" ")[2] or "NAME")
             raise Wrong(
                 f"there is no such section; write [{near}], or a host name with a dot in it"
             )
     if " " in title:
         kind, _, rest = title.partition(" ")
-        if nearest(kind, ("application", "site")) == "application":
-            raise Wrong(f"there is no section of the kind {kind!r}; write [application {rest}]")
-        raise Wrong(f"a site's section is its host name alone; write [{rest}]")
+        if "." in rest and " " not in rest and nearest(kind.lower(), _KINDS) != "application":
+            raise Wrong(f"a site's section is its host name alone; write [{rest}]")
+        raise Wrong(f"there is no section of the kind {kind!r}; write [application {rest}]")
     try:
         return site_name(title)
     except Wrong as wrong:

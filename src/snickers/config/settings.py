@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
@@ -11,6 +12,7 @@ from snickers.config.option import SETTINGS
 from snickers.config.options import SCOPES
 from snickers.config.reading import Layer
 from snickers.config.values import Fault, Listen, Settings
+from snickers.config.wrong import Wrong
 
 
 @frozen
@@ -25,8 +27,11 @@ class Whole:
     """Where there are some, the values are not to be used for a server."""
 
 
-def read_settings(section: ini.Section | None) -> Whole:
-    """Return what *section* says; what it does not say, or says wrongly, is the default."""
+def read_settings(section: ini.Section | None, read: Callable[[str], str]) -> Whole:
+    """Return what *section* says; what it does not say, or says wrongly, is the default.
+
+    *read* returns the text of the file at a path, or raises `Wrong` in words.
+    """
     scope = SCOPES[SETTINGS]
     values: dict[str, Any] = dict(scope.values)
     if section is None:
@@ -43,6 +48,7 @@ def read_settings(section: ini.Section | None) -> Whole:
                 faults.append(fault)
     faults.extend(_clashes(layer, values))
     faults.extend(_tangles(layer, values))
+    faults.extend(_rootless(layer, values["acme trust"], read))
     attributes = {attribute: values[name] for name, _, attribute in scope.targets}
     return Whole(
         Settings(**attributes, where=section.where),
@@ -75,6 +81,20 @@ def _tangles(layer: Layer, values: dict[str, Any]) -> list[Fault]:
         return []
     message = f"is in data ({values['data']}), where every folder is a site's own; write another"
     return [layer.fault(written, message)]
+
+
+def _rootless(layer: Layer, path: str, read: Callable[[str], str]) -> list[Fault]:
+    """See whether there are roots in the file that is to have them: orders would all fail."""
+    written = layer.section.options.get("acme trust")
+    if written is None or not path:
+        return []
+    try:
+        if "-----BEGIN " in read(path):
+            return []
+        raise Wrong("has no certificate in PEM (-----BEGIN CERTIFICATE-----)")
+    except Wrong as wrong:
+        words = f"{path} {wrong}; name the file of the root that has signed the directory's own TLS"
+        return [layer.fault(written, words)]
 
 
 def _clash(one: Listen, other: Listen) -> bool:

@@ -54,7 +54,9 @@ def prepared(s: State, event: e.Prepared, now: float) -> Step:
         return leave(s, now, After.START if s.updating else replacing(s))
     if event.changed:
         return leave(s, now, After.START)
-    return evolve(s, updating=False), (e.Tell("there is nothing newer"), e.SayWoken())
+    # What serves is what is wanted, so that nothing holds any more of what once failed.
+    calm = e.Calm("update")
+    return evolve(s, updating=False), (calm, e.Tell("there is nothing newer"), e.SayWoken())
 
 
 def unprepared(s: State, event: e.PrepareFailed, now: float) -> Step:

@@ -20,10 +20,9 @@ from typing import Any, TextIO
 
 from attrs import asdict
 
-from snickers import __version__
 from snickers.config.files import NEAR, NEITHER, USUAL, usual
 from snickers.config.values import Configuration, Fault, Settings, Site
-from snickers.control import last_deploy, show, show_teams
+from snickers.control import last_deploy, show, show_teams, show_top
 from snickers.control.client import Client, ControlFailed, NotRunning
 from snickers.control.deploy import LOOK_EVERY, Deploy, DeployFailed, Wanted
 from snickers.control.keeper_client import SOCKET as KEEPER
@@ -51,6 +50,11 @@ _DONE = {
     "verify": "all copies are as they were made",
     "renew": "shows its newest certificate",
 }
+# What a terminal is told (ECMA-48, xterm): a screen of its own, no cursor, no folded lines.
+_OPEN_SCREEN = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+_CLOSE_SCREEN = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+_HOME, _REST, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+"""To its beginning; remove the rest of a line, and what is below: nothing flickers."""
 TELL_EVERY = 10.0
 """Seconds between two words on a newcomer that is watched, where each is a line."""
 LARGEST_PEM = 60_000
@@ -168,7 +172,9 @@ class Command:
                 return self._change(self._options.act) if self._options.act else self._teams()
             case "deploy":
                 return self._deploy()
-        raise Failed(f"{verb}: not available yet in this version ({__version__})")
+            case "top":
+                return self._top()
+        raise AssertionError(verb)
 
     # The verbs
 
@@ -231,6 +237,52 @@ class Command:
             present = show.status if host is None else show.site
             self._print(*present(answer, self._now(), self._style))
         return 0
+
+    def _top(self) -> int:
+        client = self._client()
+        screen = self._terminal and not self._options.json
+        try:
+            if screen:
+                self._out.write(_OPEN_SCREEN)
+            self._look_on(client, screen)
+        except KeyboardInterrupt:
+            pass  # which is how it is ended
+        finally:
+            if screen:
+                self._out.write(_CLOSE_SCREEN)
+                self._out.flush()
+        return 0
+
+    def _look_on(self, client: Client, screen: bool) -> None:
+        """Show who is busy, again and again."""
+        before: dict[str, Any] | None = None
+        looked = self._elapsed()
+        looks = 0
+        while True:
+            try:
+                answer = client.status()
+            except (NotRunning, ControlFailed):
+                if before is None or not screen:
+                    raise
+                answer = {}
+            last, looked = looked, self._elapsed()
+            sites = show_top.busy(answer, before, looked - last)
+            before = answer
+            if self._options.json:
+                self._print_event({"time": self._now(), "sites": [one.entry() for one in sites]})
+            else:
+                height = shutil.get_terminal_size().lines if screen else None
+                lines = show_top.top(answer, sites, self._now(), height, self._style)
+                if screen:
+                    self._out.write(_HOME + "".join(f"{line}{_REST}\n" for line in lines) + _BELOW)
+                    self._out.flush()
+                else:
+                    self._print(*lines, "")
+                    self._out.flush()
+            looks += 1
+            if looks == self._options.times:
+                return
+            self._sleep(self._options.every)
 
     def _snapshots(self, host: str) -> int:
         answer = self._client().snapshots(host)

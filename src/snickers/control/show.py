@@ -161,7 +161,8 @@ def _number(entry: Answer, key: str) -> str:
     return "-" if found is None else clean(found)
 
 
-def _painted_state(state: object, style: Style) -> str:
+def painted_state(state: object, style: Style) -> str:
+    """Return a site's or server's state, in its colour."""
     text = clean(state) if state else "-"
     return style.paint(text, _COLOUR_OF.get(text, ""))
 
@@ -176,9 +177,10 @@ def _certificate(days: object, style: Style) -> str:
     return style.paint(f"{left // 1:.0f}d", "yellow" if left < SOON else "")
 
 
-def _since(entry: Answer, now: float) -> str:
-    since = _real(entry.get("since"))
-    return span(now - since) if since else "-"
+def since(entry: Answer, now: float) -> str:
+    """Return how long it has been so, as a person says it."""
+    moment = _real(entry.get("since"))
+    return span(now - moment) if moment else "-"
 
 
 # status
@@ -189,7 +191,7 @@ def status(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
 
     *now*: seconds since the epoch.
     """
-    lines = [_about(answer, now), ""]
+    lines = [about(answer, now), ""]
     sites = _entries(answer, "sites")
     if sites:
         heads = ("SITE", "STATE", "RUNS AS", "SINCE", "REQUESTS", "CONNECTIONS", "CERTIFICATE")
@@ -201,7 +203,8 @@ def status(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
     return lines + _wrongs(answer, now, style)
 
 
-def _about(answer: Answer, now: float) -> str:
+def about(answer: Answer, now: float) -> str:
+    """Return the line about Snickers itself."""
     parts = [f"Snickers {clean(answer['version'])}" if answer.get("version") else "Snickers"]
     if answer.get("pid"):
         parts.append(f"pid {clean(answer['pid'])}")
@@ -209,18 +212,20 @@ def _about(answer: Answer, now: float) -> str:
     if workers:
         parts.append(f"{len(workers) + 1} processes")
     if answer.get("since"):
-        parts.append(f"up {_since(answer, now)}")
+        parts.append(f"up {since(answer, now)}")
     if answer.get("config"):
         parts.append(clean(answer["config"]))
+    if answer.get("standing_by"):
+        parts.append("stands by: nobody is let in until SIGUSR2")
     return ", ".join(parts)
 
 
 def _site_row(site: Answer, now: float, style: Style) -> list[str]:
     return [
         clean(site.get("site", "-")),
-        _painted_state(site.get("state"), style),
+        painted_state(site.get("state"), style),
         _container(site),
-        _since(site, now),
+        since(site, now),
         _number(site, "requests"),
         _number(site, "connections"),
         _certificate(site.get("certificate_days"), style),
@@ -326,9 +331,9 @@ def site(answer: Answer, now: float, style: Style = PLAIN) -> list[str]:
             label = "in the file"
         match key:
             case "state":
-                text = _painted_state(found, style)
+                text = painted_state(found, style)
             case "since":
-                text = f"{_since(answer, now)} ago"
+                text = f"{since(answer, now)} ago"
             case _:
                 text = option(found)
         rows.append([label, text])

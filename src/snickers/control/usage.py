@@ -34,9 +34,8 @@ VERBS = {
     "renew": "have a new certificate for HOST now",
     "teams": "show blue and red, or have them change over: switch, commit, rollback, restart",
     "deploy": "install a newer Snickers in the folder that is not live, check it, switch to it",
+    "top": "show who is busy, anew every few seconds, until Ctrl-C",
 }
-LATER = ("top",)
-"""Verbs whose names are taken and whose work is still to come."""
 
 TEAM_ACTS = {
     "switch": "the other team takes over, on trial",
@@ -47,6 +46,10 @@ TEAM_ACTS = {
 """What ``teams`` can have them do."""
 WATCH = 60.0
 """Seconds a newcomer is watched: most visitors have come by in that time."""
+TOP_EVERY = 2.0
+"""Seconds between two looks of ``top``: as long as it takes to read a screen."""
+SHORTEST = 0.1
+"""...and the shortest that may be asked for: looking must not be the work that is seen."""
 
 _SHAPES = {
     "status": "status [HOST]",
@@ -63,27 +66,24 @@ _SHAPES = {
     "renew": "renew HOST",
     "teams": "teams [ACT]",
     "deploy": "deploy [--from REF|WHEEL]",
+    "top": "top [--every TIME] [--times N]",
 }
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return ``verb``, ``json``, ``config``, ``socket``, and what the verb has of its own.
-
-    A verb of `LATER` keeps its words, unread, in ``rest``.
-    """
+    """Return ``verb``, ``json``, ``config``, ``socket``, and what the verb has of its own."""
     top = _top()
     options = top.parse_args(argv)
     if options.verb is None:
         # Who asks for nothing wants to know what there is.
         top.print_help(sys.stderr)
         top.exit(2)
-    if options.verb in VERBS:
-        parser = _of_verb(options.verb)
-        parser.parse_args(options.rest, options)
-        if options.verb == "snapshot":
-            options.act, options.host, options.id = _copying(parser, options.words)
-        elif options.verb == "certs":
-            options.host, options.files = _certifying(parser, options.words)
+    parser = _of_verb(options.verb)
+    parser.parse_args(options.rest, options)
+    if options.verb == "snapshot":
+        options.act, options.host, options.id = _copying(parser, options.words)
+    elif options.verb == "certs":
+        options.host, options.files = _certifying(parser, options.words)
     return options
 
 
@@ -126,8 +126,7 @@ def _top() -> argparse.ArgumentParser:
         description="Looks at a running Snickers and steers it.",
         epilog="verbs:\n"
         + "\n".join(lines)
-        + f"\n\nnot available yet: {', '.join(LATER)}\n\n"
-        + "The exit status is 0 for done, 1 for failed, 2 for wrong usage.",
+        + "\n\nThe exit status is 0 for done, 1 for failed, 2 for wrong usage.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -201,6 +200,21 @@ def _of_verb(verb: str) -> argparse.ArgumentParser:
                 action="store_true",
                 help="also when the live team was made of the very same",
             )
+        case "top":
+            parser.add_argument(
+                "--every",
+                metavar="TIME",
+                type=_moment,
+                default=TOP_EVERY,
+                help="how long from one look to the next (2s)",
+            )
+            parser.add_argument(
+                "--times",
+                metavar="N",
+                type=_looks,
+                default=0,
+                help="end after N looks (0: go on until Ctrl-C)",
+            )
     if verb == "update":
         parser.add_argument(
             "--image",
@@ -246,10 +260,9 @@ def _add_common(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 
 def _verb(text: str) -> str:
-    known = (*VERBS, *LATER)
-    if text in known:
+    if text in VERBS:
         return text
-    near = difflib.get_close_matches(text, known, n=1)
+    near = difflib.get_close_matches(text, VERBS, n=1)
     meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
     raise argparse.ArgumentTypeError(f"{text!r} is not known; {meant}")
 
@@ -268,6 +281,21 @@ def _time(text: str) -> float:
         return duration().read(text, Place("/"))
     except Wrong as wrong:
         raise argparse.ArgumentTypeError(str(wrong)) from None
+
+
+def _moment(text: str) -> float:
+    seconds = _time(text)
+    if seconds < SHORTEST:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is too short; write {SHORTEST * 1000:.0f}ms or more"
+        )
+    return seconds
+
+
+def _looks(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of looks, such as 10")
 
 
 def _lines(text: str) -> int:

@@ -34,9 +34,11 @@ class File(Protocol):
 
 
 class KeptFile(File, Protocol):
-    """A file that can be opened anew and closed."""
+    """A file that can be opened anew, left for another one, and closed at the end."""
 
     def reopen(self) -> None: ...
+
+    def leave(self) -> Deferred[None]: ...
 
     def close(self) -> Deferred[None]: ...
 
@@ -156,7 +158,7 @@ class LogKeeper:
         if self._log is not None:
             self._log.close()
         if before != path and self._file is not None:
-            self._file.close()
+            self._file.leave()
             self._file = None
         front = self._front
         if path:

@@ -51,11 +51,18 @@ def is_navigation(request: IRequest) -> bool:
 class Waiting:
     """One exchange that waits for its server."""
 
-    __slots__ = ("deadline", "exchange", "handler", "over")
+    __slots__ = ("deadline", "exchange", "handler", "over", "tried")
 
-    def __init__(self, handler: PersonalHandler, exchange: IExchange) -> None:
+    def __init__(
+        self,
+        handler: PersonalHandler,
+        exchange: IExchange,
+        tried: tuple[Address, ...] | None = (),
+    ) -> None:
+        """*tried*: see `Upstream.carry`."""
         self.handler = handler
         self.exchange = exchange
+        self.tried = tried
         self.deadline = inf
         """When the waking page is shown, by the sweep's clock; never, unless `hold` is called."""
         self.over = False
@@ -71,7 +78,7 @@ class Waiting:
 
     def leased(self, address: Address) -> None:
         self._stop_waiting()
-        self.handler.carry(self.exchange, address)
+        self.handler.carry(self.exchange, address, self.tried)
 
     def refused(self, refusal: Refusal) -> None:
         self._stop_waiting()
@@ -245,7 +252,7 @@ class PersonalHandler:
                 aside.close()
         aside.carry(exchange)
 
-    def _pass(self, exchange: IExchange) -> None:
+    def _pass(self, exchange: IExchange, tried: tuple[Address, ...] | None = ()) -> None:
         if self.waiting and self.waiting >= self._most_waiting():
             if is_navigation(exchange.request):
                 # A browser can wait by itself, however many others are in the way.
@@ -253,15 +260,18 @@ class PersonalHandler:
             else:
                 answer_error(exchange, 503, "busy", 5)
             return
-        waiting = Waiting(self, exchange)
+        waiting = Waiting(self, exchange, tried)
         address = self.leases.take(self.site, waiting)
         if address is None:
             waiting.hold()
         else:
-            self.carry(exchange, address)
+            self.carry(exchange, address, tried)
 
-    def carry(self, exchange: IExchange, address: Address) -> None:
-        """Send *exchange*, for which a lease was taken, to *address*."""
+    def carry(
+        self, exchange: IExchange, address: Address, tried: tuple[Address, ...] | None = ()
+    ) -> None:
+        """Send *exchange*, for which a lease was taken, to *address*; *tried*: see
+        `Upstream.carry`."""
         upstream = self._upstream
         if upstream is None or upstream.address != address:
             if upstream is not None:
@@ -269,9 +279,20 @@ class PersonalHandler:
             upstream = self._upstream = self._make_upstream(
                 address, self._failed, partial(self.leases.give_back, self.site, address)
             )
+            upstream.again = partial(self._again, address)
             if self._closed:
                 upstream.close()
-        upstream.carry(exchange)
+        upstream.carry(exchange, tried)
+
+    def _again(self, address: Address, exchange: IExchange, tried: object) -> bool:
+        """Have *exchange*, which could not be sent to *address*, wait for the server that is to be
+        had now; return whether. A server that has just ended is not reached for as long as a
+        connection may take, and by then another one may be there, or on its way."""
+        if self.leases.ready(self.site) == address:
+            return False
+        exchange.responder = None
+        self._pass(exchange, None)  # once: who waits shall not wait for ever
+        return True
 
     def show_waking(self, exchange: IExchange, stage: Stage) -> None:
         """Answer with the page that asks again by itself."""

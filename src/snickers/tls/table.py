@@ -128,6 +128,9 @@ class Row:
         # Another name says nothing of what is shown for the others, unless one is made for all.
         if before.certificates != site.certificates or site.certificates == "internal":
             self.outdate()
+        if before.certificates != site.certificates:
+            for entry in self.entries.values():
+                entry.fault = ""  # of where nobody looks any more
         return True, gone
 
     def outdate(self) -> None:
