@@ -432,6 +432,10 @@ class World(RuleBasedStateMachine):
                     again = before.phase is Phase.STOPPING
                     # One that has ended by itself makes no snapshot; another may be left over.
                     ended = isinstance(event, e.Exited) and event.id == before.instance.id
+                    if isinstance(event, e.Listed):
+                        # While nothing could be heard of it.
+                        found = event.instance
+                        ended = found is None or found.id != before.instance.id
                     assert again or ended or self.state.after is After.CRASH or self.snapshotted
                 ended = isinstance(event, e.Exited | e.Listed)
                 self.keep_used()

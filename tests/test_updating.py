@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from attrs import evolve
@@ -9,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.config.values import Lifecycle
 from snickers.containers import events as e
-from snickers.containers.life import After, Phase
+from snickers.containers.life import After, Phase, due
 from snickers.interfaces.engine import Instance
 from tests.test_resting import SERVER, Dialogue
 
@@ -321,6 +322,19 @@ class UpdateTests(SynchronousTestCase):
         life.hear(e.UpdateAsked)
         self.assertEqual(life.hear(e.Prepared, False), (e.Calm("update"), e.SayWoken()))
         self.assertFalse(life.state.updating)
+
+    def test_left_alone_meanwhile(self) -> None:
+        """While the newest image is fetched it is not put to sleep, for want of use or of room:
+        whoever has asked would never be answered."""
+        life = Dialogue(LIFE, good=SERVER)
+        life.hear(e.UpdateAsked)
+        self.assertEqual(life.hear(e.Crowded), ())
+        life.now += LIFE.idle_after + 1
+        self.assertEqual(life.hear(e.TimePassed), ())
+        self.assertEqual(due(life.state), math.inf)
+        self.assertIn(e.SayWoken(), life.hear(e.Prepared, False))
+        (stop,) = life.hear(e.TimePassed)
+        self.assertIsInstance(stop, e.Stop)
 
     def test_asleep(self) -> None:
         """A sleeping one is started from the newest image, to see whether it works."""

@@ -230,7 +230,7 @@ def due(state: State) -> float:
         case Phase.AWAKE:
             if state.engine and state.parting is not None and not state.parting.told:
                 when = min(when, state.parting.until)
-            if state.engine and life.wake != "always" and not state.inquiring:
+            if state.engine and life.wake != "always" and not (state.inquiring or state.preparing):
                 when = min(when, rests_at(state))
             if state.crashes:
                 when = min(when, state.since + STEADY)

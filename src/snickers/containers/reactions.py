@@ -508,7 +508,8 @@ def tick_awake(s: State, event: e.TimePassed, now: float) -> Step:
     if s.uses:
         return evolve(s, used=now), parting
     life = s.life
-    idle = s.engine and life.wake != "always" and not s.inquiring
+    # Whoever has asked for what is being prepared waits for it.
+    idle = s.engine and life.wake != "always" and not (s.inquiring or s.preparing)
     if not idle or now < rests_at(s):
         return s, parting
     s, commands = inquire(s, now) if life.veto else depart(s, now)

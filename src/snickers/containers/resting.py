@@ -211,7 +211,8 @@ def busy(s: State, event: e.Busy, now: float) -> Step:
 
 def make_room(s: State, event: e.Crowded, now: float) -> Step:
     unsure = s.parting is not None and s.parting.unsure
-    if s.uses or unsure or not s.engine or s.life.wake == "always":
+    if s.uses or unsure or s.preparing or not s.engine or s.life.wake == "always":
+        # Of what is being prepared: whoever has asked for it waits.
         return s, ()
     if s.phase is Phase.AWAKE and s.life.veto:
         # It has the last word.
