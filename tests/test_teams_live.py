@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -281,8 +282,10 @@ class KillTests(Case):
                 if deed == "both" or deed.startswith("kill"):
                     who = {"both": ["live", "other"], "kill live": ["live"]}.get(deed, ["other"])
                     for one in who:
-                        os.kill(told[one]["pid"], luck.choice([signal.SIGKILL, signal.SIGTERM]))
-                        killed += 1
+                        number = luck.choice([signal.SIGKILL, signal.SIGTERM])
+                        with suppress(ProcessLookupError):  # The other's end may have ended it.
+                            os.kill(told[one]["pid"], number)
+                            killed += 1
                 else:
                     # Somebody kills one of the two in the middle of it, as often as not.
                     asked = subprocess.Popen(
