@@ -7,6 +7,7 @@ with the process that was killed with it in its hands.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -15,7 +16,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +283,9 @@ class KillTests(Case):
                     who = {"both": ["live", "other"], "kill live": ["live"]}.get(deed, ["other"])
                     for one in who:
                         number = luck.choice([signal.SIGKILL, signal.SIGTERM])
-                        with suppress(ProcessLookupError):  # The other's end may have ended it.
+                        with contextlib.suppress(
+                            ProcessLookupError
+                        ):  # The other's end may have ended it.
                             os.kill(told[one]["pid"], number)
                             killed += 1
                 else:

@@ -25,6 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from snickers.containers import recipe
 from snickers.containers.engine import owner_of
+from snickers.containers.inspected import OWNED
 from tests import docker_setup
 from tests.live_setup import Snickers
 
@@ -418,12 +419,21 @@ class KilledTests(TalkTests):
         self.until(lambda: self.now() == "v1", "v1 does not serve")
         self.echo(talking, b"two servers")
         self.assertEqual(self.running(), 2)
+        # That it has proven itself is told by its name, which Docker may take a moment to change.
+        self.until(self.is_named, "the one that serves has not the site's name")
         self.snickers.kill()
         self.assertEqual(self.running(), 2)
         self.snickers = self.begin(self.site(1))
         self.assertEqual(self.now(), "v1")
         self.until(lambda: self.running() == 1, "more than one is left")
         self.assertEqual(self.now(), "v1")
+
+    def is_named(self) -> bool:
+        """Say whether the container that serves has the site's name."""
+        id = self.ask("GET", "/sites/box.localhost")["id"]
+        name = docker_setup.client().inspect_container(id)["Name"].removeprefix("/")
+        plain = recipe.name("box.localhost")
+        return name == plain or name.startswith(plain + OWNED)
 
 
 class TakenBackTests(UpdateCase):
