@@ -283,9 +283,8 @@ class KillTests(Case):
                     who = {"both": ["live", "other"], "kill live": ["live"]}.get(deed, ["other"])
                     for one in who:
                         number = luck.choice([signal.SIGKILL, signal.SIGTERM])
-                        with contextlib.suppress(
-                            ProcessLookupError
-                        ):  # The other's end may have ended it.
+                        # The other's end may have ended it.
+                        with contextlib.suppress(ProcessLookupError):
                             os.kill(told[one]["pid"], number)
                             killed += 1
                 else:
