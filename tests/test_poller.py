@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import select
-import os
 import socket
 from typing import Any
 
